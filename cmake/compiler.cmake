@@ -1,0 +1,25 @@
+# Warnings, hardening and sanitizers: one interface target that every target of ours links.
+add_library(taper_flags INTERFACE)
+target_compile_options(taper_flags INTERFACE
+  -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Wcast-qual -Woverloaded-virtual
+  -Wimplicit-fallthrough -fstack-protector-strong)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 reports these inside its own headers at -O2 and above.
+  target_compile_options(taper_flags INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow
+    -Wno-array-bounds -Wno-dangling-pointer -Wno-missing-field-initializers)
+else()
+  target_compile_options(taper_flags INTERFACE -Wno-missing-field-initializers
+    -Wno-missing-designated-field-initializers)
+endif()
+if(TAPER_SANITIZE)
+  target_compile_options(taper_flags INTERFACE -fsanitize=${TAPER_SANITIZE} -fno-sanitize-recover=all
+    -fno-omit-frame-pointer)
+  target_link_options(taper_flags INTERFACE -fsanitize=${TAPER_SANITIZE})
+else()
+  target_link_options(taper_flags INTERFACE -Wl,-z,relro,-z,now)
+endif()
+
+find_program(TAPER_CCACHE ccache)
+if(TAPER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${TAPER_CCACHE})
+endif()

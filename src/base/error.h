@@ -1,0 +1,67 @@
+// Errors as values. What can fail returns Expected<T>; context is added on the way out; only main prints.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace taper {
+
+// What went wrong, in the user's terms: `message` says what was found and what was expected, `where` lists the places
+// from the innermost outwards ("in node 'head.0'", "in file 'a.pt'"), `hint` names the next step.
+struct Error {
+  std::string message;
+  std::vector<std::string> where;
+  std::string hint;
+
+  // One line: "message / in node 'x' / in file 'a.pt'"; the hint is not part of it.
+  std::string text() const;
+};
+
+template <class T>
+using Expected = std::expected<T, Error>;
+using Status = std::expected<void, Error>;
+
+// Makes an unexpected Error from a format string.
+template <class... Args>
+std::unexpected<Error> fail(fmt::format_string<Args...> format, Args&&... args) {
+  return std::unexpected(Error{fmt::format(format, std::forward<Args>(args)...), {}, {}});
+}
+
+// The same with a next step for the user.
+std::unexpected<Error> fail_with_hint(std::string message, std::string hint);
+
+// Returns `error` with one more enclosing place.
+Error within(Error error, std::string place);
+
+}  // namespace taper
+
+#define TAPER_CONCAT_(a, b) a##b
+#define TAPER_CONCAT(a, b) TAPER_CONCAT_(a, b)
+
+// Evaluates an Expected; returns its error from the enclosing function, else initialises `declaration` with the value:
+//   TAPER_ASSIGN(auto header, read_header(bytes));
+#define TAPER_ASSIGN(declaration, expression)                                     \
+  auto TAPER_CONCAT(taper_try_, __LINE__) = (expression);                         \
+  if (!TAPER_CONCAT(taper_try_, __LINE__))                                        \
+    return std::unexpected(std::move(TAPER_CONCAT(taper_try_, __LINE__)).error()); \
+  declaration = std::move(*TAPER_CONCAT(taper_try_, __LINE__))
+
+// The same, with a place added to the error.
+#define TAPER_ASSIGN_WITHIN(declaration, expression, place)                                                  \
+  auto TAPER_CONCAT(taper_try_, __LINE__) = (expression);                                                    \
+  if (!TAPER_CONCAT(taper_try_, __LINE__))                                                                   \
+    return std::unexpected(                                                                                  \
+        ::taper::within(std::move(TAPER_CONCAT(taper_try_, __LINE__)).error(), place));                      \
+  declaration = std::move(*TAPER_CONCAT(taper_try_, __LINE__))
+
+// Evaluates a Status; returns its error from the enclosing function.
+#define TAPER_TRY(expression)                                                      \
+  do {                                                                             \
+    if (auto taper_status = (expression); !taper_status)                           \
+      return std::unexpected(std::move(taper_status).error());                     \
+  } while (false)
