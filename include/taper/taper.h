@@ -1,0 +1,209 @@
+// taper: reads what people save with PyTorch and writes ONNX and TensorFlow Lite, verified in the real runtimes.
+//
+// The one public header. Everything is a value; nothing here throws, prints or exits. A whole job:
+//
+//   taper::ExportRequest request;
+//   request.models = {{.key = "gru", .stem = "mediapipe_gru", .path = "GRU.pt"}};
+//   taper::ExportReport report = taper::export_models(request);
+//   std::string json = taper::to_json(report);
+//
+// or step by step: load, convert, verify.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "taper/error.h"
+
+namespace taper {
+
+// The version of this library, "0.1.0".
+std::string version();
+
+// ---------------------------------------------------------------------------------------------------------------- load
+
+// What a checkpoint's shapes can't tell and the caller may say; an empty member leaves it to the file, then to defaults.
+struct ModelConfig {
+  std::optional<std::string> family;        // one of known_families(): refuses a checkpoint of another family
+  std::optional<std::int64_t> num_heads;    // attention heads H
+  std::optional<std::string> pooling;       // "mean", "max" or "cls"
+  std::optional<double> norm_eps;           // epsilon of the transformer's norms
+};
+
+// Names of the model families known by their state dicts: "SignTransformer", "MediaPipeGRU", ...
+std::vector<std::string> known_families();
+
+// Reads a configuration file (JSON): either one object of the members of ModelConfig for all models, the name of a family
+// as a string, or an object that maps model keys ("transformer", "gru", a --model name) to either. Unknown members are errors.
+// Returns the configuration for `model_key`.
+Expected<ModelConfig> read_config(const std::filesystem::path& path, const std::string& model_key);
+
+struct LoadOptions {
+  ModelConfig config;
+  bool all_heads = false;              // also export the category head, as the output `category`
+  std::int64_t sequence_length = 300;  // T of the default input shape [1, T, F]; also the least maximum length supported
+};
+
+// One architecture value and where it comes from: "shapes", "config", "module attributes", "hyper-parameters" or "assumed".
+struct HyperParameter {
+  std::string name;
+  std::string value;
+  std::string origin;
+};
+
+// What is known of a loaded model.
+struct ModelInfo {
+  std::string family;
+  std::vector<HyperParameter> hyper_parameters;
+  std::vector<std::string> assumptions;  // a sentence per value that nothing in the file tells
+  std::vector<std::string> warnings;     // NaN weights, keys that were left out, ...
+  std::vector<std::int64_t> input_shape;  // [1, T, F]
+  std::vector<std::string> outputs;       // "output", "category"
+  std::int64_t parameters = 0;            // number of weights
+  std::filesystem::path source;
+  std::string source_format;              // "PyTorch zip checkpoint", "safetensors", ...
+  std::string source_sha256;              // lower-case hex
+};
+
+// A network read from a file: the graph and its weights, which stay mapped from the file while a Model lives. Cheap to copy.
+class Model {
+ public:
+  struct Impl;
+  explicit Model(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  const ModelInfo& info() const;
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+// Reads a checkpoint: PyTorch's zip and legacy formats, a pickled module, safetensors. Nothing in the file is executed.
+Expected<Model> load(const std::filesystem::path& path, const LoadOptions& options = {});
+
+// ------------------------------------------------------------------------------------------------------------- convert
+
+enum class Precision { fp32, fp16 };  // how a TFLite file stores its weights
+
+struct ConvertOptions {
+  bool static_shapes = false;  // freeze batch 1 and length T instead of leaving both dynamic
+  std::vector<Precision> tflite = {Precision::fp32, Precision::fp16};
+  bool onnx = true;
+  bool savedmodel = false;  // reserved for the SavedModel backend; asking for it is an error for now
+};
+
+// A file that was written. `key` names it in reports: "onnx", "tflite_fp32", "tflite_fp16".
+struct Artifact {
+  std::string key;
+  std::filesystem::path path;
+  std::uint64_t bytes = 0;
+  double seconds = 0;  // to build and write it
+  std::vector<std::string> notes;  // for instance weights kept in float32 because float16 can't hold them
+};
+
+// Writes the files `<folder>/<stem>.onnx`, `<folder>/<stem>_fp32.tflite`, ... Each appears complete or not at all: on an
+// error none of them is left behind. `folder` is created if needed.
+Expected<std::vector<Artifact>> convert(const Model& model, const std::filesystem::path& folder, const std::string& stem,
+                                        const ConvertOptions& options = {});
+
+// -------------------------------------------------------------------------------------------------------------- verify
+
+// Agreement of one run with the reference (the graph as imported, evaluated in float64). With r the reference and y the
+// result over all elements of all outputs:
+struct Agreement {
+  std::vector<std::int64_t> input_shape;
+  double cosine_similarity = 0;  // <r,y> / (|r| |y|)
+  double max_error = 0;          // max |y - r|
+  double relative_error = 0;     // max_error / (max r - min r)
+  double top1_agreement = 0;     // share of rows over the last axis whose largest entry is the same
+};
+
+struct Verification {
+  std::string key;                 // of the artifact
+  std::string runtime;             // "LiteRT", or "taper reference evaluation" where LiteRT is not to be found
+  std::string runtime_version;
+  Agreement worst;                 // the worst of each figure over all runs
+  std::vector<Agreement> runs;     // one per shape (each ran twice)
+  double seconds = 0;
+  bool passed = false;             // within the bounds of its precision
+  std::string verdict;             // why not, when not
+};
+
+struct VerifyOptions {
+  std::optional<std::filesystem::path> input;  // .npz (array "X", or the only one) or .npy: real inputs [N, T, F] or [T, F]
+  std::uint64_t seed = 0;
+  int threads = 1;
+};
+
+// Opens each artifact again from disk and runs it against the reference at the export shape and at a second batch and
+// length (only the first for static files).
+Expected<std::vector<Verification>> verify(const Model& model, const std::vector<Artifact>& artifacts,
+                                           const VerifyOptions& options = {});
+
+// ------------------------------------------------------------------------------------------------------- the whole job
+
+struct ModelRequest {
+  std::string key;    // the name in the results: "transformer", "gru", or another
+  std::string stem;   // of the files: "sign_transformer"
+  std::filesystem::path path;
+  ModelConfig config;
+};
+
+// What export_models tells while it works.
+struct Progress {
+  enum class Kind { model_started, stage_started, stage_finished, warning, model_failed, model_skipped };
+  Kind kind = Kind::stage_started;
+  std::string model;      // key
+  std::string stage;      // "load", "onnx", "tflite_fp32", "verify tflite_fp32", ...
+  std::string text;       // for people: what was found or written, or the warning, or the error
+  double seconds = 0;     // for stage_finished
+};
+
+struct ExportRequest {
+  std::vector<ModelRequest> models;
+  std::filesystem::path output_dir = "exports";
+  std::int64_t sequence_length = 300;
+  bool all_heads = false;
+  bool verify = true;
+  ConvertOptions convert;
+  VerifyOptions verification;
+  std::function<void(const Progress&)> progress;  // may be empty
+};
+
+struct ModelReport {
+  std::string key;
+  std::string model_name;  // the stem
+  bool skipped = false;    // the file does not exist
+  std::optional<Error> error;
+  std::filesystem::path source;
+  std::optional<ModelInfo> info;
+  std::vector<Artifact> artifacts;
+  std::vector<Verification> verifications;
+  std::vector<std::pair<std::string, double>> stage_seconds;
+  std::vector<std::string> warnings;
+  std::uint64_t peak_memory = 0;  // bytes, of the process so far
+};
+
+struct ExportReport {
+  std::vector<ModelReport> models;
+  std::filesystem::path results_path;  // export_results.json; empty if it could not be written
+  std::optional<Error> error;          // of the job as a whole: folder not writable, bad sequence length
+  double seconds = 0;
+
+  // Every model that was found was exported and verified, and at least one was.
+  bool succeeded() const;
+};
+
+// Loads, converts and verifies each model, then writes `<output_dir>/export_results.json`. A model that fails does not stop
+// the others.
+ExportReport export_models(const ExportRequest& request);
+
+// The content of export_results.json.
+std::string to_json(const ExportReport& report);
+
+}  // namespace taper
