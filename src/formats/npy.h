@@ -1,0 +1,21 @@
+// NumPy's .npy (versions 1 to 3, numpy.lib.format) and .npz (a zip archive of them).
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/tensor.h"
+
+namespace taper {
+
+// A view of the file's bytes; Fortran order becomes strides, big-endian data is marked so. Errors: not .npy, truncated,
+// dtypes other than bool, int8-64, uint8-64, float16-64 (object arrays would need a pickle).
+Expected<Tensor> read_npy(const SharedBytes& bytes);
+// The arrays by name, without ".npy", in the order of the archive. Errors name the array.
+Expected<std::vector<std::pair<std::string, Tensor>>> read_npz(const SharedBytes& bytes);
+// Version 1.0, C order, little-endian. bfloat16, which NumPy doesn't know, is written as float32.
+std::vector<std::byte> write_npy(const Tensor& tensor);
+
+}  // namespace taper
