@@ -3,6 +3,20 @@ find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(Protobuf REQUIRED)
-find_package(Flatbuffers CONFIG QUIET)
+find_package(ONNX CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(MINIZIP REQUIRED IMPORTED_TARGET minizip)
+
+# flatbuffers is used through its headers alone; `taper_schema` carries what flatc makes of our schemas.
+find_program(TAPER_FLATC flatc REQUIRED)
+find_path(TAPER_FLATBUFFERS_INCLUDE flatbuffers/flatbuffers.h REQUIRED)
+set(schema_source ${PROJECT_SOURCE_DIR}/src/formats/schema/tflite.fbs)
+set(schema_header ${PROJECT_BINARY_DIR}/generated/formats/schema/tflite_generated.h)
+add_custom_command(OUTPUT ${schema_header}
+  COMMAND ${TAPER_FLATC} --cpp --cpp-std c++17 --scoped-enums --gen-object-api
+    -o ${PROJECT_BINARY_DIR}/generated/formats/schema ${schema_source}
+  DEPENDS ${schema_source} VERBATIM)
+add_custom_target(taper_schema_headers DEPENDS ${schema_header})
+add_library(taper_schema INTERFACE)
+target_include_directories(taper_schema SYSTEM INTERFACE ${PROJECT_BINARY_DIR}/generated ${TAPER_FLATBUFFERS_INCLUDE})
+add_dependencies(taper_schema taper_schema_headers)

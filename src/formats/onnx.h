@@ -1,0 +1,59 @@
+// ONNX files: bytes <-> protobuf messages, and libonnx as the judge of what was written. The only header that includes
+// ONNX's own.
+#pragma once
+
+#include <onnx/onnx_pb.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/dtype.h"
+#include "base/error.h"
+#include "base/tensor.h"
+#include "formats/weights.h"
+
+namespace taper {
+
+// One initializer of the main graph: its name, and its value, which is written as `raw_data` in row-major order.
+struct OnnxWeight {
+  std::string name;
+  WeightSource source;
+};
+
+// Where weights go that don't fit into a protobuf message (2 GiB): a second file, named relative to the model's folder.
+struct OnnxExternalData {
+  std::string file_name;
+  ByteSink sink;
+};
+
+// Reads a model; at most 2 GiB. Errors: not a protobuf message, no graph, no IR version, no opset.
+Expected<onnx::ModelProto> read_onnx(Bytes file);
+
+// Whether a model has to be written with external data.
+bool needs_external_data(const onnx::ModelProto& model, std::span<const OnnxWeight> weights);
+
+// Writes `model` with `weights` appended to the initializers of its main graph. Without `external` the weights are
+// streamed into the file itself; with it, those of 1 KiB and more go to its sink, aligned to 4096 bytes. Memory: the
+// model without its weights, and one piece of a weight. Errors: a dtype that ONNX has no name for, more than 2 GiB
+// without `external`, what a sink returns.
+Status write_onnx(const onnx::ModelProto& model, std::span<const OnnxWeight> weights, const ByteSink& sink,
+                  const OnnxExternalData* external = nullptr);
+
+// Runs libonnx's checker and its strict, full shape inference on `model` with `weights` as initializers of its main
+// graph. Only what shape inference may read is shown to it as a value: weights up to 4 KiB. Larger ones, here and in
+// `model` itself, are declared as typed graph inputs, so nothing large is copied. Errors: libonnx's own words.
+Status check_onnx(const onnx::ModelProto& model, std::span<const OnnxWeight> weights = {});
+
+// ONNX's element type of a dtype and back. Every DType has one.
+onnx::TensorProto::DataType onnx_type(DType dtype);
+std::optional<DType> dtype_from_onnx(int data_type);
+
+// The value of a tensor message: raw_data is copied, typed fields are converted. Errors: external data, an element type
+// without a DType, a count of elements that is not the shape's.
+Expected<Tensor> onnx_tensor(const onnx::TensorProto& message);
+
+}  // namespace taper

@@ -1,0 +1,79 @@
+// Runs TFLite files in LiteRT, Google's runtime, through the C API of libLiteRt.so, loaded at run time.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/tensor.h"
+
+namespace taper {
+
+// A value and its name in the model's signature.
+struct NamedTensor {
+  std::string name;
+  Tensor value;
+};
+
+// Where libLiteRt.so is looked for, in this order; only files that exist. The value of TAPER_LITERT (then nothing
+// else); beside this program and in ../lib/taper; in an installed ai-edge-litert: the active virtual environment, the
+// user's and the system's site-packages.
+std::vector<std::filesystem::path> litert_candidates();
+
+struct RuntimeInfo {
+  std::string name;  // "LiteRT"
+  std::filesystem::path path;
+  std::string version;  // "2.3.0", or empty where nothing tells
+};
+
+// A loaded runtime. Copies share it; it is unloaded with the last copy and the last model of it.
+class Litert {
+ public:
+  struct Impl;
+  explicit Litert(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  const RuntimeInfo& info() const;
+  const std::shared_ptr<Impl>& impl() const { return impl_; }
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+// Loads the first of `candidates` that works. Errors: none is there (with the way to get one as hint), none can be
+// loaded or lacks a function that is needed (each with its reason).
+Expected<Litert> load_litert(const std::vector<std::filesystem::path>& candidates = litert_candidates());
+
+// A compiled model: CPU, one signature.
+class LitertModel {
+ public:
+  struct Impl;
+  LitertModel(LitertModel&&) noexcept;
+  LitertModel& operator=(LitertModel&&) noexcept;
+  ~LitertModel();
+
+  // Reads the model again from disk. `threads` is that of its CPU kernels, 0 the runtime's own choice.
+  static Expected<LitertModel> open(const Litert& runtime, const std::filesystem::path& path, int threads = 1);
+  // The same from memory, which must stay alive and unchanged: the model shares its owner.
+  static Expected<LitertModel> open(const Litert& runtime, const SharedBytes& file, int threads = 1);
+
+  // Names in the first signature, in its order.
+  const std::vector<std::string>& input_names() const;
+  const std::vector<std::string>& output_names() const;
+
+  // Runs the model once. Inputs are matched by name; each is resized to its tensor's shape if that differs from the one
+  // of the last run. Outputs own their data. A model may be run any number of times. Errors: inputs missing, unknown or
+  // of another dtype; a shape that the model refuses; the runtime's own errors with its log lines.
+  Expected<std::vector<NamedTensor>> run(std::span<const NamedTensor> inputs);
+
+  // What the runtime has printed while this model was opened and run, which nobody saw.
+  std::string log() const;
+
+ private:
+  explicit LitertModel(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace taper
