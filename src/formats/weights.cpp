@@ -1,0 +1,94 @@
+#include "formats/weights.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+namespace taper {
+namespace {
+
+constexpr std::int64_t kPieceBytes = 1 << 20;
+
+// The part [first, first + count) of the leading axis.
+Tensor leading_part(const Tensor& tensor, std::int64_t first, std::int64_t count) {
+  Tensor part = tensor;
+  part.shape[0] = count;
+  const auto offset = static_cast<std::size_t>(first * tensor.strides[0]) * size_of(tensor.dtype);
+  part.storage = tensor.storage.sub(offset, tensor.storage.view.size() - offset);
+  return part;
+}
+
+// The same elements without the leading axis, which has size 1.
+Tensor without_leading_axis(Tensor tensor) {
+  tensor.shape.erase(tensor.shape.begin());
+  tensor.strides.erase(tensor.strides.begin());
+  return tensor;
+}
+
+// A plain tensor as a flat one, so that it can be cut anywhere.
+Tensor flattened(const Tensor& tensor) {
+  return {tensor.dtype, {tensor.element_count()}, {1}, tensor.storage, false};
+}
+
+// `scratch` holds kPieceBytes, allocated when first needed.
+Status stream_converted(const Tensor& tensor, DType dtype, const ByteSink& sink, std::vector<std::byte>& scratch) {
+  const std::int64_t element_size = static_cast<std::int64_t>(size_of(dtype));
+  const std::int64_t bytes = tensor.element_count() * element_size;
+  if (bytes <= kPieceBytes) {
+    if (scratch.empty()) scratch.resize(static_cast<std::size_t>(kPieceBytes));
+    const auto piece = std::span(scratch).first(static_cast<std::size_t>(bytes));
+    convert_elements(tensor, dtype, piece);
+    return sink(piece);
+  }
+  const std::int64_t slice_bytes = bytes / tensor.shape[0];
+  if (slice_bytes > kPieceBytes) {
+    for (std::int64_t i = 0; i < tensor.shape[0]; ++i)
+      TAPER_TRY(stream_converted(without_leading_axis(leading_part(tensor, i, 1)), dtype, sink, scratch));
+    return {};
+  }
+  const std::int64_t step = kPieceBytes / slice_bytes;
+  for (std::int64_t first = 0; first < tensor.shape[0]; first += step) {
+    const std::int64_t count = std::min(step, tensor.shape[0] - first);
+    TAPER_TRY(stream_converted(leading_part(tensor, first, count), dtype, sink, scratch));
+  }
+  return {};
+}
+
+}  // namespace
+
+WeightSource stored_as_is(Tensor tensor) {
+  const DType dtype = tensor.dtype;
+  return {std::move(tensor), dtype};
+}
+
+WeightSource stored_bytes(SharedBytes bytes) {
+  const auto size = static_cast<std::int64_t>(bytes.view.size());
+  return {Tensor{DType::u8, {size}, {1}, std::move(bytes), false}, DType::u8};
+}
+
+ByteSink sink_to(std::ostream& out) {
+  return [&out](Bytes bytes) -> Status {
+    errno = 0;
+    if (out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()))) return {};
+    const int reason = errno;
+    if (reason == 0) return fail("writing {} bytes failed", bytes.size());
+    return fail("writing {} bytes failed: {}", bytes.size(), std::generic_category().message(reason));
+  };
+}
+
+ByteSink sink_to(std::vector<std::byte>& out) {
+  return [&out](Bytes bytes) -> Status {
+    out.insert(out.end(), bytes.begin(), bytes.end());
+    return {};
+  };
+}
+
+Status stream_elements(const WeightSource& source, const ByteSink& sink) {
+  const Tensor& tensor = source.tensor;
+  if (tensor.element_count() == 0) return {};
+  if (tensor.dtype == source.dtype && tensor.is_plain()) return sink(tensor.bytes());
+  std::vector<std::byte> scratch;
+  return stream_converted(tensor.is_plain() ? flattened(tensor) : tensor, source.dtype, sink, scratch);
+}
+
+}  // namespace taper
