@@ -1,8 +1,12 @@
 # Warnings, hardening and sanitizers: one interface target that every target of ours links.
+option(TAPER_WERROR "Warnings are errors" ON)
+
 add_library(taper_flags INTERFACE)
 target_compile_options(taper_flags INTERFACE
-  -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Wcast-qual -Woverloaded-virtual
-  -Wimplicit-fallthrough -fstack-protector-strong)
+  -Wall -Wextra $<$<BOOL:${TAPER_WERROR}>:-Werror> -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Wcast-qual
+  -Woverloaded-virtual -Wimplicit-fallthrough -fstack-protector-strong)
+# Out-of-range indices of standard containers stop a debug build.
+target_compile_definitions(taper_flags INTERFACE $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 reports these inside its own headers at -O2 and above.
   target_compile_options(taper_flags INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow

@@ -1,0 +1,111 @@
+// The content of export_results.json. docs/results.md describes its fields.
+#include <nlohmann/json.hpp>
+
+#include "report/text.h"
+#include "taper/taper.h"
+
+namespace taper {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// "fp32" for "tflite_fp32": verification figures are named by precision.
+std::string figure_name(const std::string& artifact_key) {
+  constexpr std::string_view kPrefix = "tflite_";
+  return artifact_key.starts_with(kPrefix) ? artifact_key.substr(kPrefix.size()) : artifact_key;
+}
+
+// NaN and infinities have no number in JSON: they are null, and `verdict` says what happened.
+Json agreement_json(const Agreement& agreement) {
+  return {{"input_shape", agreement.input_shape},
+          {"cosine_similarity", agreement.cosine_similarity},
+          {"max_error", agreement.max_error},
+          {"relative_error", agreement.relative_error},
+          {"top1_agreement", agreement.top1_agreement}};
+}
+
+Json judged_json(const Verification& verification) {
+  Json runs = Json::array();
+  for (const Agreement& run : verification.runs) runs.push_back(agreement_json(run));
+  Json json = {{"passed", verification.passed},
+               {"runtime", verification.runtime},
+               {"runtime_version", verification.runtime_version},
+               {"max_error", verification.worst.max_error},
+               {"relative_error", verification.worst.relative_error},
+               {"top1_agreement", verification.worst.top1_agreement},
+               {"seconds", verification.seconds},
+               {"runs", std::move(runs)}};
+  if (!verification.verdict.empty()) json["verdict"] = verification.verdict;
+  return json;
+}
+
+Json verification_json(const std::vector<Verification>& verifications) {
+  Json json = Json::object();
+  for (const Verification& verification : verifications) {
+    json[figure_name(verification.key) + "_cosine_similarity"] = verification.worst.cosine_similarity;
+  }
+  if (verifications.empty()) return json;
+  Json& files = json["files"] = Json::object();
+  for (const Verification& verification : verifications) files[verification.key] = judged_json(verification);
+  return json;
+}
+
+void add_error(Json& json, const Error& error) {
+  json["error"] = error.text();
+  if (!error.hint.empty()) json["next_step"] = error.hint;
+}
+
+void add_info(Json& json, const ModelInfo& info) {
+  json["family"] = info.family;
+  Json& values = json["hyper_parameters"] = Json::object();
+  for (const HyperParameter& parameter : info.hyper_parameters) {
+    values[parameter.name] = {{"value", parameter.value}, {"origin", parameter.origin}};
+  }
+  json["parameters"] = info.parameters;
+  json["outputs"] = info.outputs;
+  json["assumed"] = info.assumptions;
+}
+
+Json model_json(const ModelReport& model) {
+  Json json;
+  json["model_name"] = model.model_name;
+  if (model.skipped) json["skipped"] = true;
+  if (model.error) add_error(json, *model.error);
+  if (model.info) json["input_shape"] = model.info->input_shape;
+  Json& files = json["files"] = Json::object();
+  Json& sizes = json["sizes"] = Json::object();
+  for (const Artifact& artifact : model.artifacts) {
+    files[artifact.key] = artifact.path.native();
+    sizes[artifact.key] = human_size(artifact.bytes);
+  }
+  json["verification"] = verification_json(model.verifications);
+  Json& bytes = json["bytes"] = Json::object();
+  for (const Artifact& artifact : model.artifacts) bytes[artifact.key] = artifact.bytes;
+  Json& seconds = json["seconds"] = Json::object();
+  for (const auto& [stage, time] : model.stage_seconds) seconds[stage] = time;
+  json["peak_memory_bytes"] = model.peak_memory;
+  if (model.info) add_info(json, *model.info);
+  json["warnings"] = model.warnings;
+  for (const Artifact& artifact : model.artifacts) {
+    if (!artifact.notes.empty()) json["notes"][artifact.key] = artifact.notes;
+  }
+  json["source"] = model.source.native();
+  if (model.info) {
+    json["source_format"] = model.info->source_format;
+    json["source_sha256"] = model.info->source_sha256;
+  }
+  return json;
+}
+
+}  // namespace
+
+std::string to_json(const ExportReport& report) {
+  Json json = Json::object();
+  for (const ModelReport& model : report.models) json[model.key] = model_json(model);
+  if (report.error) add_error(json, *report.error);
+  json["taper_version"] = version();
+  // Names in files may be any bytes: what is no UTF-8 is replaced by U+FFFD.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace taper

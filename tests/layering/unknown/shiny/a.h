@@ -1,0 +1,1 @@
+#include "shiny/a.h"
