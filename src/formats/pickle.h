@@ -33,8 +33,11 @@ struct Text {  // UTF-8
 struct Blob {  // bytes and bytearray
   Bytes bytes;
 };
-struct BigInteger {  // an int outside of int64: two's complement, little-endian
+// An int outside of int64: two's complement, little-endian; or, from protocols 0 and 1, decimal digits with an optional
+// '-'.
+struct BigInteger {
   Bytes bytes;
+  bool decimal = false;
 };
 
 enum class SequenceKind : std::uint8_t { list, tuple, set, frozen_set };
@@ -107,8 +110,8 @@ enum class Kind : std::uint8_t {
 
 struct Value {
   // In the order of Kind.
-  std::variant<None, bool, std::int64_t, double, Text, Blob, BigInteger, Sequence*, Dict*, Global*, Object*, Persistent,
-               TensorValue*, Unsupported*>
+  std::variant<None, bool, std::int64_t, double, Text, Blob, BigInteger*, Sequence*, Dict*, Global*, Object*,
+               Persistent, TensorValue*, Unsupported*>
       data;
 
   Kind kind() const { return static_cast<Kind>(data.index()); }
@@ -138,6 +141,7 @@ static_assert(std::variant_size_v<decltype(Value::data)> == static_cast<std::siz
 class Arena {
  public:
   std::deque<Value> values;
+  std::deque<BigInteger> big_integers;
   std::deque<Sequence> sequences;
   std::deque<Dict> dicts;
   std::deque<Global> globals;
@@ -151,10 +155,12 @@ class Arena {
   Value* add(T payload) {
     return &values.emplace_back(Value{payload});
   }
+  // Keeps a copy of the text.
   Value* add_text(std::string text);
   Value* add_sequence(SequenceKind kind, std::vector<const Value*> items);
   Value* add_dict(std::vector<Entry> entries);
   Value* add_tensor(TensorValue tensor);
+  Value* add_big_integer(BigInteger number);
 };
 
 struct Document {
@@ -174,11 +180,17 @@ struct Limits {
 // Time and memory are linear in the bytes read.
 Expected<Document> read(SharedBytes bytes, Limits limits = {});
 
+// Makes the keys of every dict in the arena unique, as `read` has done: for those who add entries afterwards.
+void drop_repeated_keys(Arena& arena);
+
 // The value of a text key of a dict (or of an object's entries); null if there is none. Linear in the entries.
 const Value* find(const Value& dict, std::string_view key);
 // An attribute of an object: looked up in its state, and in the slots if the state is a pair (dict, slots); null if
 // absent.
 const Value* attribute(const Value& object, std::string_view name);
+bool is_tuple(const Value& value);
+// Whether the value is the global `name` of a module that Python 2 and 3 may call differently.
+bool is_global(const Value& value, std::string_view python2, std::string_view python3, std::string_view name);
 // "models.transformer.SignTransformer" of an object or global; "" if the value is neither or its class has no plain
 // name.
 std::string class_path(const Value& value);

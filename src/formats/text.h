@@ -1,0 +1,23 @@
+// Untrusted text: UTF-8 validation, and printing that can't disturb a terminal.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace taper {
+
+// RFC 3629. `surrogates` is text that is valid but for encoded surrogates (D800-DFFF), as Python writes undecodable
+// file names.
+enum class Utf8 { valid, surrogates, invalid };
+Utf8 check_utf8(std::string_view text);
+
+// Replaces each encoded surrogate of a `surrogates` text by U+FFFD.
+std::string without_surrogates(std::string_view text);
+
+// Appends a code point; surrogates and values past U+10FFFF become U+FFFD.
+void append_utf8(std::string& text, char32_t point);
+
+// For messages: control characters and invalid bytes as \xHH, at most about 80 characters.
+std::string printable(std::string_view text);
+
+}  // namespace taper
