@@ -1,7 +1,9 @@
 // NumPy's .npy (versions 1 to 3, numpy.lib.format) and .npz (a zip archive of them).
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,5 +19,8 @@ Expected<Tensor> read_npy(const SharedBytes& bytes);
 Expected<std::vector<std::pair<std::string, Tensor>>> read_npz(const SharedBytes& bytes);
 // Version 1.0, C order, little-endian. bfloat16, which NumPy doesn't know, is written as float32.
 std::vector<std::byte> write_npy(const Tensor& tensor);
+
+// "f4" -> float32; nothing for kinds that taper doesn't read. Used for NumPy's dtypes, without their byte order.
+std::optional<DType> dtype_from_numpy(std::string_view code);
 
 }  // namespace taper

@@ -111,14 +111,18 @@ const Value* attribute(const Value& object, std::string_view name) {
 std::string class_path(const Value& value) {
   // A nested class or a bound function is pickled as getattr(Outer, "Inner").
   constexpr int kMostNested = 16;
+  constexpr std::size_t kMostLength = 1000;  // a path is copied wherever its class is used
   std::string nested;
   const Value* type = value.object() ? value.object()->type : &value;
   for (int depth = 0; depth < kMostNested; ++depth) {
-    if (const Global* global = type->global()) return fmt::format("{}.{}{}", global->module, global->name, nested);
+    if (const Global* global = type->global()) {
+      if (global->module.size() + global->name.size() + nested.size() > kMostLength) return "";
+      return fmt::format("{}.{}{}", global->module, global->name, nested);
+    }
     const Object* call = type->object();
     if (!call || !is_global(*call->type, "__builtin__", "builtins", "getattr")) return "";
     const auto args = call->arguments->items();
-    if (args.size() != 2 || !args[1]->text()) return "";
+    if (args.size() != 2 || !args[1]->text() || args[1]->text()->size() > kMostLength) return "";
     nested = fmt::format(".{}{}", *args[1]->text(), nested);
     type = args[0];
   }

@@ -1,0 +1,225 @@
+#include "formats/torch_checkpoint.h"
+
+#include <algorithm>
+
+#include "formats/text.h"
+#include "formats/torch_rebuild.h"
+#include "formats/zip.h"
+
+namespace taper {
+namespace {
+
+// torch/serialization.py: MAGIC_NUMBER 0x1950a86a20f9469cfc6c and PROTOCOL_VERSION of the legacy format.
+constexpr std::string_view kLegacyMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
+constexpr std::string_view kLegacyMagicDecimal = "119547037146038801333356";
+constexpr std::int64_t kLegacyProtocol = 1001;
+// caffe2/serialize/versions.h: the versions of the zip format that PyTorch itself reads.
+constexpr std::int64_t kMostZipVersion = 10;
+
+constexpr std::string_view kSaveHint =
+    "load it in PyTorch and save its state dict: torch.save(model.state_dict(), 'model.pt')";
+
+Expected<Checkpoint> finish(pickle::Document document, StorageSource source, std::string_view format) {
+  TAPER_TRY(rebuild_values(*document.arena, source));
+  return Checkpoint{std::string(format), std::move(document.arena), document.root, {}};
+}
+
+// ---- the zip format
+
+struct ArchiveKind {
+  std::string_view marker;  // an entry's name, below the top folder or not; a suffix if it starts with '*'
+  std::string_view message;
+  std::string_view hint;
+};
+
+// In the order of precedence: a TorchScript archive holds data.pkl too.
+constexpr ArchiveKind kOtherArchives[] = {
+    {"bytecode.pkl", "this is a TorchScript archive for mobile (.ptl), which taper does not read yet", kSaveHint},
+    {"constants.pkl", "this is a TorchScript archive (torch.jit.save), which taper does not read yet", kSaveHint},
+    {"archive_format", "this is a torch.export archive (.pt2), which taper does not read yet", kSaveHint},
+    {"serialized_exported_program.json", "this is a torch.export archive (.pt2), which taper does not read yet",
+     kSaveHint},
+    {"models/model.json", "this is a torch.export archive (.pt2), which taper does not read yet", kSaveHint},
+    {"model.json", "this is a TorchScript archive of PyTorch 1.0, which taper does not read", kSaveHint},
+    {"model.weights.h5", "this is a Keras archive (.keras), expected a PyTorch checkpoint", ""},
+    {"*.npy", "this is a NumPy archive (.npz), expected a PyTorch checkpoint", ""},
+};
+
+std::string_view without_top_folder(std::string_view name) {
+  const std::size_t slash = name.find('/');
+  return slash == std::string_view::npos ? name : name.substr(slash + 1);
+}
+
+bool matches(const ArchiveKind& kind, std::string_view name) {
+  if (kind.marker.starts_with('*')) return name.ends_with(kind.marker.substr(1));
+  return name == kind.marker || without_top_folder(name) == kind.marker;
+}
+
+// The top folder with its slash ("archive/"), which is any name.
+Expected<std::string> top_folder(const ZipArchive& archive) {
+  for (const ArchiveKind& kind : kOtherArchives)
+    if (std::ranges::any_of(archive.entries(), [&](const ZipEntry& entry) { return matches(kind, entry.name); }))
+      return fail_with_hint(std::string(kind.message), std::string(kind.hint));
+  std::vector<std::string> tops;
+  for (const ZipEntry& entry : archive.entries())
+    if (without_top_folder(entry.name) == "data.pkl") tops.push_back(entry.name.substr(0, entry.name.size() - 8));
+  if (tops.size() == 1) return tops.front();
+  if (tops.empty())
+    return fail("a zip archive of {} entries without a data.pkl is not a PyTorch checkpoint", archive.entries().size());
+  return fail("the archive holds {} files data.pkl, in '{}' and '{}', expected one", tops.size(), tops[0], tops[1]);
+}
+
+// The text of a small entry, without white space around it; nothing if there is no such entry.
+Expected<std::optional<std::string>> small_text(const ZipArchive& archive, const std::string& name) {
+  const ZipEntry* entry = archive.find(name);
+  if (!entry) return std::nullopt;
+  if (entry->size > 64) return fail("entry '{}' has {} bytes, expected a short text", name, entry->size);
+  TAPER_ASSIGN(const SharedBytes bytes, archive.read(*entry));
+  std::string text(as_text(bytes.view));
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+Status check_version(const ZipArchive& archive, const std::string& top) {
+  for (const char* name : {"version", ".data/version"}) {
+    TAPER_ASSIGN(const auto text, small_text(archive, top + name));
+    if (!text) continue;
+    const bool number =
+        !text->empty() && text->size() < 4 && std::ranges::all_of(*text, [](char c) { return c >= '0' && c <= '9'; });
+    if (!number || std::stoi(*text) > kMostZipVersion)
+      return fail("the archive has format version '{}', expected 1 to {}", printable(*text), kMostZipVersion);
+  }
+  return {};
+}
+
+Expected<bool> is_big_endian(const ZipArchive& archive, const std::string& top) {
+  TAPER_ASSIGN(const auto order, small_text(archive, top + "byteorder"));
+  if (!order || *order == "little") return false;  // written since PyTorch 2.1; before that files are little-endian
+  if (*order == "big") return true;
+  return fail("the archive's byte order is '{}', expected little or big", printable(*order));
+}
+
+Expected<Checkpoint> read_zip_checkpoint(SharedBytes bytes) {
+  const std::size_t file_size = bytes.view.size();
+  TAPER_ASSIGN(ZipArchive opened, open_zip(std::move(bytes)));
+  const auto archive = std::make_shared<const ZipArchive>(std::move(opened));
+  TAPER_ASSIGN(const std::string top, top_folder(*archive));
+  TAPER_TRY(check_version(*archive, top));
+  StorageSource source;
+  TAPER_ASSIGN(source.big_endian, is_big_endian(*archive, top));
+  source.file_size = file_size;
+  const std::string pickle_name = top + "data.pkl";
+  TAPER_ASSIGN(SharedBytes pickled, archive->read(*archive->find(pickle_name)));
+  source.file_size = std::max(file_size, pickled.view.size());
+  const std::string place = fmt::format("in entry '{}'", pickle_name);
+  TAPER_ASSIGN_WITHIN(pickle::Document document, pickle::read(std::move(pickled)), place);
+  TAPER_ASSIGN_WITHIN(source.references, storage_references(*document.arena), place);
+  source.read = [archive, top](const StorageReference& reference) -> Expected<SharedBytes> {
+    for (const char* folder : {"data/", ".data/"})
+      if (const ZipEntry* entry = archive->find(fmt::format("{}{}{}", top, folder, reference.key)))
+        return archive->read(*entry);
+    return fail_with_hint(fmt::format("the archive has no entry '{}data/{}', which holds {} elements of {}", top,
+                                      printable(reference.key), reference.count, reference.type),
+                          "the file is incomplete: copy or save it again");
+  };
+  auto checkpoint = finish(std::move(document), std::move(source), "PyTorch zip");
+  if (!checkpoint) return std::unexpected(within(std::move(checkpoint).error(), place));
+  return checkpoint;
+}
+
+// ---- the legacy format: five pickles, then the storages
+
+bool is_legacy_magic(const pickle::Value& value) {
+  const auto* const* number = std::get_if<pickle::BigInteger*>(&value.data);
+  return number && as_text((*number)->bytes) == ((*number)->decimal ? kLegacyMagicDecimal : kLegacyMagic);
+}
+
+// Reads a pickle at `offset` and moves it past.
+Expected<pickle::Document> next_pickle(const SharedBytes& bytes, std::size_t& offset, std::string_view what) {
+  const std::size_t start = offset;
+  TAPER_ASSIGN_WITHIN(pickle::Document document, pickle::read(bytes.sub(start, bytes.view.size() - start)),
+                      fmt::format("in the {} (a pickle that starts at byte {})", what, start));
+  offset += document.size;
+  return document;
+}
+
+using StorageBytes = std::unordered_map<std::string_view, SharedBytes>;
+
+// Each storage is its number of elements as int64, then the elements. PyTorch writes both little-endian on every
+// machine (torch/csrc/serialization.cpp), whatever the system information says.
+Expected<StorageBytes> legacy_storages(const SharedBytes& bytes, std::size_t offset, const pickle::Value& keys,
+                                       const StorageReferences& references) {
+  std::unordered_map<std::string_view, const StorageReference*> by_key;
+  for (const auto& [value, reference] : references) {
+    const StorageReference* known = by_key.try_emplace(reference.key, &reference).first->second;
+    if (known->element_size != reference.element_size)
+      return fail("storage '{}' is used as {} and as {}", printable(reference.key), known->type, reference.type);
+  }
+  ByteReader reader(bytes.view);
+  TAPER_TRY(reader.seek(offset));
+  StorageBytes storages;
+  for (const pickle::Value* key : keys.items()) {
+    const auto name = key->text();
+    const auto reference = name ? by_key.find(*name) : by_key.end();
+    if (reference == by_key.end()) return fail("{} is listed as a storage that no tensor uses", pickle::describe(*key));
+    if (!reference->second->element_size)
+      return fail("storage '{}' is of {}, whose size is unknown", printable(*name), reference->second->type);
+    TAPER_ASSIGN_WITHIN(const auto count, reader.read<std::int64_t>(), "where a storage's size should be");
+    const auto size = checked_mul<std::uint64_t>(static_cast<std::uint64_t>(count), *reference->second->element_size);
+    if (count < 0 || !size || *size > reader.remaining())
+      return fail_with_hint(fmt::format("storage '{}' declares {} elements of {}, the file has {} bytes left",
+                                        printable(*name), count, reference->second->type, reader.remaining()),
+                            "the file is probably truncated: copy or download it again");
+    storages.insert_or_assign(reference->first, bytes.sub(reader.offset(), *size));
+    TAPER_TRY(reader.seek(reader.offset() + *size));
+  }
+  return storages;
+}
+
+Expected<Checkpoint> read_legacy_checkpoint(const SharedBytes& bytes) {
+  std::size_t offset = 0;
+  TAPER_ASSIGN(const pickle::Document magic, next_pickle(bytes, offset, "magic number"));
+  if (!is_legacy_magic(*magic.root))
+    return fail_with_hint(
+        fmt::format("this is a pickle of {}, but not one written by torch.save", pickle::describe(*magic.root)),
+        "save the weights with torch.save(model.state_dict(), 'model.pt')");
+  TAPER_ASSIGN(const pickle::Document protocol, next_pickle(bytes, offset, "protocol number"));
+  if (protocol.root->integer() != kLegacyProtocol)
+    return fail("the file's protocol is {}, expected {}", pickle::describe(*protocol.root), kLegacyProtocol);
+  TAPER_ASSIGN(const pickle::Document system, next_pickle(bytes, offset, "system information"));
+  TAPER_ASSIGN(pickle::Document document, next_pickle(bytes, offset, "main pickle"));
+  TAPER_ASSIGN(const pickle::Document keys, next_pickle(bytes, offset, "list of storages"));
+  if (!keys.root->sequence()) return fail("{} stands for the list of storages", pickle::describe(*keys.root));
+
+  StorageSource source;
+  source.file_size = bytes.view.size();
+  TAPER_ASSIGN(source.references, storage_references(*document.arena));
+  TAPER_ASSIGN(StorageBytes storages, legacy_storages(bytes, offset, *keys.root, source.references));
+  source.read = [storages = std::move(storages)](const StorageReference& reference) -> Expected<SharedBytes> {
+    const auto found = storages.find(reference.key);
+    if (found == storages.end()) return fail("the file has no storage '{}'", printable(reference.key));
+    return found->second;
+  };
+  return finish(std::move(document), std::move(source), "PyTorch legacy");
+}
+
+bool is_tar(Bytes bytes) {  // POSIX ustar and GNU tar: "ustar" in the first header
+  return bytes.size() >= 512 && as_text(bytes.subspan(257, 5)) == "ustar";
+}
+
+}  // namespace
+
+Expected<Checkpoint> read_torch_checkpoint(SharedBytes bytes) {
+  const std::string_view text = as_text(bytes.view);
+  if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06")) return read_zip_checkpoint(std::move(bytes));
+  if (is_tar(bytes.view))
+    return fail_with_hint(
+        "this is a tar archive, perhaps a checkpoint of PyTorch before 0.1.10, which taper does not read",
+        "unpack it, or load it in PyTorch and save it again with torch.save");
+  // Protocols 2 to 5 start with PROTO, 0 and 1 of the legacy format with the magic number in decimal.
+  if (text.starts_with('\x80') || text.starts_with(fmt::format("L{}", kLegacyMagicDecimal)))
+    return read_legacy_checkpoint(bytes);
+  return fail("this is not a file of torch.save: it starts neither as a zip archive nor as a pickle");
+}
+
+}  // namespace taper
