@@ -10,8 +10,8 @@ namespace taper {
 
 inline constexpr std::string_view kResultsName = "export_results.json";
 
-// Replaces the file at `path` with `text` so that a reader sees the old file or the new one, never a part: a temporary file
-// in the same folder is written, synced and renamed. On an error nothing is left behind.
+// Replaces the file at `path` with `text` so that a reader sees the old file or the new one, never a part: a temporary
+// file in the same folder is written, synced and renamed. On an error nothing is left behind.
 Status write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace taper

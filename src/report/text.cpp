@@ -57,10 +57,14 @@ bool disturbs_the_terminal(std::uint32_t c) {
 
 std::string escaped(std::uint32_t c) {
   switch (c) {
-    case '\n': return "\\n";
-    case '\r': return "\\r";
-    case '\t': return "\\t";
-    default: return c < 0x80 ? fmt::format("\\x{:02x}", c) : fmt::format("\\u{:04x}", c);
+    case '\n':
+      return "\\n";
+    case '\r':
+      return "\\r";
+    case '\t':
+      return "\\t";
+    default:
+      return c < 0x80 ? fmt::format("\\x{:02x}", c) : fmt::format("\\u{:04x}", c);
   }
 }
 
@@ -114,6 +118,8 @@ std::string error_lines(const Error& error) {
   return lines;
 }
 
-std::string path_text(const std::filesystem::path& path) { return printable(path.native()); }
+std::string path_text(const std::filesystem::path& path) {
+  return printable(path.native());
+}
 
 }  // namespace taper

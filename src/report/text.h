@@ -19,8 +19,8 @@ std::string human_seconds(double seconds);
 // "1.2 k", "3.4 M": a count in powers of 1000.
 std::string human_count(std::int64_t count);
 
-// Valid UTF-8 without control characters: those become "\n", "\x1b", "\u009b"; bytes that are no UTF-8 become "\xff". What a
-// file says can then not move the cursor, change colours or fake a line.
+// Valid UTF-8 without control characters: those become "\n", "\x1b", "\u009b"; bytes that are no UTF-8 become "\xff".
+// What a file says can then not move the cursor, change colours or fake a line.
 std::string printable(std::string_view text);
 
 // An error as lines of printable text: its message, "in ..." per place, "next: ..." for the hint.

@@ -2,6 +2,8 @@
 
 namespace taper {
 
-std::string version() { return TAPER_VERSION; }
+std::string version() {
+  return TAPER_VERSION;
+}
 
 }  // namespace taper

@@ -1,0 +1,19 @@
+// The public functions over the real steps.
+#include "base/error.h"
+#include "pipeline/steps.h"
+
+namespace taper {
+
+Expected<ModelConfig> read_config(const std::filesystem::path& path, const std::string& model_key) {
+  TAPER_ASSIGN(const ConfigFile file, read_config_file(path, known_families()));
+  return file.of(model_key);
+}
+
+ExportReport export_models(const ExportRequest& request) {
+  return run_export(request, {.load = load,
+                              .info = [](const Model& model) -> const ModelInfo& { return model.info(); },
+                              .convert = convert,
+                              .verify = verify});
+}
+
+}  // namespace taper

@@ -1,0 +1,308 @@
+// What holds the job together: the order of the stages, their times, and that one model's failure stays its own.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <set>
+
+#include "base/error.h"
+#include "pipeline/steps.h"
+#include "report/results.h"
+#include "report/text.h"
+
+namespace taper {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// The most memory that the process held so far, in bytes.
+std::uint64_t peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+// A path that can't be looked at (no permission) counts as found, so that loading it says what is wrong.
+bool is_missing(const fs::path& path) {
+  std::error_code ignored;
+  return fs::status(path, ignored).type() == fs::file_type::not_found;
+}
+
+// ------------------------------------------------------------------------------------------------- before the first
+// model
+
+Status check_names(const std::vector<ModelRequest>& models) {
+  std::set<std::string> keys;
+  std::set<std::string> stems;
+  for (const ModelRequest& model : models) {
+    for (const std::string& name : {model.key, model.stem}) TAPER_TRY(check_model_name(name));
+    if (!keys.insert(model.key).second) return fail("two models are named '{}'", model.key);
+    if (!stems.insert(model.stem).second) return fail("two models would write the files of '{}'", model.stem);
+  }
+  return {};
+}
+
+Status check_request(const ExportRequest& request) {
+  if (request.sequence_length < 1 || request.sequence_length > kLongestSequence) {
+    return fail_with_hint(
+        fmt::format("the sequence length is {}, expected 1 to {}", request.sequence_length, kLongestSequence),
+        "give the number of frames of a typical input; the exported files take other lengths too");
+  }
+  TAPER_TRY(check_names(request.models));
+  const auto& input = request.verification.input;
+  if (request.verify && input && is_missing(*input)) {
+    return fail_with_hint(fmt::format("the input to verify with does not exist: '{}'", path_text(*input)),
+                          "give a .npz or .npy file, or leave it out to verify with random inputs");
+  }
+  return {};
+}
+
+// Makes the folder and proves that files can be made in it: permission bits don't tell root, or of a read-only disk.
+Status prepare_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  std::string probe = (folder / ".taper-XXXXXX").native();
+  if (!error) {
+    const int descriptor = mkstemp(probe.data());
+    if (descriptor < 0) {
+      error = std::error_code(errno, std::generic_category());
+    } else {
+      close(descriptor);
+      unlink(probe.c_str());
+    }
+  }
+  if (!error) return {};
+  return fail_with_hint(fmt::format("cannot write to the folder '{}': {}", path_text(folder), error.message()),
+                        "choose another folder");
+}
+
+// ------------------------------------------------------------------------------------------------------------- one
+// model
+
+std::string load_text(const ModelInfo& info) {
+  return fmt::format("{}, {} weights, {}", info.family, human_count(info.parameters), info.source_format);
+}
+
+std::string artifact_text(const Artifact& artifact) {
+  std::string text = fmt::format("{}, {}", path_text(artifact.path), human_size(artifact.bytes));
+  for (const std::string& note : artifact.notes) text += ", " + note;
+  return text;
+}
+
+std::string verification_text(const Verification& verification) {
+  std::string text = fmt::format("cosine {:.6f}, relative error {:.1e}, {}", verification.worst.cosine_similarity,
+                                 verification.worst.relative_error, verification.runtime);
+  if (!verification.runtime_version.empty()) text += " " + verification.runtime_version;
+  return verification.passed ? text : text + ": " + verification.verdict;
+}
+
+bool is_reference_evaluation(const Verification& verification) {
+  return verification.key.starts_with("tflite") && verification.runtime != "LiteRT";
+}
+
+// One model on its way through the stages.
+class ModelJob {
+ public:
+  ModelJob(const ExportRequest& request, const ExportSteps& steps, const ModelRequest& model)
+      : request_(request), steps_(steps), model_(model) {
+    report_.key = model.key;
+    report_.model_name = model.stem;
+    report_.source = model.path;
+  }
+
+  ModelReport run() {
+    if (is_missing(model_.path)) {
+      skip();
+    } else {
+      tell(Progress::Kind::model_started, {}, path_text(model_.path));
+      if (Status done = guarded_stages(); !done) fail_with(std::move(done).error());
+    }
+    report_.peak_memory = peak_memory();
+    return std::move(report_);
+  }
+
+ private:
+  void skip() {
+    report_.skipped = true;
+    report_.warnings.push_back(fmt::format("skipped: there is no file '{}'", path_text(model_.path)));
+    tell(Progress::Kind::model_skipped, {}, report_.warnings.back());
+  }
+
+  void fail_with(Error error) {
+    report_.error = std::move(error);
+    tell(Progress::Kind::model_failed, {}, error_lines(*report_.error));
+  }
+
+  Status guarded_stages() {
+    try {
+      return stages();
+    } catch (const std::bad_alloc&) {
+      return fail("out of memory");
+    } catch (const std::exception& exception) {
+      return fail("unexpected: {}", exception.what());
+    }
+  }
+
+  Status stages() {
+    TAPER_ASSIGN(const Model model, load());
+    TAPER_TRY(convert(model));
+    if (request_.verify) TAPER_TRY(verify(model));
+    return {};
+  }
+
+  Expected<Model> load() {
+    LoadOptions options;
+    options.config = model_.config;
+    options.all_heads = request_.all_heads;
+    options.sequence_length = request_.sequence_length;
+    const Stopwatch watch = start("load");
+    TAPER_ASSIGN(Model model, steps_.load(model_.path, options));
+    report_.info = steps_.info(model);
+    finish("load", load_text(*report_.info), watch.seconds());
+    for (const std::string& warning : report_.info->warnings) warn(warning);
+    for (const std::string& assumption : report_.info->assumptions) {
+      tell(Progress::Kind::warning, {}, printable(assumption));
+    }
+    return model;
+  }
+
+  // The files are converted in one step, which may share work between them; each then has its own time.
+  Status convert(const Model& model) {
+    start("convert");
+    TAPER_ASSIGN(report_.artifacts, steps_.convert(model, request_.output_dir, model_.stem, request_.convert));
+    for (const Artifact& artifact : report_.artifacts) {
+      finish(artifact.key, artifact_text(artifact), artifact.seconds);
+    }
+    return {};
+  }
+
+  Status verify(const Model& model) {
+    start("verify");
+    TAPER_ASSIGN(report_.verifications, steps_.verify(model, report_.artifacts, request_.verification));
+    for (const Verification& verification : report_.verifications) {
+      finish("verify " + verification.key, verification_text(verification), verification.seconds);
+    }
+    if (std::ranges::any_of(report_.verifications, is_reference_evaluation)) {
+      warn("LiteRT was not found: the TFLite files were read back and judged by taper's own reference evaluation");
+    }
+    return judge();
+  }
+
+  // A file that is not what the model was is an error of the model. The files stay, to be looked into.
+  Status judge() const {
+    std::string verdicts;
+    for (const Verification& verification : report_.verifications) {
+      if (verification.passed) continue;
+      if (!verdicts.empty()) verdicts += "; ";
+      verdicts += fmt::format("{}: {}", verification.key, verification.verdict);
+    }
+    if (verdicts.empty()) return {};
+    return fail_with_hint("the written files do not agree with the checkpoint: " + verdicts,
+                          "the files were kept for inspection; do not ship them");
+  }
+
+  Stopwatch start(const std::string& stage) const {
+    tell(Progress::Kind::stage_started, stage, {});
+    return {};
+  }
+
+  void finish(const std::string& stage, std::string text, double seconds) {
+    report_.stage_seconds.emplace_back(stage, seconds);
+    tell(Progress::Kind::stage_finished, stage, std::move(text), seconds);
+  }
+
+  void warn(const std::string& warning) {
+    report_.warnings.push_back(warning);
+    tell(Progress::Kind::warning, {}, printable(warning));
+  }
+
+  void tell(Progress::Kind kind, std::string stage, std::string text, double seconds = 0) const {
+    if (request_.progress) request_.progress({kind, model_.key, std::move(stage), std::move(text), seconds});
+  }
+
+  const ExportRequest& request_;
+  const ExportSteps& steps_;
+  const ModelRequest& model_;
+  ModelReport report_;
+};
+
+// ----------------------------------------------------------------------------------------------------------- all of
+// them
+
+// Every model bears the error of the job, so that a reader of the results finds it under the name that was asked for.
+void fail_all(const ExportRequest& request, Error error, ExportReport& report) {
+  for (const ModelRequest& model : request.models) {
+    ModelReport failed;
+    failed.key = model.key;
+    failed.model_name = model.stem;
+    failed.source = model.path;
+    failed.error = error;
+    report.models.push_back(std::move(failed));
+  }
+  report.error = std::move(error);
+}
+
+Error nothing_found(const ExportRequest& request) {
+  std::string paths;
+  for (const ModelRequest& model : request.models) {
+    paths += fmt::format("{}'{}'", paths.empty() ? "" : ", ", path_text(model.path));
+  }
+  return {"no checkpoint was found: there is no file " + paths, {}, "check the paths and the current folder"};
+}
+
+void run_models(const ExportRequest& request, const ExportSteps& steps, ExportReport& report) {
+  for (const ModelRequest& model : request.models) report.models.push_back(ModelJob(request, steps, model).run());
+  if (std::ranges::all_of(report.models, &ModelReport::skipped)) report.error = nothing_found(request);
+}
+
+void write_results(const ExportRequest& request, ExportReport& report) {
+  const fs::path path = request.output_dir / kResultsName;
+  const Status written = write_file_atomically(path, to_json(report));
+  if (written) {
+    report.results_path = path;
+  } else if (!report.error) {
+    report.error = written.error();
+  }
+}
+
+}  // namespace
+
+bool ExportReport::succeeded() const {
+  const auto found = [](const ModelReport& model) { return !model.skipped; };
+  const auto sound = [](const ModelReport& model) {
+    return model.skipped || (!model.error && std::ranges::all_of(model.verifications, &Verification::passed));
+  };
+  return !error && std::ranges::any_of(models, found) && std::ranges::all_of(models, sound);
+}
+
+ExportReport run_export(const ExportRequest& request, const ExportSteps& steps) {
+  const Stopwatch watch;
+  ExportReport report;
+  const Status sound = check_request(request);
+  const Status writable = prepare_folder(request.output_dir);
+  if (!sound) {
+    fail_all(request, sound.error(), report);
+  } else if (!writable) {
+    fail_all(request, writable.error(), report);
+  } else {
+    run_models(request, steps, report);
+  }
+  report.seconds = watch.seconds();
+  if (writable) write_results(request, report);
+  return report;
+}
+
+}  // namespace taper
