@@ -1,4 +1,4 @@
-// The content of export_results.json. docs/results.md describes its fields.
+// The content of export_results.json.
 #include <nlohmann/json.hpp>
 
 #include "report/text.h"
@@ -7,6 +7,7 @@
 namespace taper {
 namespace {
 
+// Keeps the order of insertion. A reference into it dies with the next insertion: build parts first, then add them.
 using Json = nlohmann::ordered_json;
 
 // "fp32" for "tflite_fp32": verification figures are named by precision.
@@ -41,12 +42,12 @@ Json judged_json(const Verification& verification) {
 
 Json verification_json(const std::vector<Verification>& verifications) {
   Json json = Json::object();
+  Json files = Json::object();
   for (const Verification& verification : verifications) {
     json[figure_name(verification.key) + "_cosine_similarity"] = verification.worst.cosine_similarity;
+    files[verification.key] = judged_json(verification);
   }
-  if (verifications.empty()) return json;
-  Json& files = json["files"] = Json::object();
-  for (const Verification& verification : verifications) files[verification.key] = judged_json(verification);
+  if (!verifications.empty()) json["files"] = std::move(files);
   return json;
 }
 
@@ -57,13 +58,36 @@ void add_error(Json& json, const Error& error) {
 
 void add_info(Json& json, const ModelInfo& info) {
   json["family"] = info.family;
-  Json& values = json["hyper_parameters"] = Json::object();
+  Json values = Json::object();
   for (const HyperParameter& parameter : info.hyper_parameters) {
     values[parameter.name] = {{"value", parameter.value}, {"origin", parameter.origin}};
   }
+  json["hyper_parameters"] = std::move(values);
   json["parameters"] = info.parameters;
   json["outputs"] = info.outputs;
   json["assumed"] = info.assumptions;
+}
+
+// An object with an entry for each artifact.
+template <class Describe>
+Json by_artifact(const ModelReport& model, Describe describe) {
+  Json json = Json::object();
+  for (const Artifact& artifact : model.artifacts) json[artifact.key] = describe(artifact);
+  return json;
+}
+
+Json seconds_json(const ModelReport& model) {
+  Json json = Json::object();
+  for (const auto& [stage, seconds] : model.stage_seconds) json[stage] = seconds;
+  return json;
+}
+
+Json notes_json(const ModelReport& model) {
+  Json json = Json::object();
+  for (const Artifact& artifact : model.artifacts) {
+    if (!artifact.notes.empty()) json[artifact.key] = artifact.notes;
+  }
+  return json;
 }
 
 Json model_json(const ModelReport& model) {
@@ -72,23 +96,15 @@ Json model_json(const ModelReport& model) {
   if (model.skipped) json["skipped"] = true;
   if (model.error) add_error(json, *model.error);
   if (model.info) json["input_shape"] = model.info->input_shape;
-  Json& files = json["files"] = Json::object();
-  Json& sizes = json["sizes"] = Json::object();
-  for (const Artifact& artifact : model.artifacts) {
-    files[artifact.key] = artifact.path.native();
-    sizes[artifact.key] = human_size(artifact.bytes);
-  }
+  json["files"] = by_artifact(model, [](const Artifact& artifact) { return artifact.path.native(); });
+  json["sizes"] = by_artifact(model, [](const Artifact& artifact) { return human_size(artifact.bytes); });
   json["verification"] = verification_json(model.verifications);
-  Json& bytes = json["bytes"] = Json::object();
-  for (const Artifact& artifact : model.artifacts) bytes[artifact.key] = artifact.bytes;
-  Json& seconds = json["seconds"] = Json::object();
-  for (const auto& [stage, time] : model.stage_seconds) seconds[stage] = time;
+  json["bytes"] = by_artifact(model, [](const Artifact& artifact) { return artifact.bytes; });
+  json["seconds"] = seconds_json(model);
   json["peak_memory_bytes"] = model.peak_memory;
   if (model.info) add_info(json, *model.info);
   json["warnings"] = model.warnings;
-  for (const Artifact& artifact : model.artifacts) {
-    if (!artifact.notes.empty()) json["notes"][artifact.key] = artifact.notes;
-  }
+  json["notes"] = notes_json(model);
   json["source"] = model.source.native();
   if (model.info) {
     json["source_format"] = model.info->source_format;
