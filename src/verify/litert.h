@@ -30,7 +30,7 @@ struct RuntimeInfo {
   std::string version;  // "2.3.0", or empty where nothing tells
 };
 
-// A loaded runtime. Copies share it; it is unloaded with the last copy and the last model of it.
+// A loaded runtime. Copies share it. The library itself stays loaded until the program ends.
 class Litert {
  public:
   struct Impl;
@@ -59,13 +59,14 @@ class LitertModel {
   // The same from memory, which must stay alive and unchanged: the model shares its owner.
   static Expected<LitertModel> open(const Litert& runtime, const SharedBytes& file, int threads = 1);
 
-  // Names in the first signature, in its order.
+  // Names in the first signature; a file without one has names made up by the runtime.
   const std::vector<std::string>& input_names() const;
   const std::vector<std::string>& output_names() const;
 
-  // Runs the model once. Inputs are matched by name; each is resized to its tensor's shape if that differs from the one
-  // of the last run. Outputs own their data. A model may be run any number of times. Errors: inputs missing, unknown or
-  // of another dtype; a shape that the model refuses; the runtime's own errors with its log lines.
+  // Runs the model once, in the calling thread and those of its kernels. Inputs are matched by name; each is resized to
+  // its tensor's shape if that differs from the one of the last run. Outputs own their data. A model may be run any
+  // number of times. Errors: inputs missing, unknown or of another dtype; a shape that the model refuses; the runtime's
+  // own errors with its log lines.
   Expected<std::vector<NamedTensor>> run(std::span<const NamedTensor> inputs);
 
   // What the runtime has printed while this model was opened and run, which nobody saw.

@@ -1,0 +1,107 @@
+#include "verify/compare.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace taper {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+Comparison compared(std::vector<double> reference, std::vector<double> measured, std::int64_t last_axis) {
+  Comparer comparer;
+  const Status status = comparer.add(reference, measured, last_axis);
+  EXPECT_TRUE(status) << status.error().text();
+  return comparer.result();
+}
+
+TEST(Compare, equal_values_agree_fully) {
+  const Comparison same = compared({1, 2, 3, -4}, {1, 2, 3, -4}, 2);
+  EXPECT_DOUBLE_EQ(same.cosine, 1);
+  EXPECT_EQ(same.max_error, 0);
+  EXPECT_EQ(same.relative_error, 0);
+  EXPECT_EQ(same.top1_agreement, 1);
+  EXPECT_EQ(same.elements, 4);
+  EXPECT_EQ(same.rows, 2);
+}
+
+TEST(Compare, follows_its_formulas) {
+  const Comparison result = compared({3, 4, 0, 1}, {4, 3, 0, 1.5}, 2);
+  EXPECT_DOUBLE_EQ(result.cosine, (12 + 12 + 1.5) / (std::sqrt(26.0) * std::sqrt(27.25)));
+  EXPECT_DOUBLE_EQ(result.max_error, 1);
+  EXPECT_DOUBLE_EQ(result.spread, 4);
+  EXPECT_DOUBLE_EQ(result.relative_error, 0.25);
+  EXPECT_DOUBLE_EQ(result.top1_agreement, 0.5);
+}
+
+// Cosine similarity can't see a wrong scale: the relative error has to.
+TEST(Compare, a_wrong_scale_shows_in_the_relative_error_only) {
+  const Comparison result = compared({1, -2, 3}, {2, -4, 6}, 3);
+  EXPECT_DOUBLE_EQ(result.cosine, 1);
+  EXPECT_DOUBLE_EQ(result.relative_error, 3.0 / 5);
+}
+
+TEST(Compare, nan_on_one_side_is_an_infinite_error) {
+  for (const auto& [r, y] :
+       {std::pair{kNan, 1.0}, {1.0, kNan}, {kInfinity, 1.0}, {kInfinity, -kInfinity}, {kNan, kInfinity}}) {
+    const Comparison result = compared({r, 1, 2}, {y, 1, 2}, 3);
+    EXPECT_EQ(result.max_error, kInfinity);
+    EXPECT_EQ(result.relative_error, kInfinity);
+    EXPECT_TRUE(std::isnan(result.cosine));
+    EXPECT_EQ(result.unlike_nonfinite, 1);
+  }
+}
+
+TEST(Compare, nan_and_infinity_on_both_sides_agree) {
+  const Comparison result = compared({kNan, kInfinity, 2, 3}, {kNan, kInfinity, 2, 3}, 4);
+  EXPECT_EQ(result.max_error, 0);
+  EXPECT_DOUBLE_EQ(result.cosine, 1);
+  EXPECT_DOUBLE_EQ(result.spread, 1);
+  EXPECT_EQ(result.top1_agreement, 1);
+}
+
+TEST(Compare, a_constant_reference_has_no_scale_to_hide_an_error) {
+  const Comparison off = compared({5, 5}, {5, 5.001}, 2);
+  EXPECT_TRUE(off.spread_is_zero());
+  EXPECT_EQ(off.relative_error, kInfinity);
+  const Comparison same = compared({5, 5}, {5, 5}, 2);
+  EXPECT_EQ(same.relative_error, 0);
+  const Comparison zeros = compared({0, 0}, {0, 0}, 2);
+  EXPECT_EQ(zeros.cosine, 1);
+  EXPECT_EQ(compared({0, 0}, {0, 1}, 2).cosine, 0);
+}
+
+TEST(Compare, the_first_of_equal_entries_is_the_top_one) {
+  EXPECT_EQ(compared({1, 1, 0}, {1, 1, 0}, 3).top1_agreement, 1);
+  EXPECT_EQ(compared({1, 1, 0}, {1, 2, 0}, 3).top1_agreement, 0);
+}
+
+TEST(Compare, adds_up_several_outputs) {
+  Comparer comparer;
+  ASSERT_TRUE(comparer.add(tensor_f32({1, 2}, std::vector<float>{0, 1}), tensor_f32({1, 2}, std::vector<float>{0, 1})));
+  ASSERT_TRUE(comparer.add(tensor_f32({2, 2}, std::vector<float>{4, 1, 0, 2}),
+                           tensor_f32({2, 2}, std::vector<float>{4, 5, 0, 2})));
+  const Comparison result = comparer.result();
+  EXPECT_EQ(result.rows, 3);
+  EXPECT_DOUBLE_EQ(result.max_error, 4);
+  EXPECT_DOUBLE_EQ(result.relative_error, 1);
+  EXPECT_DOUBLE_EQ(result.top1_agreement, 2.0 / 3);
+}
+
+TEST(Compare, refuses_different_shapes) {
+  const auto result =
+      compare(tensor_f32({1, 2}, std::vector<float>{0, 1}), tensor_f32({2, 1}, std::vector<float>{0, 1}));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().message, "shape [2, 1], expected [1, 2] as the reference's");
+  Comparer comparer;
+  EXPECT_FALSE(comparer.add(std::vector<double>{1, 2}, std::vector<double>{1}, 1));
+  EXPECT_FALSE(comparer.add(std::vector<double>{1, 2, 3}, std::vector<double>{1, 2, 3}, 2));
+}
+
+}  // namespace
+}  // namespace taper
