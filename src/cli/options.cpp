@@ -188,11 +188,14 @@ Status read_targets(const Texts& texts, bool quantize_given, ExportOptions& opti
   return {};
 }
 
-// A path that was given; an empty one is a mistake, such as an unset variable in a script.
+// A path that was given. An empty one is a mistake, such as an unset variable in a script; CLI11 takes a flag for a
+// value.
 Status read_path(const CLI::App& app, const std::string& flag, const std::string& text,
                  std::optional<std::filesystem::path>& path) {
   if (app.count(flag) == 0) return {};
   if (text.empty()) return fail("{} is empty, expected a path", flag);
+  const std::vector<std::string> flags = flags_of(app);
+  if (std::ranges::find(flags, text) != flags.end()) return fail("{} needs a value, found the flag {}", flag, text);
   path = text;
   return {};
 }

@@ -4,6 +4,19 @@
 #include <vector>
 
 namespace taper {
+namespace {
+
+// Whether leaving out letters of `whole` gives `shortened`: "--seq-length" of "--sequence-length".
+bool shortens(std::string_view shortened, std::string_view whole) {
+  for (const char letter : shortened) {
+    const std::size_t at = whole.find(letter);
+    if (at == std::string_view::npos) return false;
+    whole.remove_prefix(at + 1);
+  }
+  return true;
+}
+
+}  // namespace
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   // d[i][j] is the distance of the first i characters of a and the first j of b.
@@ -27,9 +40,8 @@ std::optional<std::string> nearest(std::string_view word, std::span<const std::s
   std::optional<std::string> best;
   std::size_t least = std::max<std::size_t>(word.size() / 3, 2) + 1;  // a third of the letters may be wrong
   for (const std::string& candidate : candidates) {
-    // A part of a flag ("--seq") is meant for the whole.
-    const bool part = word.size() > 3 && candidate.starts_with(word);
-    const std::size_t distance = part ? 1 : edit_distance(word, candidate);
+    const bool abbreviated = word.size() > 3 && shortens(word, candidate);
+    const std::size_t distance = abbreviated ? 1 : edit_distance(word, candidate);
     if (distance < least) {
       least = distance;
       best = candidate;

@@ -1,0 +1,177 @@
+#include "cli/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace taper {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+ExportOptions accepted(const std::vector<std::string>& arguments) {
+  const auto parsed = parse_options(arguments);
+  if (const auto* finish = std::get_if<Finish>(&parsed)) {
+    ADD_FAILURE() << "refused: " << finish->text;
+    return {};
+  }
+  return std::get<ExportOptions>(parsed);
+}
+
+std::string refused(const std::vector<std::string>& arguments) {
+  const auto parsed = parse_options(arguments);
+  const auto* finish = std::get_if<Finish>(&parsed);
+  if (finish == nullptr) return "accepted";
+  EXPECT_EQ(finish->status, 2) << finish->text;
+  EXPECT_THAT(finish->text, HasSubstr("export_models --help"));
+  return finish->text;
+}
+
+TEST(Options, without_arguments_are_the_documented_defaults) {
+  const ExportOptions options = accepted({});
+  EXPECT_FALSE(options.transformer);
+  EXPECT_FALSE(options.gru);
+  EXPECT_EQ(options.output_dir, "exports");
+  EXPECT_EQ(options.sequence_length, 300);
+  EXPECT_TRUE(options.verify);
+  EXPECT_FALSE(options.all_heads);
+  EXPECT_FALSE(options.convert.static_shapes);
+  EXPECT_TRUE(options.convert.onnx);
+  EXPECT_FALSE(options.convert.savedmodel);
+  EXPECT_THAT(options.convert.tflite, ElementsAre(Precision::fp32, Precision::fp16));
+  EXPECT_TRUE(options.colour);
+  EXPECT_FALSE(options.json || options.quiet || options.verbose);
+}
+
+TEST(Options, take_every_flag) {
+  const ExportOptions options = accepted({"--transformer", "t.pt",     "--gru=g.pt",        "--config", "c.json",
+                                          "--output-dir",  "out",      "--sequence-length", "500",      "--heads",
+                                          "all",           "--static", "--verify-input",    "x.npz",    "--quantize",
+                                          "fp16",          "--to",     "tflite,onnx",       "--json",   "-v",
+                                          "--no-color"});
+  EXPECT_EQ(options.transformer, "t.pt");
+  EXPECT_EQ(options.gru, "g.pt");
+  EXPECT_EQ(options.config, "c.json");
+  EXPECT_EQ(options.output_dir, "out");
+  EXPECT_EQ(options.sequence_length, 500);
+  EXPECT_TRUE(options.all_heads);
+  EXPECT_TRUE(options.convert.static_shapes);
+  EXPECT_EQ(options.verify_input, "x.npz");
+  EXPECT_THAT(options.convert.tflite, ElementsAre(Precision::fp16));
+  EXPECT_TRUE(options.json);
+  EXPECT_TRUE(options.verbose);
+  EXPECT_FALSE(options.colour);
+  EXPECT_FALSE(accepted({"--no-verify"}).verify);
+  EXPECT_TRUE(accepted({"--quiet"}).quiet);
+}
+
+TEST(Options, take_any_number_of_named_models) {
+  const ExportOptions options = accepted({"--model", "a=x=y.pt", "--model=b=z.pt"});
+  ASSERT_EQ(options.models.size(), 2U);
+  EXPECT_EQ(options.models[0].name, "a");
+  EXPECT_EQ(options.models[0].path, "x=y.pt");
+  EXPECT_EQ(options.models[1].name, "b");
+}
+
+TEST(Options, refuse_names_that_are_no_stems_or_taken) {
+  EXPECT_THAT(refused({"--model", "a/b=x.pt"}), HasSubstr("holds a '/'"));
+  EXPECT_THAT(refused({"--model", "x.pt"}), HasSubstr("expected NAME=PATH"));
+  EXPECT_THAT(refused({"--model", "x="}), HasSubstr("expected NAME=PATH"));
+  EXPECT_THAT(refused({"--model", "=x.pt"}), HasSubstr("empty"));
+  EXPECT_THAT(refused({"--model", "gru=x.pt"}), HasSubstr("'gru' is taken"));
+  EXPECT_THAT(refused({"--model", "sign_transformer=x.pt"}), HasSubstr("is taken"));
+  EXPECT_THAT(refused({"--model", "a=x.pt", "--model", "a=y.pt"}), HasSubstr("'a' is taken"));
+}
+
+TEST(Options, choose_targets_and_precisions) {
+  EXPECT_THAT(accepted({"--to", "onnx"}).convert.tflite, IsEmpty());
+  EXPECT_FALSE(accepted({"--to", "tflite"}).convert.onnx);
+  EXPECT_THAT(accepted({"--quantize", "fp16,fp32,fp16"}).convert.tflite, ElementsAre(Precision::fp16, Precision::fp32));
+  EXPECT_THAT(refused({"--to", "tensorrt"}), HasSubstr("'tensorrt', expected a list of: onnx, savedmodel, tflite"));
+  EXPECT_THAT(refused({"--to", ""}), HasSubstr("--to"));
+  EXPECT_THAT(refused({"--to", "savedmodel"}), HasSubstr("cannot write SavedModels yet"));
+  EXPECT_THAT(refused({"--quantize", "int8"}), HasSubstr("'int8', expected a list of: fp32, fp16"));
+  EXPECT_THAT(refused({"--to", "onnx", "--quantize", "fp16"}), HasSubstr("--to leaves tflite out"));
+}
+
+TEST(Options, leave_the_range_of_the_length_to_the_job_but_want_a_number) {
+  EXPECT_EQ(accepted({"--sequence-length", "0"}).sequence_length, 0);
+  EXPECT_EQ(accepted({"--sequence-length", "-5"}).sequence_length, -5);
+  EXPECT_EQ(accepted({"--sequence-length=-5"}).sequence_length, -5);
+  EXPECT_EQ(accepted({"--sequence-length", "99999999999999999999"}).sequence_length, INT64_MAX);
+  EXPECT_EQ(accepted({"--sequence-length", "-99999999999999999999"}).sequence_length, INT64_MIN);
+  for (const char* text : {"many", "3.5", "300x", "1e3", " 300"}) {
+    EXPECT_THAT(refused({"--sequence-length", text}), HasSubstr("expected a number of frames")) << text;
+  }
+}
+
+TEST(Options, suggest_the_nearest_flag) {
+  EXPECT_THAT(refused({"--sequnce-length", "5"}), HasSubstr("did you mean '--sequence-length'?"));
+  EXPECT_THAT(refused({"--no-verfy"}), HasSubstr("did you mean '--no-verify'?"));
+  EXPECT_THAT(refused({"--seq-length=5"}), HasSubstr("did you mean '--sequence-length'?"));
+  EXPECT_THAT(refused({"--out", "x"}), HasSubstr("did you mean '--output-dir'?"));
+  EXPECT_THAT(refused({"--transformers", "x"}), HasSubstr("did you mean '--transformer'?"));
+  EXPECT_THAT(refused({"--frobnicate"}), Not(HasSubstr("did you mean")));
+}
+
+TEST(Options, refuse_what_is_no_flag) {
+  EXPECT_THAT(refused({"GRU.pt"}), HasSubstr("unexpected argument 'GRU.pt': checkpoints are given by --transformer"));
+  EXPECT_THAT(refused({"-x"}), HasSubstr("unknown option '-x'"));
+  EXPECT_THAT(refused({"a\x1b[31m"}), HasSubstr("'a\\x1b[31m'"));
+}
+
+TEST(Options, refuse_flags_without_value_or_given_twice) {
+  EXPECT_THAT(refused({"--gru"}), HasSubstr("--gru needs a value: FILE"));
+  EXPECT_THAT(refused({"--gru", "--json"}), HasSubstr("--gru needs a value"));
+  EXPECT_THAT(refused({"--gru", ""}), HasSubstr("--gru is empty"));
+  EXPECT_THAT(refused({"--output-dir", ""}), HasSubstr("--output-dir is empty"));
+  EXPECT_THAT(refused({"--gru", "a", "--gru", "b"}), HasSubstr("--gru is given more than once"));
+  EXPECT_THAT(refused({"--heads", "both"}), HasSubstr("'both', expected gloss or all"));
+}
+
+TEST(Options, refuse_contradictions) {
+  EXPECT_THAT(refused({"--verify-input", "x.npz", "--no-verify"}), HasSubstr("contradict"));
+  EXPECT_THAT(refused({"--quiet", "-v"}), HasSubstr("contradict"));
+}
+
+TEST(Options, print_help_and_version_whatever_else_is_said) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--help"}, {"-h"}, {"--frobnicate", "--help"}}) {
+    const auto parsed = parse_options(arguments);
+    EXPECT_EQ(std::get<Finish>(parsed).status, 0);
+    EXPECT_EQ(std::get<Finish>(parsed).text, help_text());
+  }
+  const auto parsed = parse_options({"--version"});
+  EXPECT_EQ(std::get<Finish>(parsed).status, 0);
+  EXPECT_EQ(std::get<Finish>(parsed).text, "taper " + version() + "\n");
+}
+
+TEST(Help, explains_every_flag) {
+  for (const std::string& flag : known_flags()) EXPECT_THAT(help_text(), HasSubstr(flag)) << flag;
+}
+
+TEST(Help, fits_a_screen_of_120_columns) {
+  std::istringstream lines(help_text());
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 120U) << line;
+}
+
+TEST(Help, gives_examples_that_are_accepted) {
+  std::istringstream lines(help_text());
+  int examples = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("  export_models")) continue;
+    ++examples;
+    // Words up to the description (two spaces) or a redirection.
+    std::vector<std::string> arguments;
+    std::istringstream words(line.substr(2, line.find("   ", 2) - 2));
+    for (std::string word; words >> word && word != ">";) arguments.push_back(word);
+    arguments.erase(arguments.begin());
+    accepted(arguments);
+  }
+  EXPECT_GE(examples, 6);
+}
+
+}  // namespace
+}  // namespace taper
