@@ -68,11 +68,12 @@ bool looks_like_text(std::string_view text) {
          check_utf8(head.substr(0, head.size() < 4 ? head.size() : head.size() - 4)) != Utf8::invalid;
 }
 
+// A length, then '{'. With '{"' the length may be absurd: then it is the reader who says so.
 bool looks_like_safetensors(std::string_view text) {
-  if (text.size() < 9 || text[8] != '{') return false;
+  if (!has(text, 8, "{")) return false;
   std::uint64_t header_size = 0;
   std::memcpy(&header_size, text.data(), 8);
-  return header_size <= (std::uint64_t{1} << 32);
+  return header_size <= (std::uint64_t{1} << 32) || has(text, 8, "{\"");
 }
 
 std::unexpected<Error> not_a_checkpoint(std::string_view text) {
@@ -119,10 +120,11 @@ Checkpoint checkpoint_of(Safetensors file) {
 Expected<Checkpoint> read_checkpoint(SharedBytes bytes) {
   const std::string_view text = as_text(bytes.view);
   const bool zip = text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06");
-  const bool tar = has(text, 257, "ustar");
-  const bool legacy = text.starts_with('\x80') || text.starts_with("L1195470371460388013333");
-  if (zip || tar || legacy) return read_torch_checkpoint(std::move(bytes));
-  if (!looks_like_safetensors(text)) return not_a_checkpoint(text);
+  if (zip || has(text, 257, "ustar")) return read_torch_checkpoint(std::move(bytes));
+  if (!looks_like_safetensors(text)) {
+    const bool pickle = text.starts_with('\x80') || text.starts_with("L1195470371460388013333");
+    return pickle ? read_torch_checkpoint(std::move(bytes)) : not_a_checkpoint(text);
+  }
   TAPER_ASSIGN(Safetensors file, read_safetensors(bytes));
   return checkpoint_of(std::move(file));
 }

@@ -16,6 +16,7 @@ constexpr std::int64_t kLegacyProtocol = 1001;
 // caffe2/serialize/versions.h: the versions of the zip format that PyTorch itself reads.
 constexpr std::int64_t kMostZipVersion = 10;
 
+constexpr std::string_view kDamagedHint = "the file is probably truncated or damaged: copy or download it again";
 constexpr std::string_view kSaveHint =
     "load it in PyTorch and save its state dict: torch.save(model.state_dict(), 'model.pt')";
 
@@ -137,9 +138,13 @@ bool is_legacy_magic(const pickle::Value& value) {
 // Reads a pickle at `offset` and moves it past.
 Expected<pickle::Document> next_pickle(const SharedBytes& bytes, std::size_t& offset, std::string_view what) {
   const std::size_t start = offset;
-  TAPER_ASSIGN_WITHIN(pickle::Document document, pickle::read(bytes.sub(start, bytes.view.size() - start)),
-                      fmt::format("in the {} (a pickle that starts at byte {})", what, start));
-  offset += document.size;
+  auto document = pickle::read(bytes.sub(start, bytes.view.size() - start));
+  if (!document) {
+    Error error = within(std::move(document).error(), fmt::format("in the {}, which starts at byte {}", what, start));
+    error.hint = kDamagedHint;
+    return std::unexpected(std::move(error));
+  }
+  offset += document->size;
   return document;
 }
 
@@ -164,12 +169,16 @@ Expected<StorageBytes> legacy_storages(const SharedBytes& bytes, std::size_t off
     if (reference == by_key.end()) return fail("{} is listed as a storage that no tensor uses", pickle::describe(*key));
     if (!reference->second->element_size)
       return fail("storage '{}' is of {}, whose size is unknown", printable(*name), reference->second->type);
-    TAPER_ASSIGN_WITHIN(const auto count, reader.read<std::int64_t>(), "where a storage's size should be");
+    if (reader.remaining() < sizeof(std::int64_t))
+      return fail_with_hint(
+          fmt::format("the file ends at byte {}, where storage '{}' should start", bytes.view.size(), printable(*name)),
+          std::string(kDamagedHint));
+    TAPER_ASSIGN(const auto count, reader.read<std::int64_t>());
     const auto size = checked_mul<std::uint64_t>(static_cast<std::uint64_t>(count), *reference->second->element_size);
     if (count < 0 || !size || *size > reader.remaining())
       return fail_with_hint(fmt::format("storage '{}' declares {} elements of {}, the file has {} bytes left",
                                         printable(*name), count, reference->second->type, reader.remaining()),
-                            "the file is probably truncated: copy or download it again");
+                            std::string(kDamagedHint));
     storages.insert_or_assign(reference->first, bytes.sub(reader.offset(), *size));
     TAPER_TRY(reader.seek(reader.offset() + *size));
   }

@@ -322,7 +322,7 @@ Status count_repeated(Context& context, const Tensor& tensor) {
 }
 
 Made storage_tensor(Context& context, const Call& call, const StorageReference& storage, DType dtype) {
-  if (!is_count(*call.args[1])) return fail("the offset is {}, expected an integer", pickle::describe(*call.args[1]));
+  if (!is_count(*call.args[1])) return fail("the offset is {}, expected 0 or more", pickle::describe(*call.args[1]));
   TAPER_ASSIGN(std::vector<std::int64_t> shape, integers(*call.args[2], "size"));
   TAPER_ASSIGN(std::vector<std::int64_t> strides, integers(*call.args[3], "stride"));
   TAPER_ASSIGN(const SharedBytes bytes, storage_bytes(context, storage));
@@ -511,6 +511,33 @@ Expected<StorageReferences> storage_references(Arena& arena) {
   return references;
 }
 
+namespace {
+
+// The text key under which a value stands in some dict, itself or within a parameter: to say where an error is. Linear.
+std::optional<std::string_view> key_of(const Arena& arena, const Value* value) {
+  constexpr int kMostWrappers = 4;
+  for (int i = 0; i < kMostWrappers; ++i) {
+    const auto in = [&](const std::vector<Entry>& entries) -> std::optional<std::string_view> {
+      const auto entry = std::ranges::find(entries, value, &Entry::value);
+      return entry != entries.end() ? entry->key->text() : std::nullopt;
+    };
+    for (const Dict& dict : arena.dicts)
+      if (const auto key = in(dict.entries)) return key;
+    for (const Object& object : arena.objects)
+      if (const auto key = in(object.entries)) return key;
+    const auto wraps = [&](const Value& outer) {
+      return outer.object() && !outer.object()->arguments->items().empty() &&
+             outer.object()->arguments->items().front() == value;
+    };
+    const auto wrapper = std::ranges::find_if(arena.values, wraps);
+    if (wrapper == arena.values.end()) return std::nullopt;
+    value = &*wrapper;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 Status rebuild_values(Arena& arena, const StorageSource& source) {
   struct Job {
     const Constructor* constructor;
@@ -527,9 +554,13 @@ Status rebuild_values(Arena& arena, const StorageSource& source) {
     for (const Job& job : stage) {
       const Object& object = *job.value->object();
       auto made = job.constructor->make(context, {job.constructor->path, object.arguments->items(), object});
-      if (!made)
-        return std::unexpected(within(std::move(made).error(), fmt::format("in the call of {} at byte {} of the pickle",
-                                                                           job.constructor->path, object.offset)));
+      if (!made) {
+        Error error = std::move(made).error();
+        if (const auto key = key_of(arena, job.value))
+          error = within(std::move(error), fmt::format("in tensor '{}'", printable(*key)));
+        return std::unexpected(within(std::move(error), fmt::format("in the call of {} at byte {} of the pickle",
+                                                                    job.constructor->path, object.offset)));
+      }
       if (*made) job.value->data = **made;
     }
   }

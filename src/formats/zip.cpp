@@ -1,11 +1,13 @@
 #include "formats/zip.h"
 
-#include <unzip.h>
+#include <zlib.h>
 
 #include <algorithm>
-#include <limits>
 #include <memory>
 #include <numeric>
+#include <optional>
+
+#include "formats/text.h"
 
 namespace taper {
 namespace {
@@ -16,66 +18,38 @@ constexpr std::uint64_t kDeflateMaxRatio = 1032;
 constexpr std::uint64_t kInflatedBase = std::uint64_t{64} << 20;
 constexpr std::uint64_t kInflatedRatio = 64;
 
-constexpr std::size_t kDirectoryRecord = 46;  // APPNOTE.TXT 4.3.12, without name, extra field and comment
-constexpr std::size_t kLocalHeader = 30;      // APPNOTE.TXT 4.3.7, likewise
+// Records of APPNOTE.TXT: sections 4.3.7 (local header), 4.3.12 (directory), 4.3.14-16 (ends of the directory).
+constexpr std::size_t kLocalSize = 30;
+constexpr std::size_t kDirectorySize = 46;
+constexpr std::size_t kEndSize = 22;
+constexpr std::size_t kLocatorSize = 20;
+constexpr std::size_t kEnd64Size = 56;
+constexpr std::uint32_t kLocalSignature = 0x04034b50;
+constexpr std::uint32_t kDirectorySignature = 0x02014b50;
+constexpr std::uint32_t kEndSignature = 0x06054b50;
+constexpr std::uint32_t kLocatorSignature = 0x07064b50;
+constexpr std::uint32_t kEnd64Signature = 0x06064b50;
 
-// What minizip sees as a file.
-struct MemoryFile {
-  Bytes bytes;
-  std::uint64_t position = 0;
-};
+constexpr std::uint16_t kEncrypted = 1;         // flag bits, section 4.4.4
+constexpr std::uint16_t kSizesFollow = 1 << 3;  // the local header has no sizes
+constexpr std::uint16_t kStored = 0;
+constexpr std::uint16_t kDeflated = 8;
+constexpr std::uint16_t kZip64Extra = 1;
+constexpr std::uint32_t kIn64 = 0xffffffff;  // the value stands in the zip64 extra field
 
-MemoryFile& memory_file(voidpf stream) {
-  return *static_cast<MemoryFile*>(stream);
+// A little-endian number at `offset` of a record that is known to reach there.
+template <class T>
+T at(Bytes record, std::size_t offset) {
+  T value;
+  std::memcpy(&value, record.data() + offset, sizeof(T));
+  return value;
 }
-
-voidpf open_memory(voidpf opaque, const void*, int) {
-  return opaque;
-}
-
-uLong read_memory(voidpf, voidpf stream, void* buffer, uLong size) {
-  MemoryFile& file = memory_file(stream);
-  const uLong count = std::min<uLong>(size, file.bytes.size() - file.position);
-  if (count > 0) std::memcpy(buffer, file.bytes.data() + file.position, count);
-  file.position += count;
-  return count;
-}
-
-uLong write_memory(voidpf, voidpf, const void*, uLong) {
-  return 0;
-}
-
-ZPOS64_T tell_memory(voidpf, voidpf stream) {
-  return memory_file(stream).position;
-}
-
-long seek_memory(voidpf, voidpf stream, ZPOS64_T offset, int origin) {
-  MemoryFile& file = memory_file(stream);
-  const std::uint64_t start = origin == ZLIB_FILEFUNC_SEEK_CUR   ? file.position
-                              : origin == ZLIB_FILEFUNC_SEEK_END ? file.bytes.size()
-                                                                 : 0;
-  const auto target = checked_add<std::uint64_t>(start, offset);
-  if (!target || *target > file.bytes.size()) return -1;
-  file.position = *target;
-  return 0;
-}
-
-int close_memory(voidpf, voidpf) {
-  return 0;
-}
-int error_of_memory(voidpf, voidpf) {
-  return 0;
-}
-
-struct CloseArchive {
-  void operator()(void* archive) const { unzClose(archive); }
-};
-using Unzip = std::unique_ptr<void, CloseArchive>;
 
 Status check_name(std::string_view name) {
   if (name.empty()) return fail("an entry has no name");
   for (const char c : name)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return fail("an entry's name holds control characters");
+  if (check_utf8(name) != Utf8::valid) return fail("an entry's name is not UTF-8: '{}'", printable(name));
   if (name.front() == '/' || name.find('\\') != std::string_view::npos)
     return fail("entry '{}' is not named by a relative path", name);
   for (std::size_t start = 0; start <= name.size();) {
@@ -101,41 +75,74 @@ struct Located {
   std::uint64_t header_offset;
 };
 
-// Reads the current entry's directory record and its local header.
-Expected<Located> read_entry(unzFile archive, Bytes bytes, std::vector<char>& name_buffer) {
-  unz_file_info64 info = {};
-  if (unzGetCurrentFileInfo64(archive, &info, name_buffer.data(), name_buffer.size(), nullptr, 0, nullptr, 0) != UNZ_OK)
-    return fail("the archive's directory is damaged");
-  const std::string_view name(name_buffer.data(), info.size_filename);
-  TAPER_TRY(check_name(name));
-  if ((info.flag & 1) != 0) return fail("entry '{}' is encrypted", name);
-  if (info.compression_method != 0 && info.compression_method != Z_DEFLATED)
-    return fail("entry '{}' is compressed with method {}, expected stored (0) or deflated (8)", name,
-                info.compression_method);
-  ZipEntry entry{std::string(name),
-                 info.compression_method == Z_DEFLATED,
-                 static_cast<std::uint32_t>(info.crc),
-                 info.uncompressed_size,
-                 info.compressed_size,
-                 0};
-  TAPER_TRY(check_sizes(entry));
+// The fields that are kIn64 in the record, in the order in which section 4.5.3 stores them.
+Status read_zip64_extra(Bytes extra, std::initializer_list<std::uint64_t*> fields) {
+  ByteReader reader(extra);
+  while (reader.remaining() >= 4) {
+    TAPER_ASSIGN(const auto id, reader.read<std::uint16_t>());
+    TAPER_ASSIGN(const auto size, reader.read<std::uint16_t>());
+    TAPER_ASSIGN(const Bytes content, reader.take(size));
+    if (id != kZip64Extra) continue;
+    ByteReader values(content);
+    for (std::uint64_t* field : fields)
+      if (*field == kIn64) {
+        TAPER_ASSIGN(*field, values.read<std::uint64_t>());
+      }
+    return {};
+  }
+  return {};
+}
 
-  int method = 0;
-  if (unzOpenCurrentFile2(archive, &method, nullptr, /*raw=*/1) != UNZ_OK)
-    return fail("entry '{}' has no valid header of its own", name);
-  entry.data_offset = unzGetCurrentFileZStreamPos64(archive);
-  const int extra = unzGetLocalExtrafield(archive, nullptr, 0);
-  unzCloseCurrentFile(archive);
-
-  const std::uint64_t header = kLocalHeader + name.size() + static_cast<std::uint64_t>(std::max(extra, 0));
-  if (extra < 0 || entry.data_offset < header || entry.data_offset > bytes.size() ||
-      entry.compressed_size > bytes.size() - entry.data_offset)
-    return fail("entry '{}' ({} bytes at offset {}) lies outside of the archive of {} bytes", name,
-                entry.compressed_size, entry.data_offset, bytes.size());
-  const std::uint64_t header_offset = entry.data_offset - header;
-  if (as_text(bytes.subspan(header_offset + kLocalHeader, name.size())) != name)
-    return fail("entry '{}' has another name in its own header", name);
+// Compares the entry with its local header and finds its data.
+Expected<Located> locate(Bytes bytes, ZipEntry entry, std::uint16_t method, std::uint64_t header_offset) {
+  const auto outside = [&] {
+    return fail("entry '{}' ({} bytes, header at offset {}) lies outside of the archive of {} bytes", entry.name,
+                entry.compressed_size, header_offset, bytes.size());
+  };
+  if (bytes.size() < kLocalSize || header_offset > bytes.size() - kLocalSize) return outside();
+  const Bytes header = bytes.subspan(header_offset);
+  if (at<std::uint32_t>(header, 0) != kLocalSignature)
+    return fail("entry '{}' has no header of its own at offset {}", entry.name, header_offset);
+  const std::size_t name_size = at<std::uint16_t>(header, 26);
+  const std::size_t data_start = kLocalSize + name_size + at<std::uint16_t>(header, 28);
+  if (data_start > header.size() || entry.compressed_size > header.size() - data_start) return outside();
+  if (as_text(header.subspan(kLocalSize, name_size)) != entry.name)
+    return fail("entry '{}' has another name in its own header", entry.name);
+  const auto flags = at<std::uint16_t>(header, 6);
+  const auto differs = [&](std::size_t offset, std::uint64_t size) {
+    const auto local = at<std::uint32_t>(header, offset);
+    return (flags & kSizesFollow) == 0 && local != kIn64 && local != size;
+  };
+  if (at<std::uint16_t>(header, 8) != method || (flags & kEncrypted) != 0 || differs(18, entry.compressed_size) ||
+      differs(22, entry.size))
+    return fail("entry '{}' is described otherwise in its own header", entry.name);
+  entry.data_offset = header_offset + data_start;
   return Located{std::move(entry), header_offset};
+}
+
+// Reads one record of the directory.
+Expected<Located> read_entry(Bytes bytes, ByteReader& directory) {
+  TAPER_ASSIGN_WITHIN(const Bytes record, directory.take(kDirectorySize), "in the archive's directory");
+  if (at<std::uint32_t>(record, 0) != kDirectorySignature) return fail("the archive's directory is damaged");
+  TAPER_ASSIGN_WITHIN(const Bytes raw_name, directory.take(at<std::uint16_t>(record, 28)),
+                      "in the archive's directory");
+  TAPER_ASSIGN_WITHIN(const Bytes extra, directory.take(at<std::uint16_t>(record, 30)), "in the archive's directory");
+  TAPER_ASSIGN_WITHIN(const Bytes comment, directory.take(at<std::uint16_t>(record, 32)), "in the archive's directory");
+  const std::string_view name = as_text(raw_name);
+  TAPER_TRY(check_name(name));
+  const auto method = at<std::uint16_t>(record, 10);
+  if ((at<std::uint16_t>(record, 8) & kEncrypted) != 0) return fail("entry '{}' is encrypted", name);
+  if (method != kStored && method != kDeflated)
+    return fail("entry '{}' is compressed with method {}, expected stored (0) or deflated (8)", name, method);
+  ZipEntry entry{std::string(name), method == kDeflated, at<std::uint32_t>(record, 16), 0, 0, 0};
+  entry.compressed_size = at<std::uint32_t>(record, 20);
+  entry.size = at<std::uint32_t>(record, 24);
+  std::uint64_t header_offset = at<std::uint32_t>(record, 42);
+  auto zip64 = read_zip64_extra(extra, {&entry.size, &entry.compressed_size, &header_offset});
+  if (!zip64)
+    return std::unexpected(within(std::move(zip64).error(), fmt::format("in the extra field of entry '{}'", name)));
+  TAPER_TRY(check_sizes(entry));
+  return locate(bytes, std::move(entry), method, header_offset);
 }
 
 Status check_no_overlap(const std::vector<Located>& located, std::uint64_t directory_offset) {
@@ -202,36 +209,65 @@ Status inflate_into(Bytes in, std::span<std::byte> out) {
   return {};
 }
 
-Expected<std::vector<Located>> read_directory(Bytes bytes) {
-  MemoryFile file{bytes, 0};
-  zlib_filefunc64_def functions = {open_memory, read_memory,  write_memory,    tell_memory,
-                                   seek_memory, close_memory, error_of_memory, &file};
-  const Unzip archive(unzOpen2_64("", &functions));
-  if (!archive)
-    return fail_with_hint("the archive has no directory at its end",
-                          "the file is probably truncated: copy or download it again");
-  unz_global_info64 global = {};
-  if (unzGetGlobalInfo64(archive.get(), &global) != UNZ_OK) return fail("the archive's directory is damaged");
-  if (global.number_entry > bytes.size() / kDirectoryRecord)
-    return fail("the archive declares {} entries, more than {} bytes can hold", global.number_entry, bytes.size());
+struct Directory {
+  std::uint64_t offset;
+  std::uint64_t size;
+  std::uint64_t entries;
+  std::uint64_t end;  // where the record that says all this starts
+};
 
-  std::vector<Located> located;
-  if (global.number_entry == 0) return located;
-  std::vector<char> name_buffer(std::size_t{1} << 16);
-  int status = unzGoToFirstFile(archive.get());
-  const std::uint64_t directory_offset = unzGetOffset64(archive.get());
-  if (status != UNZ_OK || directory_offset > bytes.size() - 4 ||
-      as_text(bytes.subspan(directory_offset, 4)) != "PK\x01\x02")
-    return fail("the archive's directory is not where the archive says (offset {})", directory_offset);
-  while (status == UNZ_OK) {
-    if (located.size() == global.number_entry) return fail("the archive has more entries than declared");
-    TAPER_ASSIGN(Located entry, read_entry(archive.get(), bytes, name_buffer));
-    located.push_back(std::move(entry));
-    status = unzGoToNextFile(archive.get());
+// The end record, found from the back: only a comment of the length it declares may follow.
+std::optional<std::size_t> find_end(Bytes bytes) {
+  constexpr std::size_t kMostComment = 0xffff;
+  if (bytes.size() < kEndSize) return std::nullopt;
+  for (std::size_t comment = 0; comment <= std::min(kMostComment, bytes.size() - kEndSize); ++comment) {
+    const std::size_t offset = bytes.size() - kEndSize - comment;
+    const Bytes record = bytes.subspan(offset);
+    if (at<std::uint32_t>(record, 0) == kEndSignature && at<std::uint16_t>(record, 20) == comment) return offset;
   }
-  if (status != UNZ_END_OF_LIST_OF_FILE || located.size() != global.number_entry)
-    return fail("the archive's directory is damaged after {} of {} entries", located.size(), global.number_entry);
-  TAPER_TRY(check_no_overlap(located, directory_offset));
+  return std::nullopt;
+}
+
+Expected<Directory> find_directory(Bytes bytes) {
+  const auto end = find_end(bytes);
+  if (!end)
+    return fail_with_hint("the zip archive has no directory at its end",
+                          "the file is probably truncated: copy or download it again");
+  const Bytes record = bytes.subspan(*end);
+  Directory directory{at<std::uint32_t>(record, 16), at<std::uint32_t>(record, 12), at<std::uint16_t>(record, 10),
+                      *end};
+  const bool has_locator =
+      *end >= kLocatorSize && at<std::uint32_t>(bytes.subspan(*end - kLocatorSize), 0) == kLocatorSignature;
+  if (has_locator) {
+    const auto offset = at<std::uint64_t>(bytes.subspan(*end - kLocatorSize), 8);
+    if (*end - kLocatorSize < kEnd64Size || offset > *end - kLocatorSize - kEnd64Size ||
+        at<std::uint32_t>(bytes.subspan(offset), 0) != kEnd64Signature)
+      return fail("the zip archive has no zip64 directory at offset {}", offset);
+    const Bytes record64 = bytes.subspan(offset);
+    directory = {at<std::uint64_t>(record64, 48), at<std::uint64_t>(record64, 40), at<std::uint64_t>(record64, 32),
+                 offset};
+  }
+  // Readers differ in what they make of gaps and of data before the archive, so neither is accepted.
+  if (checked_add(directory.offset, directory.size) != directory.end)
+    return fail(
+        "the zip archive's directory ({} bytes at offset {}) does not end at offset {}, where its end record is",
+        directory.size, directory.offset, directory.end);
+  if (directory.entries > directory.size / kDirectorySize)
+    return fail("the zip archive declares {} entries in a directory of {} bytes", directory.entries, directory.size);
+  return directory;
+}
+
+Expected<std::vector<Located>> read_directory(Bytes bytes) {
+  TAPER_ASSIGN(const Directory directory, find_directory(bytes));
+  ByteReader reader(bytes.subspan(directory.offset, directory.size));
+  std::vector<Located> located;
+  located.reserve(directory.entries);
+  for (std::uint64_t i = 0; i < directory.entries; ++i) {
+    TAPER_ASSIGN(Located entry, read_entry(bytes, reader));
+    located.push_back(std::move(entry));
+  }
+  if (!reader.at_end()) return fail("the zip archive's directory goes on after its {} entries", directory.entries);
+  TAPER_TRY(check_no_overlap(located, directory.offset));
   TAPER_TRY(check_inflated_total(located, bytes.size()));
   return located;
 }
@@ -239,7 +275,6 @@ Expected<std::vector<Located>> read_directory(Bytes bytes) {
 }  // namespace
 
 Expected<ZipArchive> open_zip(SharedBytes bytes) {
-  if (bytes.view.size() < 22) return fail("{} bytes are too few for a zip archive", bytes.view.size());
   TAPER_ASSIGN(std::vector<Located> located, read_directory(bytes.view));
   ZipArchive archive;
   archive.bytes_ = std::move(bytes);
