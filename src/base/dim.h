@@ -1,0 +1,79 @@
+// Symbolic dimensions: integer polynomials over named symbols, such as `T + 1` or `2*B*T`.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace taper {
+
+// Values for symbols.
+using Bindings = std::map<std::string, std::int64_t, std::less<>>;
+
+// The invariant: terms are sorted by their symbols, no two have the same symbols, no coefficient is 0. So equal polynomials
+// have equal representations. A computation that overflows 64 bits yields the overflowed Dim, which no check accepts.
+class Dim {
+ public:
+  Dim() = default;
+  Dim(std::int64_t constant) {  // NOLINT: a number is a dimension
+    if (constant != 0) terms_.push_back({constant, {}});
+  }
+  static Dim symbol(std::string name) {
+    Dim dim;
+    dim.terms_.push_back({1, {std::move(name)}});
+    return dim;
+  }
+  // Parses what text() prints: "T", "2*B*T + 1", "T - 3".
+  static Expected<Dim> parse(std::string_view text);
+
+  bool overflowed() const { return overflowed_; }
+  // The number, if no symbol is left.
+  std::optional<std::int64_t> constant() const;
+  bool is(std::int64_t number) const { return constant() == number; }
+  // The symbol's name, if the dimension is one symbol and nothing else.
+  std::optional<std::string> as_symbol() const;
+
+  std::string text() const;
+  // The value under `bindings`. Errors: a symbol without a value, overflow.
+  Expected<std::int64_t> evaluate(const Bindings& bindings) const;
+
+  struct Term {
+    std::int64_t coefficient;
+    std::vector<std::string> symbols;  // sorted; repeated for powers
+    bool operator==(const Term&) const = default;
+  };
+  const std::vector<Term>& terms() const { return terms_; }
+
+  bool operator==(const Dim&) const = default;
+  friend Dim operator+(const Dim& a, const Dim& b);
+  friend Dim operator*(const Dim& a, const Dim& b);
+  friend Dim operator-(const Dim& a, const Dim& b) { return a + b * Dim(-1); }
+
+ private:
+  void add_term(Term term);
+
+  std::vector<Term> terms_;
+  bool overflowed_ = false;
+};
+
+// a / b if b is a non-zero number that divides every coefficient of a, or if b is a product of symbols and a number that
+// divides every term.
+std::optional<Dim> divide_exactly(const Dim& a, const Dim& b);
+
+using Shape = std::vector<Dim>;
+
+Shape to_shape(const std::vector<std::int64_t>& sizes);
+// All sizes, if none is symbolic.
+std::optional<std::vector<std::int64_t>> constant_sizes(const Shape& shape);
+// The product of all sizes.
+Dim element_count(const Shape& shape);
+// "[B, T, 178]"
+std::string shape_text(const Shape& shape);
+Expected<std::vector<std::int64_t>> evaluate(const Shape& shape, const Bindings& bindings);
+
+}  // namespace taper

@@ -1,0 +1,101 @@
+#include "ir/graph.h"
+
+#include <algorithm>
+#include <set>
+#include <unordered_set>
+
+namespace taper {
+
+std::string type_text(const Type& type) { return std::string(info(type.dtype).short_name) + shape_text(type.shape); }
+
+bool same_attr(const Attr& a, const Attr& b) {
+  if (a.index() != b.index()) return false;
+  return std::visit(
+      [&b](const auto& x) {
+        using T = std::decay_t<decltype(x)>;
+        const T& y = std::get<T>(b);
+        if constexpr (std::is_same_v<T, Tensor>)
+          return identical(x, y);
+        else if constexpr (std::is_same_v<T, double>)
+          return std::bit_cast<std::uint64_t>(x) == std::bit_cast<std::uint64_t>(y);
+        else
+          return x == y;
+      },
+      a);
+}
+
+void Attrs::set(std::string name, Attr value) {
+  const auto at = std::ranges::lower_bound(attrs_, name, {}, &NamedAttr::first);
+  if (at != attrs_.end() && at->first == name)
+    at->second = std::move(value);
+  else
+    attrs_.insert(at, {std::move(name), std::move(value)});
+}
+
+const Attr* Attrs::find(std::string_view name) const {
+  const auto at = std::ranges::lower_bound(attrs_, name, {}, [](const NamedAttr& a) { return std::string_view(a.first); });
+  return at != attrs_.end() && at->first == name ? &at->second : nullptr;
+}
+
+const Tensor* constant_of(const Value* value) {
+  if (value == nullptr || value->producer == nullptr || value->producer->op != "constant") return nullptr;
+  return &value->producer->attrs.get<Tensor>("value");
+}
+
+std::string Graph::unique_name(std::string_view hint) {
+  auto [entry, fresh] = names_.try_emplace(std::string(hint), 1);
+  if (fresh) return std::string(hint);
+  while (true) {
+    std::string candidate = fmt::format("{}_{}", hint, entry->second++);
+    if (names_.try_emplace(candidate, 1).second) return candidate;
+  }
+}
+
+Value* Graph::add_input(std::string input_name, Type type) {
+  values_.push_back({unique_name(input_name), std::move(type), nullptr, inputs_.size()});
+  inputs_.push_back(&values_.back());
+  return inputs_.back();
+}
+
+Node* Graph::add_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
+                      std::string name_hint, std::vector<std::unique_ptr<Graph>> regions) {
+  if (name_hint.empty()) name_hint = op;
+  nodes_.push_back({std::move(op), std::move(operands), std::move(attrs), {}, std::move(regions), {}});
+  Node* node = &nodes_.back();
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    values_.push_back({unique_name(i == 0 ? name_hint : fmt::format("{}.{}", name_hint, i)), std::move(types[i]), node, i});
+    node->results.push_back(&values_.back());
+  }
+  return node;
+}
+
+Status check_structure(const Graph& graph) {
+  std::unordered_set<const Value*> defined(graph.inputs().begin(), graph.inputs().end());
+  std::set<std::string_view> names;
+  const auto define = [&](const Value* value) -> Status {
+    if (!names.insert(value->name).second) return fail("value name '{}' stands twice", value->name);
+    for (const Dim& dim : value->type.shape)
+      if (dim.overflowed()) return fail("a dimension of value '{}' overflows 64 bits", value->name);
+    return {};
+  };
+  for (const Value* input : graph.inputs()) TAPER_TRY(define(input));
+  for (const Node& node : graph.nodes()) {
+    for (const Value* operand : node.operands)
+      if (operand != nullptr && !defined.contains(operand))
+        return fail("operator '{}' uses value '{}' before it is defined", node.op, operand->name);
+    for (std::size_t i = 0; i < node.results.size(); ++i) {
+      const Value* result = node.results[i];
+      if (result->producer != &node || result->index != i)
+        return fail("value '{}' does not know its producer", result->name);
+      TAPER_TRY(define(result));
+      defined.insert(result);
+    }
+    for (const auto& region : node.regions) TAPER_TRY(check_structure(*region));
+  }
+  if (graph.outputs().empty()) return fail("graph '{}' has no outputs", graph.name);
+  for (const Output& output : graph.outputs())
+    if (!defined.contains(output.value)) return fail("output '{}' is not a value of the graph", output.name);
+  return {};
+}
+
+}  // namespace taper

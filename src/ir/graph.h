@@ -1,0 +1,127 @@
+// The typed SSA graph that every stage reads and rewrites.
+//
+// A Graph owns Nodes, in an order in which every operand is defined before its use, and the Values they produce. A Value has
+// one producer (a node, or the graph itself for inputs) and a type: dtype and symbolic shape. Control flow holds its bodies
+// as regions: graphs of their own, which see nothing of the outer graph but their inputs.
+//
+// Graphs only grow: a pass builds a new graph from an old one (ir/rewrite.h), which keeps rewriting linear and free of
+// dangling pointers.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/dim.h"
+#include "base/error.h"
+#include "base/tensor.h"
+
+namespace taper {
+
+struct Type {
+  DType dtype = DType::f32;
+  Shape shape;
+  bool operator==(const Type&) const = default;
+};
+
+// "f32[B, T, 178]"
+std::string type_text(const Type& type);
+
+// What an attribute can hold. A Shape holds sizes that may be symbolic.
+using Attr = std::variant<bool, std::int64_t, double, std::string, DType, std::vector<std::int64_t>, Shape, Tensor>;
+using NamedAttr = std::pair<std::string, Attr>;
+bool same_attr(const Attr& a, const Attr& b);
+
+// Attributes by name, sorted. Reading one that is absent or of another kind is our mistake (assert): the op table checks
+// every node against its row before anybody reads.
+class Attrs {
+ public:
+  Attrs() = default;
+  Attrs(std::initializer_list<NamedAttr> attrs) {
+    for (const NamedAttr& attr : attrs) set(attr.first, attr.second);
+  }
+  void set(std::string name, Attr value);
+  const Attr* find(std::string_view name) const;
+  template <class T>
+  const T& get(std::string_view name) const {
+    return std::get<T>(*find(name));
+  }
+  std::int64_t integer(std::string_view name) const { return get<std::int64_t>(name); }
+  double real(std::string_view name) const { return get<double>(name); }
+  bool flag(std::string_view name) const { return get<bool>(name); }
+  const std::string& text(std::string_view name) const { return get<std::string>(name); }
+  const std::vector<std::int64_t>& integers(std::string_view name) const { return get<std::vector<std::int64_t>>(name); }
+
+  auto begin() const { return attrs_.begin(); }
+  auto end() const { return attrs_.end(); }
+
+ private:
+  std::vector<NamedAttr> attrs_;
+};
+
+struct Node;
+class Graph;
+
+struct Value {
+  std::string name;          // unique within its graph
+  Type type;
+  Node* producer = nullptr;  // nothing for a graph's input
+  std::size_t index = 0;     // among the producer's results or the graph's inputs
+};
+
+struct Node {
+  std::string op;                // a row of the op table
+  std::vector<Value*> operands;  // an optional operand that is absent is nullptr
+  Attrs attrs;
+  std::vector<Value*> results;
+  std::vector<std::unique_ptr<Graph>> regions;
+  std::string scope;  // where it comes from: the module path, for messages
+
+  Value* result() const { return results.front(); }
+};
+
+// The tensor of a `constant` node's value; nothing for any other value.
+const Tensor* constant_of(const Value* value);
+
+struct Output {
+  std::string name;
+  Value* value;
+};
+
+class Graph {
+ public:
+  std::string name;
+
+  Value* add_input(std::string input_name, Type type);
+  // Appends a node; `types` are those of its results. Names are made unique by a numeric suffix.
+  Node* add_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
+                 std::string name_hint = {}, std::vector<std::unique_ptr<Graph>> regions = {});
+  void add_output(std::string output_name, Value* value) { outputs_.push_back({std::move(output_name), value}); }
+
+  const std::vector<Value*>& inputs() const { return inputs_; }
+  const std::vector<Output>& outputs() const { return outputs_; }
+  const std::deque<Node>& nodes() const { return nodes_; }
+  std::deque<Node>& nodes() { return nodes_; }
+
+ private:
+  std::string unique_name(std::string_view hint);
+
+  std::deque<Node> nodes_;
+  std::deque<Value> values_;
+  std::vector<Value*> inputs_;
+  std::vector<Output> outputs_;
+  std::map<std::string, std::size_t, std::less<>> names_;  // name -> next suffix to try
+};
+
+// Checks the graph's own invariants: operands defined before use and owned by the same graph, unique names, outputs
+// present, no overflowed dimension; regions likewise. Does not know what operators mean (ops/check.h does).
+Status check_structure(const Graph& graph);
+
+}  // namespace taper

@@ -1,0 +1,59 @@
+// Values from nothing: constants, filled tensors.
+#include "ops/families.h"
+#include "ops/rules.h"
+
+namespace taper {
+
+std::vector<Op> constant_ops() {
+  std::vector<Op> rows;
+  rows.push_back({
+      .name = "constant",
+      .doc = "value",
+      .attrs = {{"value", AttrKind::tensor}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        const auto& value = call.attrs.get<Tensor>("value");
+        return std::vector{Type{value.dtype, to_shape(value.shape)}};
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        return std::vector{to_array(call.attrs.get<Tensor>("value"))};
+      },
+      .is_constant = true,
+  });
+  rows.push_back({
+      .name = "zeros_like",
+      .doc = "0 for each element of x, whatever x holds (NaN included)",
+      .operands = {"x"},
+      .infer = same_as_first,
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        return map_elements(call.operand(0), [](double) { return 0.0; });
+      },
+      .per_step = true,
+      // x - x would give NaN for infinities: the shape alone must count.
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        return {build("constant_of_shape", {build("shape_of", {operands[0]})}, {{"shape", node.results[0]->type.shape}})};
+      },
+      .tflite = {.builtin = tflite::BuiltinOperator::ZEROS_LIKE,
+                 .inputs = {operand(0)},
+                 .options = tflite_options<tflite::ZerosLikeOptionsT>()},
+      .examples = {{{{DType::f32, {2, 3}}}}},
+  });
+  rows.push_back({
+      .name = "constant_of_shape",
+      .doc = "0.0 in the shape that the int64 vector `sizes` holds, which is `shape`",
+      .operands = {"sizes"},
+      .attrs = {{"shape", AttrKind::shape}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        return std::vector{Type{DType::f32, call.attrs.get<Shape>("shape")}};
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        std::vector<std::int64_t> shape;
+        for (const double size : call.operand(0).values) shape.push_back(static_cast<std::int64_t>(size));
+        TAPER_ASSIGN([[maybe_unused]] const std::int64_t count, checked_element_count(shape));
+        return std::vector{make_array(DType::f32, shape)};
+      },
+      .onnx = {.op_type = "ConstantOfShape", .inputs = {operand(0)}},
+  });
+  return rows;
+}
+
+}  // namespace taper

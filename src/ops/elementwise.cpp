@@ -1,0 +1,253 @@
+// Operators on single elements, with NumPy's broadcasting where they take two.
+#include <cmath>
+#include <numbers>
+
+#include "ops/families.h"
+#include "ops/rules.h"
+
+namespace taper {
+namespace {
+
+template <auto F>
+Expected<std::vector<Array>> eval_unary(const EvalCall& call) {
+  return map_elements(call.operand(0), F);
+}
+
+template <auto F>
+Expected<std::vector<Array>> eval_binary(const EvalCall& call) {
+  const DType dtype = call.operand(0).dtype;
+  TAPER_ASSIGN(Array out, zip_elements(call.operand(0), call.operand(1), dtype, F));
+  if (const Attr* activation = call.attrs.find("activation"); activation != nullptr)
+    for (double& x : out.values) x = activate(std::get<std::string>(*activation), x);
+  return std::vector{std::move(out)};
+}
+
+template <auto F>
+Expected<std::vector<Array>> eval_comparison(const EvalCall& call) {
+  TAPER_ASSIGN(Array out, zip_elements(call.operand(0), call.operand(1), DType::boolean, F));
+  return std::vector{std::move(out)};
+}
+
+Expected<Shape> broadcast_operands(const InferCall& call) {
+  if (call.type(0).dtype != call.type(1).dtype)
+    return fail("operands are {} and {}, expected one dtype", info(call.type(0).dtype).name,
+                info(call.type(1).dtype).name);
+  return broadcast(call.shape(0), call.shape(1));
+}
+
+Expected<std::vector<Type>> infer_binary(const InferCall& call) {
+  TAPER_ASSIGN(Shape shape, broadcast_operands(call));
+  return std::vector{Type{call.type(0).dtype, std::move(shape)}};
+}
+
+Expected<std::vector<Type>> infer_comparison(const InferCall& call) {
+  TAPER_ASSIGN(Shape shape, broadcast_operands(call));
+  return std::vector{Type{DType::boolean, std::move(shape)}};
+}
+
+Type f32(std::vector<std::int64_t> sizes) { return {DType::f32, to_shape(sizes)}; }
+
+Op unary(std::string_view name, std::string_view doc, EvalFn eval) {
+  return {.name = name,
+          .doc = doc,
+          .operands = {"x"},
+          .infer = same_as_first,
+          .eval = eval,
+          .per_step = true,
+          .examples = {{{f32({2, 3, 4})}}}};
+}
+
+Op binary(std::string_view name, std::string_view doc, EvalFn eval) {
+  return {.name = name,
+          .doc = doc,
+          .operands = {"a", "b"},
+          .infer = infer_binary,
+          .eval = eval,
+          .per_step = true,
+          .examples = {{{f32({2, 3}), f32({2, 3})}}, {{f32({2, 3, 4}), f32({4})}}, {{f32({2, 1}), f32({1, 5})}}}};
+}
+
+Op spelled(Op op, std::string_view onnx, std::optional<tflite::BuiltinOperator> builtin, TfliteOptions options = {}) {
+  std::vector<SpelledInput> inputs;
+  for (std::size_t i = 0; i < op.operands.size(); ++i) inputs.push_back(operand(i));
+  if (!onnx.empty()) op.onnx = {.op_type = onnx, .inputs = inputs};
+  if (builtin) op.tflite = {.builtin = builtin, .inputs = inputs, .options = std::move(options)};
+  return op;
+}
+
+// A binary operator whose TFLite form can apply an activation.
+template <class Options>
+Op with_activation(Op op) {
+  op.attrs.push_back(activation_attr());
+  op.tflite.options = tflite_options<Options>(
+      OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function, "activation"});
+  return op;
+}
+
+
+std::vector<Value*> expand_squared_difference(Builder& build, const Node&, std::span<Value* const> operands) {
+  Value* difference = build("sub", {operands[0], operands[1]});
+  return {build("mul", {difference, difference})};
+}
+
+// 1 / sqrt(x)
+std::vector<Value*> expand_rsqrt(Builder& build, const Node&, std::span<Value* const> operands) {
+  return {build("div", {build.scalar(1), build("sqrt", {operands[0]})})};
+}
+
+std::vector<Value*> expand_gelu(Builder& build, const Node& node, std::span<Value* const> operands) {
+  Value* x = operands[0];
+  Value* phi = nullptr;
+  if (node.attrs.flag("tanh_approximation")) {
+    Value* cube = build("mul", {build("mul", {x, x}), x});
+    Value* inner = build("add", {x, build("mul", {cube, build.scalar(0.044715)})});
+    phi = build("tanh", {build("mul", {inner, build.scalar(std::sqrt(2 / std::numbers::pi))})});
+  } else {
+    phi = build("erf", {build("mul", {x, build.scalar(std::numbers::sqrt2 / 2)})});
+  }
+  Value* half = build("mul", {x, build.scalar(0.5)});
+  return {build("mul", {half, build("add", {phi, build.scalar(1)})})};
+}
+
+Expected<std::vector<Array>> eval_gelu(const EvalCall& call) {
+  if (call.attrs.flag("tanh_approximation"))
+    return map_elements(call.operand(0), [](double x) {
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+    });
+  return map_elements(call.operand(0), [](double x) { return 0.5 * x * std::erfc(-x * std::numbers::sqrt2 / 2); });
+}
+
+Expected<std::vector<Type>> infer_cast(const InferCall& call) {
+  return std::vector{Type{call.attrs.get<DType>("to"), call.shape(0)}};
+}
+
+// The value after storing it as `to`: rounded, saturated.
+Expected<std::vector<Array>> eval_cast(const EvalCall& call) {
+  Array rounded = call.operand(0);
+  rounded.dtype = call.attrs.get<DType>("to");
+  return std::vector{to_array(to_tensor(rounded))};
+}
+
+Op cast() {
+  using Options = tflite::CastOptionsT;
+  return {.name = "cast",
+          .doc = "x as `to`: floats become integers by truncation, narrower floats round to nearest even",
+          .operands = {"x"},
+          .attrs = {{"to", AttrKind::dtype}},
+          .infer = infer_cast,
+          .eval = eval_cast,
+          .per_step = true,
+          .onnx = {.op_type = "Cast", .inputs = {operand(0)}, .attrs = {{"to", "to"}}},
+          .tflite = {.builtin = tflite::BuiltinOperator::CAST,
+                     .inputs = {operand(0)},
+                     .options = {[](const Node& node, tflite::BuiltinOptionsUnion& out) {
+                                   Options options;
+                                   options.in_data_type = *tflite_type(node.operands[0]->type.dtype);
+                                   options.out_data_type = *tflite_type(node.attrs.get<DType>("to"));
+                                   out.Set(std::move(options));
+                                 },
+                                 tflite_options<Options>(
+                                     OptionField<Options, tflite::TensorType>{&Options::out_data_type, "to"})
+                                     .read}},
+          .examples = {{{f32({2, 3})}, {{"to", DType::i32}}}}};
+}
+
+Op dequantize() {
+  return {.name = "dequantize",
+          .doc = "a float16 constant as float32, exactly; runtimes fold it into the operator that uses it",
+          .operands = {"x"},
+          .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+            return std::vector{Type{DType::f32, call.shape(0)}};
+          },
+          .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+            Array out = call.operand(0);
+            out.dtype = DType::f32;
+            return std::vector{std::move(out)};
+          },
+          .expand = [](Builder& build, const Node&, std::span<Value* const> operands) -> std::vector<Value*> {
+            return {build("cast", {operands[0]}, {{"to", DType::f32}})};
+          },
+          .tflite = {.builtin = tflite::BuiltinOperator::DEQUANTIZE,
+                     .version = 3,
+                     .inputs = {operand(0)},
+                     .options = tflite_options<tflite::DequantizeOptionsT>()}};
+}
+
+}  // namespace
+
+std::vector<Op> elementwise_ops() {
+  std::vector<Op> rows;
+  const auto row = [&rows](Op op) { rows.push_back(std::move(op)); };
+
+  row(spelled(unary("relu", "max(x, 0)", eval_unary<[](double x) { return x < 0 ? 0.0 : x; }>), "Relu",
+              tflite::BuiltinOperator::RELU));
+  row(spelled(unary("sigmoid", "1 / (1 + exp(-x))", eval_unary<[](double x) { return 1 / (1 + std::exp(-x)); }>),
+              "Sigmoid", tflite::BuiltinOperator::LOGISTIC));
+  row(spelled(unary("tanh", "tanh(x)", eval_unary<[](double x) { return std::tanh(x); }>), "Tanh",
+              tflite::BuiltinOperator::TANH));
+  row(spelled(unary("exp", "exp(x)", eval_unary<[](double x) { return std::exp(x); }>), "Exp",
+              tflite::BuiltinOperator::EXP, tflite_options<tflite::ExpOptionsT>()));
+  row(spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", tflite::BuiltinOperator::NEG,
+              tflite_options<tflite::NegOptionsT>()));
+  row(spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs",
+              tflite::BuiltinOperator::ABS, tflite_options<tflite::AbsOptionsT>()));
+  row(spelled(unary("erf", "2/sqrt(pi) * integral of exp(-t^2) from 0 to x",
+                    eval_unary<[](double x) { return std::erf(x); }>),
+              "Erf", std::nullopt));
+
+  Op log = spelled(unary("log", "ln x", eval_unary<[](double x) { return std::log(x); }>), "Log",
+                   tflite::BuiltinOperator::LOG);
+  Op sqrt = spelled(unary("sqrt", "x^(1/2)", eval_unary<[](double x) { return std::sqrt(x); }>), "Sqrt",
+                    tflite::BuiltinOperator::SQRT);
+  Op rsqrt = spelled(unary("rsqrt", "x^(-1/2)", eval_unary<[](double x) { return 1 / std::sqrt(x); }>), "",
+                     tflite::BuiltinOperator::RSQRT);
+  rsqrt.expand = expand_rsqrt;
+  for (Op* op : {&log, &sqrt, &rsqrt}) {
+    op->examples = {{{f32({2, 3})}, {}, 0.1, 4}};  // the domain is x > 0
+    row(std::move(*op));
+  }
+
+  Op gelu = spelled(unary("gelu", "x * Phi(x), Phi the normal distribution's; or its approximation by tanh", eval_gelu),
+                    "", tflite::BuiltinOperator::GELU);
+  using Gelu = tflite::GeluOptionsT;
+  gelu.attrs = {{"tanh_approximation", AttrKind::flag, false}};
+  gelu.tflite.options = tflite_options<Gelu>(OptionField<Gelu, bool>{&Gelu::approximate, "tanh_approximation"});
+  gelu.expand = expand_gelu;
+  gelu.examples = {{{f32({3, 4})}}, {{f32({3, 4})}, {{"tanh_approximation", true}}}};
+  gelu.tolerance = 5e-4;  // LiteRT's exact form is itself an approximation of erf
+  row(std::move(gelu));
+
+  row(with_activation<tflite::AddOptionsT>(
+      spelled(binary("add", "a + b", eval_binary<[](double a, double b) { return a + b; }>), "Add",
+              tflite::BuiltinOperator::ADD)));
+  row(with_activation<tflite::SubOptionsT>(
+      spelled(binary("sub", "a - b", eval_binary<[](double a, double b) { return a - b; }>), "Sub",
+              tflite::BuiltinOperator::SUB)));
+  row(with_activation<tflite::MulOptionsT>(
+      spelled(binary("mul", "a * b", eval_binary<[](double a, double b) { return a * b; }>), "Mul",
+              tflite::BuiltinOperator::MUL)));
+  Op div = with_activation<tflite::DivOptionsT>(
+      spelled(binary("div", "a / b", eval_binary<[](double a, double b) { return a / b; }>), "Div",
+              tflite::BuiltinOperator::DIV));
+  for (Example& example : div.examples) example.low = 0.5;  // away from the pole
+  row(std::move(div));
+  row(spelled(binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b ? b : a; }>), "Max",
+              tflite::BuiltinOperator::MAXIMUM, tflite_options<tflite::MaximumMinimumOptionsT>()));
+  row(spelled(binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a ? b : a; }>), "Min",
+              tflite::BuiltinOperator::MINIMUM, tflite_options<tflite::MaximumMinimumOptionsT>()));
+  Op squared = spelled(
+      binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "",
+      tflite::BuiltinOperator::SQUARED_DIFFERENCE, tflite_options<tflite::SquaredDifferenceOptionsT>());
+  squared.expand = expand_squared_difference;
+  row(std::move(squared));
+
+  Op less = spelled(binary("less", "a < b", eval_comparison<[](double a, double b) { return a < b ? 1.0 : 0.0; }>),
+                    "Less", tflite::BuiltinOperator::LESS, tflite_options<tflite::LessOptionsT>());
+  less.infer = infer_comparison;
+  row(std::move(less));
+  row(cast());
+  row(dequantize());
+  return rows;
+}
+
+}  // namespace taper

@@ -1,0 +1,107 @@
+#include "ops/evaluate.h"
+
+#include <unordered_map>
+
+#include "ops/table.h"
+
+namespace taper {
+namespace {
+
+Status bind_dim(const Dim& dim, std::int64_t size, Bindings& bindings) {
+  if (const auto symbol = dim.as_symbol(); symbol && !bindings.contains(*symbol)) {
+    bindings.emplace(*symbol, size);
+    return {};
+  }
+  const auto expected = dim.evaluate(bindings);
+  // Sums of symbols that no input names alone can't be solved here; they stay unchecked.
+  if (expected && *expected != size) return fail("size {} where {} is {}", size, dim.text(), *expected);
+  return {};
+}
+
+}  // namespace
+
+Expected<Bindings> bind_symbols(const std::vector<Value*>& values, const std::vector<std::vector<std::int64_t>>& shapes) {
+  if (values.size() != shapes.size()) return fail("{} inputs, expected {}", shapes.size(), values.size());
+  Bindings bindings;
+  // Plain symbols first, so that expressions of them can be checked whatever the order.
+  for (const bool plain : {true, false})
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const Shape& expected = values[i]->type.shape;
+      const auto mismatch = [&] {
+        return fail("input '{}' has shape {}, expected {}", values[i]->name, shape_text(std::span(shapes[i])),
+                    shape_text(expected));
+      };
+      if (expected.size() != shapes[i].size()) return mismatch();
+      for (std::size_t axis = 0; axis < expected.size(); ++axis)
+        if (expected[axis].as_symbol().has_value() == plain && !bind_dim(expected[axis], shapes[i][axis], bindings))
+          return mismatch();
+    }
+  return bindings;
+}
+
+struct PreparedGraph::Impl {
+  const Graph& graph;
+  bool keep_constants;
+  std::vector<const Node*> nodes;
+  std::unordered_map<const Value*, std::size_t> last_use;  // index into nodes; nodes.size() for outputs
+  std::unordered_map<const Value*, Array> constants;
+
+  Impl(const Graph& g, bool keep) : graph(g), keep_constants(keep) {
+    for (const Node& node : graph.nodes()) nodes.push_back(&node);
+    for (std::size_t i = 0; i < nodes.size(); ++i)
+      for (const Value* operand : nodes[i]->operands) last_use[operand] = i;
+    for (const Output& output : graph.outputs()) last_use[output.value] = nodes.size();
+  }
+
+  Expected<std::vector<Array>> run(std::vector<Array> inputs);
+};
+
+Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs) {
+  std::vector<std::vector<std::int64_t>> shapes;
+  for (const Array& input : inputs) shapes.push_back(input.shape);
+  TAPER_ASSIGN(const Bindings bindings, bind_symbols(graph.inputs(), shapes));
+  std::unordered_map<const Value*, Array> values;
+  for (std::size_t i = 0; i < inputs.size(); ++i) values[graph.inputs()[i]] = std::move(inputs[i]);
+
+  // Constants are converted when they are first used, not when they are defined: weights need not live all at once.
+  const auto find = [&](const Value* value) -> const Array* {
+    if (value == nullptr) return nullptr;
+    const Tensor* tensor = constant_of(value);
+    if (tensor == nullptr) return &values.at(value);
+    auto& store = keep_constants ? constants : values;
+    const auto found = store.find(value);
+    return &(found != store.end() ? found : store.emplace(value, to_array(*tensor)).first)->second;
+  };
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const Node& node = *nodes[i];
+    if (node.op == "constant") continue;
+    std::vector<const Array*> operands;
+    for (const Value* operand : node.operands) operands.push_back(find(operand));
+    auto results = op_of(node).eval({operands, node.attrs, node.regions, bindings});
+    if (!results) {
+      Error error = std::move(results).error();
+      error.message = fmt::format("{}: {}", node.op, error.message);
+      return std::unexpected(within(std::move(error), fmt::format("in node '{}'", node.results[0]->name)));
+    }
+    for (const Value* operand : node.operands)
+      if (operand != nullptr && last_use[operand] == i) values.erase(operand);
+    for (std::size_t k = 0; k < results->size() && k < node.results.size(); ++k)
+      if (last_use.contains(node.results[k])) values[node.results[k]] = std::move((*results)[k]);
+  }
+  std::vector<Array> outputs;
+  for (const Output& output : graph.outputs()) outputs.push_back(*find(output.value));
+  return outputs;
+}
+
+PreparedGraph::PreparedGraph(const Graph& graph, bool keep_constants)
+    : impl_(std::make_unique<Impl>(graph, keep_constants)) {}
+PreparedGraph::~PreparedGraph() = default;
+PreparedGraph::PreparedGraph(PreparedGraph&&) noexcept = default;
+
+Expected<std::vector<Array>> PreparedGraph::run(std::vector<Array> inputs) { return impl_->run(std::move(inputs)); }
+
+Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inputs) {
+  return PreparedGraph(graph, false).run(std::move(inputs));
+}
+
+}  // namespace taper

@@ -1,0 +1,36 @@
+// The reference evaluation of graphs: every operator's formula, in float64.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ops/array.h"
+
+namespace taper {
+
+// A graph ready to be evaluated many times. Each value is freed after its last use.
+class PreparedGraph {
+ public:
+  // With `keep_constants` off each constant is converted anew by every run and freed after its last use: less memory for a
+  // graph that runs once or twice.
+  explicit PreparedGraph(const Graph& graph, bool keep_constants = true);
+  ~PreparedGraph();
+  PreparedGraph(PreparedGraph&&) noexcept;
+
+  // Values of the graph's outputs for `inputs`, whose shapes bind the symbols of the input types. Errors: another number of
+  // inputs, shapes that contradict the types, what a row's evaluation reports (with the node's name).
+  Expected<std::vector<Array>> run(std::vector<Array> inputs);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Evaluates once.
+Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inputs);
+
+// Values for the symbols of `types` from actual shapes. Errors: ranks or sizes that contradict the types.
+Expected<Bindings> bind_symbols(const std::vector<Value*>& values, const std::vector<std::vector<std::int64_t>>& shapes);
+
+}  // namespace taper

@@ -1,0 +1,167 @@
+// Products of matrices.
+#include "ops/families.h"
+#include "ops/rules.h"
+
+namespace taper {
+namespace {
+
+// operands x [..., in], weight [out, in], bias? [out] -> [..., out]
+Expected<std::vector<Type>> infer_linear(const InferCall& call) {
+  const Shape& x = call.shape(0);
+  const Shape& weight = call.shape(1);
+  if (x.empty()) return fail("x is a scalar, expected [..., in]");
+  if (weight.size() != 2) return fail("weight has shape {}, expected [out, in]", shape_text(weight));
+  if (x.back() != weight[1])
+    return fail("x has {} features, weight {} takes {}", x.back().text(), shape_text(weight), weight[1].text());
+  if (call.has(2) && call.shape(2) != Shape{weight[0]})
+    return fail("bias has shape {}, expected [{}]", shape_text(call.shape(2)), weight[0].text());
+  Shape out = x;
+  out.back() = weight[0];
+  return std::vector{Type{call.type(0).dtype, std::move(out)}};
+}
+
+Expected<std::vector<Array>> eval_linear(const EvalCall& call) {
+  const Array& x = call.operand(0);
+  const Array& weight = call.operand(1);
+  std::vector<std::int64_t> shape = x.shape;
+  const std::int64_t in = shape.back();
+  const std::int64_t out_features = weight.shape[0];
+  shape.back() = out_features;
+  Array out = make_array(x.dtype, shape);
+  const std::int64_t rows = in == 0 ? 0 : static_cast<std::int64_t>(x.values.size()) / in;
+  if (call.has(2))
+    for (std::size_t i = 0; i < out.values.size(); ++i)
+      out.values[i] = call.operand(2).values[i % static_cast<std::size_t>(out_features)];
+  multiply_accumulate(x.values.data(), weight.values.data(), out.values.data(), rows, out_features, in, true);
+  const std::string& activation = call.attrs.text("activation");
+  if (activation != "none")
+    for (double& value : out.values) value = activate(activation, value);
+  return std::vector{std::move(out)};
+}
+
+// x W^T + b, with W^T as a constant of its own.
+std::vector<Value*> expand_linear(Builder& build, const Node& node, std::span<Value* const> operands) {
+  Value* transposed = build("permute", {operands[1]}, {{"dims", std::vector<std::int64_t>{1, 0}}},
+                            operands[1]->name + ".transposed");
+  Value* y = build("matmul", {operands[0], transposed});
+  if (operands.size() > 2 && operands[2] != nullptr) y = build("add", {y, operands[2]});
+  const std::string& activation = node.attrs.text("activation");
+  return {activation == "none" ? y : build(activation, {y})};
+}
+
+Op linear() {
+  using Options = tflite::FullyConnectedOptionsT;
+  return {
+      .name = "linear",
+      .doc = "activation(x W^T + b), W [out, in], over the last axis of x",
+      .operands = {"x", "weight", "bias?"},
+      .attrs = {activation_attr()},
+      .infer = infer_linear,
+      .eval = eval_linear,
+      .per_step = true,
+      .expand = expand_linear,
+      .tflite = {.builtin = tflite::BuiltinOperator::FULLY_CONNECTED,
+                 .inputs = {operand(0), operand(1), operand(2)},
+                 .options = tflite_options<Options>(
+                     OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function,
+                                                                          "activation"},
+                     FixedOption<Options, bool>{&Options::keep_num_dims, true}),
+                 // Without keep_num_dims the leading axes would be flattened; version 6 allows a missing bias.
+                 .version_for = [](const Node& node) { return node.operands.size() > 2 && node.operands[2] ? 5 : 6; }},
+      .examples = {{{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
+                   {{{DType::f32, {2, 3, 4}}, {DType::f32, {5, 4}}}},
+                   {{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}, {{"activation", std::string("relu")}}}},
+  };
+}
+
+// a [..., m, k], b [..., k, n] (or [..., n, k] with transpose_b) -> [..., m, n]; leading axes broadcast.
+Expected<std::vector<Type>> infer_matmul(const InferCall& call) {
+  const Shape& a = call.shape(0);
+  const Shape& b = call.shape(1);
+  if (a.size() < 2 || b.size() < 2)
+    return fail("operands have shapes {} and {}, expected matrices", shape_text(a), shape_text(b));
+  const bool transposed = call.attrs.flag("transpose_b");
+  const Dim& inner = b[b.size() - (transposed ? 1 : 2)];
+  const Dim& columns = b[b.size() - (transposed ? 2 : 1)];
+  if (a.back() != inner)
+    return fail("inner sizes of {} and {} differ: {} and {}", shape_text(a), shape_text(b), a.back().text(), inner.text());
+  TAPER_ASSIGN(Shape out, broadcast(Shape(a.begin(), a.end() - 2), Shape(b.begin(), b.end() - 2)));
+  out.push_back(a[a.size() - 2]);
+  out.push_back(columns);
+  return std::vector{Type{call.type(0).dtype, std::move(out)}};
+}
+
+Expected<std::vector<Array>> eval_matmul(const EvalCall& call) {
+  const Array& a = call.operand(0);
+  const Array& b = call.operand(1);
+  const bool transposed = call.attrs.flag("transpose_b");
+  const std::size_t rank = std::max(a.shape.size(), b.shape.size());
+  const std::int64_t m = a.shape[a.shape.size() - 2];
+  const std::int64_t k = a.shape.back();
+  const std::int64_t n = b.shape[b.shape.size() - (transposed ? 2 : 1)];
+  // Leading axes, with stride 0 where an operand is broadcast.
+  std::vector<std::int64_t> shape(rank, 1), a_steps(rank - 2, 0), b_steps(rank - 2, 0);
+  const auto steps = [&](const Array& x, std::vector<std::int64_t>& out) {
+    std::int64_t step = x.shape[x.shape.size() - 2] * x.shape.back();
+    for (std::size_t i = x.shape.size() - 2; i-- > 0;) {
+      const std::size_t axis = i + rank - x.shape.size();
+      if (x.shape[i] != 1) {
+        out[axis] = step;
+        shape[axis] = x.shape[i];
+      }
+      step *= x.shape[i];
+    }
+  };
+  steps(a, a_steps);
+  steps(b, b_steps);
+  shape[rank - 2] = m;
+  shape[rank - 1] = n;
+  Array out = make_array(a.dtype, shape);
+  const std::int64_t matrices = m * n == 0 ? 0 : static_cast<std::int64_t>(out.values.size()) / (m * n);
+  for (std::int64_t i = 0; i < matrices; ++i) {
+    std::int64_t rest = i, at_a = 0, at_b = 0;
+    for (std::size_t axis = rank - 2; axis-- > 0;) {
+      const std::int64_t index = rest % shape[axis];
+      rest /= shape[axis];
+      at_a += index * a_steps[axis];
+      at_b += index * b_steps[axis];
+    }
+    multiply_accumulate(a.values.data() + at_a, b.values.data() + at_b, out.values.data() + i * m * n, m, n, k, transposed);
+  }
+  return std::vector{std::move(out)};
+}
+
+Op matmul() {
+  using Options = tflite::BatchMatMulOptionsT;
+  return {
+      .name = "matmul",
+      .doc = "A B, or A B^T with transpose_b, over the last two axes; leading axes broadcast",
+      .operands = {"a", "b"},
+      .attrs = {{"transpose_b", AttrKind::flag, false}},
+      .infer = infer_matmul,
+      .eval = eval_matmul,
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        Value* b = operands[1];
+        if (node.attrs.flag("transpose_b")) {
+          std::vector<std::int64_t> dims;
+          for (std::size_t i = 0; i < b->type.shape.size(); ++i) dims.push_back(static_cast<std::int64_t>(i));
+          std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
+          b = build("permute", {b}, {{"dims", dims}});
+        }
+        return {build("matmul", {operands[0], b})};
+      },
+      .onnx = {.op_type = "MatMul", .inputs = {operand(0), operand(1)}, .fits = [](const Node& node) { return !node.attrs.flag("transpose_b"); }},
+      .tflite = {.builtin = tflite::BuiltinOperator::BATCH_MATMUL,
+                 .inputs = {operand(0), operand(1)},
+                 .options = tflite_options<Options>(OptionField<Options, bool>{&Options::adj_y, "transpose_b"})},
+      .examples = {{{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 4, 5}}}},
+                   {{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 5, 4}}}, {{"transpose_b", true}}},
+                   {{{DType::f32, {3, 4}}, {DType::f32, {4, 5}}}}},
+  };
+}
+
+}  // namespace
+
+std::vector<Op> matrix_ops() { return {linear(), matmul()}; }
+
+}  // namespace taper

@@ -1,0 +1,147 @@
+// Operators that normalise along the last axis.
+#include <cmath>
+#include <limits>
+
+#include "ops/families.h"
+#include "ops/rules.h"
+
+namespace taper {
+namespace {
+
+// Calls `f(row, size)` for each run along the last axis.
+template <class F>
+Expected<std::vector<Array>> map_rows(Array x, F f) {
+  const auto size = static_cast<std::size_t>(x.shape.back());
+  for (std::size_t at = 0; at < x.values.size(); at += size) f(std::span(x.values).subspan(at, size));
+  return std::vector{std::move(x)};
+}
+
+Expected<std::vector<Type>> infer_last_axis(const InferCall& call) {
+  if (call.shape(0).empty()) return fail("x is a scalar, expected at least one axis");
+  return same_as_first(call);
+}
+
+Type f32(std::vector<std::int64_t> sizes) { return {DType::f32, to_shape(sizes)}; }
+
+const std::vector<std::int64_t> kLastAxis = {-1};
+
+double maximum_of(std::span<const double> row) {
+  double largest = -std::numeric_limits<double>::infinity();
+  for (const double x : row) largest = std::max(largest, x);
+  return largest;
+}
+
+double sum_of_exponentials(std::span<const double> row, double shift) {
+  double sum = 0;
+  for (const double x : row) sum += std::exp(x - shift);
+  return sum;
+}
+
+Op softmax() {
+  using Options = tflite::SoftmaxOptionsT;
+  return {
+      .name = "softmax",
+      .doc = "exp(x - max x) / sum exp(x - max x) over the last axis",
+      .operands = {"x"},
+      .infer = infer_last_axis,
+      .eval = [](const EvalCall& call) {
+        return map_rows(call.operand(0), [](std::span<double> row) {
+          const double largest = maximum_of(row);
+          const double sum = sum_of_exponentials(row, largest);
+          for (double& x : row) x = std::exp(x - largest) / sum;
+        });
+      },
+      .per_step = true,
+      .onnx = {.op_type = "Softmax", .inputs = {operand(0)}, .fixed = {{"axis", std::int64_t{-1}}}},
+      .tflite = {.builtin = tflite::BuiltinOperator::SOFTMAX,
+                 .inputs = {operand(0)},
+                 .options = tflite_options<Options>(FixedOption<Options, float>{&Options::beta, 1.0f})},
+      .examples = {{{f32({2, 3, 5})}}},
+  };
+}
+
+Op log_softmax() {
+  return {
+      .name = "log_softmax",
+      .doc = "x - max x - ln sum exp(x - max x) over the last axis",
+      .operands = {"x"},
+      .infer = infer_last_axis,
+      .eval = [](const EvalCall& call) {
+        return map_rows(call.operand(0), [](std::span<double> row) {
+          const double largest = maximum_of(row);
+          const double shift = largest + std::log(sum_of_exponentials(row, largest));
+          for (double& x : row) x -= shift;
+        });
+      },
+      .per_step = true,
+      .onnx = {.op_type = "LogSoftmax", .inputs = {operand(0)}, .fixed = {{"axis", std::int64_t{-1}}}},
+      .tflite = {.builtin = tflite::BuiltinOperator::LOG_SOFTMAX,
+                 .inputs = {operand(0)},
+                 .options = tflite_options<tflite::LogSoftmaxOptionsT>()},
+      .examples = {{{f32({2, 3, 5})}}},
+  };
+}
+
+Expected<std::vector<Type>> infer_layer_norm(const InferCall& call) {
+  TAPER_ASSIGN(std::vector<Type> types, infer_last_axis(call));
+  for (std::size_t i = 1; i <= 2; ++i)
+    if (call.has(i) && call.shape(i) != Shape{types[0].shape.back()})
+      return fail("{} has shape {}, expected [{}]", i == 1 ? "gamma" : "beta", shape_text(call.shape(i)),
+                  types[0].shape.back().text());
+  return types;
+}
+
+// gamma * (x - mean) / sqrt(var + eps) + beta, var the biased variance (divided by the size of the axis).
+Expected<std::vector<Array>> eval_layer_norm(const EvalCall& call) {
+  const double eps = call.attrs.real("eps");
+  return map_rows(call.operand(0), [&](std::span<double> row) {
+    double mean = 0, variance = 0;
+    for (const double x : row) mean += x;
+    mean /= static_cast<double>(row.size());
+    for (const double x : row) variance += (x - mean) * (x - mean);
+    variance /= static_cast<double>(row.size());
+    const double scale = 1 / std::sqrt(variance + eps);
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      row[i] = (row[i] - mean) * scale;
+      if (call.has(1)) row[i] *= call.operand(1).values[i];
+      if (call.has(2)) row[i] += call.operand(2).values[i];
+    }
+  });
+}
+
+std::vector<Value*> expand_layer_norm(Builder& build, const Node& node, std::span<Value* const> operands) {
+  Value* x = operands[0];
+  const Attrs last = {{"dims", kLastAxis}, {"keepdim", true}};
+  Value* mean = build("mean", {x}, last);
+  Value* variance = build("mean", {build("squared_difference", {x, mean})}, last);
+  Value* scale = build("rsqrt", {build("add", {variance, build.scalar(node.attrs.real("eps"))})});
+  Value* y = build("mul", {build("sub", {x, mean}), scale});
+  if (operands.size() > 1 && operands[1] != nullptr) y = build("mul", {y, operands[1]});
+  if (operands.size() > 2 && operands[2] != nullptr) y = build("add", {y, operands[2]});
+  return {y};
+}
+
+Op layer_norm() {
+  return {
+      .name = "layer_norm",
+      .doc = "gamma * (x - mean x) / sqrt(var x + eps) + beta over the last axis, with the biased variance",
+      .operands = {"x", "gamma?", "beta?"},
+      .attrs = {{"eps", AttrKind::real, 1e-5}},
+      .infer = infer_layer_norm,
+      .eval = eval_layer_norm,
+      .per_step = true,
+      .expand = expand_layer_norm,
+      .onnx = {.op_type = "LayerNormalization",
+               .inputs = {operand(0), operand(1), operand(2)},
+               .attrs = {{"epsilon", "eps"}},
+               .fixed = {{"axis", std::int64_t{-1}}},
+               .fits = [](const Node& node) { return node.operands.size() > 1 && node.operands[1] != nullptr; }},
+      .examples = {{{f32({2, 3, 8}), f32({8}), f32({8})}}, {{f32({4, 8})}, {{"eps", 1e-6}}}},
+  };
+}
+
+}  // namespace
+
+std::vector<Op> normalization_ops() { return {softmax(), log_softmax(), layer_norm()}; }
+
+}  // namespace taper

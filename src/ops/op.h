@@ -1,0 +1,136 @@
+// One row per operator: what it takes, what it means, and how each target spells it.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/tflite.h"
+#include "ir/graph.h"
+#include "ops/array.h"
+
+namespace taper {
+
+class Builder;
+
+enum class Target { onnx, tflite };
+std::string_view target_name(Target target);
+
+enum class AttrKind { flag, integer, real, text, dtype, integers, shape, tensor };
+
+struct AttrSpec {
+  std::string_view name;
+  AttrKind kind;
+  std::optional<Attr> fallback = std::nullopt;  // none: the attribute must be given
+};
+
+// A call of an operator as the shape rule sees it.
+struct InferCall {
+  std::span<Value* const> operands;
+  const Attrs& attrs;
+  const std::vector<std::unique_ptr<Graph>>& regions;
+
+  bool has(std::size_t i) const { return i < operands.size() && operands[i] != nullptr; }
+  const Type& type(std::size_t i) const { return operands[i]->type; }
+  const Shape& shape(std::size_t i) const { return type(i).shape; }
+};
+
+// A call as the reference evaluation sees it: symbols have values.
+struct EvalCall {
+  std::span<const Array* const> operands;
+  const Attrs& attrs;
+  const std::vector<std::unique_ptr<Graph>>& regions;
+  const Bindings& bindings;
+
+  bool has(std::size_t i) const { return i < operands.size() && operands[i] != nullptr; }
+  const Array& operand(std::size_t i) const { return *operands[i]; }
+};
+
+using InferFn = Expected<std::vector<Type>> (*)(const InferCall&);
+using EvalFn = Expected<std::vector<Array>> (*)(const EvalCall&);
+// Rebuilds the call in simpler operators. `node` is the call in the old graph; `operands` are its operands in the new one.
+using ExpandFn = std::vector<Value*> (*)(Builder& build, const Node& node, std::span<Value* const> operands);
+
+// One input of a target's operator: an operand of ours, all operands from one on, an attribute of ours that the target takes
+// as a constant integer tensor, or a constant that follows from the call.
+struct SpelledInput {
+  std::size_t operand = 0;
+  bool rest = false;           // this operand and all after it
+  std::string_view attr = {};  // the attribute, as integers; of rank 0 where its kind is integer
+  std::vector<std::int64_t> (*make)(const Node&) = nullptr;  // an integer vector
+};
+constexpr SpelledInput operand(std::size_t i) { return {.operand = i}; }
+constexpr SpelledInput operands_from(std::size_t i) { return {.operand = i, .rest = true}; }
+constexpr SpelledInput attr_tensor(std::string_view name) { return {.attr = name}; }
+constexpr SpelledInput made(std::vector<std::int64_t> (*make)(const Node&)) { return {.make = make}; }
+
+struct OnnxSpelling {
+  std::string_view op_type = {};  // empty: not an ONNX operator
+  std::vector<SpelledInput> inputs = {};
+  std::vector<std::pair<std::string_view, std::string_view>> attrs = {};  // ONNX name, our name
+  std::vector<NamedAttr> fixed = {};  // ONNX attributes that never vary
+  bool (*fits)(const Node&) = nullptr;  // where not every call can be spelled
+};
+
+// Reads and writes the options table of one builtin operator, both from one list of fields.
+struct TfliteOptions {
+  std::function<void(const Node&, tflite::BuiltinOptionsUnion&)> write;
+  std::function<Status(const tflite::BuiltinOptionsUnion&, Attrs&)> read;
+};
+
+struct TfliteSpelling {
+  std::optional<tflite::BuiltinOperator> builtin = std::nullopt;
+  int version = 1;
+  std::vector<SpelledInput> inputs = {};
+  TfliteOptions options = {};
+  int (*version_for)(const Node&) = nullptr;  // where the version depends on the call
+  bool (*fits)(const Node&) = nullptr;        // where not every call can be spelled
+  // Restores attributes from the inputs made by `made`: `constants[i]` is the constant value of input i of the file's operator,
+  // null if it isn't one. For attributes that neither options nor attr_tensor inputs hold.
+  Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
+};
+
+// A small call for the tests that run over the table: operand types, attributes, and the range that operands are drawn from.
+struct Example {
+  std::vector<Type> operands;
+  Attrs attrs = {};
+  double low = -2;
+  double high = 2;
+  std::size_t inputs = 99;  // operands after this many are constants
+};
+
+struct Op {
+  std::string_view name;
+  std::string_view doc;                    // the formula, one line
+  std::vector<std::string_view> operands;  // names; "?" at the end: optional; "*": any number
+  std::vector<AttrSpec> attrs;
+  InferFn infer = nullptr;
+  EvalFn eval = nullptr;
+  // The row's function acts on the last axis (or on single elements) alone and is the same for each position of the axes before it,
+  // so that it may run step by step along a time axis. Attributes that name axes count from the end.
+  bool per_step = false;
+  // Fits every target as it is: the backend writes it without an operator (constants).
+  bool is_constant = false;
+  ExpandFn expand = nullptr;         // in simpler operators, for targets that have no spelling
+  ExpandFn expand_onnx = nullptr;    // the form that suits ONNX best, where it differs
+  ExpandFn expand_tflite = nullptr;  // the form that suits TFLite best, where it differs
+  OnnxSpelling onnx = {};
+  TfliteSpelling tflite = {};
+  std::vector<Example> examples = {};
+  double tolerance = 1e-5;  // of float32 runtimes against eval, relative to the spread of the result
+
+  // Whether the target has an operator that says this call exactly.
+  bool spelled_in(Target target, const Node& node) const {
+    if (target == Target::onnx) return !onnx.op_type.empty() && (onnx.fits == nullptr || onnx.fits(node));
+    return tflite.builtin.has_value() && (tflite.fits == nullptr || tflite.fits(node));
+  }
+  ExpandFn expansion_for(Target target) const {
+    const ExpandFn own = target == Target::onnx ? expand_onnx : expand_tflite;
+    return own != nullptr ? own : expand;
+  }
+};
+
+}  // namespace taper

@@ -1,0 +1,359 @@
+// Recurrent networks: whole layers, and the scan they expand to.
+#include <cmath>
+
+#include "ops/evaluate.h"
+#include "ops/families.h"
+#include "ops/rules.h"
+
+namespace taper {
+namespace {
+
+// ----------------------------------------------------------------------------------------------------------------- gru
+
+// x [B, T, F], weight_ih [3h, F], weight_hh [3h, h], bias_ih [3h]?, bias_hh [3h]?, h0 [B, h]? -> y [B, T, h], h_n [B, h]
+Expected<std::vector<Type>> infer_gru(const InferCall& call) {
+  const Shape& x = call.shape(0);
+  const Shape& input_weight = call.shape(1);
+  const Shape& hidden_weight = call.shape(2);
+  if (x.size() != 3) return fail("x has shape {}, expected [B, T, F]", shape_text(x));
+  const auto rows = hidden_weight.size() == 2 ? hidden_weight[0].constant() : std::nullopt;
+  if (!rows || *rows % 3 != 0 || !hidden_weight[1].is(*rows / 3))
+    return fail("weight_hh has shape {}, expected [3h, h]", shape_text(hidden_weight));
+  if (input_weight != Shape{*rows, x[2]})
+    return fail("weight_ih has shape {}, expected [{}, {}]", shape_text(input_weight), *rows, x[2].text());
+  for (std::size_t i = 3; i <= 4; ++i)
+    if (call.has(i) && call.shape(i) != Shape{*rows})
+      return fail("{} has shape {}, expected [{}]", i == 3 ? "bias_ih" : "bias_hh", shape_text(call.shape(i)), *rows);
+  const Dim hidden = *rows / 3;
+  if (call.has(5) && call.shape(5) != Shape{x[0], hidden})
+    return fail("h0 has shape {}, expected {}", shape_text(call.shape(5)), shape_text(Shape{x[0], hidden}));
+  const DType dtype = call.type(0).dtype;
+  return std::vector{Type{dtype, {x[0], x[1], hidden}}, Type{dtype, {x[0], hidden}}};
+}
+
+double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+
+// What one direction of a GRU needs, in PyTorch's gate order r, z, n.
+struct GruWeights {
+  const double* input;   // [3h, F]
+  const double* hidden;  // [3h, h]
+  const double* input_bias;   // [3h] or null
+  const double* hidden_bias;  // [3h] or null
+};
+
+// r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), h' = (1 - z) n + z h.
+// `x` is [B, T, F]; `y`, unless null, [B, T, h]; `state` [B, h] is h_0 on entry and h_n on exit.
+void run_gru(const GruWeights& weights, const Array& x, std::int64_t hidden, bool reverse, double* state, double* y) {
+  const std::int64_t batch = x.size(0), steps = x.size(1), features = x.size(2), gates = 3 * hidden;
+  const auto fill_rows = [gates](std::vector<double>& rows, const double* bias) {
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      rows[i] = bias == nullptr ? 0 : bias[i % static_cast<std::size_t>(gates)];
+  };
+  std::vector<double> projected(static_cast<std::size_t>(batch * steps * gates));
+  fill_rows(projected, weights.input_bias);
+  multiply_accumulate(x.values.data(), weights.input, projected.data(), batch * steps, gates, features, true);
+  std::vector<double> recurrent(static_cast<std::size_t>(batch * gates));
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const std::int64_t t = reverse ? steps - 1 - step : step;
+    fill_rows(recurrent, weights.hidden_bias);
+    multiply_accumulate(state, weights.hidden, recurrent.data(), batch, gates, hidden, true);
+    for (std::int64_t b = 0; b < batch; ++b) {
+      const double* from_x = projected.data() + (b * steps + t) * gates;
+      const double* from_h = recurrent.data() + b * gates;
+      double* h = state + b * hidden;
+      for (std::int64_t i = 0; i < hidden; ++i) {
+        const double r = logistic(from_x[i] + from_h[i]);
+        const double z = logistic(from_x[hidden + i] + from_h[hidden + i]);
+        const double n = std::tanh(from_x[2 * hidden + i] + r * from_h[2 * hidden + i]);
+        h[i] = (1 - z) * n + z * h[i];
+      }
+      if (y != nullptr) std::copy_n(h, hidden, y + (b * steps + t) * hidden);
+    }
+  }
+}
+
+Expected<std::vector<Array>> eval_gru(const EvalCall& call) {
+  const Array& x = call.operand(0);
+  const std::int64_t hidden = call.operand(2).size(1);
+  Array y = make_array(x.dtype, {x.size(0), x.size(1), hidden});
+  Array state = call.has(5) ? call.operand(5) : make_array(x.dtype, {x.size(0), hidden});
+  const auto bias = [&](std::size_t i) { return call.has(i) ? call.operand(i).values.data() : nullptr; };
+  run_gru({call.operand(1).values.data(), call.operand(2).values.data(), bias(3), bias(4)}, x, hidden,
+          call.attrs.flag("reverse"), state.values.data(), y.values.data());
+  return std::vector{std::move(y), std::move(state)};
+}
+
+Value* operand_or_null(std::span<Value* const> operands, std::size_t i) {
+  return i < operands.size() ? operands[i] : nullptr;
+}
+
+Value* zeros(Builder& build, std::vector<std::int64_t> shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) count *= size;
+  return build.constant(tensor_f32(std::move(shape), std::vector<float>(static_cast<std::size_t>(count))), "zeros");
+}
+
+// [B, h] of zeros where only x [B, T, F] knows B: one column of x's first frame, emptied, plus [1, h] of zeros.
+Value* zero_state(Builder& build, Value* x, std::int64_t hidden) {
+  Value* frame = build("select", {x}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{0}}});
+  Value* column = build("slice", {frame}, {{"dim", std::int64_t{1}}, {"end", Shape{1}}});
+  return build("add", {build("zeros_like", {column}), zeros(build, {1, hidden})});
+}
+
+// A scan whose body is the formula. The biases of r and z are joined in the input's product; b_hn stays with the state's,
+// since r multiplies it. h' = n + z (h - n).
+std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Shape& x_shape = node.operands[0]->type.shape;
+  const std::int64_t hidden = *node.results[1]->type.shape[1].constant();
+  const Attrs thirds = {{"dim", std::int64_t{-1}}, {"parts", std::int64_t{3}}};
+  const Attrs joined = {{"dim", std::int64_t{0}}};
+
+  auto body = std::make_unique<Graph>();
+  Builder step(*body);
+  Value* h = body->add_input("h", {DType::f32, {x_shape[0], hidden}});
+  Value* x = body->add_input("x", {DType::f32, {x_shape[0], x_shape[2]}});
+  const auto weight = [&](std::size_t i) -> Value* {
+    const Tensor* tensor = constant_of(operand_or_null(node.operands, i));
+    return tensor == nullptr ? nullptr : step.constant(*tensor, node.operands[i]->name);
+  };
+  Value* input_bias = weight(3);
+  Value* hidden_bias = weight(4);
+  if (hidden_bias != nullptr) {
+    const std::vector<Value*> part = step.call("split", {hidden_bias}, {{"dim", std::int64_t{0}}, {"parts", std::int64_t{3}}});
+    Value* into_input = step("concat", {part[0], part[1], zeros(step, {hidden})}, joined, "bias_hr_hz");
+    input_bias = input_bias == nullptr ? into_input : step("add", {input_bias, into_input});
+    hidden_bias = step("concat", {zeros(step, {hidden}), zeros(step, {hidden}), part[2]}, joined, "bias_hn");
+  }
+  const std::vector<Value*> from_x = step.call("split", {step("linear", {x, weight(1), input_bias})}, thirds);
+  const std::vector<Value*> from_h = step.call("split", {step("linear", {h, weight(2), hidden_bias})}, thirds);
+  Value* r = step("sigmoid", {step("add", {from_x[0], from_h[0]})});
+  Value* z = step("sigmoid", {step("add", {from_x[1], from_h[1]})});
+  Value* n = step("tanh", {step("add", {from_x[2], step("mul", {r, from_h[2]})})});
+  Value* next = step("add", {n, step("mul", {z, step("sub", {h, n})})}, {}, "h_next");
+  body->add_output("h", next);
+  body->add_output("y", next);
+  if (auto status = step.status(); !status) {
+    build.set_error(status.error());
+    return {nullptr, nullptr};
+  }
+
+  Value* h0 = operand_or_null(operands, 5);
+  if (h0 == nullptr) h0 = zero_state(build, operands[0], hidden);
+  std::vector<std::unique_ptr<Graph>> regions;
+  regions.push_back(std::move(body));
+  const std::int64_t reverse = node.attrs.flag("reverse") ? 1 : 0;
+  const std::vector<Value*> out =
+      build.call("scan", {h0, operands[0]},
+                 {{"states", std::int64_t{1}},
+                  {"reverse_inputs", std::vector{reverse}},
+                  {"reverse_outputs", std::vector{reverse}}},
+                 "scan", std::move(regions));
+  return {out[1], out[0]};
+}
+
+// ------------------------------------------------------------------------------------------------------------ onnx_gru
+
+// ONNX's GRU: x [T, B, F], w [1, 3h, F], r [1, 3h, h], b [1, 6h] -> y [T, 1, B, h], y_h [1, B, h]; gates in order z, r, n.
+Expected<std::vector<Type>> infer_onnx_gru(const InferCall& call) {
+  const Shape& x = call.shape(0);
+  const auto hidden = call.shape(2).size() == 3 ? call.shape(2)[2].constant() : std::nullopt;
+  if (x.size() != 3 || !hidden || call.shape(1) != Shape{1, 3 * *hidden, x[2]} ||
+      call.shape(2) != Shape{1, 3 * *hidden, *hidden} || call.shape(3) != Shape{1, 6 * *hidden})
+    return fail("x, w, r, b have shapes {}, {}, {}, {}", shape_text(x), shape_text(call.shape(1)),
+                shape_text(call.shape(2)), shape_text(call.shape(3)));
+  const DType dtype = call.type(0).dtype;
+  return std::vector{Type{dtype, {x[0], 1, x[1], *hidden}}, Type{dtype, {1, x[1], *hidden}}};
+}
+
+// Moves the blocks of rows z, r, n of `size` numbers each to r, z, n.
+std::vector<double> swap_first_gates(const double* values, std::int64_t size) {
+  std::vector<double> out(values, values + 3 * size);
+  std::swap_ranges(out.begin(), out.begin() + size, out.begin() + size);
+  return out;
+}
+
+Expected<std::vector<Array>> eval_onnx_gru(const EvalCall& call) {
+  const Array& x = call.operand(0);
+  const std::int64_t steps = x.size(0), batch = x.size(1), features = x.size(2), hidden = call.operand(2).size(2);
+  Array batch_first = make_array(x.dtype, {batch, steps, features});
+  for (std::int64_t t = 0; t < steps; ++t)
+    for (std::int64_t b = 0; b < batch; ++b)
+      std::copy_n(x.values.begin() + (t * batch + b) * features, features,
+                  batch_first.values.begin() + (b * steps + t) * features);
+  const auto input = swap_first_gates(call.operand(1).values.data(), hidden * features);
+  const auto recurrent = swap_first_gates(call.operand(2).values.data(), hidden * hidden);
+  const auto input_bias = swap_first_gates(call.operand(3).values.data(), hidden);
+  const auto hidden_bias = swap_first_gates(call.operand(3).values.data() + 3 * hidden, hidden);
+  Array state = make_array(x.dtype, {1, batch, hidden});
+  if (call.has(5)) state.values = call.operand(5).values;
+  std::vector<double> y(static_cast<std::size_t>(batch * steps * hidden));
+  run_gru({input.data(), recurrent.data(), input_bias.data(), hidden_bias.data()}, batch_first, hidden,
+          call.attrs.text("direction") == "reverse", state.values.data(), y.data());
+  Array out = make_array(x.dtype, {steps, 1, batch, hidden});
+  for (std::int64_t t = 0; t < steps; ++t)
+    for (std::int64_t b = 0; b < batch; ++b)
+      std::copy_n(y.begin() + (b * steps + t) * hidden, hidden, out.values.begin() + (t * batch + b) * hidden);
+  return std::vector{std::move(out), std::move(state)};
+}
+
+std::vector<Value*> expand_gru_to_onnx(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const std::int64_t hidden = *node.results[1]->type.shape[1].constant();
+  const Attrs rows = {{"dim", std::int64_t{0}}};
+  const Attrs time_first = {{"dims", std::vector<std::int64_t>{1, 0, 2}}};
+  const Attrs first_axis = {{"dims", std::vector<std::int64_t>{0}}};
+  const Attrs second_axis = {{"dims", std::vector<std::int64_t>{1}}};
+  // Gates r, z, n become z, r, n.
+  const auto reordered = [&](std::size_t i) {
+    Value* weight = operand_or_null(operands, i);
+    if (weight == nullptr) return zeros(build, {3 * hidden});
+    const std::vector<Value*> gates =
+        build.call("split", {weight}, {{"dim", std::int64_t{0}}, {"parts", std::int64_t{3}}}, weight->name);
+    return build("concat", {gates[1], gates[0], gates[2]}, rows, weight->name + ".zrn");
+  };
+  Value* w = build("unsqueeze", {reordered(1)}, first_axis);
+  Value* r = build("unsqueeze", {reordered(2)}, first_axis);
+  Value* b = build("unsqueeze", {build("concat", {reordered(3), reordered(4)}, rows)}, first_axis);
+  Value* h0 = operand_or_null(operands, 5);
+  if (h0 != nullptr) h0 = build("unsqueeze", {h0}, first_axis);
+  const std::vector<Value*> out = build.call(
+      "onnx_gru", {build("permute", {operands[0]}, time_first), w, r, b, nullptr, h0},
+      {{"hidden_size", hidden}, {"direction", std::string(node.attrs.flag("reverse") ? "reverse" : "forward")}});
+  Value* y = build("permute", {build("squeeze", {out[0]}, second_axis)}, time_first);
+  return {y, build("squeeze", {out[1]}, first_axis)};
+}
+
+// ---------------------------------------------------------------------------------------------------------------- scan
+
+// operands: `states` initial states, then sequences [B, T, ...]. The body takes the states and one entry [B, ...] of each
+// sequence, and gives the next states and one entry of each stacked result. Results: final states, stacked [B, T, ...].
+Expected<std::vector<Type>> infer_scan(const InferCall& call) {
+  const std::int64_t states = call.attrs.integer("states");
+  const auto operands = static_cast<std::int64_t>(call.operands.size());
+  if (call.regions.size() != 1) return fail("expected one body");
+  const Graph& body = *call.regions[0];
+  if (states < 0 || states >= operands) return fail("{} states of {} operands", states, operands);
+  if (static_cast<std::int64_t>(body.inputs().size()) != operands || static_cast<std::int64_t>(body.outputs().size()) < states)
+    return fail("the body has {} inputs and {} outputs", body.inputs().size(), body.outputs().size());
+  if (call.attrs.integers("reverse_inputs").size() + static_cast<std::size_t>(states) != call.operands.size() ||
+      call.attrs.integers("reverse_outputs").size() + static_cast<std::size_t>(states) != body.outputs().size())
+    return fail("a direction is missing");
+  const Shape& first = call.shape(static_cast<std::size_t>(states));
+  if (first.size() < 2) return fail("a sequence has shape {}, expected [B, T, ...]", shape_text(first));
+  const Dim steps = first[1];
+  for (std::int64_t i = 0; i < operands; ++i) {
+    Type type = call.type(static_cast<std::size_t>(i));
+    if (i >= states) {
+      if (type.shape.size() < 2 || type.shape[1] != steps)
+        return fail("sequences have shapes {} and {}", shape_text(first), shape_text(type.shape));
+      type.shape.erase(type.shape.begin() + 1);
+    }
+    const Value* input = body.inputs()[static_cast<std::size_t>(i)];
+    if (input->type != type) return fail("body input '{}' is {}, expected {}", input->name, type_text(input->type), type_text(type));
+  }
+  std::vector<Type> types;
+  for (std::size_t i = 0; i < body.outputs().size(); ++i) {
+    Type type = body.outputs()[i].value->type;
+    if (static_cast<std::int64_t>(i) < states) {
+      if (type != call.type(i)) return fail("state {} is {}, its next {}", i, type_text(call.type(i)), type_text(type));
+    } else {
+      if (type.shape.empty()) return fail("a stacked result has no batch axis");
+      type.shape.insert(type.shape.begin() + 1, steps);
+    }
+    types.push_back(std::move(type));
+  }
+  return types;
+}
+
+Array time_step(const Array& sequence, std::int64_t t) {
+  std::vector<std::int64_t> shape = sequence.shape;
+  shape.erase(shape.begin() + 1);
+  const AxisView view = axis_view(sequence.shape, 1);
+  Array out = make_array(sequence.dtype, std::move(shape));
+  for (std::int64_t b = 0; b < view.outer; ++b)
+    std::copy_n(sequence.values.begin() + (b * view.size + t) * view.inner, view.inner, out.values.begin() + b * view.inner);
+  return out;
+}
+
+void set_time_step(Array& sequence, std::int64_t t, const Array& entry) {
+  const AxisView view = axis_view(sequence.shape, 1);
+  for (std::int64_t b = 0; b < view.outer; ++b)
+    std::copy_n(entry.values.begin() + b * view.inner, view.inner, sequence.values.begin() + (b * view.size + t) * view.inner);
+}
+
+Expected<std::vector<Array>> eval_scan(const EvalCall& call) {
+  const Graph& body = *call.regions[0];
+  const auto states = static_cast<std::size_t>(call.attrs.integer("states"));
+  const auto& reverse_inputs = call.attrs.integers("reverse_inputs");
+  const auto& reverse_outputs = call.attrs.integers("reverse_outputs");
+  std::vector<Array> carried;
+  for (std::size_t i = 0; i < states; ++i) carried.push_back(call.operand(i));
+  std::vector<Array> stacked;
+  const std::int64_t steps = call.operand(states).size(1);
+  PreparedGraph prepared(body);
+  for (std::int64_t step = 0; step < steps; ++step) {
+    std::vector<Array> inputs = std::move(carried);
+    for (std::size_t i = states; i < call.operands.size(); ++i)
+      inputs.push_back(time_step(call.operand(i), reverse_inputs[i - states] != 0 ? steps - 1 - step : step));
+    TAPER_ASSIGN(std::vector<Array> outputs, prepared.run(std::move(inputs)));
+    for (std::size_t i = states; i < outputs.size(); ++i) {
+      if (step == 0) {
+        std::vector<std::int64_t> shape = outputs[i].shape;
+        shape.insert(shape.begin() + 1, steps);
+        stacked.push_back(make_array(outputs[i].dtype, std::move(shape)));
+      }
+      set_time_step(stacked[i - states], reverse_outputs[i - states] != 0 ? steps - 1 - step : step, outputs[i]);
+    }
+    outputs.resize(states);
+    carried = std::move(outputs);
+  }
+  if (steps == 0 && body.outputs().size() > states) return fail("no steps to stack");
+  std::ranges::move(stacked, std::back_inserter(carried));
+  return carried;
+}
+
+Type f32(std::vector<std::int64_t> sizes) { return {DType::f32, to_shape(sizes)}; }
+
+}  // namespace
+
+std::vector<Op> recurrent_ops() {
+  std::vector<Op> rows;
+  rows.push_back({
+      .name = "gru",
+      .doc = "r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = (1-z) n + z h",
+      .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?"},
+      .attrs = {{"reverse", AttrKind::flag, false}},
+      .infer = infer_gru,
+      .eval = eval_gru,
+      .expand = expand_gru_to_scan,
+      .expand_onnx = expand_gru_to_onnx,
+      .examples = {{{f32({2, 5, 3}), f32({12, 3}), f32({12, 4}), f32({12}), f32({12})}, {}, -2, 2, 1},
+                   {{f32({2, 5, 3}), f32({12, 3}), f32({12, 4}), f32({12}), f32({12})}, {{"reverse", true}}, -2, 2, 1},
+                   {{f32({1, 4, 3}), f32({6, 3}), f32({6, 2})}, {}, -2, 2, 1}},
+  });
+  rows.push_back({
+      .name = "onnx_gru",
+      .doc = "ONNX's GRU of one direction, time first, gates in order z, r, n, linear_before_reset = 1",
+      .operands = {"x", "w", "r", "b", "sequence_lens?", "initial_h?"},
+      .attrs = {{"hidden_size", AttrKind::integer}, {"direction", AttrKind::text, std::string("forward")}},
+      .infer = infer_onnx_gru,
+      .eval = eval_onnx_gru,
+      .onnx = {.op_type = "GRU",
+               .inputs = {operand(0), operand(1), operand(2), operand(3), operand(4), operand(5)},
+               .attrs = {{"hidden_size", "hidden_size"}, {"direction", "direction"}},
+               .fixed = {{"linear_before_reset", std::int64_t{1}}}},
+      .examples = {{{f32({5, 2, 3}), f32({1, 12, 3}), f32({1, 12, 4}), f32({1, 24})}, {{"hidden_size", std::int64_t{4}}}, -2, 2, 1}},
+  });
+  rows.push_back({
+      .name = "scan",
+      .doc = "runs its body once per entry of axis 1 of the sequences, carrying states and stacking results",
+      .operands = {"states_and_sequences*"},
+      .attrs = {{"states", AttrKind::integer},
+                {"reverse_inputs", AttrKind::integers},
+                {"reverse_outputs", AttrKind::integers}},
+      .infer = infer_scan,
+      .eval = eval_scan,
+  });
+  return rows;
+}
+
+}  // namespace taper

@@ -1,0 +1,133 @@
+#include "ops/rules.h"
+
+#include <cblas.h>
+
+#include <cmath>
+
+namespace taper {
+
+Expected<std::size_t> normalize_axis(std::int64_t axis, std::size_t rank) {
+  const auto count = static_cast<std::int64_t>(rank);
+  if (axis < -count || axis >= count) return fail("axis {} of a value of rank {}", axis, rank);
+  return static_cast<std::size_t>(axis < 0 ? axis + count : axis);
+}
+
+Expected<Shape> broadcast(const Shape& a, const Shape& b) {
+  const std::size_t rank = std::max(a.size(), b.size());
+  Shape out(rank);
+  for (std::size_t i = 0; i < rank; ++i) {
+    const Dim one = 1;
+    const Dim& x = i + a.size() < rank ? one : a[i + a.size() - rank];
+    const Dim& y = i + b.size() < rank ? one : b[i + b.size() - rank];
+    if (x != y && !x.is(1) && !y.is(1))
+      return fail("shapes {} and {} don't broadcast: sizes {} and {}", shape_text(a), shape_text(b), x.text(), y.text());
+    out[i] = x.is(1) ? y : x;
+  }
+  return out;
+}
+
+Expected<std::vector<Type>> same_as_first(const InferCall& call) { return std::vector{call.type(0)}; }
+
+AxisView axis_view(const std::vector<std::int64_t>& shape, std::size_t axis) {
+  AxisView view;
+  for (std::size_t i = 0; i < axis; ++i) view.outer *= shape[i];
+  view.size = shape[axis];
+  for (std::size_t i = axis + 1; i < shape.size(); ++i) view.inner *= shape[i];
+  return view;
+}
+
+Array make_array(DType dtype, std::vector<std::int64_t> shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) count *= size;
+  return {dtype, std::move(shape), std::vector<double>(static_cast<std::size_t>(count))};
+}
+
+Array to_array(const Tensor& tensor) { return {tensor.dtype, tensor.shape, to_double(tensor)}; }
+
+Tensor to_tensor(const Array& array) {
+  const auto bytes = std::as_bytes(std::span(array.values));
+  return converted(make_tensor(DType::f64, array.shape, {bytes.begin(), bytes.end()}), array.dtype);
+}
+
+Expected<Array> zip_elements(const Array& a, const Array& b, DType result, double (*f)(double, double)) {
+  const std::size_t rank = std::max(a.shape.size(), b.shape.size());
+  std::vector<std::int64_t> shape(rank), a_strides(rank, 0), b_strides(rank, 0);
+  const auto fill = [rank](const Array& x, std::vector<std::int64_t>& strides) {
+    const auto own = row_major_strides(x.shape);
+    for (std::size_t i = 0; i < x.shape.size(); ++i)
+      strides[rank - x.shape.size() + i] = x.shape[i] == 1 ? 0 : own[i];
+  };
+  fill(a, a_strides);
+  fill(b, b_strides);
+  for (std::size_t i = 0; i < rank; ++i) {
+    const std::int64_t x = i + a.shape.size() < rank ? 1 : a.shape[i + a.shape.size() - rank];
+    const std::int64_t y = i + b.shape.size() < rank ? 1 : b.shape[i + b.shape.size() - rank];
+    if (x != y && x != 1 && y != 1)
+      return fail("shapes {} and {} don't broadcast", shape_text(std::span(a.shape)), shape_text(std::span(b.shape)));
+    shape[i] = x == 1 ? y : x;
+  }
+  Array out = make_array(result, shape);
+  if (rank == 0) {
+    out.values[0] = f(a.values[0], b.values[0]);
+    return out;
+  }
+  // Rows of the last axis, with an odometer over the others.
+  const std::int64_t inner = shape[rank - 1];
+  const std::int64_t rows = inner == 0 ? 0 : static_cast<std::int64_t>(out.values.size()) / inner;
+  std::vector<std::int64_t> index(rank, 0);
+  std::int64_t x = 0, y = 0;
+  double* target = out.values.data();
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const double* from_a = a.values.data() + x;
+    const double* from_b = b.values.data() + y;
+    for (std::int64_t i = 0; i < inner; ++i) *target++ = f(from_a[i * a_strides[rank - 1]], from_b[i * b_strides[rank - 1]]);
+    for (std::size_t axis = rank - 1; axis-- > 0;) {
+      x += a_strides[axis];
+      y += b_strides[axis];
+      if (++index[axis] < shape[axis]) break;
+      x -= a_strides[axis] * shape[axis];
+      y -= b_strides[axis] * shape[axis];
+      index[axis] = 0;
+    }
+  }
+  return out;
+}
+
+void multiply_accumulate(const double* a, const double* b, double* c, std::int64_t m, std::int64_t n, std::int64_t k,
+                         bool transpose_b) {
+  if (m == 0 || n == 0 || k == 0) return;
+  const auto narrow = [](std::int64_t x) { return static_cast<blasint>(x); };
+  cblas_dgemm(CblasRowMajor, CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, narrow(m), narrow(n), narrow(k), 1.0,
+              a, narrow(k), b, narrow(transpose_b ? k : n), 1.0, c, narrow(n));
+}
+
+namespace {
+struct Activation {
+  std::string_view name;
+  tflite::ActivationFunctionType code;
+  double (*f)(double);
+};
+constexpr Activation kActivations[] = {
+    {"none", tflite::ActivationFunctionType::NONE, [](double x) { return x; }},
+    {"relu", tflite::ActivationFunctionType::RELU, [](double x) { return x > 0 ? x : (std::isnan(x) ? x : 0.0); }},
+    {"relu6", tflite::ActivationFunctionType::RELU6, [](double x) { return std::clamp(x, 0.0, 6.0); }},
+    {"tanh", tflite::ActivationFunctionType::TANH, [](double x) { return std::tanh(x); }},
+};
+}  // namespace
+
+tflite::ActivationFunctionType activation_code(const std::string& name) {
+  return std::ranges::find(kActivations, std::string_view(name), &Activation::name)->code;
+}
+
+std::string activation_name(tflite::ActivationFunctionType code) {
+  const auto* row = std::ranges::find(kActivations, code, &Activation::code);
+  return row == std::end(kActivations) ? "unknown" : std::string(row->name);
+}
+
+double activate(const std::string& name, double x) {
+  return std::ranges::find(kActivations, std::string_view(name), &Activation::name)->f(x);
+}
+
+AttrSpec activation_attr() { return {"activation", AttrKind::text, std::string("none")}; }
+
+}  // namespace taper

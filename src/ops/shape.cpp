@@ -1,0 +1,626 @@
+// Operators that move elements: reshape, permute, concat, split, slices, gather; and what asks for shapes.
+#include "ops/families.h"
+#include "ops/rules.h"
+
+namespace taper {
+namespace {
+
+using Integers = std::vector<std::int64_t>;
+
+Type f32(Integers sizes) { return {DType::f32, to_shape(sizes)}; }
+
+// ------------------------------------------------------------------------------------------------------------- reshape
+
+Op reshape() {
+  return {
+      .name = "reshape",
+      .doc = "the elements of x in row-major order, in another shape",
+      .operands = {"x"},
+      .attrs = {{"shape", AttrKind::shape}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        const auto& shape = call.attrs.get<Shape>("shape");
+        if (element_count(call.shape(0)) != element_count(shape))
+          return fail("shape {} has another number of elements than {}", shape_text(shape), shape_text(call.shape(0)));
+        return std::vector{Type{call.type(0).dtype, shape}};
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        Array out = call.operand(0);
+        TAPER_ASSIGN(out.shape, evaluate(call.attrs.get<Shape>("shape"), call.bindings));
+        return std::vector{std::move(out)};
+      },
+      .onnx = {.op_type = "Reshape", .inputs = {operand(0), attr_tensor("shape")}},
+      .tflite = {.builtin = tflite::BuiltinOperator::RESHAPE,
+                 .inputs = {operand(0), attr_tensor("shape")},
+                 .options = tflite_options<tflite::ReshapeOptionsT>(),
+                 .fits =
+                     [](const Node& node) {
+                       const auto& shape = node.attrs.get<Shape>("shape");
+                       return std::ranges::count_if(shape, [](const Dim& dim) { return !dim.constant(); }) <= 1;
+                     }},
+      .examples = {{{f32({2, 3, 4})}, {{"shape", Shape{6, 4}}}}},
+  };
+}
+
+// Adding and removing axes of size 1.
+Op unsqueeze() {
+  return {
+      .name = "unsqueeze",
+      .doc = "x with an axis of size 1 at each of `dims` of the result",
+      .operands = {"x"},
+      .attrs = {{"dims", AttrKind::integers}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        Shape shape = call.shape(0);
+        const std::size_t rank = shape.size() + call.attrs.integers("dims").size();
+        for (const std::int64_t dim : call.attrs.integers("dims")) {
+          TAPER_ASSIGN(const std::size_t axis, normalize_axis(dim, rank));
+          if (axis > shape.size()) return fail("dims {} are not in order", fmt::join(call.attrs.integers("dims"), ", "));
+          shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), Dim(1));
+        }
+        return std::vector{Type{call.type(0).dtype, std::move(shape)}};
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        Array out = call.operand(0);
+        const std::size_t rank = out.shape.size() + call.attrs.integers("dims").size();
+        for (const std::int64_t dim : call.attrs.integers("dims")) {
+          TAPER_ASSIGN(const std::size_t axis, normalize_axis(dim, rank));
+          out.shape.insert(out.shape.begin() + static_cast<std::ptrdiff_t>(axis), 1);
+        }
+        return std::vector{std::move(out)};
+      },
+      .onnx = {.op_type = "Unsqueeze", .inputs = {operand(0), attr_tensor("dims")}},
+      .tflite = {.builtin = tflite::BuiltinOperator::EXPAND_DIMS,
+                 .inputs = {operand(0), attr_tensor("dims")},
+                 .options = tflite_options<tflite::ExpandDimsOptionsT>(),
+                 .fits = [](const Node& node) { return node.attrs.integers("dims").size() == 1; }},
+      .examples = {{{f32({2, 3})}, {{"dims", Integers{1}}}}},
+  };
+}
+
+template <class Sizes, class IsOne>
+Status remove_axes(Sizes& shape, const Integers& dims, IsOne is_one) {
+  std::vector<std::size_t> axes;
+  for (const std::int64_t dim : dims) {
+    TAPER_ASSIGN(const std::size_t axis, normalize_axis(dim, shape.size()));
+    if (!is_one(shape[axis])) return fail("axis {} is not of size 1", dim);
+    axes.push_back(axis);
+  }
+  std::ranges::sort(axes, std::greater{});
+  for (const std::size_t axis : axes) shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
+  return {};
+}
+
+Op squeeze() {
+  using Options = tflite::SqueezeOptionsT;
+  return {
+      .name = "squeeze",
+      .doc = "x without the axes `dims`, each of size 1",
+      .operands = {"x"},
+      .attrs = {{"dims", AttrKind::integers}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        Type type = call.type(0);
+        TAPER_TRY(remove_axes(type.shape, call.attrs.integers("dims"), [](const Dim& dim) { return dim.is(1); }));
+        return std::vector{std::move(type)};
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        Array out = call.operand(0);
+        TAPER_TRY(remove_axes(out.shape, call.attrs.integers("dims"), [](std::int64_t size) { return size == 1; }));
+        return std::vector{std::move(out)};
+      },
+      .onnx = {.op_type = "Squeeze", .inputs = {operand(0), attr_tensor("dims")}},
+      .tflite = {.builtin = tflite::BuiltinOperator::SQUEEZE,
+                 .inputs = {operand(0)},
+                 .options = {[](const Node& node, tflite::BuiltinOptionsUnion& out) {
+                               Options options;
+                               for (const std::int64_t dim : node.attrs.integers("dims"))
+                                 options.squeeze_dims.push_back(static_cast<std::int32_t>(dim));
+                               out.Set(std::move(options));
+                             },
+                             [](const tflite::BuiltinOptionsUnion& in, Attrs& attrs) -> Status {
+                               const Options* options = in.AsSqueezeOptions();
+                               if (options == nullptr) return fail("SQUEEZE without options");
+                               attrs.set("dims", Integers(options->squeeze_dims.begin(), options->squeeze_dims.end()));
+                               return {};
+                             }}},
+      .examples = {{{f32({2, 1, 3})}, {{"dims", Integers{1}}}}},
+  };
+}
+
+// ------------------------------------------------------------------------------------------------------------- permute
+
+Expected<std::vector<Array>> eval_permute(const EvalCall& call) {
+  const Array& x = call.operand(0);
+  const Integers& dims = call.attrs.integers("dims");
+  const Integers strides = row_major_strides(x.shape);
+  Integers shape, steps;
+  for (const std::int64_t dim : dims) {
+    shape.push_back(x.size(dim));
+    steps.push_back(strides[static_cast<std::size_t>(dim)]);
+  }
+  Array out = make_array(x.dtype, shape);
+  Integers index(shape.size(), 0);
+  std::int64_t from = 0;
+  for (double& value : out.values) {
+    value = x.values[static_cast<std::size_t>(from)];
+    for (std::size_t axis = shape.size(); axis-- > 0;) {
+      from += steps[axis];
+      if (++index[axis] < shape[axis]) break;
+      from -= steps[axis] * shape[axis];
+      index[axis] = 0;
+    }
+  }
+  return std::vector{std::move(out)};
+}
+
+Op permute() {
+  return {
+      .name = "permute",
+      .doc = "y[i0, i1, ...] = x with its axes in the order `dims`",
+      .operands = {"x"},
+      .attrs = {{"dims", AttrKind::integers}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        const Integers& dims = call.attrs.integers("dims");
+        const Shape& x = call.shape(0);
+        Integers sorted = dims;
+        std::ranges::sort(sorted);
+        bool complete = sorted.size() == x.size();
+        for (std::size_t i = 0; complete && i < sorted.size(); ++i) complete = sorted[i] == static_cast<std::int64_t>(i);
+        if (!complete) return fail("dims [{}] are no order of {} axes", fmt::join(dims, ", "), x.size());
+        Shape shape;
+        for (const std::int64_t dim : dims) shape.push_back(x[static_cast<std::size_t>(dim)]);
+        return std::vector{Type{call.type(0).dtype, std::move(shape)}};
+      },
+      .eval = eval_permute,
+      .onnx = {.op_type = "Transpose", .inputs = {operand(0)}, .attrs = {{"perm", "dims"}}},
+      .tflite = {.builtin = tflite::BuiltinOperator::TRANSPOSE,
+                 .inputs = {operand(0), attr_tensor("dims")},
+                 .options = tflite_options<tflite::TransposeOptionsT>()},
+      .examples = {{{f32({2, 3, 4})}, {{"dims", Integers{2, 0, 1}}}}, {{f32({3, 4})}, {{"dims", Integers{1, 0}}}}},
+  };
+}
+
+// ---------------------------------------------------------------------------------------------------- concat and split
+
+Expected<std::vector<Type>> infer_concat(const InferCall& call) {
+  if (call.operands.empty()) return fail("nothing to join");
+  Shape shape = call.shape(0);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), shape.size()));
+  for (std::size_t i = 1; i < call.operands.size(); ++i) {
+    const Shape& other = call.shape(i);
+    if (other.size() != shape.size())
+      return fail("shapes {} and {} have different ranks", shape_text(shape), shape_text(other));
+    for (std::size_t k = 0; k < shape.size(); ++k)
+      if (k != axis && other[k] != shape[k])
+        return fail("shapes {} and {} differ outside of axis {}", shape_text(shape), shape_text(other), axis);
+    shape[axis] = shape[axis] + other[axis];
+  }
+  return std::vector{Type{call.type(0).dtype, std::move(shape)}};
+}
+
+Expected<std::vector<Array>> eval_concat(const EvalCall& call) {
+  std::vector<std::int64_t> shape = call.operand(0).shape;
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), shape.size()));
+  for (std::size_t i = 1; i < call.operands.size(); ++i) shape[axis] += call.operand(i).shape[axis];
+  Array out = make_array(call.operand(0).dtype, shape);
+  const AxisView whole = axis_view(shape, axis);
+  std::int64_t at = 0;
+  for (const Array* part : call.operands) {
+    const std::int64_t run = part->shape[axis] * whole.inner;
+    for (std::int64_t o = 0; o < whole.outer; ++o)
+      std::copy_n(part->values.begin() + o * run, run, out.values.begin() + o * whole.size * whole.inner + at);
+    at += run;
+  }
+  return std::vector{std::move(out)};
+}
+
+Op concat() {
+  using Options = tflite::ConcatenationOptionsT;
+  return {
+      .name = "concat",
+      .doc = "the operands one after another along axis `dim`",
+      .operands = {"xs*"},
+      .attrs = {{"dim", AttrKind::integer}},
+      .infer = infer_concat,
+      .eval = eval_concat,
+      .onnx = {.op_type = "Concat", .inputs = {operands_from(0)}, .attrs = {{"axis", "dim"}}},
+      .tflite = {.builtin = tflite::BuiltinOperator::CONCATENATION,
+                 .inputs = {operands_from(0)},
+                 .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"})},
+      .examples = {{{f32({2, 3}), f32({2, 4})}, {{"dim", std::int64_t{1}}}},
+                   {{f32({1, 3}), f32({2, 3}), f32({1, 3})}, {{"dim", std::int64_t{0}}}}},
+  };
+}
+
+Expected<std::vector<Type>> infer_split(const InferCall& call) {
+  const std::int64_t parts = call.attrs.integer("parts");
+  Type type = call.type(0);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
+  const auto size = parts > 0 && parts < 65536 ? divide_exactly(type.shape[axis], Dim(parts)) : std::nullopt;
+  if (!size) return fail("axis {} of {} does not split into {} equal parts", axis, shape_text(type.shape), parts);
+  type.shape[axis] = *size;
+  return std::vector<Type>(static_cast<std::size_t>(parts), type);
+}
+
+Expected<std::vector<Array>> eval_split(const EvalCall& call) {
+  const Array& x = call.operand(0);
+  const std::int64_t parts = call.attrs.integer("parts");
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
+  const AxisView view = axis_view(x.shape, axis);
+  const std::int64_t run = view.size / parts * view.inner;
+  std::vector<std::int64_t> shape = x.shape;
+  shape[axis] = view.size / parts;
+  std::vector<Array> out;
+  for (std::int64_t part = 0; part < parts; ++part) {
+    out.push_back(make_array(x.dtype, shape));
+    for (std::int64_t o = 0; o < view.outer; ++o)
+      std::copy_n(x.values.begin() + o * view.size * view.inner + part * run, run, out.back().values.begin() + o * run);
+  }
+  return out;
+}
+
+Op split() {
+  using Options = tflite::SplitOptionsT;
+  return {
+      .name = "split",
+      .doc = "x cut into `parts` equal parts along axis `dim`",
+      .operands = {"x"},
+      .attrs = {{"dim", AttrKind::integer}, {"parts", AttrKind::integer}},
+      .infer = infer_split,
+      .eval = eval_split,
+      .onnx = {.op_type = "Split", .inputs = {operand(0)}, .attrs = {{"axis", "dim"}}},
+      .tflite = {.builtin = tflite::BuiltinOperator::SPLIT,
+                 .inputs = {attr_tensor("dim"), operand(0)},
+                 .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::num_splits, "parts"})},
+      .examples = {{{f32({2, 6})}, {{"dim", std::int64_t{1}}, {"parts", std::int64_t{3}}}}},
+  };
+}
+
+// -------------------------------------------------------------------------------------------------------------- slices
+
+Array slice_axis(const Array& x, std::size_t axis, std::int64_t start, std::int64_t length) {
+  const AxisView view = axis_view(x.shape, axis);
+  std::vector<std::int64_t> shape = x.shape;
+  shape[axis] = length;
+  Array out = make_array(x.dtype, shape);
+  for (std::int64_t o = 0; o < view.outer; ++o)
+    std::copy_n(x.values.begin() + (o * view.size + start) * view.inner, length * view.inner,
+                out.values.begin() + o * length * view.inner);
+  return out;
+}
+
+Expected<std::vector<Type>> infer_slice(const InferCall& call) {
+  Type type = call.type(0);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
+  const Dim length = call.attrs.get<Shape>("end").at(0) - Dim(call.attrs.integer("start"));
+  const auto size = type.shape[axis].constant();
+  const auto known = length.constant();
+  const std::int64_t start = call.attrs.integer("start");
+  if (start < 0 || (known && *known < 0) || (size && start > *size) || (size && known && *known > *size - start))
+    return fail("entries {} to {} of axis {} of {}", start, call.attrs.get<Shape>("end")[0].text(), axis,
+                shape_text(type.shape));
+  type.shape[axis] = length;
+  return std::vector{std::move(type)};
+}
+
+Expected<std::vector<Array>> eval_slice(const EvalCall& call) {
+  const Array& x = call.operand(0);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
+  TAPER_ASSIGN(const std::int64_t end, call.attrs.get<Shape>("end")[0].evaluate(call.bindings));
+  const std::int64_t start = call.attrs.integer("start");
+  if (end < start || end > x.shape[axis])
+    return fail("entries {} to {} of axis {} of size {}", start, end, axis, x.shape[axis]);
+  return std::vector{slice_axis(x, axis, start, end - start)};
+}
+
+std::size_t axis_of(const Node& node) {
+  const std::int64_t dim = node.attrs.integer("dim");
+  return static_cast<std::size_t>(dim < 0 ? dim + static_cast<std::int64_t>(node.operands[0]->type.shape.size()) : dim);
+}
+
+// x[..., start:end, ...] with constant ends: TFLite's SLICE takes a begin and a size for every axis, -1 meaning the rest.
+std::vector<std::int64_t> slice_begins(const Node& node) {
+  std::vector<std::int64_t> begins(node.operands[0]->type.shape.size(), 0);
+  begins[axis_of(node)] = node.attrs.integer("start");
+  return begins;
+}
+std::vector<std::int64_t> slice_sizes(const Node& node) {
+  std::vector<std::int64_t> sizes(node.operands[0]->type.shape.size(), -1);
+  sizes[axis_of(node)] = *node.attrs.get<Shape>("end")[0].constant() - node.attrs.integer("start");
+  return sizes;
+}
+bool has_constant_end(const Node& node) { return node.attrs.get<Shape>("end")[0].constant().has_value(); }
+
+Status read_slice(std::span<const Tensor* const> constants, Attrs& attrs) {
+  if (constants.size() != 3 || constants[1] == nullptr || constants[2] == nullptr)
+    return fail("SLICE with computed bounds");
+  const std::vector<double> begins = to_double(*constants[1]);
+  const std::vector<double> sizes = to_double(*constants[2]);
+  for (std::size_t axis = 0; axis < sizes.size(); ++axis)
+    if (sizes[axis] >= 0) {
+      attrs.set("dim", static_cast<std::int64_t>(axis));
+      attrs.set("start", static_cast<std::int64_t>(begins[axis]));
+      attrs.set("end", Shape{Dim(static_cast<std::int64_t>(begins[axis] + sizes[axis]))});
+      return {};
+    }
+  return fail("SLICE that takes everything");
+}
+
+// A symbolic end is the size of an axis of one of the graph's inputs (passes/materialize_dims.h rewrites those).
+Op slice() {
+  return {
+      .name = "slice",
+      .doc = "entries start <= i < end of axis `dim`; `end` may be symbolic",
+      .operands = {"x"},
+      .attrs = {{"dim", AttrKind::integer}, {"start", AttrKind::integer, std::int64_t{0}}, {"end", AttrKind::shape}},
+      .infer = infer_slice,
+      .eval = eval_slice,
+      .onnx = {.op_type = "Slice",
+               .inputs = {operand(0), made([](const Node& node) { return Integers{node.attrs.integer("start")}; }),
+                          attr_tensor("end"), made([](const Node& node) { return Integers{node.attrs.integer("dim")}; })},
+               .fits = has_constant_end},
+      .tflite = {.builtin = tflite::BuiltinOperator::SLICE,
+                 .inputs = {operand(0), made(slice_begins), made(slice_sizes)},
+                 .options = tflite_options<tflite::SliceOptionsT>(),
+                 .fits = has_constant_end,
+                 .read_inputs = read_slice},
+      .examples = {{{f32({2, 5, 3})}, {{"dim", std::int64_t{1}}, {"start", std::int64_t{1}}, {"end", Shape{4}}}}},
+  };
+}
+
+std::vector<std::int64_t> zeros_for_rank(const Node& node) { return Integers(node.operands[0]->type.shape.size(), 0); }
+std::vector<std::int64_t> ones_for_rank(const Node& node) { return Integers(node.operands[0]->type.shape.size(), 1); }
+
+// STRIDED_SLICE along one axis, by the masks of its options: all other axes are taken whole.
+TfliteOptions strided_slice_options(bool shrink) {
+  using Options = tflite::StridedSliceOptionsT;
+  return {[shrink](const Node& node, tflite::BuiltinOptionsUnion& out) {
+            const auto all = (std::int32_t{1} << node.operands[0]->type.shape.size()) - 1;
+            const auto own = std::int32_t{1} << axis_of(node);
+            Options options;
+            options.begin_mask = shrink ? all & ~own : all;
+            options.end_mask = all & ~own;
+            options.shrink_axis_mask = shrink ? own : 0;
+            out.Set(std::move(options));
+          },
+          [](const tflite::BuiltinOptionsUnion& in, Attrs& attrs) -> Status {
+            const Options* options = in.AsStridedSliceOptions();
+            if (options == nullptr) return fail("STRIDED_SLICE without options");
+            std::int64_t axis = 0;
+            while (axis < 31 && ((options->end_mask >> axis) & 1) != 0) ++axis;
+            attrs.set("dim", axis);
+            return {};
+          }};
+}
+
+Op narrow_to() {
+  return {
+      .name = "narrow_to",
+      .doc = "the first sizes[dim] entries of axis `dim`; `length` says that number symbolically",
+      .operands = {"x", "sizes"},
+      .attrs = {{"dim", AttrKind::integer}, {"length", AttrKind::shape}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        Type type = call.type(0);
+        TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
+        if (call.shape(1) != Shape{Dim(static_cast<std::int64_t>(type.shape.size()))})
+          return fail("sizes have shape {}, expected [{}]", shape_text(call.shape(1)), type.shape.size());
+        type.shape[axis] = call.attrs.get<Shape>("length").at(0);
+        return std::vector{std::move(type)};
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        const Array& x = call.operand(0);
+        TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
+        const auto length = static_cast<std::int64_t>(call.operand(1).values[axis]);
+        if (length < 0 || length > x.shape[axis]) return fail("{} entries of an axis of size {}", length, x.shape[axis]);
+        return std::vector{slice_axis(x, axis, 0, length)};
+      },
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        const auto axis = static_cast<std::int64_t>(axis_of(node));
+        Value* length = build("slice", {operands[1]}, {{"dim", std::int64_t{0}}, {"start", axis}, {"end", Shape{axis + 1}}});
+        return {build("narrow", {operands[0], length}, {{"dim", axis}, {"length", node.attrs.get<Shape>("length")}})};
+      },
+      .tflite = {.builtin = tflite::BuiltinOperator::STRIDED_SLICE,
+                 .inputs = {operand(0), made(zeros_for_rank), operand(1), made(ones_for_rank)},
+                 .options = strided_slice_options(false)},
+  };
+}
+
+Op narrow() {
+  return {
+      .name = "narrow",
+      .doc = "the first `count` entries of axis `dim`, count an integer vector of one; `length` says it symbolically",
+      .operands = {"x", "count"},
+      .attrs = {{"dim", AttrKind::integer}, {"length", AttrKind::shape}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        Type type = call.type(0);
+        TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
+        type.shape[axis] = call.attrs.get<Shape>("length").at(0);
+        return std::vector{std::move(type)};
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        const Array& x = call.operand(0);
+        TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
+        const auto length = static_cast<std::int64_t>(call.operand(1).values.at(0));
+        if (length < 0 || length > x.shape[axis]) return fail("{} entries of an axis of size {}", length, x.shape[axis]);
+        return std::vector{slice_axis(x, axis, 0, length)};
+      },
+      .onnx = {.op_type = "Slice",
+               .inputs = {operand(0), made([](const Node&) { return Integers{0}; }), operand(1),
+                          made([](const Node& node) { return Integers{static_cast<std::int64_t>(axis_of(node))}; })}},
+  };
+}
+
+Op select() {
+  const auto drop_axis = [](const InferCall& call) -> Expected<std::vector<Type>> {
+    Type type = call.type(0);
+    TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
+    const auto size = type.shape[axis].constant();
+    const std::int64_t index = call.attrs.integer("index");
+    if (index < 0 || (size && index >= *size)) return fail("entry {} of an axis of size {}", index, type.shape[axis].text());
+    type.shape.erase(type.shape.begin() + static_cast<std::ptrdiff_t>(axis));
+    return std::vector{std::move(type)};
+  };
+  return {
+      .name = "select",
+      .doc = "entry `index` of axis `dim`, without that axis",
+      .operands = {"x"},
+      .attrs = {{"dim", AttrKind::integer}, {"index", AttrKind::integer}},
+      .infer = drop_axis,
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        const Array& x = call.operand(0);
+        TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
+        const std::int64_t index = call.attrs.integer("index");
+        if (index >= x.shape[axis]) return fail("entry {} of an axis of size {}", index, x.shape[axis]);
+        Array out = slice_axis(x, axis, index, 1);
+        out.shape.erase(out.shape.begin() + static_cast<std::ptrdiff_t>(axis));
+        return std::vector{std::move(out)};
+      },
+      .onnx = {.op_type = "Gather", .inputs = {operand(0), attr_tensor("index")}, .attrs = {{"axis", "dim"}}},
+      .tflite = {.builtin = tflite::BuiltinOperator::STRIDED_SLICE,
+                 .inputs = {operand(0), made([](const Node& node) {
+                              Integers begins = zeros_for_rank(node);
+                              begins[axis_of(node)] = node.attrs.integer("index");
+                              return begins;
+                            }),
+                            made([](const Node& node) {
+                              Integers ends = zeros_for_rank(node);
+                              ends[axis_of(node)] = node.attrs.integer("index") + 1;
+                              return ends;
+                            }),
+                            made(ones_for_rank)},
+                 .options = strided_slice_options(true),
+                 .read_inputs = [](std::span<const Tensor* const> constants, Attrs& attrs) -> Status {
+                   if (constants.size() != 4 || constants[1] == nullptr) return fail("STRIDED_SLICE with computed bounds");
+                   const auto axis = static_cast<std::size_t>(attrs.integer("dim"));
+                   const std::vector<double> begins = to_double(*constants[1]);
+                   if (axis >= begins.size()) return fail("STRIDED_SLICE of an axis that doesn't exist");
+                   attrs.set("index", static_cast<std::int64_t>(begins[axis]));
+                   return {};
+                 }},
+      .examples = {{{f32({2, 3, 4})}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{2}}}}},
+  };
+}
+
+// -------------------------------------------------------------------------------------------------------------- gather
+
+Expected<std::vector<Type>> infer_gather(const InferCall& call) {
+  Type type = call.type(0);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
+  const Shape& index = call.shape(1);
+  const auto at = type.shape.begin() + static_cast<std::ptrdiff_t>(axis);
+  type.shape.insert(type.shape.erase(at), index.begin(), index.end());
+  return std::vector{std::move(type)};
+}
+
+Expected<std::vector<Array>> eval_gather(const EvalCall& call) {
+  const Array& x = call.operand(0);
+  const Array& index = call.operand(1);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
+  const AxisView view = axis_view(x.shape, axis);
+  std::vector<std::int64_t> shape = x.shape;
+  const auto at = shape.begin() + static_cast<std::ptrdiff_t>(axis);
+  shape.insert(shape.erase(at), index.shape.begin(), index.shape.end());
+  Array out = make_array(x.dtype, shape);
+  const auto count = static_cast<std::int64_t>(index.values.size());
+  for (std::int64_t o = 0; o < view.outer; ++o)
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto entry = static_cast<std::int64_t>(index.values[static_cast<std::size_t>(i)]);
+      if (entry < 0 || entry >= view.size) return fail("entry {} of an axis of size {}", entry, view.size);
+      std::copy_n(x.values.begin() + (o * view.size + entry) * view.inner, view.inner,
+                  out.values.begin() + (o * count + i) * view.inner);
+    }
+  return std::vector{std::move(out)};
+}
+
+Op gather() {
+  using Options = tflite::GatherOptionsT;
+  return {
+      .name = "gather",
+      .doc = "the entries of axis `dim` that the integers of `index` name; the axes of index replace that axis",
+      .operands = {"x", "index"},
+      .attrs = {{"dim", AttrKind::integer}},
+      .infer = infer_gather,
+      .eval = eval_gather,
+      .onnx = {.op_type = "Gather", .inputs = {operand(0), operand(1)}, .attrs = {{"axis", "dim"}}},
+      .tflite = {.builtin = tflite::BuiltinOperator::GATHER,
+                 .inputs = {operand(0), operand(1)},
+                 .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"},
+                                                    FixedOption<Options, std::int32_t>{&Options::batch_dims, 0})},
+      .examples = {{{f32({2, 3, 4}), {DType::i32, {}}}, {{"dim", std::int64_t{1}}}, 0, 2.5},
+                   {{f32({3, 4}), {DType::i32, {2}}}, {{"dim", std::int64_t{0}}}, 0, 2.5}},
+  };
+}
+
+// x with `update` written over it from position `starts` (an int32 vector with an entry per axis) on.
+Expected<std::vector<Array>> eval_update_slice(const EvalCall& call) {
+  Array out = call.operand(0);
+  const Array& update = call.operand(1);
+  const Integers strides = row_major_strides(out.shape);
+  std::int64_t base = 0;
+  for (std::size_t axis = 0; axis < out.shape.size(); ++axis) {
+    // Starts are clamped so that the update fits, as TFLite does.
+    const auto start = std::clamp<std::int64_t>(static_cast<std::int64_t>(call.operand(2).values[axis]), 0,
+                                                out.shape[axis] - update.shape[axis]);
+    base += start * strides[axis];
+  }
+  Integers index(out.shape.size(), 0);
+  std::int64_t at = base;
+  for (const double value : update.values) {
+    out.values[static_cast<std::size_t>(at)] = value;
+    for (std::size_t axis = index.size(); axis-- > 0;) {
+      at += strides[axis];
+      if (++index[axis] < update.shape[axis]) break;
+      at -= strides[axis] * update.shape[axis];
+      index[axis] = 0;
+    }
+  }
+  return std::vector{std::move(out)};
+}
+
+Op update_slice() {
+  return {
+      .name = "update_slice",
+      .doc = "x with `update` written over it at position `starts`, which is clamped so that the update fits",
+      .operands = {"x", "update", "starts"},
+      .infer = same_as_first,
+      .eval = eval_update_slice,
+      .tflite = {.builtin = tflite::BuiltinOperator::DYNAMIC_UPDATE_SLICE,
+                 .inputs = {operand(0), operand(1), operand(2)},
+                 .options = tflite_options<tflite::DynamicUpdateSliceOptionsT>()},
+      .examples = {{{f32({4, 3}), f32({2, 3}), {DType::i32, {2}}}, {}, 0, 2}},
+  };
+}
+
+// ------------------------------------------------------------------------------------------------------------ shape_of
+
+Op shape_of() {
+  using Options = tflite::ShapeOptionsT;
+  return {
+      .name = "shape_of",
+      .doc = "the sizes of x as an integer vector",
+      .operands = {"x"},
+      .attrs = {{"dtype", AttrKind::dtype, DType::i64}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        return std::vector{
+            Type{call.attrs.get<DType>("dtype"), {Dim(static_cast<std::int64_t>(call.shape(0).size()))}}};
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        const Array& x = call.operand(0);
+        return std::vector{Array{call.attrs.get<DType>("dtype"), {x.rank()}, {x.shape.begin(), x.shape.end()}}};
+      },
+      .onnx = {.op_type = "Shape",
+               .inputs = {operand(0)},
+               .fits = [](const Node& node) { return node.attrs.get<DType>("dtype") == DType::i64; }},
+      .tflite = {.builtin = tflite::BuiltinOperator::SHAPE,
+                 .inputs = {operand(0)},
+                 .options = tflite_options<Options>(OptionField<Options, tflite::TensorType>{&Options::out_type, "dtype"})},
+      .examples = {{{f32({2, 3})}}},
+  };
+}
+
+}  // namespace
+
+std::vector<Op> shape_ops() {
+  return {reshape(), unsqueeze(), squeeze(), permute(),      concat(),  split(), slice(),
+          narrow(),  narrow_to(), select(),  update_slice(), gather(), shape_of()};
+}
+
+}  // namespace taper

@@ -1,0 +1,144 @@
+// Tests that run over the whole table: a row brings its own examples.
+#include "ops/table.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <set>
+
+#include "ops/builder.h"
+#include "ops/evaluate.h"
+
+namespace taper {
+namespace {
+
+struct Case {
+  const Op* op;
+  std::size_t example;
+};
+
+std::vector<Case> all_examples() {
+  std::vector<Case> cases;
+  for (const Op& op : op_table())
+    for (std::size_t i = 0; i < op.examples.size(); ++i) cases.push_back({&op, i});
+  return cases;
+}
+
+std::string name_of(const testing::TestParamInfo<Case>& info) {
+  return std::string(info.param.op->name) + "_" + std::to_string(info.param.example);
+}
+
+class Row : public testing::TestWithParam<Case> {
+ protected:
+  const Op& op() const { return *GetParam().op; }
+  const Example& example() const { return op().examples[GetParam().example]; }
+
+  std::vector<Array> random_operands() const {
+    std::mt19937 generator(7);
+    std::uniform_real_distribution<double> draw(example().low, example().high);
+    std::vector<Array> operands;
+    for (const Type& type : example().operands) {
+      Array array{type.dtype, *constant_sizes(type.shape), {}};
+      array.values.resize(static_cast<std::size_t>(*element_count(type.shape).constant()));
+      for (double& value : array.values) value = is_floating(type.dtype) ? draw(generator) : std::floor(draw(generator));
+      operands.push_back(std::move(array));
+    }
+    return operands;
+  }
+  std::vector<Array> random_inputs() const {
+    std::vector<Array> inputs = random_operands();
+    inputs.resize(std::min(inputs.size(), example().inputs));
+    return inputs;
+  }
+
+  // A graph of inputs, constants and one call, expanded or not.
+  Graph call(ExpandFn expand = nullptr) const {
+    Graph graph;
+    Builder build(graph);
+    std::vector<Value*> operands;
+    for (const Array& array : random_operands())
+      operands.push_back(operands.size() < example().inputs
+                             ? graph.add_input("x", {array.dtype, to_shape(array.shape)})
+                             : build.constant(to_tensor(array)));
+    std::vector<Value*> results = build.call(op().name, operands, example().attrs);
+    EXPECT_TRUE(build.status()) << build.status().error().text();
+    if (expand != nullptr) results = expand(build, *results[0]->producer, operands);
+    EXPECT_TRUE(build.status()) << build.status().error().text();
+    for (std::size_t i = 0; i < results.size(); ++i) graph.add_output("y" + std::to_string(i), results[i]);
+    return graph;
+  }
+};
+
+TEST_P(Row, evaluates_to_the_types_that_it_infers) {
+  const Graph graph = call();
+  ASSERT_TRUE(check(graph)) << check(graph).error().text();
+  const auto outputs = evaluate(graph, random_inputs());
+  ASSERT_TRUE(outputs) << outputs.error().text();
+  for (std::size_t i = 0; i < outputs->size(); ++i) {
+    const Type& type = graph.outputs()[i].value->type;
+    EXPECT_EQ((*outputs)[i].dtype, type.dtype);
+    EXPECT_EQ((*outputs)[i].shape, *constant_sizes(type.shape));
+    EXPECT_EQ((*outputs)[i].values.size(), static_cast<std::size_t>(*element_count(type.shape).constant()));
+  }
+}
+
+TEST_P(Row, means_the_same_expanded) {
+  const auto expected = evaluate(call(), random_inputs());
+  ASSERT_TRUE(expected);
+  for (const ExpandFn expand : {op().expand, op().expand_onnx, op().expand_tflite}) {
+    if (expand == nullptr) continue;
+    const Graph graph = call(expand);
+    ASSERT_TRUE(check(graph)) << check(graph).error().text();
+    const auto outputs = evaluate(graph, random_inputs());
+    ASSERT_TRUE(outputs) << outputs.error().text();
+    ASSERT_EQ(outputs->size(), expected->size());
+    for (std::size_t i = 0; i < outputs->size(); ++i) {
+      EXPECT_EQ((*outputs)[i].shape, (*expected)[i].shape);
+      for (std::size_t k = 0; k < (*outputs)[i].values.size(); ++k)
+        // Constants inside expansions are float32.
+        EXPECT_NEAR((*outputs)[i].values[k], (*expected)[i].values[k], 1e-6) << "result " << i << ", element " << k;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, Row, testing::ValuesIn(all_examples()), name_of);
+
+TEST(Table, has_unique_names_docs_and_a_meaning_for_every_row) {
+  std::set<std::string_view> names;
+  for (const Op& op : op_table()) {
+    EXPECT_TRUE(names.insert(op.name).second) << op.name;
+    EXPECT_FALSE(op.doc.empty()) << op.name;
+    EXPECT_NE(op.infer, nullptr) << op.name;
+    EXPECT_NE(op.eval, nullptr) << op.name;
+    EXPECT_EQ(find_op(op.name), &op);
+  }
+}
+
+TEST(Builder, reports_the_first_error_and_does_nothing_after_it) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {2, 3}});
+  build.set_scope("head.0");
+  Value* wrong = build("linear", {x, build.constant(tensor_f32({1, 4}, std::vector<float>{1, 2, 3, 4}))});
+  EXPECT_EQ(wrong, nullptr);
+  EXPECT_EQ(build("relu", {wrong}), nullptr);
+  ASSERT_FALSE(build.status());
+  EXPECT_EQ(build.status().error().text(), "linear: x has 3 features, weight [1, 4] takes 4 / in 'head.0'");
+}
+
+TEST(Builder, refuses_unknown_operators_and_attributes) {
+  Graph graph;
+  Value* x = graph.add_input("x", {DType::f32, {2}});
+  Builder unknown_op(graph);
+  unknown_op("frobnicate", {x});
+  EXPECT_FALSE(unknown_op.status());
+  Builder unknown_attr(graph);
+  unknown_attr("relu", {x}, {{"slope", 0.1}});
+  EXPECT_FALSE(unknown_attr.status());
+  Builder missing_operand(graph);
+  missing_operand("add", {x});
+  EXPECT_FALSE(missing_operand.status());
+}
+
+}  // namespace
+}  // namespace taper
