@@ -72,7 +72,7 @@ std::string escaped(std::uint32_t c) {
 
 std::string human_size(std::uint64_t bytes) {
   if (bytes < 1000) return fmt::format("{} B", bytes);
-  constexpr std::array<std::string_view, 5> kUnits = {"B", "kB", "MB", "GB", "TB"};
+  constexpr std::array<std::string_view, 5> kUnits = {"B", "KB", "MB", "GB", "TB"};
   const auto [value, power] = scale(static_cast<double>(bytes), kUnits.size());
   return fmt::format("{:.{}f} {}", value, value < 99.95 ? 1 : 0, kUnits[power]);
 }

@@ -10,7 +10,7 @@
 
 namespace taper {
 
-// "812 B", "3.4 kB", "12.3 MB", "1.2 GB": powers of 1000, at most three digits before the point.
+// "812 B", "3.4 KB", "12.3 MB", "1.2 GB": powers of 1000, at most three digits before the point.
 std::string human_size(std::uint64_t bytes);
 
 // "850 us", "12 ms", "1.24 s", "2 min 5 s".

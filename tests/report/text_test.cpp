@@ -11,7 +11,7 @@ namespace {
 TEST(HumanSize, uses_powers_of_1000_and_three_digits_at_most) {
   EXPECT_EQ(human_size(0), "0 B");
   EXPECT_EQ(human_size(999), "999 B");
-  EXPECT_EQ(human_size(1000), "1.0 kB");
+  EXPECT_EQ(human_size(1000), "1.0 KB");
   EXPECT_EQ(human_size(12'345'678), "12.3 MB");
   EXPECT_EQ(human_size(123'456'789), "123 MB");
   EXPECT_EQ(human_size(999'999), "1.0 MB");
