@@ -1,5 +1,7 @@
 """TFLite files are built as promised: dynamic shapes, one signature, and the form that runtimes run best."""
 
+import functools
+
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
@@ -10,6 +12,9 @@ from tflite_file import ALIGNMENT, TfliteFile
 KINDS = ["fp32", "fp16"]
 
 
+parsed = functools.cache(TfliteFile)
+
+
 @pytest.fixture(params=KINDS)
 def kind(request):
     return request.param
@@ -17,7 +22,7 @@ def kind(request):
 
 @pytest.fixture
 def file(exports, case_name, kind):
-    return TfliteFile(exports.file(case_name, kind))
+    return parsed(exports.file(case_name, kind))
 
 
 def test_identifier_version_and_description(file):
