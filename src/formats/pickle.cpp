@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <unordered_map>
 
 #include "formats/text.h"
 
@@ -104,68 +103,6 @@ Status push_text(Machine& m, std::string_view raw) {
 // A str of Python 2: text where it is text, else bytes.
 Status push_string(Machine& m, std::string_view raw) {
   return check_utf8(raw) == Utf8::valid ? m.push_new(Text{raw}) : m.push_new(Blob{as_bytes(raw)});
-}
-
-std::optional<unsigned> hex_value(std::string_view digits) {
-  unsigned value = 0;
-  const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-  if (digits.empty() || end != digits.data() + digits.size() || code != std::errc{}) return std::nullopt;
-  return value;
-}
-
-// Python's "raw-unicode-escape": \uXXXX and \UXXXXXXXX, every other byte is Latin-1.
-Expected<std::string> raw_unicode_escape(std::string_view raw) {
-  std::string text;
-  for (std::size_t i = 0; i < raw.size(); ++i) {
-    const bool escape = raw[i] == '\\' && i + 1 < raw.size();
-    const std::size_t digits = !escape ? 0 : raw[i + 1] == 'u' ? 4 : raw[i + 1] == 'U' ? 8 : 0;
-    if (digits > 0) {
-      const auto point = hex_value(raw.substr(i + 2, digits));
-      if (raw.size() - i - 2 < digits || !point) return fail("a \\u escape is damaged");
-      append_utf8(text, *point);
-      i += digits + 1;
-    } else {
-      append_utf8(text, static_cast<unsigned char>(raw[i]));
-      if (escape) append_utf8(text, static_cast<unsigned char>(raw[++i]));  // "\\u" is not an escape
-    }
-  }
-  return text;
-}
-
-// A Python 2 string literal with its quotes.
-Expected<std::string> unquote(std::string_view raw) {
-  if (raw.size() < 2 || (raw.front() != '\'' && raw.front() != '"') || raw.back() != raw.front())
-    return fail("a string has no quotes: '{}'", printable(raw));
-  raw = raw.substr(1, raw.size() - 2);
-  constexpr std::string_view kLetters = "abfnrtv\\'\"";
-  constexpr std::string_view kMeanings = "\a\b\f\n\r\t\v\\'\"";
-  std::string text;
-  for (std::size_t i = 0; i < raw.size(); ++i) {
-    if (raw[i] != '\\') {
-      text += raw[i];
-      continue;
-    }
-    if (++i == raw.size()) return fail("a string ends in a backslash");
-    if (const std::size_t letter = kLetters.find(raw[i]); letter != std::string_view::npos) {
-      text += kMeanings[letter];
-    } else if (raw[i] == 'x') {
-      const auto value = raw.size() - i > 2 ? hex_value(raw.substr(i + 1, 2)) : std::nullopt;
-      if (!value) return fail("a \\x escape is damaged");
-      text += static_cast<char>(*value);
-      i += 2;
-    } else if (raw[i] >= '0' && raw[i] <= '7') {
-      unsigned value = 0;
-      std::size_t digits = 0;
-      for (; digits < 3 && i + digits < raw.size() && raw[i + digits] >= '0' && raw[i + digits] <= '7'; ++digits)
-        value = value * 8 + static_cast<unsigned>(raw[i + digits] - '0');
-      text += static_cast<char>(value);
-      i += digits - 1;
-    } else {
-      text += '\\';
-      text += raw[i];
-    }
-  }
-  return text;
 }
 
 // Reads a length of type L and so many bytes.
@@ -408,12 +345,12 @@ Status op_binfloat(Machine& m) {
 
 Status op_string(Machine& m) {
   TAPER_ASSIGN(const std::string_view raw, m.reader.take_line());
-  TAPER_ASSIGN(std::string text, unquote(raw));
+  TAPER_ASSIGN(std::string text, decode_python2_string(raw));
   return push_string(m, m.arena.strings.emplace_back(std::move(text)));
 }
 Status op_unicode(Machine& m) {
   TAPER_ASSIGN(const std::string_view raw, m.reader.take_line());
-  TAPER_ASSIGN(std::string text, raw_unicode_escape(raw));
+  TAPER_ASSIGN(std::string text, decode_raw_unicode_escape(raw));
   return m.push(m.arena.add_text(std::move(text)));
 }
 
@@ -637,52 +574,6 @@ constexpr auto kOpcodeByCode = [] {
   return table;
 }();
 
-// ---- keys that are set twice
-
-// Maps each key to one representative of all equal keys. Comparing whole texts once per distinct Value, not once per
-// use, keeps this linear (times a logarithm) in the pickle's bytes, whatever the pickle does with its memo.
-using Representatives = std::unordered_map<const Value*, const Value*>;
-
-Representatives represent(std::vector<const Value*> keys) {
-  std::ranges::sort(keys, std::less<>{});
-  keys.erase(std::ranges::unique(keys).begin(), keys.end());
-  std::vector<const Value*> texts;
-  std::vector<const Value*> integers;
-  for (const Value* key : keys) {
-    if (key->text()) texts.push_back(key);
-    if (key->integer()) integers.push_back(key);
-  }
-  Representatives result;
-  const auto join_equals = [&](std::vector<const Value*>& values, auto&& projection) {
-    std::ranges::sort(values, {}, projection);
-    const Value* representative = nullptr;
-    for (const Value* value : values) {
-      if (!representative || projection(representative) != projection(value)) representative = value;
-      result[value] = representative;
-    }
-  };
-  join_equals(texts, [](const Value* value) { return *value->text(); });
-  join_equals(integers, [](const Value* value) { return *value->integer(); });
-  return result;
-}
-
-// As in Python, a key keeps its first place and gets its last value.
-void drop_repeated_keys(std::vector<Entry>& entries, const Representatives& representatives) {
-  if (entries.size() < 2) return;
-  std::unordered_map<const Value*, std::size_t> place;
-  std::size_t kept = 0;
-  for (const Entry& entry : entries) {
-    const auto known = representatives.find(entry.key);
-    const auto [slot, is_new] = place.try_emplace(known != representatives.end() ? known->second : entry.key, kept);
-    if (is_new) {
-      entries[kept++] = entry;
-    } else {
-      entries[slot->second].value = entry.value;
-    }
-  }
-  entries.resize(kept);
-}
-
 Status step(Machine& machine, const Limits& limits) {
   machine.opcode_offset = machine.reader.offset();
   auto code = machine.reader.read<std::uint8_t>();
@@ -699,20 +590,6 @@ Status step(Machine& machine, const Limits& limits) {
 }
 
 }  // namespace
-
-void drop_repeated_keys(Arena& arena) {
-  std::vector<const Value*> keys;
-  const auto each = [&](auto&& visit) {
-    for (Dict& dict : arena.dicts) visit(dict.entries);
-    for (Object& object : arena.objects) visit(object.entries);
-  };
-  each([&](std::vector<Entry>& entries) {
-    if (entries.size() < 2) return;
-    for (const Entry& entry : entries) keys.push_back(entry.key);
-  });
-  const Representatives representatives = represent(std::move(keys));
-  each([&](std::vector<Entry>& entries) { drop_repeated_keys(entries, representatives); });
-}
 
 Expected<Document> read(SharedBytes bytes, Limits limits) {
   auto arena = std::make_shared<Arena>();

@@ -1,7 +1,73 @@
+#include <algorithm>
+#include <unordered_map>
+
 #include "formats/pickle.h"
 #include "formats/text.h"
 
 namespace taper::pickle {
+namespace {
+
+// ---- keys that are set twice
+
+// Maps each key to one representative of all equal keys. Comparing whole texts once per distinct Value, not once per
+// use, keeps this linear (times a logarithm) in the pickle's bytes, whatever the pickle does with its memo.
+using Representatives = std::unordered_map<const Value*, const Value*>;
+
+Representatives represent(std::vector<const Value*> keys) {
+  std::ranges::sort(keys, std::less<>{});
+  keys.erase(std::ranges::unique(keys).begin(), keys.end());
+  std::vector<const Value*> texts;
+  std::vector<const Value*> integers;
+  for (const Value* key : keys) {
+    if (key->text()) texts.push_back(key);
+    if (key->integer()) integers.push_back(key);
+  }
+  Representatives result;
+  const auto join_equals = [&](std::vector<const Value*>& values, auto&& projection) {
+    std::ranges::sort(values, {}, projection);
+    const Value* representative = nullptr;
+    for (const Value* value : values) {
+      if (!representative || projection(representative) != projection(value)) representative = value;
+      result[value] = representative;
+    }
+  };
+  join_equals(texts, [](const Value* value) { return *value->text(); });
+  join_equals(integers, [](const Value* value) { return *value->integer(); });
+  return result;
+}
+
+// As in Python, a key keeps its first place and gets its last value.
+void drop_repeated_keys(std::vector<Entry>& entries, const Representatives& representatives) {
+  if (entries.size() < 2) return;
+  std::unordered_map<const Value*, std::size_t> place;
+  std::size_t kept = 0;
+  for (const Entry& entry : entries) {
+    const auto known = representatives.find(entry.key);
+    const auto [slot, is_new] = place.try_emplace(known != representatives.end() ? known->second : entry.key, kept);
+    if (is_new) {
+      entries[kept++] = entry;
+    } else {
+      entries[slot->second].value = entry.value;
+    }
+  }
+  entries.resize(kept);
+}
+
+}  // namespace
+
+void drop_repeated_keys(Arena& arena) {
+  std::vector<const Value*> keys;
+  const auto each = [&](auto&& visit) {
+    for (Dict& dict : arena.dicts) visit(dict.entries);
+    for (Object& object : arena.objects) visit(object.entries);
+  };
+  each([&](std::vector<Entry>& entries) {
+    if (entries.size() < 2) return;
+    for (const Entry& entry : entries) keys.push_back(entry.key);
+  });
+  const Representatives representatives = represent(std::move(keys));
+  each([&](std::vector<Entry>& entries) { drop_repeated_keys(entries, representatives); });
+}
 
 std::optional<bool> Value::boolean() const {
   const bool* value = std::get_if<bool>(&data);

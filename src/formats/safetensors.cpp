@@ -32,6 +32,10 @@ struct Declared {
   bool has_shape = false;
 };
 
+bool is_complete(const Declared& tensor) {
+  return tensor.offsets.size() == 2 && !tensor.dtype.empty() && tensor.has_shape;
+}
+
 // Receives the header's JSON piece by piece: two levels of objects and arrays of integers, nothing else. Each callback
 // returns whether to go on; `problem` says why not.
 class HeaderHandler : public nlohmann::json_sax<Json> {
@@ -49,6 +53,8 @@ class HeaderHandler : public nlohmann::json_sax<Json> {
     return refuse("holds an object where none belongs");
   }
   bool end_object() override {
+    if (depth_ == 2 && !in_metadata_ && !is_complete(tensors.back()))
+      return refuse("lacks its dtype, shape or two offsets");
     --depth_;
     field_ = Field::none;
     in_metadata_ = false;
@@ -145,11 +151,7 @@ Status check_unique(const std::vector<T>& values, auto&& name_of) {
 
 Status check_contiguous(const std::vector<Declared>& tensors, std::uint64_t data_size) {
   std::vector<const Declared*> order;
-  for (const Declared& tensor : tensors) {
-    if (tensor.offsets.size() != 2 || tensor.dtype.empty() || !tensor.has_shape)
-      return fail("tensor '{}' lacks its dtype, shape or two offsets", printable(tensor.name));
-    order.push_back(&tensor);
-  }
+  for (const Declared& tensor : tensors) order.push_back(&tensor);
   std::ranges::sort(order, {}, [](const Declared* tensor) { return tensor->offsets; });
   std::uint64_t position = 0;
   for (const Declared* tensor : order) {

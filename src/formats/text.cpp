@@ -1,8 +1,8 @@
 #include "formats/text.h"
 
-#include <fmt/format.h>
-
+#include <charconv>
 #include <cstddef>
+#include <optional>
 
 namespace taper {
 namespace {
@@ -31,6 +31,13 @@ Decoded decode_first(std::string_view text) {
   constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
   if (point < kLeast[length] || point > 0x10ffff) return {};
   return {length, point};
+}
+
+std::optional<unsigned> hex_value(std::string_view digits) {
+  unsigned value = 0;
+  const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  if (digits.empty() || end != digits.data() + digits.size() || code != std::errc{}) return std::nullopt;
+  return value;
 }
 
 }  // namespace
@@ -93,6 +100,59 @@ std::string printable(std::string_view text) {
     text.remove_prefix(length);
   }
   return result;
+}
+
+Expected<std::string> decode_raw_unicode_escape(std::string_view raw) {
+  std::string text;
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    const bool escape = raw[i] == '\\' && i + 1 < raw.size();
+    const std::size_t digits = !escape ? 0 : raw[i + 1] == 'u' ? 4 : raw[i + 1] == 'U' ? 8 : 0;
+    if (digits > 0) {
+      const auto point = hex_value(raw.substr(i + 2, digits));
+      if (raw.size() - i - 2 < digits || !point) return fail("a \\u escape is damaged");
+      append_utf8(text, *point);
+      i += digits + 1;
+    } else {
+      append_utf8(text, static_cast<unsigned char>(raw[i]));
+      if (escape) append_utf8(text, static_cast<unsigned char>(raw[++i]));  // "\\u" is not an escape
+    }
+  }
+  return text;
+}
+
+Expected<std::string> decode_python2_string(std::string_view raw) {
+  if (raw.size() < 2 || (raw.front() != '\'' && raw.front() != '"') || raw.back() != raw.front())
+    return fail("a string has no quotes: '{}'", printable(raw));
+  raw = raw.substr(1, raw.size() - 2);
+  constexpr std::string_view kLetters = "abfnrtv\\'\"";
+  constexpr std::string_view kMeanings = "\a\b\f\n\r\t\v\\'\"";
+  std::string text;
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    if (raw[i] != '\\') {
+      text += raw[i];
+      continue;
+    }
+    if (++i == raw.size()) return fail("a string ends in a backslash");
+    if (const std::size_t letter = kLetters.find(raw[i]); letter != std::string_view::npos) {
+      text += kMeanings[letter];
+    } else if (raw[i] == 'x') {
+      const auto value = raw.size() - i > 2 ? hex_value(raw.substr(i + 1, 2)) : std::nullopt;
+      if (!value) return fail("a \\x escape is damaged");
+      text += static_cast<char>(*value);
+      i += 2;
+    } else if (raw[i] >= '0' && raw[i] <= '7') {
+      unsigned value = 0;
+      std::size_t digits = 0;
+      for (; digits < 3 && i + digits < raw.size() && raw[i + digits] >= '0' && raw[i + digits] <= '7'; ++digits)
+        value = value * 8 + static_cast<unsigned>(raw[i + digits] - '0');
+      text += static_cast<char>(value);
+      i += digits - 1;
+    } else {
+      text += '\\';
+      text += raw[i];
+    }
+  }
+  return text;
 }
 
 }  // namespace taper

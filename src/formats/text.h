@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace taper {
 
 // RFC 3629. `surrogates` is text that is valid but for encoded surrogates (D800-DFFF), as Python writes undecodable
@@ -19,5 +21,10 @@ void append_utf8(std::string& text, char32_t point);
 
 // For messages: control characters and invalid bytes as \xHH, at most about 80 characters.
 std::string printable(std::string_view text);
+
+// Python's codec "raw-unicode-escape" (pickle's UNICODE): \uXXXX and \UXXXXXXXX, every other byte is Latin-1.
+Expected<std::string> decode_raw_unicode_escape(std::string_view raw);
+// A Python 2 string literal with its quotes (pickle's STRING), as bytes.
+Expected<std::string> decode_python2_string(std::string_view raw);
 
 }  // namespace taper

@@ -136,9 +136,10 @@ bool is_legacy_magic(const pickle::Value& value) {
 }
 
 // Reads a pickle at `offset` and moves it past.
-Expected<pickle::Document> next_pickle(const SharedBytes& bytes, std::size_t& offset, std::string_view what) {
+Expected<pickle::Document> next_pickle(const SharedBytes& bytes, std::size_t& offset, std::string_view what,
+                                       pickle::Limits limits) {
   const std::size_t start = offset;
-  auto document = pickle::read(bytes.sub(start, bytes.view.size() - start));
+  auto document = pickle::read(bytes.sub(start, bytes.view.size() - start), limits);
   if (!document) {
     Error error = within(std::move(document).error(), fmt::format("in the {}, which starts at byte {}", what, start));
     error.hint = kDamagedHint;
@@ -186,18 +187,20 @@ Expected<StorageBytes> legacy_storages(const SharedBytes& bytes, std::size_t off
 }
 
 Expected<Checkpoint> read_legacy_checkpoint(const SharedBytes& bytes) {
+  constexpr pickle::Limits kFew = {.values = 1000};
+  constexpr pickle::Limits kKeys = {.values = std::size_t{1} << 20};
   std::size_t offset = 0;
-  TAPER_ASSIGN(const pickle::Document magic, next_pickle(bytes, offset, "magic number"));
+  TAPER_ASSIGN(const pickle::Document magic, next_pickle(bytes, offset, "magic number", kFew));
   if (!is_legacy_magic(*magic.root))
     return fail_with_hint(
         fmt::format("this is a pickle of {}, but not one written by torch.save", pickle::describe(*magic.root)),
         "save the weights with torch.save(model.state_dict(), 'model.pt')");
-  TAPER_ASSIGN(const pickle::Document protocol, next_pickle(bytes, offset, "protocol number"));
+  TAPER_ASSIGN(const pickle::Document protocol, next_pickle(bytes, offset, "protocol number", kFew));
   if (protocol.root->integer() != kLegacyProtocol)
     return fail("the file's protocol is {}, expected {}", pickle::describe(*protocol.root), kLegacyProtocol);
-  TAPER_ASSIGN(const pickle::Document system, next_pickle(bytes, offset, "system information"));
-  TAPER_ASSIGN(pickle::Document document, next_pickle(bytes, offset, "main pickle"));
-  TAPER_ASSIGN(const pickle::Document keys, next_pickle(bytes, offset, "list of storages"));
+  TAPER_ASSIGN(const pickle::Document system, next_pickle(bytes, offset, "system information", kFew));
+  TAPER_ASSIGN(pickle::Document document, next_pickle(bytes, offset, "main pickle", {}));
+  TAPER_ASSIGN(const pickle::Document keys, next_pickle(bytes, offset, "list of storages", kKeys));
   if (!keys.root->sequence()) return fail("{} stands for the list of storages", pickle::describe(*keys.root));
 
   StorageSource source;

@@ -127,7 +127,8 @@ Expected<Located> read_entry(Bytes bytes, ByteReader& directory) {
   TAPER_ASSIGN_WITHIN(const Bytes raw_name, directory.take(at<std::uint16_t>(record, 28)),
                       "in the archive's directory");
   TAPER_ASSIGN_WITHIN(const Bytes extra, directory.take(at<std::uint16_t>(record, 30)), "in the archive's directory");
-  TAPER_ASSIGN_WITHIN(const Bytes comment, directory.take(at<std::uint16_t>(record, 32)), "in the archive's directory");
+  TAPER_ASSIGN_WITHIN([[maybe_unused]] const Bytes comment, directory.take(at<std::uint16_t>(record, 32)),
+                      "in the archive's directory");
   const std::string_view name = as_text(raw_name);
   TAPER_TRY(check_name(name));
   const auto method = at<std::uint16_t>(record, 10);

@@ -1,0 +1,106 @@
+// What each fuzzer does with an input. The corpora go through the same functions as plain tests.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+
+#include "../formats/builders.h"
+#include "formats/checkpoint_file.h"
+#include "formats/npy.h"
+#include "formats/safetensors.h"
+#include "formats/zip.h"
+
+namespace taper::fuzz {
+
+// For properties that must hold whatever the input.
+inline void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+inline void use(const Tensor& tensor) {
+  constexpr std::int64_t kEnough = 1 << 16;
+  if (tensor.element_count() > kEnough) return;
+  require(to_double(tensor).size() == static_cast<std::size_t>(tensor.element_count()));
+}
+
+inline void zip(Bytes input) {
+  const auto archive = open_zip(share({input.begin(), input.end()}));
+  if (!archive) return;
+  for (const ZipEntry& entry : archive->entries()) {
+    require(archive->find(entry.name) == &entry);
+    const auto bytes = archive->read(entry);
+    require(!bytes || bytes->view.size() == entry.size);
+    static_cast<void>(archive->verify(entry));
+  }
+}
+
+inline void use(const pickle::Arena& arena) {
+  for (const pickle::Value& value : arena.values) {
+    require(!pickle::describe(value).empty());
+    static_cast<void>(pickle::class_path(value));
+    static_cast<void>(pickle::attribute(value, "_modules"));
+    if (value.tensor()) use(value.tensor()->tensor);
+  }
+}
+
+inline void pickle(Bytes input) {
+  const auto document = taper::pickle::read(share({input.begin(), input.end()}));
+  if (!document) return;
+  require(document->size <= input.size());
+  use(*document->arena);
+}
+
+inline void use(const Checkpoint& checkpoint) {
+  use(*checkpoint.arena);
+  static_cast<void>(state_dict_of(*checkpoint.root));
+  static_cast<void>(flatten_module(*checkpoint.root));
+  for (const taper::pickle::Entry& entry : checkpoint.root->entries()) {
+    static_cast<void>(state_dict_of(*entry.value));
+    static_cast<void>(flatten_module(*entry.value));
+  }
+}
+
+inline void checkpoint(Bytes input) {
+  const auto read = read_checkpoint(share({input.begin(), input.end()}));
+  if (read) use(*read);
+}
+
+// The input is the pickle of an archive that holds two storages, so that mutations reach the rebuilding of tensors.
+inline void torch_pickle(Bytes input) {
+  const std::string pickled(as_text(input));
+  const auto read = read_torch_checkpoint(shared(torch_zip(
+      pickled, {stored("archive/data/0", std::string(96, '\1')), stored("archive/data/1", std::string(8, '\2'))})));
+  if (read) use(*read);
+}
+
+inline void safetensors(Bytes input) {
+  const auto file = read_safetensors(share({input.begin(), input.end()}));
+  if (!file) return;
+  for (const auto& [name, tensor] : file->tensors) use(tensor);
+}
+
+inline void npy(Bytes input) {
+  const SharedBytes bytes = share({input.begin(), input.end()});
+  if (const auto tensor = read_npy(bytes); tensor && tensor->element_count() < (1 << 16)) {
+    const auto again = read_npy(share(write_npy(*tensor)));
+    require(again && identical(*tensor, *again));
+  }
+  if (const auto arrays = read_npz(bytes))
+    for (const auto& [name, tensor] : *arrays) use(tensor);
+}
+
+struct Target {
+  std::string_view name;  // also of the folder in corpus/
+  void (*run)(Bytes);
+};
+
+inline constexpr Target kTargets[] = {
+    {"zip", zip},
+    {"pickle", pickle},
+    {"checkpoint", checkpoint},
+    {"torch_pickle", torch_pickle},
+    {"safetensors", safetensors},
+    {"npy", npy},
+};
+
+}  // namespace taper::fuzz
