@@ -52,6 +52,7 @@ std::vector<Op> constant_ops() {
         return std::vector{make_array(DType::f32, shape)};
       },
       .onnx = {.op_type = "ConstantOfShape", .inputs = {operand(0)}},
+      .examples = {{{{DType::i64, {2}}}, {{"shape", Shape{3, 3}}}, 3, 3}},
   });
   return rows;
 }

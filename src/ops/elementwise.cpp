@@ -75,9 +75,18 @@ Op spelled(Op op, std::string_view onnx, std::optional<tflite::BuiltinOperator> 
   return op;
 }
 
+bool has_no_activation(const Node& node) { return node.attrs.text("activation") == "none"; }
+
+std::vector<Value*> expand_activation(Builder& build, const Node& node, std::span<Value* const> operands) {
+  Value* result = build(node.op, {operands.begin(), operands.end()});
+  return {has_no_activation(node) ? result : build(node.attrs.text("activation"), {result})};
+}
+
 // A binary operator whose TFLite form can apply an activation.
 template <class Options>
 Op with_activation(Op op) {
+  op.expand_onnx = expand_activation;
+  op.onnx.fits = has_no_activation;
   op.attrs.push_back(activation_attr());
   op.tflite.options = tflite_options<Options>(
       OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function, "activation"});

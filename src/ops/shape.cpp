@@ -11,6 +11,24 @@ Type f32(Integers sizes) { return {DType::f32, to_shape(sizes)}; }
 
 // ------------------------------------------------------------------------------------------------------------- reshape
 
+// The sizes as ONNX's Reshape takes them: 0 copies a symbolic size that x has at the same axis, one other symbolic size is -1.
+// Nothing if more are left, or if a size of 0 would be taken for a copy.
+std::optional<Integers> copied_or_inferred_sizes(const Node& node) {
+  const Shape& from = node.operands[0]->type.shape;
+  const Shape& to = node.attrs.get<Shape>("shape");
+  Integers sizes;
+  for (std::size_t axis = 0; axis < to.size(); ++axis) {
+    const bool copied = axis < from.size() && from[axis] == to[axis];
+    const auto number = to[axis].constant();
+    if (number == 0 && !copied) return std::nullopt;
+    sizes.push_back(number ? *number : copied ? 0 : -1);
+  }
+  const auto inferred = std::ranges::count(sizes, -1);
+  const bool empty = std::ranges::any_of(to, [](const Dim& size) { return size.is(0); });
+  if (inferred > 1 || (inferred == 1 && empty)) return std::nullopt;
+  return sizes;
+}
+
 Op reshape() {
   return {
       .name = "reshape",
@@ -28,7 +46,9 @@ Op reshape() {
         TAPER_ASSIGN(out.shape, evaluate(call.attrs.get<Shape>("shape"), call.bindings));
         return std::vector{std::move(out)};
       },
-      .onnx = {.op_type = "Reshape", .inputs = {operand(0), attr_tensor("shape")}},
+      .onnx = {.op_type = "Reshape",
+               .inputs = {operand(0), made([](const Node& node) { return *copied_or_inferred_sizes(node); })},
+               .fits = [](const Node& node) { return copied_or_inferred_sizes(node).has_value(); }},
       .tflite = {.builtin = tflite::BuiltinOperator::RESHAPE,
                  .inputs = {operand(0), attr_tensor("shape")},
                  .options = tflite_options<tflite::ReshapeOptionsT>(),
@@ -442,9 +462,15 @@ Op narrow() {
         if (length < 0 || length > x.shape[axis]) return fail("{} entries of an axis of size {}", length, x.shape[axis]);
         return std::vector{slice_axis(x, axis, 0, length)};
       },
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        return {build("narrow", {operands[0], build("cast", {operands[1]}, {{"to", DType::i64}})}, node.attrs)};
+      },
       .onnx = {.op_type = "Slice",
                .inputs = {operand(0), made([](const Node&) { return Integers{0}; }), operand(1),
-                          made([](const Node& node) { return Integers{static_cast<std::int64_t>(axis_of(node))}; })}},
+                          made([](const Node& node) { return Integers{static_cast<std::int64_t>(axis_of(node))}; })},
+               // Slice takes both ends in one dtype.
+               .fits = [](const Node& node) { return node.operands[1]->type.dtype == DType::i64; }},
+      .examples = {{{f32({2, 5}), {DType::i64, {1}}}, {{"dim", std::int64_t{1}}, {"length", Shape{3}}}, 3, 3}},
   };
 }
 
@@ -605,6 +631,10 @@ Op shape_of() {
       .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
         const Array& x = call.operand(0);
         return std::vector{Array{call.attrs.get<DType>("dtype"), {x.rank()}, {x.shape.begin(), x.shape.end()}}};
+      },
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        Value* shape = build("shape_of", {operands[0]}, {{"dtype", DType::i64}});
+        return {build("cast", {shape}, {{"to", node.attrs.get<DType>("dtype")}})};
       },
       .onnx = {.op_type = "Shape",
                .inputs = {operand(0)},
