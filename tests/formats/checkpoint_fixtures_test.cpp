@@ -86,22 +86,22 @@ TEST(CheckpointFixtures, hold_the_tensors_that_pytorch_reads) {
   }
 }
 
-nlohmann::json manifest() {
+nlohmann::json all_fixtures() {
   std::ifstream file(kFixtures / "manifest.json");
-  return nlohmann::json::parse(file);
+  return nlohmann::json::parse(file)["fixtures"];
 }
 
 TEST(CheckpointFixtures, are_all_expected_somewhere) {
   std::vector<std::string> expected;
   for (const auto& row : expected_rows()) expected.push_back(row[0]);
-  for (const auto& fixture : manifest()["fixtures"])
+  for (const auto& fixture : all_fixtures())
     if (fixture["accept"]) {
       EXPECT_THAT(expected, testing::Contains(fixture["file"].get<std::string>())) << "run make_expected.py";
     }
 }
 
 TEST(CheckpointFixtures, refused_ones_are_read_or_give_an_error_that_names_the_file) {
-  for (const auto& fixture : manifest()["fixtures"]) {
+  for (const auto& fixture : all_fixtures()) {
     if (fixture["accept"]) continue;
     const auto file = fixture["file"].get<std::string>();
     const auto checkpoint = read_checkpoint(kFixtures / file);
