@@ -33,6 +33,7 @@ std::vector<Op> constant_ops() {
         return {build("constant_of_shape", {build("shape_of", {operands[0]})}, {{"shape", node.results[0]->type.shape}})};
       },
       .tflite = {.builtin = tflite::BuiltinOperator::ZEROS_LIKE,
+                 .since = "1.12.0",
                  .inputs = {operand(0)},
                  .options = tflite_options<tflite::ZerosLikeOptionsT>()},
       .examples = {{{{DType::f32, {2, 3}}}}},

@@ -51,7 +51,7 @@ std::vector<Op> control_ops() {
       .operands = {"carried*"},
       .infer = infer_while,
       .eval = eval_while,
-      .tflite = {.builtin = tflite::BuiltinOperator::WHILE, .inputs = {operands_from(0)}},
+      .tflite = {.builtin = tflite::BuiltinOperator::WHILE, .since = "1.15.0", .inputs = {operands_from(0)}},
   });
   return rows;
 }

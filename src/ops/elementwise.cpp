@@ -67,11 +67,12 @@ Op binary(std::string_view name, std::string_view doc, EvalFn eval) {
           .examples = {{{f32({2, 3}), f32({2, 3})}}, {{f32({2, 3, 4}), f32({4})}}, {{f32({2, 1}), f32({1, 5})}}}};
 }
 
-Op spelled(Op op, std::string_view onnx, std::optional<tflite::BuiltinOperator> builtin, TfliteOptions options = {}) {
+Op spelled(Op op, std::string_view onnx, std::optional<tflite::BuiltinOperator> builtin, std::string_view since = {},
+           TfliteOptions options = {}) {
   std::vector<SpelledInput> inputs;
   for (std::size_t i = 0; i < op.operands.size(); ++i) inputs.push_back(operand(i));
   if (!onnx.empty()) op.onnx = {.op_type = onnx, .inputs = inputs};
-  if (builtin) op.tflite = {.builtin = builtin, .inputs = inputs, .options = std::move(options)};
+  if (builtin) op.tflite = {.builtin = builtin, .since = since, .inputs = inputs, .options = std::move(options)};
   return op;
 }
 
@@ -148,6 +149,7 @@ Op cast() {
           .per_step = true,
           .onnx = {.op_type = "Cast", .inputs = {operand(0)}, .attrs = {{"to", "to"}}},
           .tflite = {.builtin = tflite::BuiltinOperator::CAST,
+                     .since = "1.5.0",
                      .inputs = {operand(0)},
                      .options = {[](const Node& node, tflite::BuiltinOptionsUnion& out) {
                                    Options options;
@@ -178,6 +180,7 @@ Op dequantize() {
           },
           .tflite = {.builtin = tflite::BuiltinOperator::DEQUANTIZE,
                      .version = 3,
+                     .since = "1.15.0",
                      .inputs = {operand(0)},
                      .options = tflite_options<tflite::DequantizeOptionsT>()}};
 }
@@ -189,27 +192,27 @@ std::vector<Op> elementwise_ops() {
   const auto row = [&rows](Op op) { rows.push_back(std::move(op)); };
 
   row(spelled(unary("relu", "max(x, 0)", eval_unary<[](double x) { return x < 0 ? 0.0 : x; }>), "Relu",
-              tflite::BuiltinOperator::RELU));
+              tflite::BuiltinOperator::RELU, "1.5.0"));
   row(spelled(unary("sigmoid", "1 / (1 + exp(-x))", eval_unary<[](double x) { return 1 / (1 + std::exp(-x)); }>),
-              "Sigmoid", tflite::BuiltinOperator::LOGISTIC));
+              "Sigmoid", tflite::BuiltinOperator::LOGISTIC, "1.14.0"));
   row(spelled(unary("tanh", "tanh(x)", eval_unary<[](double x) { return std::tanh(x); }>), "Tanh",
-              tflite::BuiltinOperator::TANH));
+              tflite::BuiltinOperator::TANH, "1.14.0"));
   row(spelled(unary("exp", "exp(x)", eval_unary<[](double x) { return std::exp(x); }>), "Exp",
-              tflite::BuiltinOperator::EXP, tflite_options<tflite::ExpOptionsT>()));
-  row(spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", tflite::BuiltinOperator::NEG,
+              tflite::BuiltinOperator::EXP, "1.7.0", tflite_options<tflite::ExpOptionsT>()));
+  row(spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", tflite::BuiltinOperator::NEG, "1.9.0",
               tflite_options<tflite::NegOptionsT>()));
   row(spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs",
-              tflite::BuiltinOperator::ABS, tflite_options<tflite::AbsOptionsT>()));
+              tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>()));
   row(spelled(unary("erf", "2/sqrt(pi) * integral of exp(-t^2) from 0 to x",
                     eval_unary<[](double x) { return std::erf(x); }>),
               "Erf", std::nullopt));
 
   Op log = spelled(unary("log", "ln x", eval_unary<[](double x) { return std::log(x); }>), "Log",
-                   tflite::BuiltinOperator::LOG);
+                   tflite::BuiltinOperator::LOG, "1.14.0");
   Op sqrt = spelled(unary("sqrt", "x^(1/2)", eval_unary<[](double x) { return std::sqrt(x); }>), "Sqrt",
-                    tflite::BuiltinOperator::SQRT);
+                    tflite::BuiltinOperator::SQRT, "1.10.0");
   Op rsqrt = spelled(unary("rsqrt", "x^(-1/2)", eval_unary<[](double x) { return 1 / std::sqrt(x); }>), "",
-                     tflite::BuiltinOperator::RSQRT);
+                     tflite::BuiltinOperator::RSQRT, "1.10.0");
   rsqrt.expand = expand_rsqrt;
   for (Op* op : {&log, &sqrt, &rsqrt}) {
     op->examples = {{{f32({2, 3})}, {}, 0.1, 4}};  // the domain is x > 0
@@ -217,7 +220,7 @@ std::vector<Op> elementwise_ops() {
   }
 
   Op gelu = spelled(unary("gelu", "x * Phi(x), Phi the normal distribution's; or its approximation by tanh", eval_gelu),
-                    "", tflite::BuiltinOperator::GELU);
+                    "", tflite::BuiltinOperator::GELU, "2.9.0");
   using Gelu = tflite::GeluOptionsT;
   gelu.attrs = {{"tanh_approximation", AttrKind::flag, false}};
   gelu.tflite.options = tflite_options<Gelu>(OptionField<Gelu, bool>{&Gelu::approximate, "tanh_approximation"});
@@ -228,30 +231,30 @@ std::vector<Op> elementwise_ops() {
 
   row(with_activation<tflite::AddOptionsT>(
       spelled(binary("add", "a + b", eval_binary<[](double a, double b) { return a + b; }>), "Add",
-              tflite::BuiltinOperator::ADD)));
+              tflite::BuiltinOperator::ADD, "1.5.0")));
   row(with_activation<tflite::SubOptionsT>(
       spelled(binary("sub", "a - b", eval_binary<[](double a, double b) { return a - b; }>), "Sub",
-              tflite::BuiltinOperator::SUB)));
+              tflite::BuiltinOperator::SUB, "1.6.0")));
   row(with_activation<tflite::MulOptionsT>(
       spelled(binary("mul", "a * b", eval_binary<[](double a, double b) { return a * b; }>), "Mul",
-              tflite::BuiltinOperator::MUL)));
+              tflite::BuiltinOperator::MUL, "1.5.0")));
   Op div = with_activation<tflite::DivOptionsT>(
       spelled(binary("div", "a / b", eval_binary<[](double a, double b) { return a / b; }>), "Div",
-              tflite::BuiltinOperator::DIV));
+              tflite::BuiltinOperator::DIV, "1.6.0"));
   for (Example& example : div.examples) example.low = 0.5;  // away from the pole
   row(std::move(div));
   row(spelled(binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b ? b : a; }>), "Max",
-              tflite::BuiltinOperator::MAXIMUM, tflite_options<tflite::MaximumMinimumOptionsT>()));
+              tflite::BuiltinOperator::MAXIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
   row(spelled(binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a ? b : a; }>), "Min",
-              tflite::BuiltinOperator::MINIMUM, tflite_options<tflite::MaximumMinimumOptionsT>()));
+              tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
   Op squared = spelled(
       binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "",
-      tflite::BuiltinOperator::SQUARED_DIFFERENCE, tflite_options<tflite::SquaredDifferenceOptionsT>());
+      tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1", tflite_options<tflite::SquaredDifferenceOptionsT>());
   squared.expand = expand_squared_difference;
   row(std::move(squared));
 
   Op less = spelled(binary("less", "a < b", eval_comparison<[](double a, double b) { return a < b ? 1.0 : 0.0; }>),
-                    "Less", tflite::BuiltinOperator::LESS, tflite_options<tflite::LessOptionsT>());
+                    "Less", tflite::BuiltinOperator::LESS, "1.14.0", tflite_options<tflite::LessOptionsT>());
   less.infer = infer_comparison;
   row(std::move(less));
   row(cast());

@@ -67,7 +67,11 @@ Op linear() {
                                                                           "activation"},
                      FixedOption<Options, bool>{&Options::keep_num_dims, true}),
                  // Without keep_num_dims the leading axes would be flattened; version 6 allows a missing bias.
-                 .version_for = [](const Node& node) { return node.operands.size() > 2 && node.operands[2] ? 5 : 6; }},
+                 .version_for =
+                     [](const Node& node) {
+                       const bool bias = node.operands.size() > 2 && node.operands[2] != nullptr;
+                       return bias ? TfliteVersion{5, "2.0.0"} : TfliteVersion{6, "2.1.0"};
+                     }},
       .examples = {{{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {5, 4}}}},
                    {{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}, {{"activation", std::string("relu")}}}},
@@ -152,6 +156,7 @@ Op matmul() {
       },
       .onnx = {.op_type = "MatMul", .inputs = {operand(0), operand(1)}, .fits = [](const Node& node) { return !node.attrs.flag("transpose_b"); }},
       .tflite = {.builtin = tflite::BuiltinOperator::BATCH_MATMUL,
+                 .since = "2.3.0",
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<Options>(OptionField<Options, bool>{&Options::adj_y, "transpose_b"})},
       .examples = {{{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 4, 5}}}},

@@ -81,12 +81,19 @@ struct TfliteOptions {
   std::function<Status(const tflite::BuiltinOptionsUnion&, Attrs&)> read;
 };
 
+// A builtin operator in a version, and the first runtime that has it.
+struct TfliteVersion {
+  int number = 1;
+  std::string_view since;
+};
+
 struct TfliteSpelling {
   std::optional<tflite::BuiltinOperator> builtin = std::nullopt;
   int version = 1;
+  std::string_view since = {};  // the first runtime with this version
   std::vector<SpelledInput> inputs = {};
   TfliteOptions options = {};
-  int (*version_for)(const Node&) = nullptr;  // where the version depends on the call
+  TfliteVersion (*version_for)(const Node&) = nullptr;  // where the version depends on the call
   bool (*fits)(const Node&) = nullptr;        // where not every call can be spelled
   // Restores attributes from the inputs made by `made`: `constants[i]` is the constant value of input i of the file's operator,
   // null if it isn't one. For attributes that neither options nor attr_tensor inputs hold.

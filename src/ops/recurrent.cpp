@@ -93,8 +93,11 @@ Value* zeros(Builder& build, std::vector<std::int64_t> shape) {
   return build.constant(tensor_f32(std::move(shape), std::vector<float>(static_cast<std::size_t>(count))), "zeros");
 }
 
-// [B, h] of zeros where only x [B, T, F] knows B: one column of x's first frame, emptied, plus [1, h] of zeros.
-Value* zero_state(Builder& build, Value* x, std::int64_t hidden) {
+// [B, h] of zeros where only sequences know B: one column of a first frame, emptied, plus [1, h] of zeros. The frame is taken
+// of the graph's input where that has the batch axis, so that a layer's state doesn't tie it to the layer before.
+Value* zero_state(Builder& build, Value* x, const Shape& x_shape, std::int64_t hidden) {
+  for (Value* input : build.graph().inputs())
+    if (input->type.shape.size() == 3 && input->type.shape[0] == x_shape[0] && input->type.dtype == DType::f32) x = input;
   Value* frame = build("select", {x}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{0}}});
   Value* column = build("slice", {frame}, {{"dim", std::int64_t{1}}, {"end", Shape{1}}});
   return build("add", {build("zeros_like", {column}), zeros(build, {1, hidden})});
@@ -138,7 +141,7 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
   }
 
   Value* h0 = operand_or_null(operands, 5);
-  if (h0 == nullptr) h0 = zero_state(build, operands[0], hidden);
+  if (h0 == nullptr) h0 = zero_state(build, operands[0], x_shape, hidden);
   std::vector<std::unique_ptr<Graph>> regions;
   regions.push_back(std::move(body));
   const std::int64_t reverse = node.attrs.flag("reverse") ? 1 : 0;

@@ -73,7 +73,8 @@ Expected<std::vector<Array>> eval_amax(const EvalCall& call) {
   return std::vector{std::move(out)};
 }
 
-Op reduction(std::string_view name, std::string_view doc, EvalFn eval, tflite::BuiltinOperator builtin) {
+Op reduction(std::string_view name, std::string_view doc, EvalFn eval, tflite::BuiltinOperator builtin,
+             std::string_view since) {
   using Options = tflite::ReducerOptionsT;
   return {.name = name,
           .doc = doc,
@@ -82,6 +83,7 @@ Op reduction(std::string_view name, std::string_view doc, EvalFn eval, tflite::B
           .infer = infer_reduction,
           .eval = eval,
           .tflite = {.builtin = builtin,
+                     .since = since,
                      .inputs = {operand(0), attr_tensor("dims")},
                      .options = tflite_options<Options>(OptionField<Options, bool>{&Options::keep_dims, "keepdim"})},
           .examples = {{{{DType::f32, {2, 3, 4}}}, {{"dims", std::vector<std::int64_t>{-1}}, {"keepdim", true}}},
@@ -92,9 +94,9 @@ Op reduction(std::string_view name, std::string_view doc, EvalFn eval, tflite::B
 
 std::vector<Op> reduce_ops() {
   std::vector<Op> rows;
-  rows.push_back(reduction("mean", "the arithmetic mean over the axes `dims`", eval_mean, tflite::BuiltinOperator::MEAN));
-  rows.push_back(reduction("amax", "the largest over the axes `dims`", eval_amax, tflite::BuiltinOperator::REDUCE_MAX));
-  rows.push_back(reduction("sum", "the sum over the axes `dims`", eval_sum, tflite::BuiltinOperator::SUM));
+  rows.push_back(reduction("mean", "the arithmetic mean over the axes `dims`", eval_mean, tflite::BuiltinOperator::MEAN, "1.6.0"));
+  rows.push_back(reduction("amax", "the largest over the axes `dims`", eval_amax, tflite::BuiltinOperator::REDUCE_MAX, "1.11.0"));
+  rows.push_back(reduction("sum", "the sum over the axes `dims`", eval_sum, tflite::BuiltinOperator::SUM, "1.10.0"));
   // ReduceMean and ReduceMax take their axes as an attribute until opset 17, ReduceSum as an input since 13.
   rows[0].onnx = {.op_type = "ReduceMean", .inputs = {operand(0)}, .attrs = {{"axes", "dims"}, {"keepdims", "keepdim"}}};
   rows[1].onnx = {.op_type = "ReduceMax", .inputs = {operand(0)}, .attrs = {{"axes", "dims"}, {"keepdims", "keepdim"}}};

@@ -50,6 +50,7 @@ Op reshape() {
                .inputs = {operand(0), made([](const Node& node) { return *copied_or_inferred_sizes(node); })},
                .fits = [](const Node& node) { return copied_or_inferred_sizes(node).has_value(); }},
       .tflite = {.builtin = tflite::BuiltinOperator::RESHAPE,
+                 .since = "1.5.0",
                  .inputs = {operand(0), attr_tensor("shape")},
                  .options = tflite_options<tflite::ReshapeOptionsT>(),
                  .fits =
@@ -89,6 +90,7 @@ Op unsqueeze() {
       },
       .onnx = {.op_type = "Unsqueeze", .inputs = {operand(0), attr_tensor("dims")}},
       .tflite = {.builtin = tflite::BuiltinOperator::EXPAND_DIMS,
+                 .since = "1.10.0",
                  .inputs = {operand(0), attr_tensor("dims")},
                  .options = tflite_options<tflite::ExpandDimsOptionsT>(),
                  .fits = [](const Node& node) { return node.attrs.integers("dims").size() == 1; }},
@@ -128,6 +130,7 @@ Op squeeze() {
       },
       .onnx = {.op_type = "Squeeze", .inputs = {operand(0), attr_tensor("dims")}},
       .tflite = {.builtin = tflite::BuiltinOperator::SQUEEZE,
+                 .since = "1.6.0",
                  .inputs = {operand(0)},
                  .options = {[](const Node& node, tflite::BuiltinOptionsUnion& out) {
                                Options options;
@@ -192,6 +195,7 @@ Op permute() {
       .eval = eval_permute,
       .onnx = {.op_type = "Transpose", .inputs = {operand(0)}, .attrs = {{"perm", "dims"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::TRANSPOSE,
+                 .since = "1.6.0",
                  .inputs = {operand(0), attr_tensor("dims")},
                  .options = tflite_options<tflite::TransposeOptionsT>()},
       .examples = {{{f32({2, 3, 4})}, {{"dims", Integers{2, 0, 1}}}}, {{f32({3, 4})}, {{"dims", Integers{1, 0}}}}},
@@ -243,6 +247,7 @@ Op concat() {
       .eval = eval_concat,
       .onnx = {.op_type = "Concat", .inputs = {operands_from(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::CONCATENATION,
+                 .since = "1.5.0",
                  .inputs = {operands_from(0)},
                  .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"})},
       .examples = {{{f32({2, 3}), f32({2, 4})}, {{"dim", std::int64_t{1}}}},
@@ -288,6 +293,7 @@ Op split() {
       .eval = eval_split,
       .onnx = {.op_type = "Split", .inputs = {operand(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::SPLIT,
+                 .since = "1.5.0",
                  .inputs = {attr_tensor("dim"), operand(0)},
                  .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::num_splits, "parts"})},
       .examples = {{{f32({2, 6})}, {{"dim", std::int64_t{1}}, {"parts", std::int64_t{3}}}}},
@@ -336,32 +342,72 @@ std::size_t axis_of(const Node& node) {
   return static_cast<std::size_t>(dim < 0 ? dim + static_cast<std::int64_t>(node.operands[0]->type.shape.size()) : dim);
 }
 
-// x[..., start:end, ...] with constant ends: TFLite's SLICE takes a begin and a size for every axis, -1 meaning the rest.
-std::vector<std::int64_t> slice_begins(const Node& node) {
-  std::vector<std::int64_t> begins(node.operands[0]->type.shape.size(), 0);
-  begins[axis_of(node)] = node.attrs.integer("start");
-  return begins;
-}
-std::vector<std::int64_t> slice_sizes(const Node& node) {
-  std::vector<std::int64_t> sizes(node.operands[0]->type.shape.size(), -1);
-  sizes[axis_of(node)] = *node.attrs.get<Shape>("end")[0].constant() - node.attrs.integer("start");
-  return sizes;
-}
-bool has_constant_end(const Node& node) { return node.attrs.get<Shape>("end")[0].constant().has_value(); }
+std::vector<std::int64_t> zeros_for_rank(const Node& node) { return Integers(node.operands[0]->type.shape.size(), 0); }
+std::vector<std::int64_t> ones_for_rank(const Node& node) { return Integers(node.operands[0]->type.shape.size(), 1); }
 
+// TFLite slices with STRIDED_SLICE, whose masks take all axes but one whole; XNNPACK runs it.
+std::vector<std::int64_t> at_axis(const Node& node, std::int64_t value) {
+  Integers positions = zeros_for_rank(node);
+  positions[axis_of(node)] = value;
+  return positions;
+}
+
+// How far the end of a slice is from the end of its axis; nothing if that depends on a symbol.
+std::optional<std::int64_t> entries_behind(const Node& node) {
+  return (node.operands[0]->type.shape[axis_of(node)] - node.attrs.get<Shape>("end")[0]).constant();
+}
+
+bool has_constant_end(const Node& node) { return node.attrs.get<Shape>("end")[0].constant().has_value(); }
+bool has_plain_end(const Node& node) { return has_constant_end(node) || entries_behind(node).has_value(); }
+
+// The end as STRIDED_SLICE takes it: a number, or counted from the end of the axis; 0 where the mask says "all".
+std::int64_t slice_end(const Node& node) {
+  const auto constant = node.attrs.get<Shape>("end")[0].constant();
+  return constant ? *constant : -*entries_behind(node);
+}
+
+enum class Slicing { range, shrink };
+
+TfliteOptions strided_slice_options(Slicing slicing) {
+  using Options = tflite::StridedSliceOptionsT;
+  return {[slicing](const Node& node, tflite::BuiltinOptionsUnion& out) {
+            const auto all = (std::int32_t{1} << node.operands[0]->type.shape.size()) - 1;
+            const auto own = std::int32_t{1} << axis_of(node);
+            const Attr* end = node.attrs.find("end");
+            const bool to_the_end = end != nullptr && !has_constant_end(node) && entries_behind(node) == 0;
+            Options options;
+            options.begin_mask = all & ~own;
+            options.end_mask = to_the_end ? all : all & ~own;
+            options.shrink_axis_mask = slicing == Slicing::shrink ? own : 0;
+            out.Set(std::move(options));
+          },
+          [slicing](const tflite::BuiltinOptionsUnion& in, Attrs& attrs) -> Status {
+            const Options* options = in.AsStridedSliceOptions();
+            if (options == nullptr || (options->shrink_axis_mask != 0) != (slicing == Slicing::shrink))
+              return fail("STRIDED_SLICE of another kind");
+            std::int64_t axis = 0;
+            while (axis < 8 && ((options->begin_mask >> axis) & 1) != 0) ++axis;
+            attrs.set("dim", axis);
+            return {};
+          }};
+}
+
+// The entry for axis `dim` of the constant input `i`.
+Expected<std::int64_t> constant_at_dim(std::span<const Tensor* const> constants, std::size_t i, const Attrs& attrs) {
+  const auto axis = static_cast<std::size_t>(attrs.integer("dim"));
+  if (i >= constants.size() || constants[i] == nullptr) return fail("STRIDED_SLICE with computed bounds");
+  const std::vector<double> values = to_double(*constants[i]);
+  if (axis >= values.size()) return fail("STRIDED_SLICE of an axis that doesn't exist");
+  return static_cast<std::int64_t>(values[axis]);
+}
+
+// Ends counted from the back are read as negative numbers; the reader, which knows the axis' size, resolves them.
 Status read_slice(std::span<const Tensor* const> constants, Attrs& attrs) {
-  if (constants.size() != 3 || constants[1] == nullptr || constants[2] == nullptr)
-    return fail("SLICE with computed bounds");
-  const std::vector<double> begins = to_double(*constants[1]);
-  const std::vector<double> sizes = to_double(*constants[2]);
-  for (std::size_t axis = 0; axis < sizes.size(); ++axis)
-    if (sizes[axis] >= 0) {
-      attrs.set("dim", static_cast<std::int64_t>(axis));
-      attrs.set("start", static_cast<std::int64_t>(begins[axis]));
-      attrs.set("end", Shape{Dim(static_cast<std::int64_t>(begins[axis] + sizes[axis]))});
-      return {};
-    }
-  return fail("SLICE that takes everything");
+  TAPER_ASSIGN(const std::int64_t start, constant_at_dim(constants, 1, attrs));
+  TAPER_ASSIGN(const std::int64_t end, constant_at_dim(constants, 2, attrs));
+  attrs.set("start", start);
+  attrs.set("end", Shape{Dim(end)});
+  return {};
 }
 
 // A symbolic end is the size of an axis of one of the graph's inputs (passes/materialize_dims.h rewrites those).
@@ -377,38 +423,15 @@ Op slice() {
                .inputs = {operand(0), made([](const Node& node) { return Integers{node.attrs.integer("start")}; }),
                           attr_tensor("end"), made([](const Node& node) { return Integers{node.attrs.integer("dim")}; })},
                .fits = has_constant_end},
-      .tflite = {.builtin = tflite::BuiltinOperator::SLICE,
-                 .inputs = {operand(0), made(slice_begins), made(slice_sizes)},
-                 .options = tflite_options<tflite::SliceOptionsT>(),
-                 .fits = has_constant_end,
+      .tflite = {.builtin = tflite::BuiltinOperator::STRIDED_SLICE,
+                 .since = "1.6.0",
+                 .inputs = {operand(0), made([](const Node& node) { return at_axis(node, node.attrs.integer("start")); }),
+                            made([](const Node& node) { return at_axis(node, slice_end(node)); }), made(ones_for_rank)},
+                 .options = strided_slice_options(Slicing::range),
+                 .fits = has_plain_end,
                  .read_inputs = read_slice},
       .examples = {{{f32({2, 5, 3})}, {{"dim", std::int64_t{1}}, {"start", std::int64_t{1}}, {"end", Shape{4}}}}},
   };
-}
-
-std::vector<std::int64_t> zeros_for_rank(const Node& node) { return Integers(node.operands[0]->type.shape.size(), 0); }
-std::vector<std::int64_t> ones_for_rank(const Node& node) { return Integers(node.operands[0]->type.shape.size(), 1); }
-
-// STRIDED_SLICE along one axis, by the masks of its options: all other axes are taken whole.
-TfliteOptions strided_slice_options(bool shrink) {
-  using Options = tflite::StridedSliceOptionsT;
-  return {[shrink](const Node& node, tflite::BuiltinOptionsUnion& out) {
-            const auto all = (std::int32_t{1} << node.operands[0]->type.shape.size()) - 1;
-            const auto own = std::int32_t{1} << axis_of(node);
-            Options options;
-            options.begin_mask = shrink ? all & ~own : all;
-            options.end_mask = all & ~own;
-            options.shrink_axis_mask = shrink ? own : 0;
-            out.Set(std::move(options));
-          },
-          [](const tflite::BuiltinOptionsUnion& in, Attrs& attrs) -> Status {
-            const Options* options = in.AsStridedSliceOptions();
-            if (options == nullptr) return fail("STRIDED_SLICE without options");
-            std::int64_t axis = 0;
-            while (axis < 31 && ((options->end_mask >> axis) & 1) != 0) ++axis;
-            attrs.set("dim", axis);
-            return {};
-          }};
 }
 
 Op narrow_to() {
@@ -438,8 +461,9 @@ Op narrow_to() {
         return {build("narrow", {operands[0], length}, {{"dim", axis}, {"length", node.attrs.get<Shape>("length")}})};
       },
       .tflite = {.builtin = tflite::BuiltinOperator::STRIDED_SLICE,
+                 .since = "1.6.0",
                  .inputs = {operand(0), made(zeros_for_rank), operand(1), made(ones_for_rank)},
-                 .options = strided_slice_options(false)},
+                 .options = strided_slice_options(Slicing::range)},
   };
 }
 
@@ -501,24 +525,14 @@ Op select() {
       },
       .onnx = {.op_type = "Gather", .inputs = {operand(0), attr_tensor("index")}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::STRIDED_SLICE,
-                 .inputs = {operand(0), made([](const Node& node) {
-                              Integers begins = zeros_for_rank(node);
-                              begins[axis_of(node)] = node.attrs.integer("index");
-                              return begins;
-                            }),
-                            made([](const Node& node) {
-                              Integers ends = zeros_for_rank(node);
-                              ends[axis_of(node)] = node.attrs.integer("index") + 1;
-                              return ends;
-                            }),
+                 .since = "1.6.0",
+                 .inputs = {operand(0), made([](const Node& node) { return at_axis(node, node.attrs.integer("index")); }),
+                            made([](const Node& node) { return at_axis(node, node.attrs.integer("index") + 1); }),
                             made(ones_for_rank)},
-                 .options = strided_slice_options(true),
+                 .options = strided_slice_options(Slicing::shrink),
                  .read_inputs = [](std::span<const Tensor* const> constants, Attrs& attrs) -> Status {
-                   if (constants.size() != 4 || constants[1] == nullptr) return fail("STRIDED_SLICE with computed bounds");
-                   const auto axis = static_cast<std::size_t>(attrs.integer("dim"));
-                   const std::vector<double> begins = to_double(*constants[1]);
-                   if (axis >= begins.size()) return fail("STRIDED_SLICE of an axis that doesn't exist");
-                   attrs.set("index", static_cast<std::int64_t>(begins[axis]));
+                   TAPER_ASSIGN(const std::int64_t index, constant_at_dim(constants, 1, attrs));
+                   attrs.set("index", index);
                    return {};
                  }},
       .examples = {{{f32({2, 3, 4})}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{2}}}}},
@@ -567,6 +581,7 @@ Op gather() {
       .eval = eval_gather,
       .onnx = {.op_type = "Gather", .inputs = {operand(0), operand(1)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::GATHER,
+                 .since = "1.6.0",
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"},
                                                     FixedOption<Options, std::int32_t>{&Options::batch_dims, 0})},
@@ -609,6 +624,7 @@ Op update_slice() {
       .infer = same_as_first,
       .eval = eval_update_slice,
       .tflite = {.builtin = tflite::BuiltinOperator::DYNAMIC_UPDATE_SLICE,
+                 .since = "2.9.0",
                  .inputs = {operand(0), operand(1), operand(2)},
                  .options = tflite_options<tflite::DynamicUpdateSliceOptionsT>()},
       .examples = {{{f32({4, 3}), f32({2, 3}), {DType::i32, {2}}}, {}, 0, 2}},
@@ -640,6 +656,7 @@ Op shape_of() {
                .inputs = {operand(0)},
                .fits = [](const Node& node) { return node.attrs.get<DType>("dtype") == DType::i64; }},
       .tflite = {.builtin = tflite::BuiltinOperator::SHAPE,
+                 .since = "1.10.0",
                  .inputs = {operand(0)},
                  .options = tflite_options<Options>(OptionField<Options, tflite::TensorType>{&Options::out_type, "dtype"})},
       .examples = {{{f32({2, 3})}}},

@@ -1,0 +1,245 @@
+#include "backend/tflite.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <unordered_map>
+
+#include "ops/table.h"
+
+namespace taper {
+namespace {
+
+// "2.10.0" > "2.9.0"
+bool newer(std::string_view a, std::string_view b) {
+  const auto numbers = [](std::string_view text) {
+    std::vector<int> parts;
+    while (!text.empty()) {
+      int number = 0;
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+      if (error != std::errc{}) break;
+      parts.push_back(number);
+      text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+      if (!text.empty()) text.remove_prefix(1);
+    }
+    return parts;
+  };
+  return numbers(a) > numbers(b);
+}
+
+class Speller {
+ public:
+  explicit Speller(const TfliteMetadata& metadata) : metadata_(metadata) {
+    result_.buffers.emplace_back();  // buffer 0 stands for "no data"
+    result_.model.description = metadata.description;
+  }
+
+  Expected<TfliteModel> run(const Graph& graph) {
+    TAPER_TRY(add_subgraph(graph, "main"));
+    add_signature(graph);
+    add_min_runtime_version();
+    return std::move(result_);
+  }
+
+ private:
+  using TensorIndices = std::unordered_map<const Value*, std::int32_t>;
+
+  Expected<std::int32_t> add_subgraph(const Graph& graph, std::string name);
+  Status add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIndices& tensors);
+  Expected<std::int32_t> add_value(const Value& value, tflite::SubGraphT& subgraph, TensorIndices& tensors);
+  std::int32_t add_constant(const Tensor& tensor, std::string name, tflite::SubGraphT& subgraph);
+  Expected<std::vector<std::int32_t>> spell_inputs(const Node& node, const Op& op, tflite::SubGraphT& subgraph,
+                                                   TensorIndices& tensors);
+  std::uint32_t operator_code(tflite::BuiltinOperator builtin, TfliteVersion version);
+  std::uint32_t buffer_for(const Tensor& tensor);
+  void add_signature(const Graph& graph);
+  void add_min_runtime_version();
+
+  const TfliteMetadata& metadata_;
+  TfliteModel result_;
+  std::map<std::pair<tflite::BuiltinOperator, int>, std::uint32_t> codes_;
+  std::map<std::pair<const char*, std::size_t>, std::uint32_t> shared_buffers_;
+  std::map<std::string, std::uint32_t> small_buffers_;
+  TensorIndices main_tensors_;
+  int unnamed_ = 0;
+};
+
+Expected<std::int32_t> Speller::add_subgraph(const Graph& graph, std::string name) {
+  const std::size_t index = result_.model.subgraphs.size();
+  result_.model.subgraphs.push_back(std::make_unique<tflite::SubGraphT>());
+  // Regions add subgraphs while this one is being filled; it is moved to its place at the end.
+  auto subgraph = std::make_unique<tflite::SubGraphT>();
+  subgraph->name = std::move(name);
+  TensorIndices tensors;
+  for (const Value* input : graph.inputs()) {
+    TAPER_ASSIGN(const std::int32_t tensor, add_value(*input, *subgraph, tensors));
+    subgraph->inputs.push_back(tensor);
+  }
+  for (const Node& node : graph.nodes())
+    if (auto status = add_node(node, *subgraph, tensors); !status)
+      return std::unexpected(within(std::move(status).error(), fmt::format("in node '{}'", node.results[0]->name)));
+  for (const Output& output : graph.outputs()) {
+    TAPER_ASSIGN(const std::int32_t tensor, add_value(*output.value, *subgraph, tensors));
+    subgraph->outputs.push_back(tensor);
+    if (index == 0) subgraph->tensors[static_cast<std::size_t>(tensor)]->name = output.name;
+  }
+  if (index == 0) main_tensors_ = std::move(tensors);
+  result_.model.subgraphs[index] = std::move(subgraph);
+  return static_cast<std::int32_t>(index);
+}
+
+Expected<std::int32_t> Speller::add_value(const Value& value, tflite::SubGraphT& subgraph, TensorIndices& tensors) {
+  if (const auto known = tensors.find(&value); known != tensors.end()) return known->second;
+  if (const Tensor* constant = constant_of(&value)) {
+    const std::int32_t index = add_constant(*constant, value.name, subgraph);
+    tensors.emplace(&value, index);
+    return index;
+  }
+  const auto type = tflite_type(value.type.dtype);
+  if (!type) return fail("TFLite has no dtype {}", info(value.type.dtype).name);
+  auto tensor = std::make_unique<tflite::TensorT>();
+  tensor->name = value.name;
+  tensor->type = *type;
+  bool dynamic = false;
+  for (const Dim& dim : value.type.shape) {
+    TAPER_ASSIGN(const std::int64_t size, dim.evaluate(metadata_.default_sizes));
+    tensor->shape.push_back(static_cast<std::int32_t>(size));
+    tensor->shape_signature.push_back(dim.constant() ? static_cast<std::int32_t>(size) : -1);
+    dynamic = dynamic || !dim.constant();
+  }
+  if (!dynamic) tensor->shape_signature.clear();
+  const auto index = static_cast<std::int32_t>(subgraph.tensors.size());
+  subgraph.tensors.push_back(std::move(tensor));
+  tensors.emplace(&value, index);
+  return index;
+}
+
+std::uint32_t Speller::buffer_for(const Tensor& tensor) {
+  const auto next = static_cast<std::uint32_t>(result_.buffers.size());
+  if (tensor.is_plain()) {
+    // Small constants (axes, indices) are compared by value, weights by where they lie: nothing large is read.
+    constexpr std::size_t kSmall = 256;
+    const std::string_view value = as_text(tensor.bytes());
+    std::uint32_t& known = value.size() <= kSmall ? small_buffers_[std::string(value)]
+                                                  : shared_buffers_[{value.data(), value.size()}];
+    if (known != 0) return known;
+    known = next;
+  }
+  result_.buffers.push_back(stored_as_is(tensor));
+  return next;
+}
+
+std::int32_t Speller::add_constant(const Tensor& tensor, std::string name, tflite::SubGraphT& subgraph) {
+  auto constant = std::make_unique<tflite::TensorT>();
+  constant->name = std::move(name);
+  constant->type = *tflite_type(tensor.dtype);
+  for (const std::int64_t size : tensor.shape) constant->shape.push_back(static_cast<std::int32_t>(size));
+  constant->buffer = buffer_for(tensor);
+  subgraph.tensors.push_back(std::move(constant));
+  return static_cast<std::int32_t>(subgraph.tensors.size()) - 1;
+}
+
+// The int32 constant that an attribute becomes: a scalar for an integer, a vector for a list or shape (a symbol is -1).
+Tensor index_tensor(const Attr& attr) {
+  std::vector<std::int64_t> values;
+  if (const auto* list = std::get_if<std::vector<std::int64_t>>(&attr)) values = *list;
+  if (const auto* shape = std::get_if<Shape>(&attr))
+    for (const Dim& dim : *shape) values.push_back(dim.constant().value_or(-1));
+  if (const auto* number = std::get_if<std::int64_t>(&attr))
+    return converted(tensor_i64({}, std::vector{*number}), DType::i32);
+  return converted(tensor_i64({static_cast<std::int64_t>(values.size())}, values), DType::i32);
+}
+
+Expected<std::vector<std::int32_t>> Speller::spell_inputs(const Node& node, const Op& op, tflite::SubGraphT& subgraph,
+                                                          TensorIndices& tensors) {
+  std::vector<std::int32_t> inputs;
+  for (const SpelledInput& input : op.tflite.inputs) {
+    if (!input.attr.empty() || input.make != nullptr) {
+      const Tensor tensor = input.make != nullptr ? index_tensor(Attr(input.make(node))) : index_tensor(*node.attrs.find(input.attr));
+      inputs.push_back(add_constant(tensor, fmt::format("{}.index{}", node.results[0]->name, unnamed_++), subgraph));
+      continue;
+    }
+    const std::size_t end = input.rest ? node.operands.size() : std::min(input.operand + 1, node.operands.size());
+    for (std::size_t i = input.operand; i < end; ++i) {
+      if (node.operands[i] == nullptr) {
+        inputs.push_back(-1);
+        continue;
+      }
+      TAPER_ASSIGN(const std::int32_t tensor, add_value(*node.operands[i], subgraph, tensors));
+      inputs.push_back(tensor);
+    }
+  }
+  while (!inputs.empty() && inputs.back() == -1) inputs.pop_back();
+  return inputs;
+}
+
+std::uint32_t Speller::operator_code(tflite::BuiltinOperator builtin, TfliteVersion version) {
+  if (newer(version.since, result_.min_runtime_version)) result_.min_runtime_version = version.since;
+  const auto [entry, fresh] = codes_.try_emplace({builtin, version.number}, result_.model.operator_codes.size());
+  if (fresh) {
+    auto code = std::make_unique<tflite::OperatorCodeT>();
+    code->builtin_code = builtin;
+    code->version = version.number;
+    result_.model.operator_codes.push_back(std::move(code));
+  }
+  return entry->second;
+}
+
+Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIndices& tensors) {
+  const Op& op = op_of(node);
+  if (op.is_constant) return {};
+  if (!op.spelled_in(Target::tflite, node)) return fail("TFLite has no operator for '{}'", node.op);
+  auto call = std::make_unique<tflite::OperatorT>();
+  const TfliteSpelling& spelling = op.tflite;
+  call->opcode_index = operator_code(
+      *spelling.builtin,
+      spelling.version_for != nullptr ? spelling.version_for(node) : TfliteVersion{spelling.version, spelling.since});
+  TAPER_ASSIGN(call->inputs, spell_inputs(node, op, subgraph, tensors));
+  for (const Value* result : node.results) {
+    TAPER_ASSIGN(const std::int32_t tensor, add_value(*result, subgraph, tensors));
+    call->outputs.push_back(tensor);
+  }
+  if (spelling.options.write) spelling.options.write(node, call->builtin_options);
+  if (!node.regions.empty()) {
+    // The one operator with regions: its condition and its body.
+    tflite::WhileOptionsT options;
+    TAPER_ASSIGN(options.cond_subgraph_index, add_subgraph(*node.regions[0], node.results[0]->name + ".condition"));
+    TAPER_ASSIGN(options.body_subgraph_index, add_subgraph(*node.regions[1], node.results[0]->name + ".body"));
+    call->builtin_options.Set(std::move(options));
+  }
+  subgraph.operators.push_back(std::move(call));
+  return {};
+}
+
+void Speller::add_signature(const Graph& graph) {
+  auto signature = std::make_unique<tflite::SignatureDefT>();
+  signature->signature_key = "serving_default";
+  signature->subgraph_index = 0;
+  const auto entry = [this](const std::string& name, const Value* value) {
+    auto map = std::make_unique<tflite::TensorMapT>();
+    map->name = name;
+    map->tensor_index = static_cast<std::uint32_t>(main_tensors_.at(value));
+    return map;
+  };
+  for (const Value* input : graph.inputs()) signature->inputs.push_back(entry(input->name, input));
+  for (const Output& output : graph.outputs()) signature->outputs.push_back(entry(output.name, output.value));
+  result_.model.signature_defs.push_back(std::move(signature));
+}
+
+// The metadata entry that tools read: 16 bytes of text, padded with zeros.
+void Speller::add_min_runtime_version() {
+  constexpr std::size_t kLength = 16;
+  std::vector<std::byte> text(kLength, std::byte{0});
+  std::memcpy(text.data(), result_.min_runtime_version.data(), std::min(kLength - 1, result_.min_runtime_version.size()));
+  auto metadata = std::make_unique<tflite::MetadataT>();
+  metadata->name = "min_runtime_version";
+  metadata->buffer = static_cast<std::uint32_t>(result_.buffers.size());
+  result_.buffers.push_back(stored_bytes(share(std::move(text))));
+  result_.model.metadata.push_back(std::move(metadata));
+}
+
+}  // namespace
+
+Expected<TfliteModel> spell_tflite(const Graph& graph, const TfliteMetadata& metadata) { return Speller(metadata).run(graph); }
+
+}  // namespace taper

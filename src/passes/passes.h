@@ -1,0 +1,72 @@
+// The passes, and the visible ordered list of them for each target.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ops/op.h"
+
+namespace taper {
+
+// ------------------------------------------------------------------------------------------------- single passes
+
+// Replaces symbols by numbers in the types of inputs and in attributes, and so everywhere.
+Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings);
+// Evaluates nodes whose operands are all constant. Their values are rounded to their dtype once.
+Expected<Graph> fold_constants(const Graph& graph);
+// Replaces calls that the target can't spell by their expansions, again and again. What has none stays.
+Expected<Graph> expand_for(const Graph& graph, Target target);
+// Replaces slices up to a symbolic size by slices up to a size that is read from the graph's input at run time.
+Expected<Graph> materialize_dims(const Graph& graph, Target target);
+// Removes results of scans that nothing uses.
+Expected<Graph> drop_unused_results(const Graph& graph);
+// Joins a scan with the scan that consumes its stacked result, where one loop is faster than two.
+Expected<Graph> fuse_scans(const Graph& graph);
+// Moves what doesn't depend on the state out of scans: one product over all frames instead of one per frame.
+Expected<Graph> hoist_from_scans(const Graph& graph);
+// Spells scans as TFLite's while loops.
+Expected<Graph> lower_scans(const Graph& graph);
+// Folds constant factors and summands around a linear layer into its weights.
+Expected<Graph> fold_scales(const Graph& graph);
+// Lets an operator apply the activation that follows it.
+Expected<Graph> fuse_activations(const Graph& graph);
+
+// What store_weights_as_f16 did not store as float16, and why.
+struct HalfPrecisionNote {
+  std::string tensor;
+  std::string reason;
+};
+// Stores the weights of matrix products as float16 constants that are dequantised where they are used. Weights with values
+// that float16 can't hold stay float32 and are noted.
+Expected<Graph> store_weights_as_f16(const Graph& graph, std::vector<HalfPrecisionNote>* notes);
+
+// An error that names every operator that the target can't spell, with counts and places; nothing if all can be.
+Status check_spelled(const Graph& graph, Target target);
+
+// ------------------------------------------------------------------------------------------------------ the list
+
+struct Pass {
+  std::string_view name;
+  std::string_view reason;
+  std::function<Expected<Graph>(const Graph&)> run;
+};
+
+struct LegalizeOptions {
+  Bindings freeze;  // symbols to freeze; empty for a dynamic file
+};
+
+// The passes that take an imported graph to one that the target's backend can spell, in order.
+std::vector<Pass> passes_for(Target target, const LegalizeOptions& options);
+
+// Called after each pass with its name and the graph it left.
+using PassObserver = std::function<void(std::string_view, const Graph&)>;
+
+// Runs the passes in order; each has to leave a graph that check() accepts. The result satisfies check_spelled.
+Expected<Graph> legalize(const Graph& graph, Target target, const LegalizeOptions& options = {},
+                         const PassObserver& observer = {});
+
+}  // namespace taper

@@ -1,0 +1,112 @@
+#include "passes/rewrite.h"
+
+#include <utility>
+
+namespace taper {
+namespace {
+
+Expected<Graph> rewrite_with(const Graph& graph, const RuleFor& rule_for, const TypeMap& map_input_type) {
+  const Rule rule = rule_for(graph);
+  const std::unordered_set<const Node*> live = live_nodes(graph);
+  Graph result;
+  result.name = graph.name;
+  Builder build(result);
+  Cloner cloner(build);
+  for (const Value* input : graph.inputs())
+    cloner.bind(input, result.add_input(input->name, map_input_type ? map_input_type(input->type) : input->type));
+  for (const Node& node : graph.nodes()) {
+    if (!live.contains(&node)) continue;
+    const std::vector<Value*> operands = cloner.at(node.operands);
+    build.set_scope(node.scope);
+    if (Replacement replacement = rule(build, node, operands)) {
+      for (std::size_t i = 0; i < node.results.size(); ++i) cloner.bind(node.results[i], (*replacement)[i]);
+    } else {
+      std::vector<std::unique_ptr<Graph>> regions;
+      for (const auto& region : node.regions) {
+        TAPER_ASSIGN(Graph rewritten, rewrite_with(*region, rule_for, map_input_type));
+        regions.push_back(std::make_unique<Graph>(std::move(rewritten)));
+      }
+      const std::vector<Value*> results =
+          build.call(node.op, operands, node.attrs, node.results[0]->name, std::move(regions));
+      for (std::size_t i = 0; i < node.results.size(); ++i) cloner.bind(node.results[i], results[i]);
+    }
+    TAPER_TRY(build.status());
+  }
+  for (const Output& output : graph.outputs()) result.add_output(output.name, cloner.at(output.value));
+  return result;
+}
+
+}  // namespace
+
+Value* Cloner::at(const Value* old_value) const {
+  const auto found = values_.find(old_value);
+  return found == values_.end() ? nullptr : found->second;
+}
+
+std::vector<Value*> Cloner::at(std::span<Value* const> old_values) const {
+  std::vector<Value*> out;
+  for (const Value* value : old_values) out.push_back(at(value));
+  return out;
+}
+
+void Cloner::clone(const Node& node) {
+  std::vector<std::unique_ptr<Graph>> regions;
+  for (const auto& region : node.regions) regions.push_back(copy(*region));
+  build_.set_scope(node.scope);
+  const std::vector<Value*> results =
+      build_.call(node.op, at(node.operands), node.attrs, node.results[0]->name, std::move(regions));
+  for (std::size_t i = 0; i < node.results.size(); ++i) bind(node.results[i], results[i]);
+}
+
+std::vector<Value*> Cloner::inline_nodes(const Graph& graph) {
+  for (const Node& node : graph.nodes()) clone(node);
+  std::vector<Value*> outputs;
+  for (const Output& output : graph.outputs()) outputs.push_back(at(output.value));
+  return outputs;
+}
+
+Expected<Graph> rewrite(const Graph& graph, const RuleFor& rule_for, const TypeMap& map_input_type) {
+  return rewrite_with(graph, rule_for, map_input_type);
+}
+
+Expected<Graph> rewrite(const Graph& graph, const Rule& rule) {
+  return rewrite_with(graph, [&rule](const Graph&) { return rule; }, {});
+}
+
+Users users_of(const Graph& graph) {
+  Users users;
+  for (const Node& node : graph.nodes())
+    for (const Value* operand : node.operands)
+      if (operand != nullptr) users[operand].push_back(&node);
+  for (const Output& output : graph.outputs()) users[output.value].push_back(nullptr);
+  return users;
+}
+
+std::unordered_set<const Node*> live_nodes(const Graph& graph) {
+  std::unordered_set<const Node*> live;
+  std::vector<const Node*> pending;
+  const auto need = [&](const Value* value) {
+    if (value != nullptr && value->producer != nullptr && live.insert(value->producer).second)
+      pending.push_back(value->producer);
+  };
+  for (const Output& output : graph.outputs()) need(output.value);
+  while (!pending.empty()) {
+    const Node* node = pending.back();
+    pending.pop_back();
+    for (const Value* operand : node->operands) need(operand);
+  }
+  return live;
+}
+
+std::unique_ptr<Graph> copy(const Graph& graph) {
+  auto result = std::make_unique<Graph>();
+  result->name = graph.name;
+  Builder build(*result);
+  Cloner cloner(build);
+  for (const Value* input : graph.inputs()) cloner.bind(input, result->add_input(input->name, input->type));
+  const std::vector<Value*> outputs = cloner.inline_nodes(graph);
+  for (std::size_t i = 0; i < outputs.size(); ++i) result->add_output(graph.outputs()[i].name, outputs[i]);
+  return result;
+}
+
+}  // namespace taper

@@ -1,0 +1,58 @@
+// How passes build a new graph from an old one.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ops/builder.h"
+
+namespace taper {
+
+// Copies nodes into a graph under construction; knows which new value stands for which old one.
+class Cloner {
+ public:
+  explicit Cloner(Builder& build) : build_(build) {}
+
+  Builder& builder() { return build_; }
+  void bind(const Value* old_value, Value* new_value) { values_[old_value] = new_value; }
+  // The new value; nullptr for nullptr (an absent operand) and for what has not been copied.
+  Value* at(const Value* old_value) const;
+  std::vector<Value*> at(std::span<Value* const> old_values) const;
+  // Copies a node with its names, scope and regions, and binds its results. Types are inferred anew.
+  void clone(const Node& node);
+  // Copies the nodes of `graph`, whose inputs are bound; returns the new values of its outputs.
+  std::vector<Value*> inline_nodes(const Graph& graph);
+
+ private:
+  Builder& build_;
+  std::unordered_map<const Value*, Value*> values_;
+};
+
+// What a rule puts in place of a node's results; nothing to keep the node.
+using Replacement = std::optional<std::vector<Value*>>;
+using Rule = std::function<Replacement(Builder&, const Node&, std::span<Value* const> operands)>;
+// Makes the rule for a graph, or for a region of it: the place to look at users before nodes are rewritten.
+using RuleFor = std::function<Rule(const Graph&)>;
+using TypeMap = std::function<Type(const Type&)>;
+
+// A new graph in which each live node went through the rule; regions too, before the node that holds them. Nodes that
+// nothing uses are left out.
+Expected<Graph> rewrite(const Graph& graph, const RuleFor& rule_for, const TypeMap& map_input_type = {});
+Expected<Graph> rewrite(const Graph& graph, const Rule& rule);
+
+// For each value the nodes that use it, once per operand place; graph outputs count as a nullptr.
+using Users = std::unordered_map<const Value*, std::vector<const Node*>>;
+Users users_of(const Graph& graph);
+
+// The nodes that the graph's outputs need.
+std::unordered_set<const Node*> live_nodes(const Graph& graph);
+
+// A deep copy.
+std::unique_ptr<Graph> copy(const Graph& graph);
+
+}  // namespace taper

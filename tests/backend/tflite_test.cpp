@@ -1,0 +1,94 @@
+// What the TFLite backend writes, judged by LiteRT.
+#include "backend/tflite.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "networks.h"
+#include "passes/passes.h"
+#include "verify/compare.h"
+#include "verify/litert.h"
+
+namespace taper {
+namespace {
+
+SharedBytes file_of(const Graph& legal) {
+  const auto model = spell_tflite(legal, {.description = "test", .default_sizes = {{"batch_size", 1}, {"sequence_length", 30}}});
+  EXPECT_TRUE(model) << model.error().text();
+  std::vector<std::byte> bytes;
+  const Status written = write_tflite(model->model, model->buffers, sink_to(bytes));
+  EXPECT_TRUE(written) << written.error().text();
+  return share(std::move(bytes));
+}
+
+class TfliteBackend : public testing::TestWithParam<NamedNetwork> {};
+
+TEST_P(TfliteBackend, computes_the_reference_in_litert_at_every_shape_twice) {
+  const auto runtime = load_litert();
+  if (!runtime) {
+    ASSERT_EQ(std::getenv("TAPER_REQUIRE_JUDGES"), nullptr) << runtime.error().text();
+    GTEST_SKIP() << runtime.error().text();
+  }
+  const Graph graph = GetParam().make();
+  const auto legal = legalize(graph, Target::tflite);
+  ASSERT_TRUE(legal) << legal.error().text();
+  for (const bool half : {false, true}) {
+    const auto variant = half ? store_weights_as_f16(*legal, nullptr) : legal;
+    ASSERT_TRUE(variant);
+    auto model = LitertModel::open(*runtime, file_of(*variant));
+    ASSERT_TRUE(model) << model.error().text();
+    const std::vector<std::vector<std::int64_t>> shapes = {{1, 30, 6}, {3, 7, 6}, {1, 1, 6}, {2, 299, 6}, {1, 16, 6}};
+    for (const auto& shape : shapes) {
+      const Array input = random_input(shape);
+      const auto reference = evaluate(graph, {input});
+      ASSERT_TRUE(reference);
+      for (int repeat = 0; repeat < 2; ++repeat) {
+        const auto outputs = model->run(std::vector{NamedTensor{"input", to_tensor(input)}});
+        ASSERT_TRUE(outputs) << outputs.error().text();
+        ASSERT_EQ(outputs->size(), 1u);
+        EXPECT_EQ((*outputs)[0].name, "output");
+        const auto agreement = compare(to_tensor((*reference)[0]), (*outputs)[0].value);
+        ASSERT_TRUE(agreement) << agreement.error().text();
+        EXPECT_LT(agreement->relative_error, half ? 2e-2 : 1e-5) << testing::PrintToString(shape);
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, TfliteBackend, testing::ValuesIn(all_networks()),
+                         [](const auto& network) { return network.param.name; });
+
+TEST(TfliteFile, has_default_sizes_open_signature_and_runtime_version) {
+  const auto legal = legalize(gru_stack(), Target::tflite);
+  ASSERT_TRUE(legal);
+  const auto file = read_tflite(file_of(*legal));
+  ASSERT_TRUE(file) << file.error().text();
+  const auto& main = *file->model.subgraphs[0];
+  const auto& input = *main.tensors[static_cast<std::size_t>(main.inputs[0])];
+  EXPECT_EQ(input.shape, (std::vector<std::int32_t>{1, 30, 6}));
+  EXPECT_EQ(input.shape_signature, (std::vector<std::int32_t>{-1, -1, 6}));
+  ASSERT_EQ(file->model.signature_defs.size(), 1u);
+  EXPECT_EQ(file->model.signature_defs[0]->signature_key, "serving_default");
+  EXPECT_EQ(file->model.signature_defs[0]->inputs[0]->name, "input");
+  EXPECT_EQ(file->model.signature_defs[0]->outputs[0]->name, "output");
+  ASSERT_EQ(file->model.metadata.size(), 1u);
+  EXPECT_EQ(file->model.metadata[0]->name, "min_runtime_version");
+  EXPECT_EQ(as_text(file->buffers[file->model.metadata[0]->buffer].view).substr(0, 6), std::string_view("2.0.0\0", 6));
+}
+
+TEST(TfliteFile, has_as_many_operators_for_10_frames_as_for_10000) {
+  const auto operators = [](std::int64_t frames) {
+    const auto legal = legalize(bidirectional_gru(), Target::tflite, {.freeze = {{"batch_size", 1}, {"sequence_length", frames}}});
+    EXPECT_TRUE(legal);
+    const auto model = spell_tflite(*legal, {.description = "", .default_sizes = {}});
+    EXPECT_TRUE(model);
+    std::size_t count = 0;
+    for (const auto& subgraph : model->model.subgraphs) count += subgraph->operators.size();
+    return count;
+  };
+  EXPECT_EQ(operators(10), operators(10000));
+}
+
+}  // namespace
+}  // namespace taper

@@ -1,0 +1,147 @@
+// Small networks with random weights, as the frontends build them: input [B, T, F] with both B and T symbolic.
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ops/builder.h"
+#include "ops/evaluate.h"
+
+namespace taper {
+
+class RandomWeights {
+ public:
+  explicit RandomWeights(Builder& build) : build_(build) {}
+
+  Value* operator()(std::vector<std::int64_t> shape, const std::string& name, float scale = 0.4f) {
+    std::size_t count = 1;
+    for (const std::int64_t size : shape) count *= static_cast<std::size_t>(size);
+    std::uniform_real_distribution<float> draw(-scale, scale);
+    std::vector<float> values(count);
+    for (float& value : values) value = draw(generator_);
+    return build_.constant(tensor_f32(std::move(shape), values), name);
+  }
+
+ private:
+  Builder& build_;
+  std::mt19937 generator_{11};
+};
+
+struct Network {
+  Graph graph;
+  Builder build{graph};
+  RandomWeights weights{build};
+  Dim batch = Dim::symbol("batch_size");
+  Dim steps = Dim::symbol("sequence_length");
+
+  Value* input(std::int64_t features) { return graph.add_input("input", {DType::f32, {batch, steps, features}}); }
+  Value* linear(Value* x, std::int64_t in, std::int64_t out, const std::string& name) {
+    return build("linear", {x, weights({out, in}, name + ".weight"), weights({out}, name + ".bias")});
+  }
+  std::vector<Value*> gru(Value* x, std::int64_t in, std::int64_t hidden, bool reverse, const std::string& name) {
+    return build.call("gru",
+                      {x, weights({3 * hidden, in}, name + ".weight_ih"), weights({3 * hidden, hidden}, name + ".weight_hh"),
+                       weights({3 * hidden}, name + ".bias_ih"), weights({3 * hidden}, name + ".bias_hh")},
+                      {{"reverse", reverse}}, name);
+  }
+};
+
+// Two layers, the last state into a head.
+inline Graph gru_stack() {
+  Network net;
+  Value* x = net.input(6);
+  Value* y = net.gru(x, 6, 5, false, "gru1")[0];
+  Value* h = net.gru(y, 5, 4, false, "gru2")[1];
+  net.graph.add_output("output", net.linear(h, 4, 3, "head"));
+  return std::move(net.graph);
+}
+
+// Two bidirectional layers.
+inline Graph bidirectional_gru() {
+  Network net;
+  Value* x = net.input(6);
+  const Attrs last = {{"dim", std::int64_t{-1}}};
+  Value* y = net.build("concat", {net.gru(x, 6, 5, false, "gru1")[0], net.gru(x, 6, 5, true, "gru1_reverse")[0]}, last);
+  Value* h = net.build("concat", {net.gru(y, 10, 4, false, "gru2")[1], net.gru(y, 10, 4, true, "gru2_reverse")[1]}, last);
+  net.graph.add_output("output", net.linear(h, 8, 3, "head"));
+  return std::move(net.graph);
+}
+
+// A label per frame.
+inline Graph ctc_gru() {
+  Network net;
+  Value* y = net.gru(net.input(6), 6, 5, false, "gru1")[0];
+  y = net.build("layer_norm", {y, net.weights({5}, "ln1.weight"), net.weights({5}, "ln1.bias")});
+  y = net.gru(y, 5, 4, false, "gru2")[0];
+  net.graph.add_output("output", net.build("log_softmax", {net.linear(y, 4, 3, "head")}));
+  return std::move(net.graph);
+}
+
+// Embedding, positions, one pre-norm block, a pooled head; with `cls` a token in front of the frames.
+inline Graph transformer(std::int64_t heads = 4, const std::string& pooling = "mean") {
+  const std::int64_t width = 8 * heads, longest = 320;
+  Network net;
+  Builder& build = net.build;
+  Value* x = net.linear(net.input(6), 6, width, "embedding");
+  Value* positions = net.weights({1, longest, width}, "pe");
+  const auto frames = [&](std::int64_t start, const Dim& end) {
+    return build("slice", {positions}, {{"dim", std::int64_t{1}}, {"start", start}, {"end", Shape{end}}});
+  };
+  if (pooling == "cls") {
+    Value* corner = build("slice", {build("slice", {x}, {{"dim", std::int64_t{1}}, {"end", Shape{1}}})},
+                          {{"dim", std::int64_t{2}}, {"end", Shape{1}}});
+    Value* token = build("add", {build("zeros_like", {corner}), build("add", {net.weights({1, 1, width}, "cls"), frames(0, 1)})});
+    x = build("concat", {token, build("add", {x, frames(1, net.steps + 1)})}, {{"dim", std::int64_t{1}}});
+  } else {
+    x = build("add", {x, frames(0, net.steps)});
+  }
+  const auto norm = [&](Value* value, const std::string& name) {
+    return build("layer_norm", {value, net.weights({width}, name + ".gamma"), net.weights({width}, name + ".beta")}, {{"eps", 1e-6}});
+  };
+  Value* y = norm(x, "norm1");
+  y = build("multi_head_attention",
+            {net.linear(y, width, width, "q"), net.linear(y, width, width, "k"), net.linear(y, width, width, "v")},
+            {{"num_heads", heads}});
+  x = build("add", {x, net.linear(y, width, width, "o")});
+  y = build("relu", {net.linear(norm(x, "norm2"), width, 2 * width, "linear1")});
+  x = build("add", {x, net.linear(y, 2 * width, width, "linear2")});
+  const std::vector<std::int64_t> time = {1};
+  if (pooling == "mean") x = build("mean", {x}, {{"dims", time}});
+  if (pooling == "max") x = build("amax", {x}, {{"dims", time}});
+  if (pooling == "cls") x = build("select", {x}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{0}}});
+  net.graph.add_output("output", net.linear(x, width, 3, "head"));
+  return std::move(net.graph);
+}
+
+struct NamedNetwork {
+  std::string name;
+  Graph (*make)();
+};
+
+inline const std::vector<NamedNetwork>& all_networks() {
+  static const std::vector<NamedNetwork> networks = {
+      {"gru_stack", gru_stack},
+      {"bidirectional_gru", bidirectional_gru},
+      {"ctc_gru", ctc_gru},
+      {"transformer_mean", [] { return transformer(); }},
+      {"transformer_max_of_8_heads", [] { return transformer(8, "max"); }},
+      {"transformer_cls_of_5_heads", [] { return transformer(5, "cls"); }},
+      {"transformer_of_1_head", [] { return transformer(1); }},
+  };
+  return networks;
+}
+
+inline Array random_input(std::vector<std::int64_t> shape) {
+  std::mt19937 generator(5);
+  std::uniform_real_distribution<double> draw(-1, 1);
+  Array array{DType::f32, std::move(shape), {}};
+  std::size_t count = 1;
+  for (const std::int64_t size : array.shape) count *= static_cast<std::size_t>(size);
+  array.values.resize(count);
+  for (double& value : array.values) value = static_cast<double>(static_cast<float>(draw(generator)));
+  return array;
+}
+
+}  // namespace taper

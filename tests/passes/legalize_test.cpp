@@ -1,0 +1,130 @@
+// The passes keep the meaning of networks, for every target, static and dynamic.
+#include <gtest/gtest.h>
+
+#include "networks.h"
+#include "ops/table.h"
+#include "passes/passes.h"
+
+namespace taper {
+namespace {
+
+using Shapes = std::vector<std::vector<std::int64_t>>;
+
+void expect_same(const Graph& expected, const Graph& actual, const Shapes& shapes, double tolerance) {
+  for (const auto& shape : shapes) {
+    const auto reference = evaluate(expected, {random_input(shape)});
+    ASSERT_TRUE(reference) << reference.error().text();
+    const auto result = evaluate(actual, {random_input(shape)});
+    ASSERT_TRUE(result) << result.error().text();
+    ASSERT_EQ(result->size(), reference->size());
+    for (std::size_t i = 0; i < result->size(); ++i) {
+      ASSERT_EQ((*result)[i].shape, (*reference)[i].shape);
+      for (std::size_t k = 0; k < (*result)[i].values.size(); ++k)
+        ASSERT_NEAR((*result)[i].values[k], (*reference)[i].values[k], tolerance) << testing::PrintToString(shape);
+    }
+  }
+}
+
+class Legalize : public testing::TestWithParam<NamedNetwork> {};
+
+TEST_P(Legalize, keeps_the_meaning_after_each_pass_of_each_target) {
+  const Graph graph = GetParam().make();
+  ASSERT_TRUE(check(graph)) << check(graph).error().text();
+  // 15, 16 and 17 frames: around the length of a chunk of a collecting loop.
+  const Shapes shapes = {{1, 30, 6}, {3, 7, 6}, {1, 1, 6}, {2, 15, 6}, {2, 16, 6}, {2, 17, 6}};
+  for (const Target target : {Target::onnx, Target::tflite}) {
+    const auto legal = legalize(graph, target, {}, [&](std::string_view pass, const Graph& after) {
+      SCOPED_TRACE(pass);
+      expect_same(graph, after, shapes, 1e-5);
+    });
+    ASSERT_TRUE(legal) << legal.error().text();
+  }
+}
+
+TEST_P(Legalize, freezes_symbols) {
+  const Graph graph = GetParam().make();
+  for (const Target target : {Target::onnx, Target::tflite}) {
+    const auto legal = legalize(graph, target, {.freeze = {{"batch_size", 1}, {"sequence_length", 20}}});
+    ASSERT_TRUE(legal) << legal.error().text();
+    for (const Value* input : legal->inputs()) EXPECT_EQ(input->type.shape, (Shape{1, 20, 6}));
+    for (const Node& node : legal->nodes()) EXPECT_NE(node.op, "shape_of");
+    expect_same(graph, *legal, {{1, 20, 6}}, 1e-5);
+  }
+}
+
+TEST_P(Legalize, stores_weights_as_float16_within_its_precision) {
+  const auto legal = legalize(GetParam().make(), Target::tflite);
+  ASSERT_TRUE(legal);
+  std::vector<HalfPrecisionNote> notes;
+  const auto half = store_weights_as_f16(*legal, &notes);
+  ASSERT_TRUE(half);
+  EXPECT_TRUE(check(*half));
+  EXPECT_TRUE(notes.empty());
+  expect_same(*legal, *half, {{2, 17, 6}}, 2e-2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, Legalize, testing::ValuesIn(all_networks()),
+                         [](const auto& network) { return network.param.name; });
+
+std::size_t count_ops(const Graph& graph, std::string_view op) {
+  std::size_t count = 0;
+  for (const Node& node : graph.nodes()) {
+    count += node.op == op ? 1 : 0;
+    for (const auto& region : node.regions) count += count_ops(*region, op);
+  }
+  return count;
+}
+
+TEST(LegalizeForTflite, steps_a_small_stack_in_one_loop_without_shapes_in_it) {
+  const auto legal = legalize(gru_stack(), Target::tflite);
+  ASSERT_TRUE(legal);
+  EXPECT_EQ(count_ops(*legal, "while"), 1u);
+  EXPECT_EQ(count_ops(*legal, "shape_of"), 1u);
+  EXPECT_EQ(count_ops(*legal, "gather"), 1u);
+  // The input's product and the head outside, W_hh of both layers and W_ih of the second inside.
+  EXPECT_EQ(count_ops(*legal, "linear"), 5u);
+}
+
+TEST(LegalizeForTflite, folds_scales_and_norm_weights_into_linear_layers) {
+  const auto legal = legalize(transformer(), Target::tflite);
+  ASSERT_TRUE(legal);
+  EXPECT_EQ(count_ops(*legal, "relu"), 0u);
+  // One mul per norm remains; gamma and the scale of the scores are in the weights.
+  EXPECT_EQ(count_ops(*legal, "mul"), 2u);
+}
+
+TEST(LegalizeForOnnx, keeps_the_gru_whole) {
+  const auto legal = legalize(bidirectional_gru(), Target::onnx);
+  ASSERT_TRUE(legal);
+  EXPECT_EQ(count_ops(*legal, "onnx_gru"), 4u);
+  EXPECT_EQ(count_ops(*legal, "split"), 0u) << "gates of weights are reordered at conversion time";
+}
+
+TEST(CheckSpelled, names_all_operators_that_a_target_lacks_at_once) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {2, 3}});
+  build.set_scope("block.act");
+  Value* y = build("erf", {x});
+  graph.add_output("y", build("erf", {y}));
+  const Status status = check_spelled(graph, Target::tflite);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().text(), "operators that TFLite can't express: erf (2 times, in block.act, block.act)");
+}
+
+TEST(StoreWeightsAsF16, keeps_weights_that_overflow_and_says_so) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {1, 2}});
+  Value* w = build.constant(tensor_f32({1, 2}, std::vector<float>{70000, 1}), "head.weight");
+  graph.add_output("y", build("linear", {x, w}));
+  std::vector<HalfPrecisionNote> notes;
+  const auto half = store_weights_as_f16(graph, &notes);
+  ASSERT_TRUE(half);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_EQ(notes[0].tensor, "head.weight");
+  EXPECT_EQ(count_ops(*half, "dequantize"), 0u);
+}
+
+}  // namespace
+}  // namespace taper
