@@ -18,6 +18,9 @@ constexpr std::uint64_t kDeflateMaxRatio = 1032;
 constexpr std::uint64_t kInflatedBase = std::uint64_t{64} << 20;
 constexpr std::uint64_t kInflatedRatio = 64;
 
+// The directory is read here, not by minizip: its 1.1 (Debian 12) does not decode zip64 sizes on 64-bit machines, and
+// it accepts gaps, overlaps and local headers that disagree, which other readers understand otherwise.
+//
 // Records of APPNOTE.TXT: sections 4.3.7 (local header), 4.3.12 (directory), 4.3.14-16 (ends of the directory).
 constexpr std::size_t kLocalSize = 30;
 constexpr std::size_t kDirectorySize = 46;
