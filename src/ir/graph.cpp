@@ -60,10 +60,20 @@ Value* Graph::add_input(std::string input_name, Type type) {
 Node* Graph::add_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
                       std::string name_hint, std::vector<std::unique_ptr<Graph>> regions) {
   if (name_hint.empty()) name_hint = op;
+  std::vector<std::string> result_names;
+  for (std::size_t i = 0; i < types.size(); ++i)
+    result_names.push_back(i == 0 ? name_hint : fmt::format("{}.{}", name_hint, i));
+  return add_named_node(std::move(op), std::move(operands), std::move(attrs), std::move(types), result_names,
+                        std::move(regions));
+}
+
+Node* Graph::add_named_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
+                            const std::vector<std::string>& result_names,
+                            std::vector<std::unique_ptr<Graph>> regions) {
   nodes_.push_back({std::move(op), std::move(operands), std::move(attrs), {}, std::move(regions), {}});
   Node* node = &nodes_.back();
   for (std::size_t i = 0; i < types.size(); ++i) {
-    values_.push_back({unique_name(i == 0 ? name_hint : fmt::format("{}.{}", name_hint, i)), std::move(types[i]), node, i});
+    values_.push_back({unique_name(result_names[i]), std::move(types[i]), node, i});
     node->results.push_back(&values_.back());
   }
   return node;

@@ -97,12 +97,21 @@ struct Output {
 
 class Graph {
  public:
+  Graph() = default;
+  Graph(const Graph&) = delete;  // values point into their graph: passes/rewrite.h copies
+  Graph& operator=(const Graph&) = delete;
+  Graph(Graph&&) = default;
+  Graph& operator=(Graph&&) = default;
+
   std::string name;
 
   Value* add_input(std::string input_name, Type type);
   // Appends a node; `types` are those of its results. Names are made unique by a numeric suffix.
   Node* add_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
                  std::string name_hint = {}, std::vector<std::unique_ptr<Graph>> regions = {});
+  // The same with a name for each result.
+  Node* add_named_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
+                       const std::vector<std::string>& result_names, std::vector<std::unique_ptr<Graph>> regions = {});
   void add_output(std::string output_name, Value* value) { outputs_.push_back({std::move(output_name), value}); }
 
   const std::vector<Value*>& inputs() const { return inputs_; }
