@@ -87,7 +87,8 @@ def print_bars(bars):
     for bar in bars:
         relation = "at least" if bar.at_least else "at most"
         mark = "PASS" if bar.holds else "FAIL"
-        print(f"  {mark}  {bar.promise.ljust(width)}   {bar.value:6.3f} {bar.unit}, {relation} {bar.limit:g} {bar.unit}")
+        promise = bar.promise.ljust(width)
+        print(f"  {mark}  {promise}   {bar.value:6.3f} {bar.unit}, {relation} {bar.limit:g} {bar.unit}")
     print()
     return all(bar.holds for bar in bars)
 
@@ -96,7 +97,8 @@ def warn_if_busy():
     """Says so where other work would be measured too."""
     load = os.getloadavg()[0]
     if load > 0.5:
-        print(f"The machine is busy (load {load:.1f}): figures, above all those on two threads, mean little.\n", file=sys.stderr)
+        said = f"The machine is busy (load {load:.1f}): figures, above all those on two threads, mean little.\n"
+        print(said, file=sys.stderr)
 
 
 def machine():

@@ -60,7 +60,7 @@ def litert(path, threads, x):
 
 
 def onnx_runtime(path, threads, x):
-    """The same for an ONNX file in ONNX Runtime, whose threads wait without spinning so as not to disturb the others."""
+    """The same for an ONNX file in ONNX Runtime, whose threads don't spin between calls and disturb nobody."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -156,7 +156,8 @@ def bars_of(one, two, memory):
     for key in MODELS:
         for kind in ("LiteRT fp32", "LiteRT fp16"):
             bars.append(Bar(f"{key}, {kind}: two threads against one", two[key][kind] / one[key][kind], NOISE))
-            bars.append(Bar(f"{key}, {kind}: dynamic against static", one[key][kind] / one[key][f"{kind} --static"], 1.05))
+            static = one[key][f"{kind} --static"]
+            bars.append(Bar(f"{key}, {kind}: dynamic against static", one[key][kind] / static, 1.05))
         bars.append(Bar(f"{key}: fp16 against fp32", one[key]["LiteRT fp16"] / one[key]["LiteRT fp32"], NOISE))
     for kind, count in memory.items():
         bars.append(Bar(f"GRU, {kind}: memory of loading and first run", count / 1e6, 20, unit="MB"))
@@ -179,7 +180,9 @@ def main():
         export(arguments.program.resolve(), folder)
         for key in MODELS:
             calls = {
-                (threads, name): call for threads in milliseconds for name, call in contenders(folder, key, threads, x).items()
+                (threads, name): call
+                for threads in milliseconds
+                for name, call in contenders(folder, key, threads, x).items()
             }
             check_agreement(calls, calls[1, "PyTorch eager"]())
             for (threads, name), time_each in race(calls, arguments.rounds).items():
@@ -190,7 +193,8 @@ def main():
             kind: first_run_memory(folder / "dynamic" / f"mediapipe_gru_{kind}.tflite") for kind in ("fp32", "fp16")
         }
 
-    print(f"Default sizes, input [1, {FRAMES}, 178], medians of {arguments.rounds} rounds taken in turns\n{machine()}\n")
+    print(f"Default sizes, input [1, {FRAMES}, 178], medians of {arguments.rounds} rounds taken in turns")
+    print(f"{machine()}\n")
     for key in MODELS:
         one, two = milliseconds[1][key], milliseconds[2][key]
         rows = [(key, "1 thread", "to ONNX Runtime", "2 threads", "to ONNX Runtime")]
