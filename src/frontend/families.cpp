@@ -1,0 +1,258 @@
+#include "frontend/families.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "formats/text.h"
+#include "frontend/network.h"
+#include "ops/table.h"
+
+namespace taper {
+
+const std::vector<Family>& family_table() {
+  static const std::vector<Family> table = {sign_transformer(), mediapipe_gru(), sign_transformer_ctc(),
+                                            mediapipe_gru_ctc()};
+  return table;
+}
+
+std::vector<std::string> family_names() {
+  std::vector<std::string> names;
+  for (const Family& family : family_table()) names.emplace_back(family.name);
+  return names;
+}
+
+namespace {
+
+using pickle::Value;
+
+constexpr std::size_t kMostListed = 40;  // of keys that don't fit, in one error
+// TFLite's flatbuffers and ONNX's protobuf messages end at 2 GiB.
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 31;
+
+constexpr std::string_view kSaveHint = "save the weights with torch.save(model.state_dict(), 'model.pt')";
+
+// "a, b, c and 4 more".
+std::string shortened(const std::vector<std::string>& items, std::size_t most, std::string_view separator = ", ") {
+  const auto shown = std::min(items.size(), most);
+  std::string text =
+      fmt::format("{}", fmt::join(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), separator));
+  if (items.size() > most) text += fmt::format(" and {} more", items.size() - most);
+  return text;
+}
+
+// ---- which weights are of which family
+
+struct Match {
+  const WeightSet* weights;
+  Fit fit;
+};
+
+bool is_allowed(const Family& family, const ModelConfig& config) {
+  return !config.family || family.name == *config.family;
+}
+
+// The family that has the most of these keys; those that fit go first.
+Fit best_fit(const WeightSet& weights, const ModelConfig& config) {
+  Fit best;
+  for (const Family& family : family_table()) {
+    if (!is_allowed(family, config)) continue;
+    Fit fit = fit_family(family, weights);
+    const auto better = [&] {
+      if (fit.fits() != best.fits()) return fit.fits();
+      return fit.fits() ? fit.present > best.present : fit.share_present() > best.share_present();
+    };
+    if (!best.family || better()) best = std::move(fit);
+  }
+  return best;
+}
+
+// "conv1.weight [8, 3, 7, 7], layer1.0.conv1.weight [8, 8, 3, 3] and 5 more below 'layer1.'": the top of the tree of
+// keys.
+std::string found_keys(const WeightSet& weights) {
+  struct Branch {
+    std::string first;
+    std::size_t more = 0;
+  };
+  std::map<std::string, Branch> tree;
+  for (const auto& [key, tensor] : weights.tensors) {
+    Branch& branch = tree[key.substr(0, key.find('.'))];
+    if (branch.first.empty()) {
+      branch.first = fmt::format("{} {}", printable(key), shape_text(tensor->shape));
+    } else {
+      ++branch.more;
+    }
+  }
+  std::vector<std::string> items;
+  for (const auto& [name, branch] : tree)
+    items.push_back(branch.more == 0
+                        ? branch.first
+                        : fmt::format("{} (and {} more below '{}.')", branch.first, branch.more, printable(name)));
+  return shortened(items, 8);
+}
+
+std::string place_of(const WeightSet& weights) {
+  return weights.place.empty() ? "" : fmt::format(" in '{}'", printable(weights.place));
+}
+
+std::unexpected<Error> misfit(const WeightSet& weights, const Fit& fit) {
+  return fail_with_hint(
+      fmt::format("the weights{} are not a whole {}: {} of its {} keys {}: {}", place_of(weights), fit.family->name,
+                  fit.problems.size(), fit.keys.size(), fit.problems.size() == 1 ? "does not fit" : "do not fit",
+                  shortened(fit.problems, kMostListed, "; ")),
+      fmt::format("save the complete state dict of a {}, with the keys that its PyTorch class gives them",
+                  fit.family->name));
+}
+
+std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
+  std::string message = fmt::format(
+      "the {}{} {} of no known architecture",
+      weights.class_path.empty() ? "weights" : fmt::format("pickled module {}", printable(weights.class_path)),
+      place_of(weights), weights.class_path.empty() ? "are" : "is");
+  message += fmt::format("; found {}; tried", found_keys(weights));
+  for (const Family& family : family_table()) {
+    const Fit fit = fit_family(family, weights);
+    message += fmt::format("{} {}, of whose {} keys {} don't fit ({})", &family == &family_table().front() ? "" : ",",
+                           family.name, fit.keys.size(), fit.problems.size(), shortened(fit.problems, 2, "; "));
+  }
+  return fail_with_hint(
+      std::move(message),
+      "if it is one of these under other names, save its state dict with the names of that family; --config "
+      "with {\"family\": \"...\"} lists all the keys that a family expects");
+}
+
+std::unexpected<Error> no_weights(const Value& root) {
+  if (root.object())
+    return fail_with_hint(
+        fmt::format(
+            "the file holds an object of class {}, which would need that class's code, expected a state dict or a "
+            "pickled torch.nn.Module",
+            printable(pickle::class_path(root))),
+        std::string(kSaveHint));
+  std::vector<std::string> entries;
+  for (const pickle::Entry& entry : root.entries())
+    entries.push_back(fmt::format(
+        "{}: {}", entry.key->text() ? fmt::format("'{}'", printable(*entry.key->text())) : pickle::describe(*entry.key),
+        pickle::describe(*entry.value)));
+  const std::string content = entries.empty() ? "" : fmt::format(" ({})", shortened(entries, 8));
+  return fail_with_hint(
+      fmt::format("no weights were found: the file holds {}{}, expected a state dict", pickle::describe(root), content),
+      std::string(kSaveHint));
+}
+
+Expected<Match> find_match(const std::vector<WeightSet>& sets, const LoadOptions& options, ModelInfo& info) {
+  std::optional<Match> best, nearest;
+  for (const WeightSet& weights : sets) {
+    Fit fit = best_fit(weights, options.config);
+    if (fit.fits() && best) {
+      if (!weights.averaged)
+        info.warnings.push_back(fmt::format("the file also holds a {}{}: the weights{} were taken", fit.family->name,
+                                            place_of(weights), place_of(*best->weights)));
+      continue;
+    }
+    // Weights that are meant to be a network, but aren't whole, don't make way for their moving average.
+    if (fit.fits() && !(weights.averaged && nearest && nearest->fit.recognised())) {
+      best = Match{&weights, std::move(fit)};
+    } else if (!nearest || fit.share_present() > nearest->fit.share_present()) {
+      nearest = Match{&weights, std::move(fit)};
+    }
+  }
+  if (best) {
+    if (best->weights->averaged)
+      info.warnings.push_back(
+          fmt::format("only a moving average of the weights was found,{}", place_of(*best->weights)));
+    return std::move(*best);
+  }
+  if (options.config.family || nearest->fit.recognised()) return misfit(*nearest->weights, nearest->fit);
+  return unknown_architecture(*nearest->weights);
+}
+
+// ---- the weights themselves
+
+// Counts the elements whose exponent is all ones: NaN and infinities.
+std::size_t count_not_finite(const Tensor& tensor) {
+  constexpr std::uint32_t kExponent = 0x7f800000u;
+  const Bytes bytes = tensor.bytes();
+  std::size_t count = 0;
+  for (std::size_t at = 0; at + sizeof(std::uint32_t) <= bytes.size(); at += sizeof(std::uint32_t)) {
+    std::uint32_t bits;
+    std::memcpy(&bits, bytes.data() + at, sizeof(bits));
+    count += (bits & kExponent) == kExponent ? 1 : 0;
+  }
+  return count;
+}
+
+// The tensors of the fitting keys as float32.
+Expected<Tensors> float32_weights(const Match& match, ModelInfo& info) {
+  std::int64_t elements = 0;
+  for (const KeyPattern& pattern : match.fit.keys) {
+    const auto count = checked_add(elements, match.weights->tensors.find(pattern.key)->second->element_count());
+    if (!count || *count > kMostBytes / 4)
+      return fail("the network has more than {} weights, which no ONNX or TFLite file of 2 GiB can hold",
+                  kMostBytes / 4);
+    elements = *count;
+    if (!pattern.is_buffer) info.parameters += match.weights->tensors.find(pattern.key)->second->element_count();
+  }
+  Tensors tensors;
+  std::vector<std::string> not_finite;
+  for (const KeyPattern& pattern : match.fit.keys) {
+    const Tensor& tensor =
+        tensors.emplace(pattern.key, converted(*match.weights->tensors.find(pattern.key)->second, DType::f32))
+            .first->second;
+    if (const std::size_t count = count_not_finite(tensor))
+      not_finite.push_back(fmt::format("{} ({} of {})", pattern.key, count, tensor.element_count()));
+  }
+  if (!not_finite.empty())
+    info.warnings.push_back(fmt::format("weights are NaN or infinite: {}", shortened(not_finite, 20)));
+  return tensors;
+}
+
+void warn_of_extra_keys(const Match& match, ModelInfo& info) {
+  std::vector<std::string> extra;
+  for (const std::string& key : match.fit.extra)
+    if (match.weights->tensors.contains(key)) extra.push_back(printable(key));
+  if (!extra.empty())
+    info.warnings.push_back(fmt::format("{} of the file {} no part of a {} and {} left out: {}",
+                                        extra.size() == 1 ? "a weight" : fmt::format("{} weights", extra.size()),
+                                        extra.size() == 1 ? "is" : "are", match.fit.family->name,
+                                        extra.size() == 1 ? "was" : "were", shortened(extra, 10)));
+}
+
+std::string format_text(const Checkpoint& checkpoint, const WeightSet& weights) {
+  std::string text = checkpoint.format == "safetensors" ? checkpoint.format : checkpoint.format + " checkpoint";
+  if (!weights.class_path.empty()) text += fmt::format(", pickled module {}", printable(weights.class_path));
+  return text;
+}
+
+}  // namespace
+
+Expected<ImportedModel> import_checkpoint(const Checkpoint& checkpoint, const LoadOptions& options) {
+  if (options.sequence_length < 1 || options.sequence_length > kMostFrames)
+    return fail("the sequence length is {}, expected 1 to {}", options.sequence_length, kMostFrames);
+  const auto allowed = [&](const Family& family) { return is_allowed(family, options.config); };
+  if (std::ranges::none_of(family_table(), allowed))
+    return fail("the family is '{}', expected one of {}", printable(*options.config.family),
+                fmt::join(family_names(), ", "));
+  TAPER_ASSIGN(const std::vector<WeightSet> sets, find_weights(*checkpoint.root));
+  if (sets.empty()) return no_weights(*checkpoint.root);
+
+  ImportedModel model;
+  TAPER_ASSIGN(const Match match, find_match(sets, options, model.info));
+  const std::string place = fmt::format("in a {}{}", match.fit.family->name, place_of(*match.weights));
+  TAPER_ASSIGN_WITHIN(const Tensors tensors, float32_weights(match, model.info), place);
+  warn_of_extra_keys(match, model.info);
+  model.info.family = match.fit.family->name;
+  model.info.source_format = format_text(checkpoint, *match.weights);
+  model.info.input_shape = {1, options.sequence_length, match.fit.sizes.find("F")->second};
+  model.graph.name = match.fit.family->name;
+
+  const Settings settings(options.config, *match.weights, checkpoint);
+  Network network(*match.weights, match.fit, tensors, settings, options, model.graph, model.info);
+  if (auto built = match.fit.family->build(network); !built)
+    return std::unexpected(within(std::move(built).error(), place));
+  TAPER_TRY(network.build.status());
+  TAPER_TRY(check(model.graph));
+  return model;
+}
+
+}  // namespace taper

@@ -1,0 +1,110 @@
+#include "frontend/settings.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "formats/text.h"
+
+namespace taper {
+namespace {
+
+using pickle::Value;
+
+struct Container {
+  std::string_view name;
+  bool about_model;
+};
+constexpr std::array<Container, 6> kContainers = {{{"config", false},
+                                                   {"hparams", false},
+                                                   {"hyper_parameters", true},
+                                                   {"args", false},
+                                                   {"model_args", true},
+                                                   {"model_config", true}}};
+
+std::optional<Scalar> as_scalar(const Value& value) {
+  if (const auto flag = value.boolean()) return *flag;
+  if (const auto number = value.integer()) return *number;
+  if (const auto number = value.number()) return *number;
+  if (const auto text = value.text()) return std::string(*text);
+  return std::nullopt;
+}
+
+// The number that a text of metadata spells, or the text itself.
+Scalar parsed(const std::string& text) {
+  std::int64_t integer = 0;
+  const char* end = text.data() + text.size();
+  if (const auto result = std::from_chars(text.data(), end, integer); result.ec == std::errc() && result.ptr == end)
+    return integer;
+  double real = 0;
+  if (const auto result = std::from_chars(text.data(), end, real); result.ec == std::errc() && result.ptr == end)
+    return real;
+  if (text == "true" || text == "True") return true;
+  if (text == "false" || text == "False") return false;
+  return text;
+}
+
+// An entry of a dict, or an attribute of a Namespace or another object.
+const Value* member(const Value& values, std::string_view name) {
+  const Value* entry = pickle::find(values, name);
+  return entry ? entry : pickle::attribute(values, name);
+}
+
+std::optional<Scalar> from_config(const ModelConfig& config, std::string_view setting) {
+  if (setting == "n_heads" && config.num_heads) return *config.num_heads;
+  if (setting == "pooling_method" && config.pooling) return *config.pooling;
+  if (setting == "norm_eps" && config.norm_eps) return *config.norm_eps;
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string scalar_text(const Scalar& value) {
+  if (const bool* flag = std::get_if<bool>(&value)) return *flag ? "True" : "False";
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return fmt::format("{}", *number);
+  if (const auto* number = std::get_if<double>(&value)) return fmt::format("{}", *number);
+  return fmt::format("'{}'", printable(std::get<std::string>(value)));
+}
+
+Settings::Settings(const ModelConfig& config, const WeightSet& weights, const Checkpoint& checkpoint)
+    : config_(config), weights_(weights), metadata_(checkpoint.metadata) {
+  for (const Value* around : weights.enclosing) {
+    for (const Container& container : kContainers) {
+      const Value* values = pickle::find(*around, container.name);
+      if (!values) continue;
+      sources_.push_back({std::string(container.name), values, container.about_model});
+      // As configuration files group them: config.model.n_heads.
+      if (const Value* inner = member(*values, "model"))
+        sources_.push_back({fmt::format("{}.model", container.name), inner, true});
+    }
+    sources_.push_back({"", around, false});
+  }
+}
+
+std::vector<Claim> Settings::claims(const Setting& setting, std::string_view path) const {
+  std::vector<Claim> result;
+  const auto claim = [&](std::string_view origin, std::string place, const Value* value) {
+    const auto scalar = value ? as_scalar(*value) : std::nullopt;
+    if (scalar) result.push_back({origin, std::move(place), *scalar});
+  };
+  if (const auto value = from_config(config_, setting.name))
+    result.push_back({origin::config, "the configuration", *value});
+  for (const std::string_view name : setting.attributes)
+    claim(origin::module, fmt::format("'{}{}{}'", path, path.empty() ? "" : ".", name), weights_.attribute(path, name));
+  for (const std::string_view name : setting.anywhere)
+    claim(origin::module, fmt::format("'{}'", name), weights_.attribute("", name));
+  for (const Source& source : sources_) {
+    const auto look_up = [&](std::string_view name) {
+      claim(origin::file, fmt::format("'{}{}{}'", source.place, source.place.empty() ? "" : ".", name),
+            member(*source.values, name));
+    };
+    std::ranges::for_each(setting.anywhere, look_up);
+    if (source.about_model) std::ranges::for_each(setting.in_model_args, look_up);
+  }
+  for (const auto& [key, text] : metadata_)
+    if (std::ranges::find(setting.anywhere, key) != setting.anywhere.end())
+      result.push_back({origin::file, fmt::format("'{}' of the metadata", key), parsed(text)});
+  return result;
+}
+
+}  // namespace taper

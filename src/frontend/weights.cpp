@@ -1,0 +1,157 @@
+#include "frontend/weights.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+namespace taper {
+namespace {
+
+using pickle::Value;
+
+// In the order of preference. A name that isn't listed comes after all of these.
+constexpr std::array<std::string_view, 12> kNames = {
+    "model_state_dict", "state_dict", "model_state", "model",   "net",    "network",
+    "module",           "generator",  "encoder",     "weights", "params", "state"};
+constexpr std::array<std::string_view, 9> kAverages = {"ema",      "swa",      "avg",    "average", "averaged",
+                                                       "averages", "averager", "shadow", "polyak"};
+// Their states are dicts of tensors too.
+constexpr std::array<std::string_view, 7> kNotModels = {"optimizer",  "optimizers", "optim",    "scheduler",
+                                                        "schedulers", "scaler",     "callbacks"};
+constexpr std::array<std::string_view, 3> kPrefixes = {"module.", "model.", "_orig_mod."};
+
+constexpr int kMostDepth = 5;                 // of dicts around a state dict
+constexpr std::size_t kMostVisited = 10'000;  // values: a pickle can refer to one value from many places
+
+std::vector<std::string> words(std::string_view name) {
+  std::vector<std::string> result(1);
+  for (const char c : name) {
+    if (c == '_' || c == '.' || c == '-' || c == ' ') {
+      result.emplace_back();
+    } else {
+      result.back() += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    }
+  }
+  return result;
+}
+
+template <std::size_t N>
+bool has_word_of(std::string_view name, const std::array<std::string_view, N>& list) {
+  return std::ranges::any_of(words(name),
+                             [&](const std::string& word) { return std::ranges::find(list, word) != list.end(); });
+}
+
+std::size_t rank_of(std::string_view name) {
+  return static_cast<std::size_t>(std::ranges::find(kNames, name) - kNames.begin());
+}
+
+// `text` without a prefix that it is known to start with.
+std::string after(std::string_view text, std::string_view prefix) {
+  return std::string(text.substr(prefix.size()));
+}
+
+// The prefix, perhaps several in a row, that all weights have. Scalars may stand outside of it (`n_averaged` of
+// torch.optim.swa_utils.AveragedModel).
+std::string common_prefix(const StateDict& state) {
+  std::string prefix;
+  const auto shared = [&](std::string_view next) {
+    const std::string longer = prefix + std::string(next);
+    bool any = false;
+    for (const NamedTensor& named : state.tensors) {
+      const bool starts = named.key.starts_with(longer) && named.key.size() > longer.size();
+      if (!starts && named.value->tensor.rank() > 0) return false;
+      any = any || starts;
+    }
+    return any;
+  };
+  while (true) {
+    const auto next = std::ranges::find_if(kPrefixes, shared);
+    if (next == kPrefixes.end()) return prefix;
+    prefix += *next;
+  }
+}
+
+struct Search {
+  struct Found {
+    WeightSet weights;
+    std::vector<std::size_t> ranks;  // of the names on the way
+  };
+  std::vector<Found> found;
+  std::set<const Value*> visited;
+};
+
+WeightSet weight_set(const StateDict& state, const Value* dict, std::vector<Module> modules) {
+  WeightSet weights;
+  weights.prefix = common_prefix(state);
+  const auto shortened = [&](std::string_view key) {
+    return key.starts_with(weights.prefix) ? after(key, weights.prefix) : std::string(key);
+  };
+  for (const NamedTensor& named : state.tensors) weights.tensors[shortened(named.key)] = &named.value->tensor;
+  for (const NamedProblem& problem : state.unsupported) weights.not_a_tensor[shortened(problem.key)] = problem.reason;
+  for (const std::string& key : state.others) {
+    const Value* value = dict ? pickle::find(*dict, key) : nullptr;
+    weights.not_a_tensor[shortened(key)] = "is " + (value ? pickle::describe(*value) : std::string("no tensor"));
+  }
+  for (Module& module : modules) {
+    const std::string path = module.path + ".";
+    if (!weights.prefix.empty() && !path.starts_with(weights.prefix)) continue;
+    module.path = after(path, weights.prefix);
+    if (!module.path.empty()) module.path.pop_back();
+    if (module.path.empty()) weights.class_path = module.class_path;
+    weights.modules.push_back(std::move(module));
+  }
+  return weights;
+}
+
+Status search(Search& state, const Value& value, const std::vector<std::string_view>& path,
+              const std::vector<const Value*>& enclosing) {
+  if (path.size() > kMostDepth || state.visited.size() >= kMostVisited || !state.visited.insert(&value).second)
+    return {};
+  std::optional<WeightSet> weights;
+  if (is_module(value)) {
+    TAPER_ASSIGN(ModuleTree tree, flatten_module(value));
+    weights = weight_set(tree.state, nullptr, std::move(tree.modules));
+  } else if (const auto dict = state_dict_of(value)) {
+    weights = weight_set(*dict, &value, {});
+  }
+  if (weights) {
+    weights->place = fmt::format("{}", fmt::join(path, "."));
+    weights->averaged = std::ranges::any_of(path, [](std::string_view name) { return has_word_of(name, kAverages); });
+    weights->enclosing = enclosing;
+    std::vector<std::size_t> ranks;
+    for (const std::string_view name : path) ranks.push_back(rank_of(name));
+    state.found.push_back({std::move(*weights), std::move(ranks)});
+    return {};
+  }
+  std::vector<const Value*> around = {&value};
+  around.insert(around.end(), enclosing.begin(), enclosing.end());
+  for (const pickle::Entry& entry : value.entries()) {
+    const auto name = entry.key->text();
+    if (!name || has_word_of(*name, kNotModels)) continue;
+    std::vector<std::string_view> deeper = path;
+    deeper.push_back(*name);
+    TAPER_TRY(search(state, *entry.value, deeper, around));
+  }
+  return {};
+}
+
+}  // namespace
+
+const Value* WeightSet::attribute(std::string_view path, std::string_view name) const {
+  const auto module = std::ranges::find(modules, path, &Module::path);
+  return module == modules.end() ? nullptr : pickle::attribute(*module->object, name);
+}
+
+Expected<std::vector<WeightSet>> find_weights(const Value& root) {
+  Search state;
+  TAPER_TRY(search(state, root, {}, {}));
+  std::ranges::stable_sort(state.found, [](const Search::Found& a, const Search::Found& b) {
+    if (a.weights.averaged != b.weights.averaged) return b.weights.averaged;
+    return a.ranks < b.ranks;
+  });
+  std::vector<WeightSet> sets;
+  for (Search::Found& found : state.found) sets.push_back(std::move(found.weights));
+  return sets;
+}
+
+}  // namespace taper
