@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "ops/table.h"
+#include "passes/passes.h"
 
 namespace taper {
 namespace {
@@ -255,30 +256,10 @@ void Speller::add_identities() {
   }
 }
 
-// Names all operators that have no spelling, with their numbers and where the first of each stands.
-Status check_spelled(const Graph& graph) {
-  struct Unspelled {
-    std::size_t count = 0;
-    std::string first;
-  };
-  std::map<std::string_view, Unspelled> operators;
-  for (const Node& node : graph.nodes()) {
-    const Op* op = find_op(node.op);
-    if (op != nullptr && (op->is_constant || op->spelled_in(Target::onnx, node))) continue;
-    Unspelled& row = operators[node.op];
-    if (row.count++ == 0) row.first = place_of(node);
-  }
-  if (operators.empty()) return {};
-  std::string list;
-  for (const auto& [op, row] : operators)
-    list += fmt::format("{}'{}' ({}, first {})", list.empty() ? "" : ", ", op, row.count, row.first);
-  return fail("ONNX has no form of the operators {}", list);
-}
-
 }  // namespace
 
 Expected<OnnxFile> spell_onnx(const Graph& graph, const OnnxMetadata& metadata) {
-  TAPER_TRY(check_spelled(graph));
+  TAPER_TRY(check_spelled(graph, Target::onnx));
   OnnxFile file;
   file.model.set_ir_version(kIrVersion);
   file.model.add_opset_import()->set_version(kOpset);
