@@ -9,6 +9,7 @@
 #include "formats/npy.h"
 #include "formats/safetensors.h"
 #include "formats/zip.h"
+#include "ir/text.h"
 
 namespace taper::fuzz {
 
@@ -89,6 +90,18 @@ inline void npy(Bytes input) {
     for (const auto& [name, tensor] : *arrays) use(tensor);
 }
 
+// What is read prints as itself.
+inline void ir(Bytes input) {
+  static const SharedBytes blob = share(std::vector<std::byte>(256));
+  const auto graph = parse(as_text(input), blob);
+  if (!graph) return;
+  std::vector<std::byte> kept;
+  const std::string text = print(*graph, &kept);
+  const auto again = parse(text, share(std::move(kept)));
+  require(again && same_graph(*graph, *again));
+  static_cast<void>(check_structure(*again));
+}
+
 struct Target {
   std::string_view name;  // also of the folder in corpus/
   void (*run)(Bytes);
@@ -101,6 +114,7 @@ inline constexpr Target kTargets[] = {
     {"torch_pickle", torch_pickle},
     {"safetensors", safetensors},
     {"npy", npy},
+    {"ir", ir},
 };
 
 }  // namespace taper::fuzz
