@@ -34,9 +34,9 @@ TEST_P(TfliteBackend, computes_the_reference_in_litert_at_every_shape_twice) {
   const auto legal = legalize(graph, Target::tflite);
   ASSERT_TRUE(legal) << legal.error().text();
   for (const bool half : {false, true}) {
-    const auto variant = half ? store_weights_as_f16(*legal, nullptr) : legal;
-    ASSERT_TRUE(variant);
-    auto model = LitertModel::open(*runtime, file_of(*variant));
+    const auto halved = store_weights_as_f16(*legal, nullptr);
+    ASSERT_TRUE(halved);
+    auto model = LitertModel::open(*runtime, file_of(half ? *halved : *legal));
     ASSERT_TRUE(model) << model.error().text();
     const std::vector<std::vector<std::int64_t>> shapes = {{1, 30, 6}, {3, 7, 6}, {1, 1, 6}, {2, 299, 6}, {1, 16, 6}};
     for (const auto& shape : shapes) {
