@@ -31,7 +31,7 @@ struct OnnxFile {
 // from an Identity. Symbolic dimensions are dim_params: a symbol by its name, an expression by its text. Constants
 // become initializers where something uses them, once for each view of a storage; they share the storage of the graph's
 // tensors, nothing is copied, so that the result may outlive the graph. Each value's type is recorded. Errors:
-// operators that can't be spelled (all of them, with their numbers), two inputs or outputs of one name, a symbolic size
+// operators without a form in ONNX (all of them at once), two inputs or outputs of one name, a symbolic size
 // where ONNX takes a number.
 Expected<OnnxFile> spell_onnx(const Graph& graph, const OnnxMetadata& metadata = {});
 
