@@ -44,7 +44,7 @@ std::string shortened(const std::vector<std::string>& items, std::size_t most, s
 // ---- which weights are of which family
 
 struct Match {
-  const WeightSet* weights;
+  WeightSet weights;
   Fit fit;
 };
 
@@ -92,28 +92,34 @@ std::string found_keys(const WeightSet& weights) {
 }
 
 std::string place_of(const WeightSet& weights) {
-  return weights.place.empty() ? "" : fmt::format(" in '{}'", printable(weights.place));
+  std::string place = weights.place.empty() ? "" : fmt::format(" in '{}'", printable(weights.place));
+  if (!weights.prefix.empty()) place += fmt::format(" below '{}'", printable(weights.prefix));
+  return place;
 }
 
-std::unexpected<Error> misfit(const WeightSet& weights, const Fit& fit) {
+std::unexpected<Error> misfit(const WeightSet& weights, const Fit& fit, bool told) {
   return fail_with_hint(
-      fmt::format("the weights{} are not a whole {}: {} of its {} keys {}: {}", place_of(weights), fit.family->name,
-                  fit.problems.size(), fit.keys.size(), fit.problems.size() == 1 ? "does not fit" : "do not fit",
+      fmt::format("the weights{} {} a {}, but {} fit: {}", place_of(weights), told ? "are said to be" : "look like",
+                  fit.family->name,
+                  fit.problems.size() == 1 ? "one key does not" : fmt::format("{} keys do not", fit.problems.size()),
                   shortened(fit.problems, kMostListed, "; ")),
-      fmt::format("save the complete state dict of a {}, with the keys that its PyTorch class gives them",
-                  fit.family->name));
+      fmt::format("save the complete state dict of a {}, with the keys that its PyTorch class gives them{}",
+                  fit.family->name, told ? ", or leave the family out of the configuration" : ""));
 }
 
 std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
-  std::string message = fmt::format(
-      "the {}{} {} of no known architecture",
-      weights.class_path.empty() ? "weights" : fmt::format("pickled module {}", printable(weights.class_path)),
-      place_of(weights), weights.class_path.empty() ? "are" : "is");
-  message += fmt::format("; found {}; tried", found_keys(weights));
+  const bool is_module = !weights.class_path.empty();
+  std::string message =
+      fmt::format("the {}{} {} of no known architecture; found {}; tried",
+                  is_module ? fmt::format("pickled module {}", printable(weights.class_path)) : "weights",
+                  place_of(weights), is_module ? "is" : "are", found_keys(weights));
   for (const Family& family : family_table()) {
     const Fit fit = fit_family(family, weights);
-    message += fmt::format("{} {}, of whose {} keys {} don't fit ({})", &family == &family_table().front() ? "" : ",",
-                           family.name, fit.keys.size(), fit.problems.size(), shortened(fit.problems, 2, "; "));
+    const std::string count = fit.present == 0
+                                  ? fmt::format("none of its {} keys is there", fit.keys.size())
+                                  : fmt::format("{} of its {} keys are there", fit.present, fit.keys.size());
+    message += fmt::format("{} {}: {} ({})", &family == &family_table().front() ? "" : ";", family.name, count,
+                           shortened(fit.problems, 2));
   }
   return fail_with_hint(
       std::move(message),
@@ -140,31 +146,48 @@ std::unexpected<Error> no_weights(const Value& root) {
       std::string(kSaveHint));
 }
 
-Expected<Match> find_match(const std::vector<WeightSet>& sets, const LoadOptions& options, ModelInfo& info) {
+// Every set with its best family; where that isn't recognised, the parts of the set as well.
+std::vector<Match> all_matches(std::vector<WeightSet> sets, const ModelConfig& config) {
+  std::vector<Match> matches;
+  for (WeightSet& weights : sets) {
+    Fit fit = best_fit(weights, config);
+    std::vector<WeightSet> parts;
+    if (!fit.recognised()) parts = branches(weights);
+    matches.push_back({std::move(weights), std::move(fit)});
+    for (WeightSet& part : parts)
+      if (Fit part_fit = best_fit(part, config); part_fit.recognised())
+        matches.push_back({std::move(part), std::move(part_fit)});
+  }
+  std::ranges::stable_partition(matches, [](const Match& match) { return !match.weights.averaged; });
+  return matches;
+}
+
+Expected<Match> find_match(std::vector<WeightSet> sets, const LoadOptions& options, ModelInfo& info) {
   std::optional<Match> best, nearest;
-  for (const WeightSet& weights : sets) {
-    Fit fit = best_fit(weights, options.config);
-    if (fit.fits() && best) {
-      if (!weights.averaged)
-        info.warnings.push_back(fmt::format("the file also holds a {}{}: the weights{} were taken", fit.family->name,
-                                            place_of(weights), place_of(*best->weights)));
+  for (Match& match : all_matches(std::move(sets), options.config)) {
+    if (match.fit.fits() && best) {
+      if (!match.weights.averaged)
+        info.warnings.push_back(fmt::format("the file also holds a {}{}: the weights{} were taken",
+                                            match.fit.family->name, place_of(match.weights), place_of(best->weights)));
       continue;
     }
     // Weights that are meant to be a network, but aren't whole, don't make way for their moving average.
-    if (fit.fits() && !(weights.averaged && nearest && nearest->fit.recognised())) {
-      best = Match{&weights, std::move(fit)};
-    } else if (!nearest || fit.share_present() > nearest->fit.share_present()) {
-      nearest = Match{&weights, std::move(fit)};
+    if (match.weights.averaged && nearest && nearest->fit.recognised()) continue;
+    if (match.fit.fits()) {
+      best = std::move(match);
+    } else if (!nearest || match.fit.share_present() > nearest->fit.share_present()) {
+      nearest = std::move(match);
     }
   }
   if (best) {
-    if (best->weights->averaged)
+    if (best->weights.averaged)
       info.warnings.push_back(
-          fmt::format("only a moving average of the weights was found,{}", place_of(*best->weights)));
+          fmt::format("the weights{} are a moving average: no other weights were found", place_of(best->weights)));
     return std::move(*best);
   }
-  if (options.config.family || nearest->fit.recognised()) return misfit(*nearest->weights, nearest->fit);
-  return unknown_architecture(*nearest->weights);
+  const bool told = options.config.family.has_value();
+  if (told || nearest->fit.recognised()) return misfit(nearest->weights, nearest->fit, told);
+  return unknown_architecture(nearest->weights);
 }
 
 // ---- the weights themselves
@@ -186,18 +209,18 @@ std::size_t count_not_finite(const Tensor& tensor) {
 Expected<Tensors> float32_weights(const Match& match, ModelInfo& info) {
   std::int64_t elements = 0;
   for (const KeyPattern& pattern : match.fit.keys) {
-    const auto count = checked_add(elements, match.weights->tensors.find(pattern.key)->second->element_count());
+    const auto count = checked_add(elements, match.weights.tensors.find(pattern.key)->second->element_count());
     if (!count || *count > kMostBytes / 4)
       return fail("the network has more than {} weights, which no ONNX or TFLite file of 2 GiB can hold",
                   kMostBytes / 4);
     elements = *count;
-    if (!pattern.is_buffer) info.parameters += match.weights->tensors.find(pattern.key)->second->element_count();
+    if (!pattern.is_buffer) info.parameters += match.weights.tensors.find(pattern.key)->second->element_count();
   }
   Tensors tensors;
   std::vector<std::string> not_finite;
   for (const KeyPattern& pattern : match.fit.keys) {
     const Tensor& tensor =
-        tensors.emplace(pattern.key, converted(*match.weights->tensors.find(pattern.key)->second, DType::f32))
+        tensors.emplace(pattern.key, converted(*match.weights.tensors.find(pattern.key)->second, DType::f32))
             .first->second;
     if (const std::size_t count = count_not_finite(tensor))
       not_finite.push_back(fmt::format("{} ({} of {})", pattern.key, count, tensor.element_count()));
@@ -208,9 +231,12 @@ Expected<Tensors> float32_weights(const Match& match, ModelInfo& info) {
 }
 
 void warn_of_extra_keys(const Match& match, ModelInfo& info) {
+  if (match.weights.outside > 0)
+    info.warnings.push_back(fmt::format("the file holds {} more weights beside those{}, which were left out",
+                                        match.weights.outside, place_of(match.weights)));
   std::vector<std::string> extra;
   for (const std::string& key : match.fit.extra)
-    if (match.weights->tensors.contains(key)) extra.push_back(printable(key));
+    if (match.weights.tensors.contains(key)) extra.push_back(printable(key));
   if (!extra.empty())
     info.warnings.push_back(fmt::format("{} of the file {} no part of a {} and {} left out: {}",
                                         extra.size() == 1 ? "a weight" : fmt::format("{} weights", extra.size()),
@@ -233,21 +259,21 @@ Expected<ImportedModel> import_checkpoint(const Checkpoint& checkpoint, const Lo
   if (std::ranges::none_of(family_table(), allowed))
     return fail("the family is '{}', expected one of {}", printable(*options.config.family),
                 fmt::join(family_names(), ", "));
-  TAPER_ASSIGN(const std::vector<WeightSet> sets, find_weights(*checkpoint.root));
+  TAPER_ASSIGN(std::vector<WeightSet> sets, find_weights(*checkpoint.root));
   if (sets.empty()) return no_weights(*checkpoint.root);
 
   ImportedModel model;
-  TAPER_ASSIGN(const Match match, find_match(sets, options, model.info));
-  const std::string place = fmt::format("in a {}{}", match.fit.family->name, place_of(*match.weights));
+  TAPER_ASSIGN(const Match match, find_match(std::move(sets), options, model.info));
+  const std::string place = fmt::format("in a {}{}", match.fit.family->name, place_of(match.weights));
   TAPER_ASSIGN_WITHIN(const Tensors tensors, float32_weights(match, model.info), place);
   warn_of_extra_keys(match, model.info);
   model.info.family = match.fit.family->name;
-  model.info.source_format = format_text(checkpoint, *match.weights);
+  model.info.source_format = format_text(checkpoint, match.weights);
   model.info.input_shape = {1, options.sequence_length, match.fit.sizes.find("F")->second};
   model.graph.name = match.fit.family->name;
 
-  const Settings settings(options.config, *match.weights, checkpoint);
-  Network network(*match.weights, match.fit, tensors, settings, options, model.graph, model.info);
+  const Settings settings(options.config, match.weights, checkpoint);
+  Network network(match.weights, match.fit, tensors, settings, options, model.graph, model.info);
   if (auto built = match.fit.family->build(network); !built)
     return std::unexpected(within(std::move(built).error(), place));
   TAPER_TRY(network.build.status());

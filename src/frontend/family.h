@@ -36,12 +36,17 @@ class KeySet {
   std::set<std::string, std::less<>> keys_;
 };
 
+struct ClosedModule {
+  std::string_view path;
+  std::string_view is;  // "one layer"
+};
+
 struct Family {
   std::string_view name;
   // The keys it must have, given those that are there: optional parts and directions follow from these.
   std::vector<KeyPattern> (*keys)(const KeySet& present);
   // Modules that have no further keys: one would be a part of the computation that is not known.
-  std::vector<std::string_view> closed_modules;
+  std::vector<ClosedModule> closed_modules;
   Status (*build)(Network& network);
 };
 

@@ -97,9 +97,12 @@ Fit fit_family(const Family& family, const WeightSet& weights) {
       fit.problems.push_back(std::move(*problem));
   for (const std::string& key : present) {
     if (known.contains(key)) continue;
-    const bool closed = std::ranges::any_of(
-        family.closed_modules, [&](std::string_view path) { return key.starts_with(path) && key[path.size()] == '.'; });
-    if (closed) fit.problems.push_back(fmt::format("{} is not known to the family", printable(key)));
+    const auto closed = std::ranges::find_if(family.closed_modules, [&](const ClosedModule& module) {
+      return key.starts_with(module.path) && key[module.path.size()] == '.';
+    });
+    if (closed != family.closed_modules.end())
+      fit.problems.push_back(
+          fmt::format("{} is too much, expected {} to be {}", printable(key), closed->path, closed->is));
     fit.extra.push_back(key);
   }
   return fit;

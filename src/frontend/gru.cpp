@@ -15,6 +15,8 @@ const Setting kGlosses = {"num_gloss", {}, {}, {"num_gloss"}};
 const Setting kCategories = {"num_cat", {}, {}, {"num_cat"}};
 const Setting kEps = {"ln_eps", {"eps"}, {}, {"ln_eps", "layer_norm_eps"}};
 
+const std::vector<ClosedModule> kGrus = {{"gru1", "one layer"}, {"gru2", "one layer"}};
+
 bool any_with(const KeySet& present, std::string_view module, std::string_view part) {
   for (const std::string& key : present)
     if (key.starts_with(module) && key.find(part) != std::string::npos) return true;
@@ -97,7 +99,7 @@ GruResult gru(Network& net, const std::string& path, Value* x) {
 
 void tell_sizes(Network& net) {
   net.told_by_shapes(kInput, net.size("F"));
-  if (net.has("input_projection.weight")) net.told_by_shapes(kProjection, net.size("P"));
+  net.told_by_shapes(kProjection, net.has("input_projection.weight") ? net.size("P") : 0);
   net.told_by_shapes(kHidden1, net.size("h1"), "gru1");
   net.told_by_shapes(kHidden2, net.size("h2"), "gru2");
   net.told_by_shapes(kBidirectional, net.has("gru1.weight_ih_l0_reverse"), "gru1");
@@ -140,12 +142,11 @@ Status build_ctc(Network& net) {
 }  // namespace
 
 Family mediapipe_gru() {
-  return {
-      .name = "MediaPipeGRU", .keys = classifier_keys, .closed_modules = {"gru1", "gru2"}, .build = build_classifier};
+  return {.name = "MediaPipeGRU", .keys = classifier_keys, .closed_modules = kGrus, .build = build_classifier};
 }
 
 Family mediapipe_gru_ctc() {
-  return {.name = "MediaPipeGRUCtc", .keys = ctc_keys, .closed_modules = {"gru1", "gru2"}, .build = build_ctc};
+  return {.name = "MediaPipeGRUCtc", .keys = ctc_keys, .closed_modules = kGrus, .build = build_ctc};
 }
 
 }  // namespace taper

@@ -19,6 +19,16 @@ std::optional<T> read_as(const Scalar& value) {
   return std::nullopt;
 }
 
+// Whether both are numbers or flags, and unequal: a claim of another kind means something else by the name.
+bool differ(const Scalar& a, const Scalar& b) {
+  const auto number = [](const Scalar& value) -> std::optional<double> {
+    if (const bool* flag = std::get_if<bool>(&value)) return *flag ? 1 : 0;
+    return read_as<double>(value);
+  };
+  const auto x = number(a), y = number(b);
+  return x && y && *x != *y;
+}
+
 template <class T>
 constexpr std::string_view kind_of() {
   if constexpr (std::is_same_v<T, std::int64_t>) return "an integer";
@@ -116,7 +126,7 @@ T Network::choose(const Setting& setting, std::string_view path, const Fallback<
 
 void Network::told_by_shapes(const Setting& setting, Scalar value, std::string_view path) {
   for (const Claim& claim : settings_.claims(setting, path))
-    if (claim.value != value)
+    if (differ(claim.value, value))
       warn(fmt::format("{} says {} = {}, the weights say {}: the weights count", claim.place, setting.name,
                        scalar_text(claim.value), scalar_text(value)));
   report(setting.name, scalar_text(value), origin::shapes);

@@ -57,11 +57,11 @@ class Network {
   void told_by_shapes(const Setting& setting, Scalar value, std::string_view path = {});
 
   void warn(std::string text);
+  void report(std::string_view name, std::string value, std::string_view origin);
 
  private:
   template <class T>
   T choose(const Setting& setting, std::string_view path, const Fallback<T>& fallback);
-  void report(std::string_view name, std::string value, std::string_view origin);
 
   const Fit& fit_;
   const Tensors& constants_;

@@ -6,9 +6,16 @@
 namespace taper {
 namespace {
 
-double sinusoid(std::int64_t row, std::int64_t column, std::int64_t width) {
-  const double exponent = static_cast<double>(column - column % 2) / static_cast<double>(width);
-  const double angle = static_cast<double>(row) / std::pow(10000.0, exponent);
+// 10000^(2i/E) for the columns 2i and 2i+1.
+std::vector<double> wavelengths(std::int64_t width) {
+  std::vector<double> result;
+  for (std::int64_t column = 0; column < width; ++column)
+    result.push_back(std::pow(10000.0, static_cast<double>(column - column % 2) / static_cast<double>(width)));
+  return result;
+}
+
+double sinusoid(std::int64_t row, std::size_t column, const std::vector<double>& wavelengths) {
+  const double angle = static_cast<double>(row) / wavelengths[column];
   return column % 2 == 0 ? std::sin(angle) : std::cos(angle);
 }
 
@@ -36,25 +43,26 @@ double tolerance(std::int64_t row, DType dtype) {
 bool is_sinusoid(const Tensor& table) {
   if (table.rank() != 3 || table.shape[0] != 1 || table.shape[1] < 2) return false;
   const std::vector<double> values = to_double(table);
-  const std::int64_t width = table.shape[2];
-  for (std::int64_t row = 0; row < table.shape[1]; ++row)
-    for (std::int64_t column = 0; column < width; ++column) {
-      const double stored = values[static_cast<std::size_t>(row * width + column)];
+  const std::vector<double> lengths = wavelengths(table.shape[2]);
+  auto stored = values.begin();
+  for (std::int64_t row = 0; row < table.shape[1]; ++row) {
+    const double allowed = tolerance(row, table.dtype);
+    for (std::size_t column = 0; column < lengths.size(); ++column, ++stored)
       // Written so that NaN is no sinusoid.
-      if (!(std::abs(stored - sinusoid(row, column, width)) <= tolerance(row, table.dtype))) return false;
-    }
+      if (!(std::abs(*stored - sinusoid(row, column, lengths)) <= allowed)) return false;
+  }
   return true;
 }
 
 Tensor continued_sinusoid(const Tensor& table, std::int64_t rows) {
-  const std::int64_t width = table.shape[2];
-  std::vector<float> values(static_cast<std::size_t>(rows * width));
-  const auto stored = static_cast<std::size_t>(table.element_count());
-  convert_elements(table, DType::f32, std::as_writable_bytes(std::span(values).first(stored)));
+  const std::vector<double> lengths = wavelengths(table.shape[2]);
+  std::vector<float> values(static_cast<std::size_t>(table.element_count()));
+  convert_elements(table, DType::f32, std::as_writable_bytes(std::span(values)));
+  values.reserve(static_cast<std::size_t>(rows) * lengths.size());
   for (std::int64_t row = table.shape[1]; row < rows; ++row)
-    for (std::int64_t column = 0; column < width; ++column)
-      values[static_cast<std::size_t>(row * width + column)] = static_cast<float>(sinusoid(row, column, width));
-  return tensor_f32({1, rows, width}, values);
+    for (std::size_t column = 0; column < lengths.size(); ++column)
+      values.push_back(static_cast<float>(sinusoid(row, column, lengths)));
+  return tensor_f32({1, rows, table.shape[2]}, values);
 }
 
 }  // namespace taper

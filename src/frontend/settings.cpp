@@ -68,16 +68,17 @@ std::string scalar_text(const Scalar& value) {
 
 Settings::Settings(const ModelConfig& config, const WeightSet& weights, const Checkpoint& checkpoint)
     : config_(config), weights_(weights), metadata_(checkpoint.metadata) {
+  const auto add = [this](std::string_view origin, const Container& container, const Value* values) {
+    if (!values) return;
+    sources_.push_back({origin, std::string(container.name), values, container.about_model});
+    // As configuration files group them: config.model.n_heads.
+    if (const Value* inner = member(*values, "model"))
+      sources_.push_back({origin, fmt::format("{}.model", container.name), inner, true});
+  };
+  for (const Container& container : kContainers) add(origin::module, container, weights.attribute("", container.name));
   for (const Value* around : weights.enclosing) {
-    for (const Container& container : kContainers) {
-      const Value* values = pickle::find(*around, container.name);
-      if (!values) continue;
-      sources_.push_back({std::string(container.name), values, container.about_model});
-      // As configuration files group them: config.model.n_heads.
-      if (const Value* inner = member(*values, "model"))
-        sources_.push_back({fmt::format("{}.model", container.name), inner, true});
-    }
-    sources_.push_back({"", around, false});
+    for (const Container& container : kContainers) add(origin::file, container, pickle::find(*around, container.name));
+    sources_.push_back({origin::file, "", around, false});
   }
 }
 
@@ -95,7 +96,7 @@ std::vector<Claim> Settings::claims(const Setting& setting, std::string_view pat
     claim(origin::module, fmt::format("'{}'", name), weights_.attribute("", name));
   for (const Source& source : sources_) {
     const auto look_up = [&](std::string_view name) {
-      claim(origin::file, fmt::format("'{}{}{}'", source.place, source.place.empty() ? "" : ".", name),
+      claim(source.origin, fmt::format("'{}{}{}'", source.place, source.place.empty() ? "" : ".", name),
             member(*source.values, name));
     };
     std::ranges::for_each(setting.anywhere, look_up);

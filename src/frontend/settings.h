@@ -52,6 +52,7 @@ class Settings {
 
  private:
   struct Source {
+    std::string_view origin;
     std::string place;
     const pickle::Value* values;
     bool about_model;  // not about training

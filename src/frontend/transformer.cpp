@@ -164,6 +164,7 @@ Expected<Value*> Transformer::positional_table(bool with_class_token) {
                     "it can't be continued",
                     key, stored, net_.options.sequence_length, wanted),
         fmt::format("export with --sequence-length {} or less", stored - (with_class_token ? 1 : 0)));
+  net_.report("positions", fmt::format("{}, the sinusoid of {} continued", wanted, stored), origin::shapes);
   return build_.constant(continued_sinusoid(table, wanted), key);
 }
 

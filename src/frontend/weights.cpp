@@ -78,6 +78,7 @@ struct Search {
   };
   std::vector<Found> found;
   std::set<const Value*> visited;
+  std::optional<Error> problem;  // of the first module that can't be flattened
 };
 
 WeightSet weight_set(const StateDict& state, const Value* dict, std::vector<Module> modules) {
@@ -103,36 +104,38 @@ WeightSet weight_set(const StateDict& state, const Value* dict, std::vector<Modu
   return weights;
 }
 
-Status search(Search& state, const Value& value, const std::vector<std::string_view>& path,
-              const std::vector<const Value*>& enclosing) {
-  if (path.size() > kMostDepth || state.visited.size() >= kMostVisited || !state.visited.insert(&value).second)
-    return {};
+void search(Search& state, const Value& value, const std::vector<std::string_view>& path,
+            const std::vector<const Value*>& enclosing) {
+  if (path.size() > kMostDepth || state.visited.size() >= kMostVisited || !state.visited.insert(&value).second) return;
+  std::vector<const Value*> around = {&value};
+  around.insert(around.end(), enclosing.begin(), enclosing.end());
   std::optional<WeightSet> weights;
   if (is_module(value)) {
-    TAPER_ASSIGN(ModuleTree tree, flatten_module(value));
-    weights = weight_set(tree.state, nullptr, std::move(tree.modules));
+    auto tree = flatten_module(value);
+    if (!tree) {
+      if (!state.problem) state.problem = std::move(tree).error();
+      return;
+    }
+    weights = weight_set(tree->state, nullptr, std::move(tree->modules));
   } else if (const auto dict = state_dict_of(value)) {
     weights = weight_set(*dict, &value, {});
   }
   if (weights) {
     weights->place = fmt::format("{}", fmt::join(path, "."));
     weights->averaged = std::ranges::any_of(path, [](std::string_view name) { return has_word_of(name, kAverages); });
-    weights->enclosing = enclosing;
+    weights->enclosing = weights->modules.empty() ? around : enclosing;
     std::vector<std::size_t> ranks;
     for (const std::string_view name : path) ranks.push_back(rank_of(name));
     state.found.push_back({std::move(*weights), std::move(ranks)});
-    return {};
+    return;
   }
-  std::vector<const Value*> around = {&value};
-  around.insert(around.end(), enclosing.begin(), enclosing.end());
   for (const pickle::Entry& entry : value.entries()) {
     const auto name = entry.key->text();
     if (!name || has_word_of(*name, kNotModels)) continue;
     std::vector<std::string_view> deeper = path;
     deeper.push_back(*name);
-    TAPER_TRY(search(state, *entry.value, deeper, around));
+    search(state, *entry.value, deeper, around);
   }
-  return {};
 }
 
 }  // namespace
@@ -144,7 +147,8 @@ const Value* WeightSet::attribute(std::string_view path, std::string_view name) 
 
 Expected<std::vector<WeightSet>> find_weights(const Value& root) {
   Search state;
-  TAPER_TRY(search(state, root, {}, {}));
+  search(state, root, {}, {});
+  if (state.found.empty() && state.problem) return std::unexpected(std::move(*state.problem));
   std::ranges::stable_sort(state.found, [](const Search::Found& a, const Search::Found& b) {
     if (a.weights.averaged != b.weights.averaged) return b.weights.averaged;
     return a.ranks < b.ranks;
@@ -152,6 +156,35 @@ Expected<std::vector<WeightSet>> find_weights(const Value& root) {
   std::vector<WeightSet> sets;
   for (Search::Found& found : state.found) sets.push_back(std::move(found.weights));
   return sets;
+}
+
+std::vector<WeightSet> branches(const WeightSet& weights) {
+  std::map<std::string, WeightSet, std::less<>> by_name;
+  const auto branch_of = [&](const std::string& key) -> WeightSet* {
+    const std::size_t dot = key.find('.');
+    return dot == std::string::npos ? nullptr : &by_name[key.substr(0, dot)];
+  };
+  for (const auto& [key, tensor] : weights.tensors)
+    if (WeightSet* branch = branch_of(key)) branch->tensors[key.substr(key.find('.') + 1)] = tensor;
+  for (const auto& [key, reason] : weights.not_a_tensor)
+    if (WeightSet* branch = branch_of(key)) branch->not_a_tensor[key.substr(key.find('.') + 1)] = reason;
+  std::vector<WeightSet> result;
+  for (auto& [name, branch] : by_name) {
+    branch.place = weights.place;
+    branch.prefix = weights.prefix + name + ".";
+    branch.enclosing = weights.enclosing;
+    branch.outside = weights.outside + weights.tensors.size() - branch.tensors.size();
+    branch.averaged = weights.averaged || has_word_of(name, kAverages);
+    for (const Module& module : weights.modules) {
+      if (!(module.path + ".").starts_with(name + ".")) continue;
+      const bool is_top = module.path == name;
+      if (is_top) branch.class_path = module.class_path;
+      branch.modules.push_back({is_top ? "" : module.path.substr(name.size() + 1), module.class_path, module.object});
+    }
+    result.push_back(std::move(branch));
+  }
+  std::ranges::stable_partition(result, [](const WeightSet& branch) { return !branch.averaged; });
+  return result;
 }
 
 }  // namespace taper

@@ -18,6 +18,7 @@ struct WeightSet {
   std::string class_path;                                        // of a pickled module, else ""
   std::vector<Module> modules;                                   // of a pickled module, paths without the prefix
   std::vector<const pickle::Value*> enclosing;                   // the dicts around it, innermost first
+  std::size_t outside = 0;                                       // weights beside this part of a larger module
   bool averaged = false;                                         // a moving average of the weights
 
   // The attribute `name` of the pickled module at `path`; null if there is none.
@@ -26,7 +27,11 @@ struct WeightSet {
 
 // All sets in a checkpoint, the likeliest first: raw weights before averaged ones, then by the usual names
 // (`model_state_dict`, `state_dict`, `model`, `net`, ...), then as they lie in the file. Optimizer states are left out.
-// Errors: a pickled module that can't be flattened.
+// Errors: nothing but a pickled module that can't be flattened.
 Expected<std::vector<WeightSet>> find_weights(const pickle::Value& root);
+
+// The weights below each name at the top, as sets of their own: a network that is a part of a larger module, such as
+// `net` beside a loss with weights. Averages last.
+std::vector<WeightSet> branches(const WeightSet& weights);
 
 }  // namespace taper
