@@ -88,7 +88,7 @@ std::unexpected<Error> not_a_checkpoint(std::string_view text) {
                           "the copy or download was probably interrupted");
   if (looks_like_text(text))
     return fail("the file looks like text ('{}'), {}",
-                printable(text.substr(0, std::min<std::size_t>(text.find('\n'), 40))), kExpected);
+                excerpt(text.substr(0, std::min<std::size_t>(text.find('\n'), 40))), kExpected);
   return fail(
       "the file starts with bytes {:02x}, {}",
       fmt::join(std::span(reinterpret_cast<const unsigned char*>(text.data()), std::min<std::size_t>(text.size(), 8)),

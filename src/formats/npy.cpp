@@ -39,14 +39,14 @@ class HeaderParser {
       } else if (key == "shape" && !header.shape) {
         TAPER_ASSIGN(header.shape, tuple());
       } else {
-        return fail("key '{}' is unknown or given twice", printable(key));
+        return fail("key '{}' is unknown or given twice", excerpt(key));
       }
       if (!next_is(',')) break;
       TAPER_TRY(expect(','));
     }
     TAPER_TRY(expect('}'));
     skip_space();
-    if (!text_.empty()) return fail("'{}' after the dictionary", printable(text_));
+    if (!text_.empty()) return fail("'{}' after the dictionary", excerpt(text_));
     return header;
   }
 
@@ -59,7 +59,7 @@ class HeaderParser {
     return text_.starts_with(c);
   }
   Status expect(char c) {
-    if (!next_is(c)) return fail("'{}' where '{}' should be", printable(text_.substr(0, 10)), c);
+    if (!next_is(c)) return fail("'{}' where '{}' should be", excerpt(text_.substr(0, 10)), c);
     text_.remove_prefix(1);
     return {};
   }
@@ -80,7 +80,7 @@ class HeaderParser {
       text_.remove_prefix(word.size());
       return value;
     }
-    return fail("'{}' where True or False should be", printable(text_.substr(0, 10)));
+    return fail("'{}' where True or False should be", excerpt(text_.substr(0, 10)));
   }
   Expected<std::vector<std::int64_t>> tuple() {
     std::vector<std::int64_t> numbers;
@@ -88,7 +88,7 @@ class HeaderParser {
     while (!next_is(')')) {
       std::int64_t number = 0;
       const auto [end, code] = std::from_chars(text_.data(), text_.data() + text_.size(), number);
-      if (code != std::errc{} || number < 0) return fail("'{}' where a size should be", printable(text_.substr(0, 20)));
+      if (code != std::errc{} || number < 0) return fail("'{}' where a size should be", excerpt(text_.substr(0, 20)));
       text_.remove_prefix(static_cast<std::size_t>(end - text_.data()));
       if (text_.starts_with('L')) text_.remove_prefix(1);  // Python 2's long integers
       numbers.push_back(number);
@@ -114,7 +114,7 @@ Expected<Element> element_of(std::string_view descr) {
   if (code.starts_with('O'))
     return fail_with_hint("an array of Python objects, which would need code to be run, expected numbers",
                           "save the array with a numeric dtype");
-  return fail("dtype '{}', expected bool, int, uint or float of at most 64 bits", printable(descr));
+  return fail("dtype '{}', expected bool, int, uint or float of at most 64 bits", excerpt(descr));
 }
 
 std::string_view numpy_code(DType dtype) {

@@ -78,7 +78,7 @@ Status push_decimal(Machine& m, std::string_view digits) {
   std::int64_t value = 0;
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (end != digits.data() + digits.size() || code == std::errc::invalid_argument)
-    return fail("'{}' is not a decimal integer", printable(digits));
+    return fail("'{}' is not a decimal integer", excerpt(digits));
   if (code == std::errc::result_out_of_range) return m.push(m.arena.add_big_integer({as_bytes(digits), true}));
   return m.push_new(value);
 }
@@ -92,7 +92,7 @@ Expected<std::string_view> utf8(Machine& m, std::string_view text) {
     case Utf8::invalid:
       break;
   }
-  return fail("a text is not UTF-8: '{}'", printable(text));
+  return fail("a text is not UTF-8: '{}'", excerpt(text));
 }
 
 Status push_text(Machine& m, std::string_view raw) {
@@ -217,7 +217,7 @@ Expected<std::uint64_t> line_number(Machine& m) {
   std::uint64_t index = 0;
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
   if (digits.empty() || end != digits.data() + digits.size() || code != std::errc{})
-    return fail("'{}' is not a memo number", printable(digits));
+    return fail("'{}' is not a memo number", excerpt(digits));
   return index;
 }
 
@@ -335,7 +335,7 @@ Status op_float(Machine& m) {
   double value = 0;
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (end != digits.data() + digits.size() || code == std::errc::invalid_argument)
-    return fail("'{}' is not a number", printable(digits));
+    return fail("'{}' is not a number", excerpt(digits));
   return m.push_new(value);
 }
 Status op_binfloat(Machine& m) {

@@ -207,7 +207,7 @@ std::string describe(const Value& value) {
     case Kind::real:
       return fmt::format("float {}", *value.number());
     case Kind::text:
-      return fmt::format("str '{}'", printable(*value.text()));
+      return fmt::format("str '{}'", excerpt(*value.text()));
     case Kind::bytes:
       return fmt::format("{} bytes", value.bytes()->size());
     case Kind::big_integer:
@@ -218,9 +218,9 @@ std::string describe(const Value& value) {
     case Kind::dict:
       return fmt::format("dict of {} entries", value.entries().size());
     case Kind::global:
-      return fmt::format("global {}", printable(class_path(value)));
+      return fmt::format("global {}", excerpt(class_path(value)));
     case Kind::object:
-      return fmt::format("object {}", printable(class_path(value)));
+      return fmt::format("object {}", excerpt(class_path(value)));
     case Kind::persistent:
       return "a persistent id";
     case Kind::tensor:

@@ -80,7 +80,7 @@ class HeaderHandler : public nlohmann::json_sax<Json> {
              : text == "shape"        ? Field::shape
              : text == "data_offsets" ? Field::offsets
                                       : Field::none;
-    return field_ != Field::none || refuse(fmt::format("holds an unknown field '{}'", printable(text)));
+    return field_ != Field::none || refuse(fmt::format("holds an unknown field '{}'", excerpt(text)));
   }
   bool string(string_t& text) override {
     if (depth_ == 2 && in_metadata_) {
@@ -127,7 +127,7 @@ class HeaderHandler : public nlohmann::json_sax<Json> {
   enum class Field { none, dtype, shape, offsets };
 
   bool refuse(std::string reason) {
-    problem = fmt::format("{} (at '{}')", reason, printable(name_));
+    problem = fmt::format("{} (at '{}')", reason, excerpt(name_));
     return false;
   }
 
@@ -145,7 +145,7 @@ Status check_unique(const std::vector<T>& values, auto&& name_of) {
   for (const T& value : values) names.push_back(name_of(value));
   std::ranges::sort(names);
   const auto twin = std::ranges::adjacent_find(names);
-  if (twin != names.end()) return fail("the header names '{}' twice", printable(*twin));
+  if (twin != names.end()) return fail("the header names '{}' twice", excerpt(*twin));
   return {};
 }
 
@@ -156,7 +156,7 @@ Status check_contiguous(const std::vector<Declared>& tensors, std::uint64_t data
   std::uint64_t position = 0;
   for (const Declared* tensor : order) {
     if (tensor->offsets[0] != position || tensor->offsets[1] < position)
-      return fail("tensor '{}' lies at bytes {} to {}, expected to start at {}", printable(tensor->name),
+      return fail("tensor '{}' lies at bytes {} to {}, expected to start at {}", excerpt(tensor->name),
                   tensor->offsets[0], tensor->offsets[1], position);
     position = tensor->offsets[1];
   }
@@ -199,11 +199,11 @@ Expected<Safetensors> read_safetensors(const SharedBytes& bytes) {
   for (const Declared& declared : handler.tensors) {
     const auto* row = std::ranges::find(kDTypes, declared.dtype, &Row::name);
     if (row == std::end(kDTypes)) {
-      result.unsupported.emplace_back(declared.name, fmt::format("has dtype {}", printable(declared.dtype)));
+      result.unsupported.emplace_back(declared.name, fmt::format("has dtype {}", excerpt(declared.dtype)));
       continue;
     }
     TAPER_ASSIGN_WITHIN(Tensor tensor, tensor_of(declared, row->dtype, data),
-                        fmt::format("in tensor '{}'", printable(declared.name)));
+                        fmt::format("in tensor '{}'", excerpt(declared.name)));
     result.tensors.emplace_back(declared.name, std::move(tensor));
   }
   return result;

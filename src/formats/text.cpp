@@ -83,7 +83,7 @@ void append_utf8(std::string& text, char32_t point) {
   }
 }
 
-std::string printable(std::string_view text) {
+std::string excerpt(std::string_view text) {
   constexpr std::size_t kMost = 80;
   std::string result;
   while (!text.empty()) {
@@ -122,7 +122,7 @@ Expected<std::string> decode_raw_unicode_escape(std::string_view raw) {
 
 Expected<std::string> decode_python2_string(std::string_view raw) {
   if (raw.size() < 2 || (raw.front() != '\'' && raw.front() != '"') || raw.back() != raw.front())
-    return fail("a string has no quotes: '{}'", printable(raw));
+    return fail("a string has no quotes: '{}'", excerpt(raw));
   raw = raw.substr(1, raw.size() - 2);
   constexpr std::string_view kLetters = "abfnrtv\\'\"";
   constexpr std::string_view kMeanings = "\a\b\f\n\r\t\v\\'\"";

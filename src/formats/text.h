@@ -20,7 +20,7 @@ std::string without_surrogates(std::string_view text);
 void append_utf8(std::string& text, char32_t point);
 
 // For messages: control characters and invalid bytes as \xHH, at most about 80 characters.
-std::string printable(std::string_view text);
+std::string excerpt(std::string_view text);
 
 // Python's codec "raw-unicode-escape" (pickle's UNICODE): \uXXXX and \UXXXXXXXX, every other byte is Latin-1.
 Expected<std::string> decode_raw_unicode_escape(std::string_view raw);

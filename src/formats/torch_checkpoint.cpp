@@ -88,7 +88,7 @@ Status check_version(const ZipArchive& archive, const std::string& top) {
     const bool number =
         !text->empty() && text->size() < 4 && std::ranges::all_of(*text, [](char c) { return c >= '0' && c <= '9'; });
     if (!number || std::stoi(*text) > kMostZipVersion)
-      return fail("the archive has format version '{}', expected 1 to {}", printable(*text), kMostZipVersion);
+      return fail("the archive has format version '{}', expected 1 to {}", excerpt(*text), kMostZipVersion);
   }
   return {};
 }
@@ -97,7 +97,7 @@ Expected<bool> is_big_endian(const ZipArchive& archive, const std::string& top) 
   TAPER_ASSIGN(const auto order, small_text(archive, top + "byteorder"));
   if (!order || *order == "little") return false;  // written since PyTorch 2.1; before that files are little-endian
   if (*order == "big") return true;
-  return fail("the archive's byte order is '{}', expected little or big", printable(*order));
+  return fail("the archive's byte order is '{}', expected little or big", excerpt(*order));
 }
 
 Expected<Checkpoint> read_zip_checkpoint(SharedBytes bytes) {
@@ -120,7 +120,7 @@ Expected<Checkpoint> read_zip_checkpoint(SharedBytes bytes) {
       if (const ZipEntry* entry = archive->find(fmt::format("{}{}{}", top, folder, reference.key)))
         return archive->read(*entry);
     return fail_with_hint(fmt::format("the archive has no entry '{}data/{}', which holds {} elements of {}", top,
-                                      printable(reference.key), reference.count, reference.type),
+                                      excerpt(reference.key), reference.count, reference.type),
                           "the file is incomplete: copy or save it again");
   };
   auto checkpoint = finish(std::move(document), std::move(source), "PyTorch zip");
@@ -159,7 +159,7 @@ Expected<StorageBytes> legacy_storages(const SharedBytes& bytes, std::size_t off
   for (const auto& [value, reference] : references) {
     const StorageReference* known = by_key.try_emplace(reference.key, &reference).first->second;
     if (known->element_size != reference.element_size)
-      return fail("storage '{}' is used as {} and as {}", printable(reference.key), known->type, reference.type);
+      return fail("storage '{}' is used as {} and as {}", excerpt(reference.key), known->type, reference.type);
   }
   ByteReader reader(bytes.view);
   TAPER_TRY(reader.seek(offset));
@@ -169,16 +169,16 @@ Expected<StorageBytes> legacy_storages(const SharedBytes& bytes, std::size_t off
     const auto reference = name ? by_key.find(*name) : by_key.end();
     if (reference == by_key.end()) return fail("{} is listed as a storage that no tensor uses", pickle::describe(*key));
     if (!reference->second->element_size)
-      return fail("storage '{}' is of {}, whose size is unknown", printable(*name), reference->second->type);
+      return fail("storage '{}' is of {}, whose size is unknown", excerpt(*name), reference->second->type);
     if (reader.remaining() < sizeof(std::int64_t))
       return fail_with_hint(
-          fmt::format("the file ends at byte {}, where storage '{}' should start", bytes.view.size(), printable(*name)),
+          fmt::format("the file ends at byte {}, where storage '{}' should start", bytes.view.size(), excerpt(*name)),
           std::string(kDamagedHint));
     TAPER_ASSIGN(const auto count, reader.read<std::int64_t>());
     const auto size = checked_mul<std::uint64_t>(static_cast<std::uint64_t>(count), *reference->second->element_size);
     if (count < 0 || !size || *size > reader.remaining())
       return fail_with_hint(fmt::format("storage '{}' declares {} elements of {}, the file has {} bytes left",
-                                        printable(*name), count, reference->second->type, reader.remaining()),
+                                        excerpt(*name), count, reference->second->type, reader.remaining()),
                             std::string(kDamagedHint));
     storages.insert_or_assign(reference->first, bytes.sub(reader.offset(), *size));
     TAPER_TRY(reader.seek(reader.offset() + *size));
@@ -209,7 +209,7 @@ Expected<Checkpoint> read_legacy_checkpoint(const SharedBytes& bytes) {
   TAPER_ASSIGN(StorageBytes storages, legacy_storages(bytes, offset, *keys.root, source.references));
   source.read = [storages = std::move(storages)](const StorageReference& reference) -> Expected<SharedBytes> {
     const auto found = storages.find(reference.key);
-    if (found == storages.end()) return fail("the file has no storage '{}'", printable(reference.key));
+    if (found == storages.end()) return fail("the file has no storage '{}'", excerpt(reference.key));
     return found->second;
   };
   return finish(std::move(document), std::move(source), "PyTorch legacy");

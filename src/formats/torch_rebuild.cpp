@@ -81,7 +81,7 @@ Expected<StorageReference> storage_reference(Items id) {
   if (id.size() > 5 && !id[5]->is_none()) {
     const Items view = id[5]->items();
     if (view.size() != 3 || !is_count(*view[1]) || !is_count(*view[2]))
-      return fail("the view of storage '{}' is not described by key, offset and size", printable(reference.key));
+      return fail("the view of storage '{}' is not described by key, offset and size", excerpt(reference.key));
     reference.view = {as_count(*view[1]), as_count(*view[2])};
   }
   return reference;
@@ -293,13 +293,13 @@ Expected<SharedBytes> storage_bytes(Context& context, const StorageReference& re
   const std::uint64_t element_size = reference.element_size.value_or(1);
   const std::uint64_t available = whole.view.size() / element_size;
   if (reference.count > available)
-    return fail("storage '{}' should hold {} elements of {}, the file has {}", printable(reference.key),
+    return fail("storage '{}' should hold {} elements of {}, the file has {}", excerpt(reference.key),
                 reference.count, reference.type, available);
   if (!reference.view) return whole.sub(0, reference.count * element_size);
   const auto [offset, size] = *reference.view;
   if (offset > reference.count || size > reference.count - offset)
     return fail("a view of elements {} to {} lies outside of storage '{}' of {} elements", offset, offset + size,
-                printable(reference.key), reference.count);
+                excerpt(reference.key), reference.count);
   return whole.sub(offset * element_size, size * element_size);
 }
 
@@ -330,7 +330,7 @@ Made storage_tensor(Context& context, const Call& call, const StorageReference& 
   if (!offset) return fail("the offset {} is too large", *call.args[1]->integer());
   TAPER_ASSIGN_WITHIN(Tensor tensor,
                       make_view(dtype, std::move(shape), std::move(strides), bytes, *offset, context.source.big_endian),
-                      fmt::format("in a view of storage '{}'", printable(storage.key)));
+                      fmt::format("in a view of storage '{}'", excerpt(storage.key)));
   TAPER_TRY(count_repeated(context, tensor));
   TensorValue& made = context.arena.tensors.emplace_back();
   made.tensor = std::move(tensor);
@@ -557,7 +557,7 @@ Status rebuild_values(Arena& arena, const StorageSource& source) {
       if (!made) {
         Error error = std::move(made).error();
         if (const auto key = key_of(arena, job.value))
-          error = within(std::move(error), fmt::format("in tensor '{}'", printable(*key)));
+          error = within(std::move(error), fmt::format("in tensor '{}'", excerpt(*key)));
         return std::unexpected(within(std::move(error), fmt::format("in the call of {} at byte {} of the pickle",
                                                                     job.constructor->path, object.offset)));
       }

@@ -52,7 +52,7 @@ Status check_name(std::string_view name) {
   if (name.empty()) return fail("an entry has no name");
   for (const char c : name)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return fail("an entry's name holds control characters");
-  if (check_utf8(name) != Utf8::valid) return fail("an entry's name is not UTF-8: '{}'", printable(name));
+  if (check_utf8(name) != Utf8::valid) return fail("an entry's name is not UTF-8: '{}'", excerpt(name));
   if (name.front() == '/' || name.find('\\') != std::string_view::npos)
     return fail("entry '{}' is not named by a relative path", name);
   for (std::size_t start = 0; start <= name.size();) {

@@ -78,7 +78,7 @@ std::string found_keys(const WeightSet& weights) {
   for (const auto& [key, tensor] : weights.tensors) {
     Branch& branch = tree[key.substr(0, key.find('.'))];
     if (branch.first.empty()) {
-      branch.first = fmt::format("{} {}", printable(key), shape_text(tensor->shape));
+      branch.first = fmt::format("{} {}", excerpt(key), shape_text(tensor->shape));
     } else {
       ++branch.more;
     }
@@ -87,13 +87,13 @@ std::string found_keys(const WeightSet& weights) {
   for (const auto& [name, branch] : tree)
     items.push_back(branch.more == 0
                         ? branch.first
-                        : fmt::format("{} (and {} more below '{}.')", branch.first, branch.more, printable(name)));
+                        : fmt::format("{} (and {} more below '{}.')", branch.first, branch.more, excerpt(name)));
   return shortened(items, 8);
 }
 
 std::string place_of(const WeightSet& weights) {
-  std::string place = weights.place.empty() ? "" : fmt::format(" in '{}'", printable(weights.place));
-  if (!weights.prefix.empty()) place += fmt::format(" below '{}'", printable(weights.prefix));
+  std::string place = weights.place.empty() ? "" : fmt::format(" in '{}'", excerpt(weights.place));
+  if (!weights.prefix.empty()) place += fmt::format(" below '{}'", excerpt(weights.prefix));
   return place;
 }
 
@@ -111,7 +111,7 @@ std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
   const bool is_module = !weights.class_path.empty();
   std::string message =
       fmt::format("the {}{} {} of no known architecture; found {}; tried",
-                  is_module ? fmt::format("pickled module {}", printable(weights.class_path)) : "weights",
+                  is_module ? fmt::format("pickled module {}", excerpt(weights.class_path)) : "weights",
                   place_of(weights), is_module ? "is" : "are", found_keys(weights));
   for (const Family& family : family_table()) {
     const Fit fit = fit_family(family, weights);
@@ -133,12 +133,12 @@ std::unexpected<Error> no_weights(const Value& root) {
         fmt::format(
             "the file holds an object of class {}, which would need that class's code, expected a state dict or a "
             "pickled torch.nn.Module",
-            printable(pickle::class_path(root))),
+            excerpt(pickle::class_path(root))),
         std::string(kSaveHint));
   std::vector<std::string> entries;
   for (const pickle::Entry& entry : root.entries())
     entries.push_back(fmt::format(
-        "{}: {}", entry.key->text() ? fmt::format("'{}'", printable(*entry.key->text())) : pickle::describe(*entry.key),
+        "{}: {}", entry.key->text() ? fmt::format("'{}'", excerpt(*entry.key->text())) : pickle::describe(*entry.key),
         pickle::describe(*entry.value)));
   const std::string content = entries.empty() ? "" : fmt::format(" ({})", shortened(entries, 8));
   return fail_with_hint(
@@ -236,7 +236,7 @@ void warn_of_extra_keys(const Match& match, ModelInfo& info) {
                                         match.weights.outside, place_of(match.weights)));
   std::vector<std::string> extra;
   for (const std::string& key : match.fit.extra)
-    if (match.weights.tensors.contains(key)) extra.push_back(printable(key));
+    if (match.weights.tensors.contains(key)) extra.push_back(excerpt(key));
   if (!extra.empty())
     info.warnings.push_back(fmt::format("{} of the file {} no part of a {} and {} left out: {}",
                                         extra.size() == 1 ? "a weight" : fmt::format("{} weights", extra.size()),
@@ -246,7 +246,7 @@ void warn_of_extra_keys(const Match& match, ModelInfo& info) {
 
 std::string format_text(const Checkpoint& checkpoint, const WeightSet& weights) {
   std::string text = checkpoint.format == "safetensors" ? checkpoint.format : checkpoint.format + " checkpoint";
-  if (!weights.class_path.empty()) text += fmt::format(", pickled module {}", printable(weights.class_path));
+  if (!weights.class_path.empty()) text += fmt::format(", pickled module {}", excerpt(weights.class_path));
   return text;
 }
 
@@ -257,7 +257,7 @@ Expected<ImportedModel> import_checkpoint(const Checkpoint& checkpoint, const Lo
     return fail("the sequence length is {}, expected 1 to {}", options.sequence_length, kMostFrames);
   const auto allowed = [&](const Family& family) { return is_allowed(family, options.config); };
   if (std::ranges::none_of(family_table(), allowed))
-    return fail("the family is '{}', expected one of {}", printable(*options.config.family),
+    return fail("the family is '{}', expected one of {}", excerpt(*options.config.family),
                 fmt::join(family_names(), ", "));
   TAPER_ASSIGN(std::vector<WeightSet> sets, find_weights(*checkpoint.root));
   if (sets.empty()) return no_weights(*checkpoint.root);
@@ -272,7 +272,7 @@ Expected<ImportedModel> import_checkpoint(const Checkpoint& checkpoint, const Lo
   model.info.input_shape = {1, options.sequence_length, match.fit.sizes.find("F")->second};
   model.graph.name = match.fit.family->name;
 
-  const Settings settings(options.config, match.weights, checkpoint);
+  Settings settings(options.config, match.weights, checkpoint);
   Network network(match.weights, match.fit, tensors, settings, options, model.graph, model.info);
   if (auto built = match.fit.family->build(network); !built)
     return std::unexpected(within(std::move(built).error(), place));

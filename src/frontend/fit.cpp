@@ -7,8 +7,6 @@
 namespace taper {
 namespace {
 
-constexpr std::int64_t kMostStacked = 1000;  // layers: more is no network, but a key made to exhaust memory
-
 // The symbol and the factor of a size such as `E` or `3*hidden1`.
 struct Size {
   std::string symbol;
@@ -46,7 +44,7 @@ std::optional<std::string> problem_of(const KeyPattern& pattern, const Shape& ex
     const auto other = weights.not_a_tensor.find(pattern.key);
     if (other == weights.not_a_tensor.end())
       return fmt::format("{} is missing, expected {}", pattern.key, shape_text(expected));
-    return fmt::format("{} {}, expected a tensor {}", pattern.key, printable(other->second), shape_text(expected));
+    return fmt::format("{} {}, expected a tensor {}", pattern.key, excerpt(other->second), shape_text(expected));
   }
   if (!is_floating(tensor->second->dtype))
     return fmt::format("{} is {}, expected floating-point weights", pattern.key, info(tensor->second->dtype).name);
@@ -74,7 +72,8 @@ std::int64_t KeySet::stack_size(std::string_view prefix) const {
     const char* end = at->data() + at->size();
     const auto parsed = std::from_chars(at->data() + prefix.size(), end, index);
     const bool is_index = parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '.';
-    if (is_index && index >= 0 && index < kMostStacked) size = std::max(size, index + 1);
+    // A stack has more keys than modules, whatever number a single key is made to name.
+    if (is_index && index >= 0 && index < std::ssize(keys_)) size = std::max(size, index + 1);
   }
   return size;
 }
@@ -102,7 +101,7 @@ Fit fit_family(const Family& family, const WeightSet& weights) {
     });
     if (closed != family.closed_modules.end())
       fit.problems.push_back(
-          fmt::format("{} is too much, expected {} to be {}", printable(key), closed->path, closed->is));
+          fmt::format("{} is too much, expected {} to be {}", excerpt(key), closed->path, closed->is));
     fit.extra.push_back(key);
   }
   return fit;

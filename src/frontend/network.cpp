@@ -38,7 +38,7 @@ constexpr std::string_view kind_of() {
 
 }  // namespace
 
-Network::Network(const WeightSet& weights_, const Fit& fit, const Tensors& constants, const Settings& settings,
+Network::Network(const WeightSet& weights_, const Fit& fit, const Tensors& constants, Settings& settings,
                  const LoadOptions& options_, Graph& graph, ModelInfo& info)
     : build(graph),
       options(options_),

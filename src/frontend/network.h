@@ -25,7 +25,7 @@ using Tensors = std::map<std::string, Tensor, std::less<>>;  // by key
 class Network {
  public:
   // `constants` are the weights of all keys of `fit` as plain float32. Everything must outlive the network.
-  Network(const WeightSet& weights, const Fit& fit, const Tensors& constants, const Settings& settings,
+  Network(const WeightSet& weights, const Fit& fit, const Tensors& constants, Settings& settings,
           const LoadOptions& options, Graph& graph, ModelInfo& info);
 
   Builder build;
@@ -33,7 +33,8 @@ class Network {
   const WeightSet& weights;
 
   std::int64_t size(std::string_view symbol) const { return fit_.sizes.find(symbol)->second; }
-  bool has(std::string_view key) const { return weights.tensors.contains(key); }
+  // Whether the family, given these weights, has this key.
+  bool has(std::string_view key) const { return constants_.contains(key); }
 
   // The input [batch_size, sequence_length, F].
   Value* input();
@@ -65,7 +66,7 @@ class Network {
 
   const Fit& fit_;
   const Tensors& constants_;
-  const Settings& settings_;
+  Settings& settings_;
   ModelInfo& info_;
   bool has_category_ = false;
   std::map<std::string, Value*, std::less<>> values_;  // of the weights used so far

@@ -63,7 +63,7 @@ std::string scalar_text(const Scalar& value) {
   if (const bool* flag = std::get_if<bool>(&value)) return *flag ? "True" : "False";
   if (const auto* number = std::get_if<std::int64_t>(&value)) return fmt::format("{}", *number);
   if (const auto* number = std::get_if<double>(&value)) return fmt::format("{}", *number);
-  return fmt::format("'{}'", printable(std::get<std::string>(value)));
+  return fmt::format("'{}'", excerpt(std::get<std::string>(value)));
 }
 
 Settings::Settings(const ModelConfig& config, const WeightSet& weights, const Checkpoint& checkpoint)
@@ -82,22 +82,37 @@ Settings::Settings(const ModelConfig& config, const WeightSet& weights, const Ch
   }
 }
 
-std::vector<Claim> Settings::claims(const Setting& setting, std::string_view path) const {
+namespace {
+
+void add_claim(std::vector<Claim>& claims, std::string_view origin, std::string place, const Value* value) {
+  const auto scalar = value ? as_scalar(*value) : std::nullopt;
+  if (scalar) claims.push_back({origin, std::move(place), *scalar});
+}
+
+}  // namespace
+
+std::vector<Claim> Settings::claims(const Setting& setting, std::string_view path) {
   std::vector<Claim> result;
-  const auto claim = [&](std::string_view origin, std::string place, const Value* value) {
-    const auto scalar = value ? as_scalar(*value) : std::nullopt;
-    if (scalar) result.push_back({origin, std::move(place), *scalar});
-  };
   if (const auto value = from_config(config_, setting.name))
     result.push_back({origin::config, "the configuration", *value});
   for (const std::string_view name : setting.attributes)
-    claim(origin::module, fmt::format("'{}{}{}'", path, path.empty() ? "" : ".", name), weights_.attribute(path, name));
+    add_claim(result, origin::module, fmt::format("'{}{}{}'", path, path.empty() ? "" : ".", name),
+              weights_.attribute(path, name));
+  const std::vector<Claim>& others = claims_on_the_whole(setting);
+  result.insert(result.end(), others.begin(), others.end());
+  return result;
+}
+
+const std::vector<Claim>& Settings::claims_on_the_whole(const Setting& setting) {
+  const auto [entry, is_new] = whole_.try_emplace(setting.name);
+  std::vector<Claim>& result = entry->second;
+  if (!is_new) return result;
   for (const std::string_view name : setting.anywhere)
-    claim(origin::module, fmt::format("'{}'", name), weights_.attribute("", name));
+    add_claim(result, origin::module, fmt::format("'{}'", name), weights_.attribute("", name));
   for (const Source& source : sources_) {
     const auto look_up = [&](std::string_view name) {
-      claim(source.origin, fmt::format("'{}{}{}'", source.place, source.place.empty() ? "" : ".", name),
-            member(*source.values, name));
+      add_claim(result, source.origin, fmt::format("'{}{}{}'", source.place, source.place.empty() ? "" : ".", name),
+                member(*source.values, name));
     };
     std::ranges::for_each(setting.anywhere, look_up);
     if (source.about_model) std::ranges::for_each(setting.in_model_args, look_up);

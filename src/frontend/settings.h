@@ -1,6 +1,7 @@
 // What is told about a network beside its shapes: by the caller, by a pickled module, by hyper-parameters in the file.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -46,9 +47,7 @@ class Settings {
 
   // All claims in the order of precedence: the configuration, the attributes of the module at `path`, those of the
   // whole module, hyper-parameters.
-  std::vector<Claim> claims(const Setting& setting, std::string_view path = {}) const;
-
-  const ModelConfig& config() const { return config_; }
+  std::vector<Claim> claims(const Setting& setting, std::string_view path = {});
 
  private:
   struct Source {
@@ -58,10 +57,14 @@ class Settings {
     bool about_model;  // not about training
   };
 
+  // Those that don't depend on a path, looked up once.
+  const std::vector<Claim>& claims_on_the_whole(const Setting& setting);
+
   ModelConfig config_;
   const WeightSet& weights_;
   std::vector<Source> sources_;
   const std::vector<std::pair<std::string, std::string>>& metadata_;
+  std::map<std::string_view, std::vector<Claim>> whole_;  // by the name of the setting
 };
 
 }  // namespace taper

@@ -111,10 +111,10 @@ struct Judge {
 };
 
 // Outputs in the order of `names`, each in the shape the file gave.
-Expected<std::vector<Array>> in_order(std::vector<NamedTensor> outputs, const std::vector<std::string>& names) {
+Expected<std::vector<Array>> in_order(std::vector<SignatureTensor> outputs, const std::vector<std::string>& names) {
   std::vector<Array> ordered;
   for (const std::string& name : names) {
-    const auto found = std::ranges::find(outputs, name, &NamedTensor::name);
+    const auto found = std::ranges::find(outputs, name, &SignatureTensor::name);
     if (found == outputs.end()) return fail("the file has no output '{}'", name);
     ordered.push_back(to_array(found->value));
   }
@@ -126,8 +126,8 @@ Judge litert_judge(const Litert& runtime, int threads, const std::vector<std::st
             TAPER_ASSIGN(LitertModel opened, LitertModel::open(runtime, path, threads));
             auto model = std::make_shared<LitertModel>(std::move(opened));
             return Runner([=](const Array& input) -> Expected<std::vector<Array>> {
-              const std::vector<NamedTensor> inputs = {{"input", to_tensor(input)}};
-              TAPER_ASSIGN(std::vector<NamedTensor> results, model->run(inputs));
+              const std::vector inputs{SignatureTensor{.name = "input", .value = to_tensor(input)}};
+              TAPER_ASSIGN(std::vector<SignatureTensor> results, model->run(inputs));
               return in_order(std::move(results), outputs);
             });
           }};

@@ -186,12 +186,12 @@ struct LitertModel::Impl {
   Status compile(int threads);
   Status read_signature();
   Expected<Port> read_port(litert::TensorHandle tensor, const char* name) const;
-  Status resize(std::span<const NamedTensor* const> values);
+  Status resize(std::span<const SignatureTensor* const> values);
   Status make_buffer(Port& port, std::vector<std::int64_t> shape);
   Status fill(Port& port, const Tensor& value);
   Status spoil(Port& port);
   Expected<Tensor> fetch(Port& port);
-  Status run_once(std::span<const NamedTensor* const> values, std::vector<NamedTensor>& results);
+  Status run_once(std::span<const SignatureTensor* const> values, std::vector<SignatureTensor>& results);
   std::string messages();
 };
 
@@ -453,7 +453,7 @@ Status LitertModel::Impl::make_buffer(Port& port, std::vector<std::int64_t> shap
 }
 
 // Gives the model the shapes of `values`, and every port a buffer of its size.
-Status LitertModel::Impl::resize(std::span<const NamedTensor* const> values) {
+Status LitertModel::Impl::resize(std::span<const SignatureTensor* const> values) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     Port& port = inputs[i];
     const Tensor& value = values[i]->value;
@@ -515,7 +515,7 @@ Expected<Tensor> LitertModel::Impl::fetch(Port& port) {
   return make_tensor(port.dtype, port.shape, std::move(bytes));
 }
 
-Status LitertModel::Impl::run_once(std::span<const NamedTensor* const> values, std::vector<NamedTensor>& results) {
+Status LitertModel::Impl::run_once(std::span<const SignatureTensor* const> values, std::vector<SignatureTensor>& results) {
   TAPER_TRY(resize(values));
   std::vector<litert::TensorBuffer> input_buffers;
   std::vector<litert::TensorBuffer> output_buffers;
@@ -539,20 +539,20 @@ Status LitertModel::Impl::run_once(std::span<const NamedTensor* const> values, s
   return {};
 }
 
-Expected<std::vector<NamedTensor>> LitertModel::run(std::span<const NamedTensor> values) {
-  std::vector<const NamedTensor*> ordered;
+Expected<std::vector<SignatureTensor>> LitertModel::run(std::span<const SignatureTensor> values) {
+  std::vector<const SignatureTensor*> ordered;
   for (const Impl::Port& port : impl_->inputs) {
-    const auto match = std::ranges::find(values, port.name, &NamedTensor::name);
+    const auto match = std::ranges::find(values, port.name, &SignatureTensor::name);
     if (match == values.end()) return fail("input '{}' is missing", port.name);
     if (match->value.dtype != port.dtype)
       return fail("input '{}' is {}, the model takes {}", port.name, info(match->value.dtype).name,
                   info(port.dtype).name);
     ordered.push_back(&*match);
   }
-  for (const NamedTensor& value : values)
+  for (const SignatureTensor& value : values)
     if (std::ranges::find(impl_->inputs, value.name, &Impl::Port::name) == impl_->inputs.end())
       return fail("the model has no input '{}', only '{}'", value.name, fmt::join(impl_->input_names, "', '"));
-  std::vector<NamedTensor> results;
+  std::vector<SignatureTensor> results;
   TAPER_TRY(impl_->run_once(ordered, results));
   return results;
 }

@@ -14,7 +14,7 @@
 namespace taper {
 
 // A value and its name in the model's signature.
-struct NamedTensor {
+struct SignatureTensor {
   std::string name;
   Tensor value;
 };
@@ -67,7 +67,7 @@ class LitertModel {
   // its tensor's shape if that differs from the one of the last run. Outputs own their data. A model may be run any
   // number of times. Errors: inputs missing, unknown or of another dtype; a shape that the model refuses; the runtime's
   // own errors with its log lines.
-  Expected<std::vector<NamedTensor>> run(std::span<const NamedTensor> inputs);
+  Expected<std::vector<SignatureTensor>> run(std::span<const SignatureTensor> inputs);
 
   // What the runtime has printed while this model was opened and run, which nobody saw.
   std::string log() const;

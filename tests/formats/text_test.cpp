@@ -22,9 +22,9 @@ TEST(Text, tells_surrogates_and_replaces_them) {
 }
 
 TEST(Text, prints_nothing_that_could_disturb_a_terminal) {
-  EXPECT_EQ(printable("a\x1b[2J\n\xff"), "a\\x1b[2J\\x0a\\xff");
-  EXPECT_EQ(printable("手\xc2\x9b"), "手\\xc2\\x9b");
-  EXPECT_LE(printable(std::string(1000, 'x')).size(), 90u);
+  EXPECT_EQ(excerpt("a\x1b[2J\n\xff"), "a\\x1b[2J\\x0a\\xff");
+  EXPECT_EQ(excerpt("手\xc2\x9b"), "手\\xc2\\x9b");
+  EXPECT_LE(excerpt(std::string(1000, 'x')).size(), 90u);
 }
 
 }  // namespace

@@ -126,9 +126,9 @@ double gelu(double x) {
   return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
 }
 
-const Tensor& named(const std::vector<NamedTensor>& values, std::string_view name) {
+const Tensor& named(const std::vector<SignatureTensor>& values, std::string_view name) {
   static const Tensor missing;
-  for (const NamedTensor& value : values)
+  for (const SignatureTensor& value : values)
     if (value.name == name) return value.value;
   ADD_FAILURE() << "no output " << name;
   return missing;
@@ -138,7 +138,7 @@ const Tensor& named(const std::vector<NamedTensor>& values, std::string_view nam
 void expect_dense(LitertModel& model, std::int64_t rows) {
   std::vector<float> x(static_cast<std::size_t>(rows * 3));
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
-  const std::vector<NamedTensor> inputs = {{"input", tensor_f32({rows, 3}, x)}};
+  const std::vector<SignatureTensor> inputs = {{"input", tensor_f32({rows, 3}, x)}};
   const auto result = model.run(inputs);
   ASSERT_TRUE(result) << result.error().text();
   const Tensor& output = named(*result, "output");
@@ -230,7 +230,7 @@ TEST_F(LitertTest, runs_a_loop) {
   ASSERT_TRUE(model) << model.error().text();
   for (const std::int64_t rows : {2, 2, 5, 1}) {
     std::vector<float> values(static_cast<std::size_t>(rows * 4), 1.5f);
-    const std::vector<NamedTensor> inputs = {{"input", tensor_f32({rows, 4}, values)}};
+    const std::vector<SignatureTensor> inputs = {{"input", tensor_f32({rows, 4}, values)}};
     const auto result = model->run(inputs);
     ASSERT_TRUE(result) << result.error().text();
     const auto y_values = to_double(named(*result, "output"));
@@ -251,7 +251,7 @@ TEST_F(LitertTest, an_output_whose_shape_depends_on_values_is_an_error) {
   auto model = LitertModel::open(runtime(), file.bytes());
   ASSERT_TRUE(model) << model.error().text();
   const Tensor values = make_tensor(DType::boolean, {4}, {std::byte{1}, std::byte{0}, std::byte{1}, std::byte{1}});
-  const std::vector<NamedTensor> inputs = {{"input", values}};
+  const std::vector<SignatureTensor> inputs = {{"input", values}};
   const auto result = model->run(inputs);
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().text(), HasSubstr("output"));
@@ -260,7 +260,7 @@ TEST_F(LitertTest, an_output_whose_shape_depends_on_values_is_an_error) {
 TEST_F(LitertTest, names_what_is_wrong_with_inputs) {
   auto model = LitertModel::open(runtime(), dense_model().bytes());
   ASSERT_TRUE(model) << model.error().text();
-  const auto error_of = [&](const std::vector<NamedTensor>& inputs) {
+  const auto error_of = [&](const std::vector<SignatureTensor>& inputs) {
     const auto result = model->run(inputs);
     return result ? std::string("no error") : result.error().text();
   };
@@ -293,7 +293,7 @@ TEST_F(LitertTest, gives_the_reason_of_the_runtime) {
   // "... (status): what the runtime reported", from compilation or from the first run.
   const auto reported = ::testing::ContainsRegex("\\): .*[Ff]ailed");
   if (model) {
-    const std::vector<NamedTensor> inputs = {{"input", tensor_f32({1, 3}, std::vector<float>{1, 2, 3})}};
+    const std::vector<SignatureTensor> inputs = {{"input", tensor_f32({1, 3}, std::vector<float>{1, 2, 3})}};
     const auto result = model->run(inputs);
     ASSERT_FALSE(result);
     EXPECT_THAT(result.error().text(), reported);
