@@ -260,6 +260,17 @@ TEST(Settings, that_contradict_the_weights_are_warned_of) {
   EXPECT_EQ(parameter(info, "hidden1").value, "6");
 }
 
+TEST(Settings, are_read_from_the_metadata_of_safetensors) {
+  Values values;
+  Checkpoint checkpoint = values.checkpoint(values.state(transformer_weights()));
+  checkpoint.format = "safetensors";
+  checkpoint.metadata = {{"n_heads", "4"}, {"pooling_method", "max"}};
+  const ModelInfo info = import_ok(checkpoint).info;
+  EXPECT_EQ(parameter(info, "n_heads").value, "4");
+  EXPECT_EQ(parameter(info, "pooling_method").value, "max");
+  EXPECT_EQ(info.source_format, "safetensors");
+}
+
 TEST(Settings, heads_must_divide_the_embedding) {
   LoadOptions options = told();
   for (const std::int64_t heads : {3, 0, -2}) {
@@ -343,6 +354,21 @@ TEST(Misfit, blames_the_wrong_weight_and_not_those_that_agree) {
   tensor_of(weights, "embedding.weight") = random_tensor({9, 4}, 1);
   const std::string error = error_of(weights, told());
   EXPECT_THAT(error, HasSubstr("one key does not fit: embedding.weight has shape [9, 4], expected [8, 4]"));
+}
+
+TEST(Misfit, a_layer_number_made_to_exhaust_memory_is_no_layer) {
+  Weights weights = transformer_weights();
+  add_random(weights, "encoder_layers.4000000000000.attention.W_q.weight", {8, 8});
+  EXPECT_THAT(import_ok(weights, told()).info.warnings,
+              ElementsAre(HasSubstr("left out: encoder_layers.4000000000000.")));
+}
+
+TEST(Misfit, a_missing_layer_is_missed) {
+  Weights weights = transformer_weights(2);
+  for (auto& [key, tensor] : weights)
+    if (key.starts_with("encoder_layers.1.")) key[15] = '2';
+  EXPECT_THAT(error_of(weights, told()),
+              HasSubstr("16 keys do not fit: encoder_layers.1.attention.W_q.weight is missing"));
 }
 
 TEST(Misfit, a_bias_of_a_pair_is_missed) {
