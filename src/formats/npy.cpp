@@ -172,17 +172,50 @@ Expected<Tensor> read_npy(const SharedBytes& bytes) {
   return make_view(element.dtype, *std::move(header.shape), std::move(strides), data, 0, element.big_endian);
 }
 
+namespace {
+
+constexpr std::string_view kArraySuffix = ".npy";
+
+Expected<Tensor> read_entry(const ZipArchive& archive, const ZipEntry& entry) {
+  const std::string place = fmt::format("in array '{}'", entry.name);
+  TAPER_ASSIGN_WITHIN(const SharedBytes content, archive.read(entry), place);
+  TAPER_ASSIGN_WITHIN(Tensor tensor, read_npy(content), place);
+  return tensor;
+}
+
+Expected<std::string> array_name(const ZipEntry& entry) {
+  if (!entry.name.ends_with(kArraySuffix)) return fail("entry '{}' is not a .npy array", entry.name);
+  return entry.name.substr(0, entry.name.size() - kArraySuffix.size());
+}
+
+}  // namespace
+
 Expected<std::vector<std::pair<std::string, Tensor>>> read_npz(const SharedBytes& bytes) {
   TAPER_ASSIGN(const ZipArchive archive, open_zip(bytes));
   std::vector<std::pair<std::string, Tensor>> arrays;
   for (const ZipEntry& entry : archive.entries()) {
-    const std::string place = fmt::format("in array '{}'", entry.name);
-    if (!entry.name.ends_with(".npy")) return fail("entry '{}' is not a .npy array", entry.name);
-    TAPER_ASSIGN_WITHIN(const SharedBytes content, archive.read(entry), place);
-    TAPER_ASSIGN_WITHIN(Tensor tensor, read_npy(content), place);
-    arrays.emplace_back(entry.name.substr(0, entry.name.size() - 4), std::move(tensor));
+    TAPER_ASSIGN(std::string name, array_name(entry));
+    TAPER_ASSIGN(Tensor tensor, read_entry(archive, entry));
+    arrays.emplace_back(std::move(name), std::move(tensor));
   }
   return arrays;
+}
+
+Expected<std::vector<std::string>> npz_names(const SharedBytes& bytes) {
+  TAPER_ASSIGN(const ZipArchive archive, open_zip(bytes));
+  std::vector<std::string> names;
+  for (const ZipEntry& entry : archive.entries()) {
+    TAPER_ASSIGN(std::string name, array_name(entry));
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
+Expected<Tensor> read_npz_array(const SharedBytes& bytes, std::string_view name) {
+  TAPER_ASSIGN(const ZipArchive archive, open_zip(bytes));
+  const ZipEntry* entry = archive.find(std::string(name) + std::string(kArraySuffix));
+  if (entry == nullptr) return fail("there is no array '{}'", name);
+  return read_entry(archive, *entry);
 }
 
 std::vector<std::byte> write_npy(const Tensor& tensor) {

@@ -17,6 +17,9 @@ namespace taper {
 Expected<Tensor> read_npy(const SharedBytes& bytes);
 // The arrays by name, without ".npy", in the order of the archive. Errors name the array.
 Expected<std::vector<std::pair<std::string, Tensor>>> read_npz(const SharedBytes& bytes);
+// The names alone, and one array by its name: the others may be of kinds that taper doesn't read.
+Expected<std::vector<std::string>> npz_names(const SharedBytes& bytes);
+Expected<Tensor> read_npz_array(const SharedBytes& bytes, std::string_view name);
 // Version 1.0, C order, little-endian. bfloat16, which NumPy doesn't know, is written as float32.
 std::vector<std::byte> write_npy(const Tensor& tensor);
 

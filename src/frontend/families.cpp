@@ -97,14 +97,17 @@ std::string place_of(const WeightSet& weights) {
   return place;
 }
 
-std::unexpected<Error> misfit(const WeightSet& weights, const Fit& fit, bool told) {
+// `fitting`: the family that they are of, if they are said to be of another.
+std::unexpected<Error> misfit(const WeightSet& weights, const Fit& fit, bool told, const std::string& fitting) {
   return fail_with_hint(
       fmt::format("the weights{} {} a {}, but {} fit: {}", place_of(weights), told ? "are said to be" : "look like",
                   fit.family->name,
                   fit.problems.size() == 1 ? "one key does not" : fmt::format("{} keys do not", fit.problems.size()),
                   shortened(fit.problems, kMostListed, "; ")),
-      fmt::format("save the complete state dict of a {}, with the keys that its PyTorch class gives them{}",
-                  fit.family->name, told ? ", or leave the family out of the configuration" : ""));
+      fitting.empty()
+          ? fmt::format("save the complete state dict of a {}, with the keys that its PyTorch class gives them{}",
+                        fit.family->name, told ? ", or leave the family out of the configuration" : "")
+          : fmt::format("they fit a {}: say so, or leave the family out of the configuration", fitting));
 }
 
 std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
@@ -162,8 +165,17 @@ std::vector<Match> all_matches(std::vector<WeightSet> sets, const ModelConfig& c
   return matches;
 }
 
+// The family that some of the weights are of, whatever the configuration says; "" if none fits.
+std::string fitting_family(const std::vector<WeightSet>& sets) {
+  for (const Match& match : all_matches(sets, {}))
+    if (match.fit.fits()) return std::string(match.fit.family->name);
+  return "";
+}
+
 Expected<Match> find_match(std::vector<WeightSet> sets, const LoadOptions& options, ModelInfo& info) {
   std::optional<Match> best, nearest;
+  const bool told = options.config.family.has_value();
+  const std::string fitting = told ? fitting_family(sets) : "";
   for (Match& match : all_matches(std::move(sets), options.config)) {
     if (match.fit.fits() && best) {
       if (!match.weights.averaged)
@@ -185,8 +197,7 @@ Expected<Match> find_match(std::vector<WeightSet> sets, const LoadOptions& optio
           fmt::format("the weights{} are a moving average: no other weights were found", place_of(best->weights)));
     return std::move(*best);
   }
-  const bool told = options.config.family.has_value();
-  if (told || nearest->fit.recognised()) return misfit(nearest->weights, nearest->fit, told);
+  if (told || nearest->fit.recognised()) return misfit(nearest->weights, nearest->fit, told, fitting);
   return unknown_architecture(nearest->weights);
 }
 

@@ -45,8 +45,8 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   passes.push_back(expand);
   if (target == Target::tflite) {
     passes.push_back({"drop_unused_results", "a result that is stacked costs a copy per frame", drop_unused_results});
-    passes.push_back({"fuse_scans", "one loop over a stack of layers starts half as many steps", fuse_scans});
     passes.push_back({"fold_constants", "the biases of gates are joined before they move", fold_constants});
+    passes.push_back({"fuse_scans", "one loop over a stack of layers starts half as many steps", fuse_scans});
     passes.push_back({"hoist_from_scans", "one product over all frames reads the weights once", hoist_from_scans});
     passes.push_back({"lower_scans", "TFLite has WHILE", lower_scans});
   }

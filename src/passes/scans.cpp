@@ -83,10 +83,30 @@ Expected<Graph> drop_unused_results(const Graph& graph) {
 
 namespace {
 
-std::int64_t constant_bytes(const Graph& graph) {
+// The body's nodes that depend on sequences and constants alone, and act per step.
+std::unordered_set<const Node*> hoistable_nodes(const Scan& scan) {
+  std::unordered_set<const Value*> free;  // known for all steps at once
+  for (std::size_t i = scan.states; i < scan.body.inputs().size(); ++i) free.insert(scan.body.inputs()[i]);
+  std::unordered_set<const Node*> nodes;
+  for (const Node& node : scan.body.nodes()) {
+    const bool on_sequence = std::ranges::any_of(node.operands, [&](const Value* v) { return v != nullptr && free.contains(v); });
+    const bool ready = std::ranges::all_of(
+        node.operands, [&](const Value* v) { return v == nullptr || free.contains(v) || constant_of(v) != nullptr; });
+    if (!op_of(node).per_step || !on_sequence || !ready || node.results.size() != 1) continue;
+    nodes.insert(&node);
+    free.insert(node.results[0]);
+  }
+  return nodes;
+}
+
+// The weights that every step reads: those that hoisting would leave inside, or all if `whole`.
+std::int64_t weights_in_loop(const Scan& scan, bool whole) {
+  const std::unordered_set<const Node*> hoisted = whole ? std::unordered_set<const Node*>{} : hoistable_nodes(scan);
   std::int64_t bytes = 0;
-  for (const Node& node : graph.nodes())
-    if (const Tensor* tensor = node.results.empty() ? nullptr : constant_of(node.results[0])) bytes += tensor->byte_count();
+  for (const Node& node : scan.body.nodes())
+    for (const Value* operand : node.operands)
+      if (const Tensor* tensor = constant_of(operand); tensor != nullptr && !hoisted.contains(&node))
+        bytes += tensor->byte_count();
   return bytes;
 }
 
@@ -110,7 +130,7 @@ const Node* fusible_producer(const Node& consumer_node, const Users& users) {
   if (producer.reverse_outputs[0] != direction ||
       std::ranges::any_of(producer.reverse_inputs, [&](std::int64_t d) { return d != direction; }))
     return nullptr;
-  if (constant_bytes(producer.body) + constant_bytes(consumer.body) > kLargestFusedLoop) return nullptr;
+  if (weights_in_loop(producer, false) + weights_in_loop(consumer, true) > kLargestFusedLoop) return nullptr;
   return producer_node;
 }
 
@@ -175,26 +195,6 @@ Expected<Graph> fuse_scans(const Graph& graph) {
 }
 
 // ----------------------------------------------------------------------------------------------------- hoist_from_scans
-
-namespace {
-
-// The body's nodes that depend on sequences and constants alone, and act per step.
-std::unordered_set<const Node*> hoistable_nodes(const Scan& scan) {
-  std::unordered_set<const Value*> free;  // known for all steps at once
-  for (std::size_t i = scan.states; i < scan.body.inputs().size(); ++i) free.insert(scan.body.inputs()[i]);
-  std::unordered_set<const Node*> nodes;
-  for (const Node& node : scan.body.nodes()) {
-    const bool on_sequence = std::ranges::any_of(node.operands, [&](const Value* v) { return v != nullptr && free.contains(v); });
-    const bool ready = std::ranges::all_of(
-        node.operands, [&](const Value* v) { return v == nullptr || free.contains(v) || constant_of(v) != nullptr; });
-    if (!op_of(node).per_step || !on_sequence || !ready || node.results.size() != 1) continue;
-    nodes.insert(&node);
-    free.insert(node.results[0]);
-  }
-  return nodes;
-}
-
-}  // namespace
 
 Expected<Graph> hoist_from_scans(const Graph& graph) {
   const Rule rule = [](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {

@@ -51,13 +51,10 @@ Array first_windows(const Array& x, std::int64_t batch, std::int64_t steps) {
 Expected<Tensor> find_array(const fs::path& path) {
   TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
   if (as_text(bytes.view).starts_with("\x93NUMPY")) return read_npy(bytes);
-  TAPER_ASSIGN(auto arrays, read_npz(bytes));
-  if (arrays.empty()) return fail("holds no arrays");
-  const auto x = std::ranges::find(arrays, "X", &std::pair<std::string, Tensor>::first);
-  if (x != arrays.end()) return std::move(x->second);
-  if (arrays.size() == 1) return std::move(arrays[0].second);
-  std::vector<std::string> names;
-  for (const auto& [name, tensor] : arrays) names.push_back(name);
+  TAPER_ASSIGN(const std::vector<std::string> names, npz_names(bytes));
+  if (names.empty()) return fail("holds no arrays");
+  if (std::ranges::find(names, "X") != names.end()) return read_npz_array(bytes, "X");
+  if (names.size() == 1) return read_npz_array(bytes, names[0]);
   return fail_with_hint(fmt::format("holds the arrays {}, expected 'X' or a single one", fmt::join(names, ", ")),
                         "save the input under the key 'X'");
 }
@@ -239,11 +236,21 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
     TAPER_ASSIGN(std::vector<Array> reference, evaluate(graph, {input}));
     trials.push_back({std::move(input), std::move(reference)});
   }
+  const bool finite = std::ranges::all_of(trials, [](const Trial& trial) {
+    return std::ranges::all_of(trial.reference, [](const Array& output) {
+      return std::ranges::all_of(output.values, [](double value) { return std::isfinite(value); });
+    });
+  });
   const auto runtime = load_litert();
   const Judge judge_with = runtime ? litert_judge(*runtime, options.threads, model.info().outputs) : evaluation_judge();
   for (const Artifact& file : files) {
     TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judge_with, trials),
                         fmt::format("in file '{}'", path_text(file.path)));
+    // NaN equals NaN when outputs are compared, but a network of NaN proves nothing.
+    if (!finite) {
+      verification.passed = false;
+      verification.verdict = "the reference itself is NaN or infinite: are the weights?";
+    }
     verifications.push_back(std::move(verification));
   }
   return verifications;

@@ -47,7 +47,7 @@ def test_recurrence_is_the_gru_operator(exports, case_name, model):
         assert not any(node.op_type in ("GRU", "Loop", "Scan") for node in model.graph.node)
         return
     grus = [node for node in model.graph.node if node.op_type == "GRU"]
-    assert len(grus) == 2
+    assert len(grus) == (4 if exports.case(case_name).module.bidirectional else 2)  # one for each direction
     for node in grus:
         attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
         assert attributes["linear_before_reset"] == 1

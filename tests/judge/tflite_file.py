@@ -70,7 +70,7 @@ class TfliteFile:
         for subgraph in self.model.subgraphs:
             for tensor in subgraph.tensors:
                 if tensor.type in names and self._is_constant(tensor):
-                    counts[names[tensor.type]] += int(np.prod(tensor.shape))
+                    counts[names[tensor.type]] += int(np.prod([] if tensor.shape is None else tensor.shape))
         return counts
 
     def _is_constant(self, tensor):
