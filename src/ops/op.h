@@ -98,6 +98,8 @@ struct TfliteSpelling {
   // Restores attributes from the inputs made by `made`: `constants[i]` is the constant value of input i of the file's operator,
   // null if it isn't one. For attributes that neither options nor attr_tensor inputs hold.
   Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
+  // Completes attributes that the file leaves to the operands' types: a size of -1, an end counted from the back.
+  Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
 };
 
 // A small call for the tests that run over the table: operand types, attributes, and the range that operands are drawn from.

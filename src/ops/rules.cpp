@@ -119,9 +119,10 @@ tflite::ActivationFunctionType activation_code(const std::string& name) {
   return std::ranges::find(kActivations, std::string_view(name), &Activation::name)->code;
 }
 
-std::string activation_name(tflite::ActivationFunctionType code) {
+std::optional<std::string> activation_name(tflite::ActivationFunctionType code) {
   const auto* row = std::ranges::find(kActivations, code, &Activation::code);
-  return row == std::end(kActivations) ? "unknown" : std::string(row->name);
+  if (row == std::end(kActivations)) return std::nullopt;
+  return std::string(row->name);
 }
 
 double activate(const std::string& name, double x) {

@@ -40,7 +40,7 @@ void multiply_accumulate(const double* a, const double* b, double* c, std::int64
 
 // The activation a TFLite operator applies to its result, as the attribute `activation` spells it.
 tflite::ActivationFunctionType activation_code(const std::string& name);
-std::string activation_name(tflite::ActivationFunctionType code);
+std::optional<std::string> activation_name(tflite::ActivationFunctionType code);  // nothing if there is no such row
 double activate(const std::string& name, double x);
 // The attribute that rows have whose TFLite operator can apply an activation.
 AttrSpec activation_attr();
@@ -79,7 +79,9 @@ Status read_option(const OptionField<Options, Member>& field, const Options& opt
   if constexpr (std::is_same_v<Member, bool>) {
     attrs.set(std::move(name), source);
   } else if constexpr (std::is_same_v<Member, tflite::ActivationFunctionType>) {
-    attrs.set(std::move(name), activation_name(source));
+    const auto activation = activation_name(source);
+    if (!activation) return fail("activation {} is not supported", static_cast<int>(source));
+    attrs.set(std::move(name), *activation);
   } else if constexpr (std::is_same_v<Member, tflite::TensorType>) {
     const auto dtype = dtype_from_tflite(source);
     if (!dtype) return fail("element type {} is not supported", static_cast<int>(source));
@@ -114,7 +116,8 @@ TfliteOptions tflite_options(Fields... fields) {
       [=](const tflite::BuiltinOptionsUnion& in, Attrs& attrs) -> Status {
         // An absent table has every field at its default.
         const Options absent{};
-        const bool present = in.type == tflite::BuiltinOptionsTraits<typename Options::TableType>::enum_value;
+        const bool present =
+            in.type == tflite::BuiltinOptionsTraits<typename Options::TableType>::enum_value && in.value != nullptr;
         const Options& options = present ? *static_cast<const Options*>(in.value) : absent;
         Status status;
         ((status = status ? read_option(fields, options, attrs) : status), ...);

@@ -29,6 +29,28 @@ std::optional<Integers> copied_or_inferred_sizes(const Node& node) {
   return sizes;
 }
 
+// TFLite's one size of -1 is what the others leave of x.
+Status resolve_inferred_size(std::span<Value* const> operands, Attrs& attrs) {
+  Shape shape = attrs.get<Shape>("shape");
+  Dim known = 1;
+  std::optional<std::size_t> open;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    const std::int64_t size = shape[axis].constant().value_or(0);
+    if (size < -1 || (size == -1 && open)) return fail("shape {} can't be inferred", shape_text(shape));
+    if (size == -1)
+      open = axis;
+    else
+      known = known * shape[axis];
+  }
+  if (!open) return {};
+  const Shape& from = operands[0]->type.shape;
+  const auto rest = divide_exactly(element_count(from), known);
+  if (!rest) return fail("elements of shape {} don't fill {}", shape_text(from), shape_text(shape));
+  shape[*open] = *rest;
+  attrs.set("shape", std::move(shape));
+  return {};
+}
+
 Op reshape() {
   return {
       .name = "reshape",
@@ -57,7 +79,8 @@ Op reshape() {
                      [](const Node& node) {
                        const auto& shape = node.attrs.get<Shape>("shape");
                        return std::ranges::count_if(shape, [](const Dim& dim) { return !dim.constant(); }) <= 1;
-                     }},
+                     },
+                 .read_operands = resolve_inferred_size},
       .examples = {{{f32({2, 3, 4})}, {{"shape", Shape{6, 4}}}}},
   };
 }
@@ -107,6 +130,7 @@ Status remove_axes(Sizes& shape, const Integers& dims, IsOne is_one) {
     axes.push_back(axis);
   }
   std::ranges::sort(axes, std::greater{});
+  if (std::ranges::adjacent_find(axes) != axes.end()) return fail("dims {} name an axis twice", fmt::join(dims, ", "));
   for (const std::size_t axis : axes) shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   return {};
 }
@@ -368,6 +392,9 @@ std::int64_t slice_end(const Node& node) {
 
 enum class Slicing { range, shrink };
 
+// Stands for the size of the sliced axis in an `end` that was read, until the operand is known.
+Dim axis_size() { return Dim::symbol(":axis"); }
+
 TfliteOptions strided_slice_options(Slicing slicing) {
   using Options = tflite::StridedSliceOptionsT;
   return {[slicing](const Node& node, tflite::BuiltinOptionsUnion& out) {
@@ -388,6 +415,7 @@ TfliteOptions strided_slice_options(Slicing slicing) {
             std::int64_t axis = 0;
             while (axis < 8 && ((options->begin_mask >> axis) & 1) != 0) ++axis;
             attrs.set("dim", axis);
+            if (((options->end_mask >> axis) & 1) != 0) attrs.set("end", Shape{axis_size()});
             return {};
           }};
 }
@@ -401,12 +429,20 @@ Expected<std::int64_t> constant_at_dim(std::span<const Tensor* const> constants,
   return static_cast<std::int64_t>(values[axis]);
 }
 
-// Ends counted from the back are read as negative numbers; the reader, which knows the axis' size, resolves them.
 Status read_slice(std::span<const Tensor* const> constants, Attrs& attrs) {
   TAPER_ASSIGN(const std::int64_t start, constant_at_dim(constants, 1, attrs));
   TAPER_ASSIGN(const std::int64_t end, constant_at_dim(constants, 2, attrs));
   attrs.set("start", start);
-  attrs.set("end", Shape{Dim(end)});
+  if (attrs.find("end") == nullptr) attrs.set("end", Shape{end < 0 ? axis_size() + Dim(end) : Dim(end)});
+  return {};
+}
+
+// Ends counted from the back of the axis, as numbers or sizes.
+Status resolve_slice_end(std::span<Value* const> operands, Attrs& attrs) {
+  const Shape& shape = operands[0]->type.shape;
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(attrs.integer("dim"), shape.size()));
+  const auto from_back = (attrs.get<Shape>("end").at(0) - axis_size()).constant();
+  if (from_back) attrs.set("end", Shape{shape[axis] + Dim(*from_back)});
   return {};
 }
 
@@ -429,9 +465,51 @@ Op slice() {
                             made([](const Node& node) { return at_axis(node, slice_end(node)); }), made(ones_for_rank)},
                  .options = strided_slice_options(Slicing::range),
                  .fits = has_plain_end,
-                 .read_inputs = read_slice},
+                 .read_inputs = read_slice,
+                 .read_operands = resolve_slice_end},
       .examples = {{{f32({2, 5, 3})}, {{"dim", std::int64_t{1}}, {"start", std::int64_t{1}}, {"end", Shape{4}}}}},
   };
+}
+
+// Entry `i` of an integer vector that is computed from sizes; nothing if it isn't one that can be known.
+std::optional<Dim> known_entry(const Value* vector, std::int64_t i) {
+  while (vector->producer != nullptr && vector->type.shape.size() == 1) {
+    const Node& node = *vector->producer;
+    const auto count = vector->type.shape[0].constant();
+    if (!count || i < 0 || i >= *count) return std::nullopt;
+    if (const Tensor* tensor = constant_of(vector)) {
+      if (is_floating(tensor->dtype)) return std::nullopt;
+      std::int64_t entry = 0;
+      std::memcpy(&entry, converted(*tensor, DType::i64).bytes().data() + i * 8, sizeof(entry));
+      return Dim(entry);
+    }
+    if (node.op == "shape_of") return node.operands[0]->type.shape[static_cast<std::size_t>(i)];
+    std::size_t part = 0;
+    if (node.op == "slice") {
+      i += node.attrs.integer("start");
+    } else if (node.op == "concat") {
+      while (part + 1 < node.operands.size()) {
+        const auto size = node.operands[part]->type.shape[0].constant();
+        if (!size) return std::nullopt;
+        if (i < *size) break;
+        i -= *size;
+        ++part;
+      }
+    } else {
+      return std::nullopt;
+    }
+    vector = node.operands[part];
+  }
+  return std::nullopt;
+}
+
+Status resolve_length(std::span<Value* const> operands, Attrs& attrs) {
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(attrs.integer("dim"), operands[0]->type.shape.size()));
+  const auto length = known_entry(operands[1], static_cast<std::int64_t>(axis));
+  if (!length || length->constant().value_or(0) < 0)
+    return fail("STRIDED_SLICE up to an end that doesn't follow from the sizes of a value");
+  attrs.set("length", Shape{*length});
+  return {};
 }
 
 Op narrow_to() {
@@ -463,7 +541,8 @@ Op narrow_to() {
       .tflite = {.builtin = tflite::BuiltinOperator::STRIDED_SLICE,
                  .since = "1.6.0",
                  .inputs = {operand(0), made(zeros_for_rank), operand(1), made(ones_for_rank)},
-                 .options = strided_slice_options(Slicing::range)},
+                 .options = strided_slice_options(Slicing::range),
+                 .read_operands = resolve_length},
   };
 }
 
@@ -597,6 +676,9 @@ Expected<std::vector<Array>> eval_update_slice(const EvalCall& call) {
   const Integers strides = row_major_strides(out.shape);
   std::int64_t base = 0;
   for (std::size_t axis = 0; axis < out.shape.size(); ++axis) {
+    if (update.shape[axis] > out.shape[axis])
+      return fail("an update of shape {} does not fit into {}", shape_text(std::span(update.shape)),
+                  shape_text(std::span(out.shape)));
     // Starts are clamped so that the update fits, as TFLite does.
     const auto start = std::clamp<std::int64_t>(static_cast<std::int64_t>(call.operand(2).values[axis]), 0,
                                                 out.shape[axis] - update.shape[axis]);
@@ -616,12 +698,27 @@ Expected<std::vector<Array>> eval_update_slice(const EvalCall& call) {
   return std::vector{std::move(out)};
 }
 
+// Whether the update fits is known at run time only where sizes are symbolic.
+Expected<std::vector<Type>> infer_update_slice(const InferCall& call) {
+  const Type& x = call.type(0);
+  const Type& update = call.type(1);
+  const Type& starts = call.type(2);
+  if (update.dtype != x.dtype || update.shape.size() != x.shape.size())
+    return fail("update {} of a value {}", type_text(update), type_text(x));
+  for (std::size_t axis = 0; axis < x.shape.size(); ++axis)
+    if ((x.shape[axis] - update.shape[axis]).constant().value_or(0) < 0)
+      return fail("update {} does not fit into {}", shape_text(update.shape), shape_text(x.shape));
+  if (is_floating(starts.dtype) || starts.shape != Shape{Dim(static_cast<std::int64_t>(x.shape.size()))})
+    return fail("starts are {}, expected {} integers", type_text(starts), x.shape.size());
+  return std::vector{x};
+}
+
 Op update_slice() {
   return {
       .name = "update_slice",
       .doc = "x with `update` written over it at position `starts`, which is clamped so that the update fits",
       .operands = {"x", "update", "starts"},
-      .infer = same_as_first,
+      .infer = infer_update_slice,
       .eval = eval_update_slice,
       .tflite = {.builtin = tflite::BuiltinOperator::DYNAMIC_UPDATE_SLICE,
                  .since = "2.9.0",

@@ -1,0 +1,448 @@
+#include "frontend/tflite.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "ops/builder.h"
+#include "ops/table.h"
+
+namespace taper {
+namespace {
+
+// Bounds on what a hostile file can make out of few bytes. The backend stays far below them.
+constexpr std::size_t kMaxRank = 8;      // also that of TFLite's kernels and of STRIDED_SLICE's masks here
+constexpr std::size_t kMaxIndices = 64;  // elements of a constant that stands for an attribute
+constexpr std::size_t kMaxTerms = 256;   // terms of the product of all sizes of a value
+constexpr std::size_t kMaxDegree = 16;   // symbols in one term of a size
+constexpr int kMaxDepth = 16;            // loops inside loops
+
+// ----------------------------------------------------------------------------------------------------------- operators
+
+const std::vector<const Op*>& rows_of(tflite::BuiltinOperator builtin) {
+  static const auto rows = [] {
+    std::map<tflite::BuiltinOperator, std::vector<const Op*>> by_builtin;
+    for (const Op& op : op_table())
+      if (op.tflite.builtin) by_builtin[*op.tflite.builtin].push_back(&op);
+    return by_builtin;
+  }();
+  static const std::vector<const Op*> none;
+  const auto found = rows.find(builtin);
+  return found == rows.end() ? none : found->second;
+}
+
+std::string operator_name(const tflite::OperatorCodeT& code) {
+  if (code.builtin_code == tflite::BuiltinOperator::CUSTOM) return fmt::format("custom '{}'", code.custom_code);
+  const std::string name = tflite::EnumNameBuiltinOperator(code.builtin_code);
+  return name.empty() ? fmt::format("number {}", static_cast<std::int32_t>(code.builtin_code)) : name;
+}
+
+Status check_operators_known(const tflite::ModelT& model) {
+  std::map<std::string, std::size_t> unknown;
+  for (const auto& subgraph : model.subgraphs)
+    for (const auto& call : subgraph->operators) {
+      const tflite::OperatorCodeT& code = *model.operator_codes[call->opcode_index];
+      if (rows_of(code.builtin_code).empty()) ++unknown[operator_name(code)];
+    }
+  if (unknown.empty()) return {};
+  std::vector<std::string> list;
+  for (const auto& [name, count] : unknown) list.push_back(fmt::format("{} ({} times)", name, count));
+  return fail("operators that are not read: {}", fmt::join(list, "; "));
+}
+
+// --------------------------------------------------------------------------------------------------------------- types
+
+Expected<DType> dtype_of(const tflite::TensorT& tensor) {
+  const auto dtype = dtype_from_tflite(tensor.type);
+  if (!dtype) return fail("element type {} of tensor '{}' is not read", static_cast<int>(tensor.type), tensor.name);
+  if (tensor.quantization != nullptr && !tensor.quantization->scale.empty())
+    return fail("tensor '{}' is quantized, which is not read", tensor.name);
+  if (tensor.sparsity != nullptr || tensor.is_variable || !tensor.variant_tensors.empty() ||
+      tensor.external_buffer != 0)
+    return fail("tensor '{}' is sparse, variable or external, which is not read", tensor.name);
+  return *dtype;
+}
+
+// The declared sizes; -1 is open.
+const std::vector<std::int32_t>& declared_sizes(const tflite::TensorT& tensor) {
+  return tensor.shape_signature.empty() ? tensor.shape : tensor.shape_signature;
+}
+
+Status check_bounded(const Type& type) {
+  if (type.shape.size() > kMaxRank) return fail("{} axes, at most {} are read", type.shape.size(), kMaxRank);
+  std::size_t terms = 1;
+  for (const Dim& dim : type.shape) {
+    if (dim.overflowed()) return fail("a size overflows 64 bits");
+    terms *= std::max<std::size_t>(dim.terms().size(), 1);
+    const auto too_high = [](const Dim::Term& term) { return term.symbols.size() > kMaxDegree; };
+    if (terms > kMaxTerms || std::ranges::any_of(dim.terms(), too_high)) return fail("sizes are too complicated");
+  }
+  return {};
+}
+
+// Whether the inferred type is what the file declares, as far as both have numbers.
+Status check_declared(const tflite::TensorT& tensor, const Type& type) {
+  TAPER_ASSIGN(const DType dtype, dtype_of(tensor));
+  const std::vector<std::int32_t>& declared = declared_sizes(tensor);
+  bool same = dtype == type.dtype && (declared.empty() || declared.size() == type.shape.size());
+  for (std::size_t axis = 0; same && axis < declared.size(); ++axis)
+    same = declared[axis] == -1 || type.shape[axis].constant().value_or(declared[axis]) == declared[axis];
+  if (same) return {};
+  return fail("tensor '{}' is declared as {}[{}], but {} is computed", tensor.name, info(dtype).short_name,
+              fmt::join(declared, ", "), type_text(type));
+}
+
+// Names symbols `<input>_<axis>`, of letters, digits and underscores, each once.
+class SymbolNames {
+ public:
+  Dim symbol(std::string_view input, std::size_t axis) {
+    std::string name = fmt::format("{}_{}", input, axis);
+    const auto allowed = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    };
+    std::ranges::replace_if(name, std::not_fn(allowed), '_');
+    if (name[0] >= '0' && name[0] <= '9') name.insert(0, 1, '_');
+    while (!used_.insert(name).second) name += '_';
+    return Dim::symbol(std::move(name));
+  }
+
+ private:
+  std::set<std::string> used_;
+};
+
+Expected<Type> input_type(const tflite::TensorT& tensor, std::string_view name, SymbolNames& symbols) {
+  TAPER_ASSIGN(const DType dtype, dtype_of(tensor));
+  Type type{dtype, {}};
+  const std::vector<std::int32_t>& sizes = declared_sizes(tensor);
+  if (sizes.size() > kMaxRank) return fail("input '{}' has {} axes, at most {} are read", name, sizes.size(), kMaxRank);
+  for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
+    if (sizes[axis] < -1) return fail("input '{}' has size {}", name, sizes[axis]);
+    type.shape.push_back(sizes[axis] == -1 ? symbols.symbol(name, axis) : Dim(sizes[axis]));
+  }
+  return type;
+}
+
+// ----------------------------------------------------------------------------------------------------------- constants
+
+// Nothing for a tensor that has no data.
+Expected<std::optional<Tensor>> constant_in(const TfliteFile& file, const tflite::TensorT& tensor) {
+  TAPER_ASSIGN(const DType dtype, dtype_of(tensor));
+  if (!file.buffers[tensor.buffer].view.empty()) {
+    TAPER_ASSIGN(Tensor constant, tflite_constant(file, tensor));
+    TAPER_TRY(check_bounded({dtype, to_shape(constant.shape)}));
+    return constant;
+  }
+  // A constant without elements has a buffer of its own, without bytes.
+  std::vector<std::int64_t> shape(tensor.shape.begin(), tensor.shape.end());
+  const auto count = checked_element_count(shape);
+  if (tensor.buffer == 0 || !count || *count != 0) return std::nullopt;
+  TAPER_TRY(check_bounded({dtype, to_shape(shape)}));
+  return make_tensor(dtype, std::move(shape), {});
+}
+
+// Whether a constant can stand for an attribute.
+bool is_index(const Tensor& tensor) {
+  return tensor.dtype == DType::i32 && tensor.rank() <= 1 &&
+         tensor.element_count() <= static_cast<std::int64_t>(kMaxIndices);
+}
+
+std::vector<std::int64_t> indices_of(const Tensor& tensor) {
+  std::vector<std::int32_t> values(static_cast<std::size_t>(tensor.element_count()));
+  convert_elements(tensor, DType::i32, std::as_writable_bytes(std::span(values)));
+  return {values.begin(), values.end()};
+}
+
+// The attribute that backend/tflite.cpp wrote as this tensor. A size of -1 in a shape stays for read_operands.
+Expected<Attr> attr_from(const Tensor& tensor, AttrKind kind) {
+  const std::vector<std::int64_t> values = indices_of(tensor);
+  if (kind == AttrKind::integer && values.size() == 1) return values[0];
+  if (kind == AttrKind::integers) return values;
+  if (kind == AttrKind::shape) return to_shape(values);
+  return fail("{} numbers where one is expected", values.size());
+}
+
+// Whether options say the same, field by field.
+bool same_options(const tflite::BuiltinOptionsUnion& a, const tflite::BuiltinOptionsUnion& b) {
+  const auto packed = [](const tflite::BuiltinOptionsUnion& options) {
+    flatbuffers::FlatBufferBuilder builder;
+    builder.Finish(flatbuffers::Offset<flatbuffers::Table>(options.Pack(builder).o));
+    return std::vector<std::uint8_t>(builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize());
+  };
+  return a.type == b.type && packed(a) == packed(b);
+}
+
+// -------------------------------------------------------------------------------------------------------------- reader
+
+class Reader {
+ public:
+  explicit Reader(const TfliteFile& file) : file_(file), used_(file.model.subgraphs.size(), false) {}
+
+  Expected<Graph> run();
+
+ private:
+  // A subgraph and what has been read of it.
+  struct Frame {
+    const tflite::SubGraphT& source;
+    Graph& graph;
+    Builder build;
+    std::vector<Value*> values;  // by tensor; nullptr before it is known
+    int depth;
+
+    Frame(const tflite::SubGraphT& subgraph, Graph& target, int level)
+        : source(subgraph), graph(target), build(target), values(subgraph.tensors.size(), nullptr), depth(level) {
+      graph.name = subgraph.name;
+    }
+    const tflite::TensorT& tensor(std::int32_t index) const { return *source.tensors[static_cast<std::size_t>(index)]; }
+    Value*& value(std::int32_t index) { return values[static_cast<std::size_t>(index)]; }
+  };
+
+  Status add_input(Frame& frame, std::int32_t tensor, std::string name, Type type);
+  Expected<Value*> value_of(Frame& frame, std::int32_t tensor);
+  Expected<std::optional<Tensor>> index_of(const Frame& frame, std::int32_t tensor);
+
+  Status read_operators(Frame& frame);
+  Status read_operator(Frame& frame, const tflite::OperatorT& source);
+  Expected<Node> read_as(const Op& op, Frame& frame, const tflite::OperatorT& source);
+  Status read_inputs(const Op& op, Frame& frame, const tflite::OperatorT& source, Node& call);
+  Status check_results(const Op& op, const Frame& frame, const tflite::OperatorT& source, const Node& call);
+  Status check_spelling(const Op& op, const Frame& frame, const tflite::OperatorT& source, const Node& call);
+  Status read_regions(const Frame& frame, const tflite::OperatorT& source, Node& call);
+  Expected<std::unique_ptr<Graph>> read_region(std::int32_t index, std::span<Value* const> operands, int depth);
+
+  const TfliteFile& file_;
+  std::vector<bool> used_;  // subgraphs: each is read once, which bounds the work and rules out cycles
+};
+
+Expected<Graph> Reader::run() {
+  const tflite::ModelT& model = file_.model;
+  TAPER_TRY(check_operators_known(model));
+  const auto found = std::ranges::find_if(
+      model.signature_defs, [](const auto& signature) { return signature->signature_key == "serving_default"; });
+  if (found == model.signature_defs.end()) return fail("there is no signature 'serving_default'");
+  const tflite::SignatureDefT& signature = **found;
+  if (signature.subgraph_index >= used_.size()) return fail("the signature's subgraph does not exist");
+  used_[signature.subgraph_index] = true;
+
+  Graph graph;
+  Frame frame(*model.subgraphs[signature.subgraph_index], graph, 0);
+  SymbolNames symbols;
+  std::set<std::string_view> names;
+  for (const auto& entry : signature.inputs) {
+    const auto tensor = static_cast<std::int32_t>(entry->tensor_index);
+    if (std::ranges::find(frame.source.inputs, tensor) == frame.source.inputs.end() ||
+        !names.insert(entry->name).second)
+      return fail("input '{}' of the signature is no input of its subgraph, or stands twice", entry->name);
+    TAPER_ASSIGN(Type type, input_type(frame.tensor(tensor), entry->name, symbols));
+    TAPER_TRY(add_input(frame, tensor, entry->name, std::move(type)));
+  }
+  if (signature.inputs.size() != frame.source.inputs.size())
+    return fail("{} inputs of the signature, its subgraph has {}", signature.inputs.size(), frame.source.inputs.size());
+  TAPER_TRY(read_operators(frame));
+  names.clear();
+  for (const auto& entry : signature.outputs) {
+    if (!names.insert(entry->name).second) return fail("output '{}' of the signature stands twice", entry->name);
+    TAPER_ASSIGN(Value * value, value_of(frame, static_cast<std::int32_t>(entry->tensor_index)));
+    graph.add_output(entry->name, value);
+  }
+  if (graph.outputs().empty()) return fail("the signature has no outputs");
+  return graph;
+}
+
+Status Reader::add_input(Frame& frame, std::int32_t tensor, std::string name, Type type) {
+  if (frame.value(tensor) != nullptr) return fail("tensor '{}' is an input twice", frame.tensor(tensor).name);
+  TAPER_ASSIGN(const auto constant, constant_in(file_, frame.tensor(tensor)));
+  if (constant) return fail("tensor '{}' is an input and a constant", frame.tensor(tensor).name);
+  TAPER_TRY(check_declared(frame.tensor(tensor), type));
+  frame.value(tensor) = frame.graph.add_input(std::move(name), std::move(type));
+  return {};
+}
+
+// The value of a tensor, which a constant becomes when it is first used.
+Expected<Value*> Reader::value_of(Frame& frame, std::int32_t tensor) {
+  if (Value* known = frame.value(tensor)) return known;
+  TAPER_ASSIGN(auto constant, constant_in(file_, frame.tensor(tensor)));
+  if (!constant) return fail("tensor '{}' is used before it is computed", frame.tensor(tensor).name);
+  const std::string& name = frame.tensor(tensor).name;
+  frame.value(tensor) = frame.build.constant(std::move(*constant), name.empty() ? "constant" : name);
+  TAPER_TRY(frame.build.status());
+  return frame.value(tensor);
+}
+
+// The constant that an input of an operator is, if it can stand for an attribute; nothing else.
+Expected<std::optional<Tensor>> Reader::index_of(const Frame& frame, std::int32_t tensor) {
+  if (tensor < 0) return std::nullopt;
+  TAPER_ASSIGN(auto constant, constant_in(file_, frame.tensor(tensor)));
+  if (constant && !is_index(*constant)) constant.reset();
+  return constant;
+}
+
+Status Reader::read_operators(Frame& frame) {
+  for (std::size_t i = 0; i < frame.source.operators.size(); ++i) {
+    const tflite::OperatorT& source = *frame.source.operators[i];
+    if (auto status = read_operator(frame, source); !status)
+      return std::unexpected(
+          within(std::move(status).error(),
+                 fmt::format("in operator {} ({}) of subgraph '{}'", i,
+                             operator_name(*file_.model.operator_codes[source.opcode_index]), frame.source.name)));
+  }
+  return {};
+}
+
+// The first row in whose spelling the operator can be read. Where several share a builtin, at most one can.
+Status Reader::read_operator(Frame& frame, const tflite::OperatorT& source) {
+  if (!source.custom_options.empty() || source.large_custom_options_size != 0 ||
+      source.builtin_options_2.type != tflite::BuiltinOptions2::NONE)
+    return fail("it has custom options");
+  std::optional<Error> error;
+  for (const Op* op : rows_of(file_.model.operator_codes[source.opcode_index]->builtin_code)) {
+    auto call = read_as(*op, frame, source);
+    if (!call) {
+      Error reason = std::move(call).error();
+      reason.message = fmt::format("{}{}: {}", error ? error->message + "; " : "", op->name, reason.message);
+      error = std::move(reason);
+      continue;
+    }
+    const std::string hint = source.outputs.empty() ? std::string() : frame.tensor(source.outputs[0]).name;
+    const std::vector<Value*> results =
+        frame.build.call(op->name, std::move(call->operands), std::move(call->attrs), hint, std::move(call->regions));
+    TAPER_TRY(frame.build.status());
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      if (frame.value(source.outputs[i]) != nullptr)
+        return fail("tensor '{}' is computed twice", frame.tensor(source.outputs[i]).name);
+      frame.value(source.outputs[i]) = results[i];
+    }
+    return {};
+  }
+  return std::unexpected(std::move(*error));
+}
+
+// The operator as a call of `op`, all of it checked but not yet part of the graph.
+Expected<Node> Reader::read_as(const Op& op, Frame& frame, const tflite::OperatorT& source) {
+  Node call;
+  call.op = op.name;
+  if (op.tflite.options.read) TAPER_TRY(op.tflite.options.read(source.builtin_options, call.attrs));
+  TAPER_TRY(read_inputs(op, frame, source, call));
+  TAPER_TRY(check_operand_count(op, call.operands));
+  if (op.tflite.read_operands != nullptr) TAPER_TRY(op.tflite.read_operands(call.operands, call.attrs));
+  TAPER_TRY(complete_attrs(op, call.attrs));
+  if (op.tflite.builtin == tflite::BuiltinOperator::WHILE) TAPER_TRY(read_regions(frame, source, call));
+  TAPER_TRY(check_results(op, frame, source, call));
+  TAPER_TRY(check_spelling(op, frame, source, call));
+  return call;
+}
+
+Status Reader::read_inputs(const Op& op, Frame& frame, const tflite::OperatorT& source, Node& call) {
+  const TfliteSpelling& spelling = op.tflite;
+  std::size_t next = 0;
+  for (const SpelledInput& input : spelling.inputs) {
+    if (input.rest) {
+      for (; next < source.inputs.size(); ++next) {
+        if (source.inputs[next] < 0) return fail("input {} is absent", next);
+        TAPER_ASSIGN(Value * value, value_of(frame, source.inputs[next]));
+        call.operands.push_back(value);
+      }
+      continue;
+    }
+    const std::int32_t tensor = next < source.inputs.size() ? source.inputs[next] : -1;
+    ++next;
+    if (input.make != nullptr) continue;  // check_spelling compares it
+    if (!input.attr.empty()) {
+      TAPER_ASSIGN(const auto constant, index_of(frame, tensor));
+      if (!constant) return fail("input {} is no constant of int32, expected '{}'", next - 1, input.attr);
+      TAPER_ASSIGN(Attr attr, attr_from(*constant, std::ranges::find(op.attrs, input.attr, &AttrSpec::name)->kind));
+      call.attrs.set(std::string(input.attr), std::move(attr));
+      continue;
+    }
+    if (call.operands.size() <= input.operand) call.operands.resize(input.operand + 1, nullptr);
+    if (tensor < 0) continue;
+    TAPER_ASSIGN(call.operands[input.operand], value_of(frame, tensor));
+  }
+  if (next < source.inputs.size()) return fail("{} inputs, expected {}", source.inputs.size(), next);
+  while (!call.operands.empty() && call.operands.back() == nullptr) call.operands.pop_back();
+
+  if (spelling.read_inputs == nullptr) return {};
+  std::vector<std::optional<Tensor>> constants;
+  std::vector<const Tensor*> pointers;
+  for (const std::int32_t tensor : source.inputs) {
+    TAPER_ASSIGN(auto constant, index_of(frame, tensor));
+    constants.push_back(std::move(constant));
+  }
+  for (const auto& constant : constants) pointers.push_back(constant ? &*constant : nullptr);
+  return spelling.read_inputs(pointers, call.attrs);
+}
+
+Status Reader::check_results(const Op& op, const Frame& frame, const tflite::OperatorT& source, const Node& call) {
+  TAPER_ASSIGN(const std::vector<Type> types, op.infer({call.operands, call.attrs, call.regions}));
+  if (types.size() != source.outputs.size())
+    return fail("{} results, expected {}", source.outputs.size(), types.size());
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    TAPER_TRY(check_bounded(types[i]));
+    const tflite::TensorT& tensor = frame.tensor(source.outputs[i]);
+    TAPER_TRY(check_declared(tensor, types[i]));
+    TAPER_ASSIGN(const auto constant, constant_in(file_, tensor));
+    if (constant) return fail("tensor '{}' is computed and a constant", tensor.name);
+  }
+  return {};
+}
+
+// Whether the backend would write the call as it stands in the file: nothing in the file went unread.
+Status Reader::check_spelling(const Op& op, const Frame& frame, const tflite::OperatorT& source, const Node& call) {
+  const TfliteSpelling& spelling = op.tflite;
+  if (spelling.fits != nullptr && !spelling.fits(call)) return fail("not a call that is written so");
+  const tflite::BuiltinOptionsUnion& options = source.builtin_options;
+  if (options.type != tflite::BuiltinOptions::NONE && call.regions.empty()) {
+    // Where options are absent, all of them are at their defaults, which `options.read` has seen.
+    tflite::BuiltinOptionsUnion expected;
+    if (spelling.options.write) spelling.options.write(call, expected);
+    if (options.value == nullptr || !same_options(options, expected))
+      return fail("its options ({}) are not as they are written", tflite::EnumNameBuiltinOptions(options.type));
+  }
+  for (std::size_t i = 0; i < spelling.inputs.size(); ++i) {
+    if (spelling.inputs[i].make == nullptr) continue;
+    TAPER_ASSIGN(const auto constant, index_of(frame, i < source.inputs.size() ? source.inputs[i] : -1));
+    const std::vector<std::int64_t> expected = spelling.inputs[i].make(call);
+    if (!constant || constant->rank() != 1 || indices_of(*constant) != expected)
+      return fail("input {} is not [{}]", i, fmt::join(expected, ", "));
+  }
+  return {};
+}
+
+Status Reader::read_regions(const Frame& frame, const tflite::OperatorT& source, Node& call) {
+  const tflite::WhileOptionsT* options = source.builtin_options.AsWhileOptions();
+  if (options == nullptr) return fail("it names no subgraphs");
+  for (const std::int32_t index : {options->cond_subgraph_index, options->body_subgraph_index}) {
+    TAPER_ASSIGN(auto region, read_region(index, call.operands, frame.depth + 1));
+    call.regions.push_back(std::move(region));
+  }
+  return {};
+}
+
+// A region's inputs have the types of the values that the loop carries.
+Expected<std::unique_ptr<Graph>> Reader::read_region(std::int32_t index, std::span<Value* const> operands, int depth) {
+  if (index < 0 || static_cast<std::size_t>(index) >= used_.size())
+    return fail("subgraph {} does not exist, there are {}", index, used_.size());
+  if (used_[static_cast<std::size_t>(index)]) return fail("subgraph {} is used twice", index);
+  if (depth > kMaxDepth) return fail("more than {} loops inside each other", kMaxDepth);
+  used_[static_cast<std::size_t>(index)] = true;
+  const tflite::SubGraphT& source = *file_.model.subgraphs[static_cast<std::size_t>(index)];
+  if (source.inputs.size() != operands.size())
+    return fail("subgraph '{}' has {} inputs, expected {}", source.name, source.inputs.size(), operands.size());
+  auto graph = std::make_unique<Graph>();
+  Frame frame(source, *graph, depth);
+  for (std::size_t i = 0; i < operands.size(); ++i)
+    TAPER_TRY(add_input(frame, source.inputs[i], frame.tensor(source.inputs[i]).name, operands[i]->type));
+  TAPER_TRY(read_operators(frame));
+  for (const std::int32_t output : source.outputs) {
+    TAPER_ASSIGN(Value * value, value_of(frame, output));
+    graph->add_output(frame.tensor(output).name, value);
+  }
+  return graph;
+}
+
+}  // namespace
+
+Expected<Graph> import_tflite(const TfliteFile& file) {
+  return Reader(file).run();
+}
+
+}  // namespace taper

@@ -1,0 +1,380 @@
+// What the TFLite backend writes is read back as a graph with the same meaning; what is damaged is refused.
+#include "frontend/tflite.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "backend/tflite.h"
+#include "networks.h"
+#include "ops/table.h"
+#include "passes/passes.h"
+
+namespace taper {
+namespace {
+
+using testing::HasSubstr;
+using Shapes = std::vector<std::vector<std::int64_t>>;
+
+TfliteModel spelled(const Graph& legal) {
+  auto model =
+      spell_tflite(legal, {.description = "test", .default_sizes = {{"batch_size", 1}, {"sequence_length", 30}}});
+  EXPECT_TRUE(model) << model.error().text();
+  return std::move(*model);
+}
+
+std::vector<std::byte> bytes_of(const TfliteModel& model) {
+  std::vector<std::byte> bytes;
+  const Status written = write_tflite(model.model, model.buffers, sink_to(bytes));
+  EXPECT_TRUE(written) << written.error().text();
+  return bytes;
+}
+
+Expected<Graph> read_back(std::vector<std::byte> bytes) {
+  TAPER_ASSIGN(const TfliteFile file, read_tflite(share(std::move(bytes))));
+  return import_tflite(file);
+}
+
+// Both graphs computed from the same inputs; 1e-9 of the largest value.
+void expect_same(const Graph& expected, const Graph& actual, const std::vector<Array>& inputs) {
+  const auto reference = evaluate(expected, inputs);
+  ASSERT_TRUE(reference) << reference.error().text();
+  const auto result = evaluate(actual, inputs);
+  ASSERT_TRUE(result) << result.error().text();
+  ASSERT_EQ(result->size(), reference->size());
+  for (std::size_t i = 0; i < result->size(); ++i) {
+    ASSERT_EQ((*result)[i].shape, (*reference)[i].shape);
+    ASSERT_EQ((*result)[i].dtype, (*reference)[i].dtype);
+    double largest = 0;
+    for (const double value : (*reference)[i].values) largest = std::max(largest, std::fabs(value));
+    for (std::size_t k = 0; k < (*result)[i].values.size(); ++k)
+      ASSERT_NEAR((*result)[i].values[k], (*reference)[i].values[k], 1e-9 * largest);
+  }
+}
+
+// -------------------------------------------------------------------------------------------------------------
+// networks
+
+struct Variant {
+  NamedNetwork network;
+  bool dynamic;
+  bool half;
+};
+
+std::vector<Variant> all_variants() {
+  std::vector<Variant> variants;
+  for (const NamedNetwork& network : all_networks())
+    for (const bool dynamic : {true, false})
+      for (const bool half : {false, true}) variants.push_back({network, dynamic, half});
+  return variants;
+}
+
+std::string name_of(const testing::TestParamInfo<Variant>& info) {
+  return fmt::format("{}_{}_{}", info.param.network.name, info.param.dynamic ? "dynamic" : "static",
+                     info.param.half ? "f16" : "f32");
+}
+
+Graph legal_graph(const Variant& variant) {
+  LegalizeOptions options;
+  if (!variant.dynamic) options.freeze = {{"batch_size", 2}, {"sequence_length", 17}};
+  auto legal = legalize(variant.network.make(), Target::tflite, options);
+  EXPECT_TRUE(legal) << legal.error().text();
+  if (!variant.half) return std::move(*legal);
+  auto half = store_weights_as_f16(*legal, nullptr);
+  EXPECT_TRUE(half) << half.error().text();
+  return std::move(*half);
+}
+
+class TfliteRoundTrip : public testing::TestWithParam<Variant> {};
+
+TEST_P(TfliteRoundTrip, keeps_the_meaning_and_the_names) {
+  const Graph legal = legal_graph(GetParam());
+  const auto graph = read_back(bytes_of(spelled(legal)));
+  ASSERT_TRUE(graph) << graph.error().text();
+  ASSERT_TRUE(check(*graph)) << check(*graph).error().text();
+  ASSERT_EQ(graph->inputs().size(), 1u);
+  EXPECT_EQ(graph->inputs()[0]->name, "input");
+  EXPECT_EQ(type_text(graph->inputs()[0]->type), GetParam().dynamic ? "f32[input_0, input_1, 6]" : "f32[2, 17, 6]");
+  ASSERT_EQ(graph->outputs().size(), 1u);
+  EXPECT_EQ(graph->outputs()[0].name, "output");
+  const Shapes shapes = GetParam().dynamic ? Shapes{{1, 30, 6}, {3, 7, 6}, {2, 17, 6}} : Shapes{{2, 17, 6}};
+  for (const auto& shape : shapes) {
+    SCOPED_TRACE(testing::PrintToString(shape));
+    expect_same(legal, *graph, {random_input(shape)});
+  }
+}
+
+TEST_P(TfliteRoundTrip, writes_the_same_file_again) {
+  const TfliteModel model = spelled(legal_graph(GetParam()));
+  const auto graph = read_back(bytes_of(model));
+  ASSERT_TRUE(graph) << graph.error().text();
+  const auto again = spell_tflite(*graph, {.description = "test", .default_sizes = {{"input_0", 1}, {"input_1", 30}}});
+  ASSERT_TRUE(again) << again.error().text();
+  ASSERT_EQ(again->model.subgraphs.size(), model.model.subgraphs.size());
+  for (std::size_t i = 0; i < model.model.subgraphs.size(); ++i) {
+    const auto& expected = *model.model.subgraphs[i];
+    const auto& actual = *again->model.subgraphs[i];
+    ASSERT_EQ(actual.operators.size(), expected.operators.size());
+    ASSERT_EQ(actual.tensors.size(), expected.tensors.size());
+    for (std::size_t k = 0; k < expected.operators.size(); ++k) {
+      const auto code = [](const TfliteModel& of, const auto& call) {
+        const auto& entry = *of.model.operator_codes[call->opcode_index];
+        return std::pair(entry.builtin_code, entry.version);
+      };
+      EXPECT_EQ(code(*again, actual.operators[k]), code(model, expected.operators[k]));
+      ASSERT_EQ(actual.operators[k]->inputs.size(), expected.operators[k]->inputs.size());
+      for (std::size_t n = 0; n < expected.operators[k]->outputs.size(); ++n) {
+        const auto tensor = [n](const auto& subgraph, const auto& call) -> const tflite::TensorT& {
+          return *subgraph.tensors[static_cast<std::size_t>(call->outputs[n])];
+        };
+        const tflite::TensorT& a = tensor(actual, actual.operators[k]);
+        const tflite::TensorT& e = tensor(expected, expected.operators[k]);
+        EXPECT_EQ(a.type, e.type);
+        EXPECT_EQ(a.shape, e.shape) << e.name;
+        EXPECT_EQ(a.shape_signature, e.shape_signature) << e.name;
+      }
+    }
+  }
+  EXPECT_EQ(again->buffers.size(), model.buffers.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, TfliteRoundTrip, testing::ValuesIn(all_variants()), name_of);
+
+// -----------------------------------------------------------------------------------------------------------------
+// rows
+
+// Small values of any dtype, within the example's range.
+Array random_array(const Type& type, const Example& example, std::mt19937& generator) {
+  std::uniform_real_distribution<double> draw(example.low, example.high);
+  Array array{type.dtype, *constant_sizes(type.shape), {}};
+  array.values.resize(static_cast<std::size_t>(*element_count(type.shape).constant()));
+  for (double& value : array.values) value = is_floating(type.dtype) ? draw(generator) : std::floor(draw(generator));
+  return array;
+}
+
+TEST(TfliteRows, are_read_as_they_are_written) {
+  std::size_t calls = 0;
+  for (const Op& op : op_table())
+    for (const Example& example : op.examples) {
+      SCOPED_TRACE(op.name);
+      std::mt19937 generator(3);
+      Graph graph;
+      Builder build(graph);
+      std::vector<Value*> operands;
+      std::vector<Array> inputs;
+      for (const Type& type : example.operands) {
+        inputs.push_back(random_array(type, example, generator));
+        operands.push_back(graph.add_input("x", type));
+      }
+      const std::vector<Value*> results = build.call(op.name, operands, example.attrs);
+      ASSERT_TRUE(build.status()) << build.status().error().text();
+      if (!op.spelled_in(Target::tflite, *results[0]->producer)) continue;
+      for (std::size_t i = 0; i < results.size(); ++i) graph.add_output("y" + std::to_string(i), results[i]);
+      const auto read = read_back(bytes_of(spelled(graph)));
+      ASSERT_TRUE(read) << read.error().text();
+      ASSERT_EQ(read->nodes().size(), 1u);
+      EXPECT_EQ(read->nodes()[0].op, op.name);
+      expect_same(graph, *read, inputs);
+      ++calls;
+    }
+  EXPECT_GT(calls, 30u);
+}
+
+TEST(TfliteRows, resolve_sizes_that_the_file_leaves_open) {
+  Graph graph;
+  Builder build(graph);
+  const Dim batch = Dim::symbol("batch_size"), steps = Dim::symbol("sequence_length");
+  Value* x = graph.add_input("x", {DType::f32, {batch, steps, 6}});
+  const auto dim = [](std::int64_t axis) { return NamedAttr("dim", axis); };
+  Value* behind = build("slice", {x}, {dim(1), {"start", std::int64_t{2}}, {"end", Shape{steps}}});
+  Value* inner = build("slice", {x}, {dim(1), {"start", std::int64_t{1}}, {"end", Shape{steps - 1}}});
+  Value* flat = build("reshape", {build("add", {behind, inner})}, {{"shape", Shape{batch * (steps - 2), 6}}});
+  graph.add_output("flat", flat);
+  graph.add_output("halves", build("reshape", {x}, {{"shape", Shape{3, 2, batch * steps}}}));
+  graph.add_output("first", build("select", {x}, {dim(1), {"index", std::int64_t{0}}}));
+  graph.add_output("x", x);
+  ASSERT_TRUE(build.status()) << build.status().error().text();
+  const auto read = read_back(bytes_of(spelled(graph)));
+  ASSERT_TRUE(read) << read.error().text();
+  EXPECT_EQ(type_text(read->outputs()[0].value->type), "f32[-2*x_0 + x_0*x_1, 6]");
+  EXPECT_EQ(type_text(read->outputs()[1].value->type), "f32[3, 2, x_0*x_1]");
+  EXPECT_EQ(type_text(read->outputs()[2].value->type), "f32[x_0, 6]");
+  EXPECT_EQ(read->outputs()[3].value, read->inputs()[0]);
+  expect_same(graph, *read, {random_input({2, 5, 6})});
+}
+
+// ------------------------------------------------------------------------------------------------------- damaged
+// models
+
+// One linear layer with relu on [2, 3], then a sum over the last axis.
+struct SmallModel {
+  Graph graph;
+  TfliteModel model;
+
+  SmallModel() {
+    Builder build(graph);
+    Value* x = graph.add_input("x", {DType::f32, {2, 3}});
+    Value* w = build.constant(tensor_f32({1, 3}, std::vector<float>{1, 2, 3}), "weight");
+    Value* y = build("linear", {x, w}, {{"activation", std::string("relu")}}, "layer");
+    graph.add_output("y", build("sum", {y}, {{"dims", std::vector<std::int64_t>{1}}}, "total"));
+    model = spelled(graph);
+  }
+  tflite::SubGraphT& main() { return *model.model.subgraphs[0]; }
+  tflite::OperatorT& call(std::size_t i) { return *main().operators[i]; }
+  tflite::TensorT& result(std::size_t i) { return *main().tensors[static_cast<std::size_t>(call(i).outputs[0])]; }
+  std::string error() const {
+    const auto read = read_back(bytes_of(model));
+    return read ? "" : read.error().text();
+  }
+};
+
+TEST(ImportTflite, accepts_the_small_model) {
+  EXPECT_EQ(SmallModel().error(), "");
+}
+
+TEST(ImportTflite, names_all_unknown_operators_at_once) {
+  SmallModel small;
+  small.model.model.operator_codes[0]->builtin_code = tflite::BuiltinOperator::CONV_2D;
+  small.model.model.operator_codes[1]->builtin_code = tflite::BuiltinOperator::CUSTOM;
+  small.model.model.operator_codes[1]->custom_code = "Mine";
+  EXPECT_EQ(small.error(), "operators that are not read: CONV_2D (1 times); custom 'Mine' (1 times)");
+}
+
+TEST(ImportTflite, refuses_options_that_are_not_understood) {
+  SmallModel activation, transposed;
+  activation.call(0).builtin_options.AsFullyConnectedOptions()->fused_activation_function =
+      tflite::ActivationFunctionType::SIGN_BIT;
+  EXPECT_THAT(activation.error(), HasSubstr("activation 5 is not supported"));
+  transposed.call(0).builtin_options.AsFullyConnectedOptions()->asymmetric_quantize_inputs = true;
+  EXPECT_THAT(transposed.error(), HasSubstr("options (FullyConnectedOptions) are not as they are written"));
+}
+
+TEST(ImportTflite, refuses_types_that_contradict_the_operators) {
+  SmallModel size, dtype, quantized;
+  size.result(0).shape = {2, 4};
+  EXPECT_THAT(size.error(), HasSubstr("tensor 'layer' is declared as f32[2, 4], but f32[2, 1] is computed"));
+  dtype.result(0).type = tflite::TensorType::INT32;
+  EXPECT_THAT(dtype.error(), HasSubstr("declared as i32[2, 1]"));
+  quantized.result(0).quantization = std::make_unique<tflite::QuantizationParametersT>();
+  quantized.result(0).quantization->scale = {0.5f};
+  EXPECT_THAT(quantized.error(), HasSubstr("is quantized"));
+}
+
+TEST(ImportTflite, refuses_operators_out_of_order_and_results_computed_twice) {
+  SmallModel order, twice, arity;
+  std::swap(order.main().operators[0], order.main().operators[1]);
+  EXPECT_THAT(order.error(), HasSubstr("tensor 'layer' is used before it is computed"));
+  twice.main().operators.push_back(std::make_unique<tflite::OperatorT>(twice.call(0)));
+  EXPECT_THAT(twice.error(), HasSubstr("tensor 'layer' is computed twice"));
+  arity.call(1).outputs.push_back(arity.call(1).outputs[0]);
+  EXPECT_THAT(arity.error(), HasSubstr("2 results, expected 1"));
+}
+
+TEST(ImportTflite, refuses_signatures_that_do_not_name_the_inputs) {
+  SmallModel missing, renamed, foreign;
+  missing.model.model.signature_defs[0]->inputs.clear();
+  EXPECT_THAT(missing.error(), HasSubstr("0 inputs of the signature, its subgraph has 1"));
+  renamed.model.model.signature_defs[0]->signature_key = "other";
+  EXPECT_EQ(renamed.error(), "there is no signature 'serving_default'");
+  foreign.model.model.signature_defs[0]->inputs[0]->tensor_index =
+      static_cast<std::uint32_t>(foreign.call(0).inputs[1]);
+  EXPECT_THAT(foreign.error(), HasSubstr("input 'x' of the signature is no input of its subgraph"));
+}
+
+TEST(ImportTflite, refuses_loops_that_hold_themselves) {
+  const auto legal = legalize(gru_stack(), Target::tflite);
+  ASSERT_TRUE(legal);
+  for (const std::int32_t body : {0, -1, 7}) {
+    TfliteModel model = spelled(*legal);
+    for (const auto& call : model.model.subgraphs[0]->operators)
+      if (auto* options = call->builtin_options.AsWhileOptions()) options->body_subgraph_index = body;
+    const auto read = read_back(bytes_of(model));
+    ASSERT_FALSE(read);
+    EXPECT_THAT(read.error().text(), HasSubstr(body == 0 ? "subgraph 0 is used twice" : "does not exist"));
+  }
+}
+
+TEST(ImportTflite, bounds_loops_inside_loops_and_growing_sizes) {
+  // Each level carries one bool; the innermost body names a subgraph that doesn't exist.
+  SmallModel nested;
+  auto& model = nested.model.model;
+  const std::int32_t levels = 40;
+  auto code = std::make_unique<tflite::OperatorCodeT>();
+  code->builtin_code = tflite::BuiltinOperator::WHILE;
+  model.operator_codes.push_back(std::move(code));
+  model.subgraphs.clear();
+  for (std::int32_t level = 0; level <= 2 * levels; ++level) {
+    auto subgraph = std::make_unique<tflite::SubGraphT>();
+    for (int i = 0; i < 2; ++i) {
+      subgraph->tensors.push_back(std::make_unique<tflite::TensorT>());
+      subgraph->tensors.back()->type = tflite::TensorType::BOOL;
+    }
+    subgraph->inputs = subgraph->outputs = {0};
+    if (level % 2 == 0) {
+      auto loop = std::make_unique<tflite::OperatorT>();
+      loop->opcode_index = static_cast<std::uint32_t>(model.operator_codes.size()) - 1;
+      loop->inputs = {0};
+      loop->outputs = {1};
+      tflite::WhileOptionsT options;
+      options.cond_subgraph_index = level + 1;
+      options.body_subgraph_index = level + 2;
+      loop->builtin_options.Set(std::move(options));
+      subgraph->operators.push_back(std::move(loop));
+    }
+    model.subgraphs.push_back(std::move(subgraph));
+  }
+  model.signature_defs[0]->inputs[0]->tensor_index = model.signature_defs[0]->outputs[0]->tensor_index = 0;
+  EXPECT_THAT(nested.error(), HasSubstr("more than 16 loops inside each other"));
+
+  // x [B, 1, 1] B^T ... : flattening [n, n] squares the size again and again.
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {Dim::symbol("batch_size"), 1}});
+  for (int i = 0; i < 6; ++i) {
+    const Dim size = x->type.shape[0];
+    x = build("reshape", {build("matmul", {x, x}, {{"transpose_b", true}})}, {{"shape", Shape{size * size, 1}}});
+  }
+  graph.add_output("y", x);
+  ASSERT_TRUE(build.status()) << build.status().error().text();
+  const auto read = read_back(bytes_of(spelled(graph)));
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().text(), HasSubstr("sizes are too complicated"));
+}
+
+// Flips bytes and overwrites aligned integers, mostly in the structure, which stands before the data.
+std::vector<std::byte> damaged(std::vector<std::byte> bytes, std::size_t structure, std::mt19937& generator) {
+  const auto below = [&](std::size_t bound) { return generator() % bound; };
+  for (std::size_t changes = 1 + below(3); changes > 0; --changes) {
+    const std::size_t at = below(below(8) == 0 ? bytes.size() : structure);
+    constexpr std::int32_t kInteresting[] = {0, 1, 2, 3, 8, 31, 64, 255, -1, -2, 0x7fffffff, -0x7fffffff - 1};
+    if (below(2) == 0) {
+      bytes[at] ^= static_cast<std::byte>(1u << below(8));
+    } else if (const std::size_t word = at / 4 * 4; word + 4 <= bytes.size()) {
+      std::memcpy(bytes.data() + word, &kInteresting[below(std::size(kInteresting))], 4);
+    }
+  }
+  return bytes;
+}
+
+TEST(ImportTflite, never_crashes_on_damaged_files) {
+  constexpr int kRounds = 1000;
+  for (const Variant& variant : all_variants()) {
+    if (variant.dynamic == variant.half) continue;  // each network as dynamic float32 and static float16
+    const TfliteModel model = spelled(legal_graph(variant));
+    const std::vector<std::byte> bytes = bytes_of(model);
+    std::size_t data = 0;
+    for (const WeightSource& buffer : model.buffers) data += buffer.byte_count();
+    for (std::uint32_t seed = 0; seed < kRounds; ++seed) {
+      SCOPED_TRACE(fmt::format("{}, seed {}", variant.network.name, seed));
+      std::mt19937 generator(seed);
+      const auto graph = read_back(damaged(bytes, bytes.size() - data, generator));
+      if (!graph) continue;
+      const Status checked = check(*graph);
+      ASSERT_TRUE(checked) << checked.error().text();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace taper
