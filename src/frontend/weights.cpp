@@ -149,10 +149,7 @@ Expected<std::vector<WeightSet>> find_weights(const Value& root) {
   Search state;
   search(state, root, {}, {});
   if (state.found.empty() && state.problem) return std::unexpected(std::move(*state.problem));
-  std::ranges::stable_sort(state.found, [](const Search::Found& a, const Search::Found& b) {
-    if (a.weights.averaged != b.weights.averaged) return b.weights.averaged;
-    return a.ranks < b.ranks;
-  });
+  std::ranges::stable_sort(state.found, {}, &Search::Found::ranks);
   std::vector<WeightSet> sets;
   for (Search::Found& found : state.found) sets.push_back(std::move(found.weights));
   return sets;
@@ -183,7 +180,6 @@ std::vector<WeightSet> branches(const WeightSet& weights) {
     }
     result.push_back(std::move(branch));
   }
-  std::ranges::stable_partition(result, [](const WeightSet& branch) { return !branch.averaged; });
   return result;
 }
 

@@ -25,13 +25,13 @@ struct WeightSet {
   const pickle::Value* attribute(std::string_view path, std::string_view name) const;
 };
 
-// All sets in a checkpoint, the likeliest first: raw weights before averaged ones, then by the usual names
-// (`model_state_dict`, `state_dict`, `model`, `net`, ...), then as they lie in the file. Optimizer states are left out.
-// Errors: nothing but a pickled module that can't be flattened.
+// All sets in a checkpoint, in the order of their usual names (`model_state_dict`, `state_dict`, `model`, `net`, ...),
+// then as they lie in the file. Optimizer states are left out. Errors: nothing but a pickled module that can't be
+// flattened.
 Expected<std::vector<WeightSet>> find_weights(const pickle::Value& root);
 
 // The weights below each name at the top, as sets of their own: a network that is a part of a larger module, such as
-// `net` beside a loss with weights. Averages last.
+// `net` beside a loss with weights.
 std::vector<WeightSet> branches(const WeightSet& weights);
 
 }  // namespace taper
