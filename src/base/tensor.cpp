@@ -71,10 +71,36 @@ T load(const std::byte* address, bool swap) {
   return value;
 }
 
+// Elements that lie side by side on both sides: loops over plain types, which the compiler turns into vector code.
+template <class From, class To>
+void convert_run(const std::byte* source, std::byte* target, std::int64_t count, DType from, DType to) {
+  constexpr std::int64_t kBlock = 256;
+  From in[kBlock];
+  To out[kBlock];
+  for (std::int64_t begin = 0; begin < count; begin += kBlock) {
+    const std::int64_t size = std::min(kBlock, count - begin);
+    const auto width = static_cast<std::size_t>(size);
+    std::memcpy(in, source + begin * static_cast<std::int64_t>(sizeof(From)), width * sizeof(From));
+    if constexpr (std::is_same_v<From, float> && std::is_same_v<To, std::uint16_t>) {
+      if (to == DType::f16) {
+        for (std::int64_t i = 0; i < size; ++i) out[i] = half_from_float(in[i]);
+      } else {
+        for (std::int64_t i = 0; i < size; ++i) out[i] = encode<To>(in[i], to);
+      }
+    } else if constexpr (std::is_floating_point_v<From> && std::is_floating_point_v<To>) {
+      for (std::int64_t i = 0; i < size; ++i) out[i] = static_cast<To>(in[i]);
+    } else {
+      for (std::int64_t i = 0; i < size; ++i) out[i] = encode<To>(decode(in[i], from), to);
+    }
+    std::memcpy(target + begin * static_cast<std::int64_t>(sizeof(To)), out, width * sizeof(To));
+  }
+}
+
 // Calls `visit(offset, count)` for each run along the last axis, in row-major order; `offset` in elements.
 template <class Visit>
 void for_each_row(const Tensor& tensor, Visit&& visit) {
   if (tensor.element_count() == 0) return;
+  if (tensor.strides == row_major_strides(tensor.shape)) return visit(std::int64_t{0}, tensor.element_count());
   const std::size_t rank = tensor.shape.size();
   if (rank == 0) return visit(std::int64_t{0}, std::int64_t{1});
   std::vector<std::int64_t> index(rank, 0);
@@ -194,7 +220,9 @@ void convert_elements(const Tensor& tensor, DType dtype, std::span<std::byte> ou
         with_storage_type(dtype, [&](auto to) {
           using From = decltype(from);
           using To = decltype(to);
-          if (tensor.dtype == dtype) {  // only gathered or swapped: bits stay
+          if (inner_stride == 1 && !tensor.big_endian) {
+            convert_run<From, To>(source, target, count, tensor.dtype, dtype);
+          } else if (tensor.dtype == dtype) {  // only gathered or swapped: bits stay
             for (std::int64_t i = 0; i < count; ++i) {
               const From stored = load<From>(source + i * step, tensor.big_endian);
               std::memcpy(target + i * static_cast<std::int64_t>(to_size), &stored, sizeof(From));

@@ -121,6 +121,8 @@ struct Op {
   // The row's function acts on the last axis (or on single elements) alone and is the same for each position of the axes before it,
   // so that it may run step by step along a time axis. Attributes that name axes count from the end.
   bool per_step = false;
+  // The result as a view of a constant operand's storage, for operators that only reorder: folding copies nothing.
+  Tensor (*view)(const Tensor& x, const Attrs& attrs) = nullptr;
   // Fits every target as it is: the backend writes it without an operator (constants).
   bool is_constant = false;
   ExpandFn expand = nullptr;         // in simpler operators, for targets that have no spelling

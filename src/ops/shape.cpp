@@ -217,6 +217,16 @@ Op permute() {
         return std::vector{Type{call.type(0).dtype, std::move(shape)}};
       },
       .eval = eval_permute,
+      .view =
+          [](const Tensor& x, const Attrs& attrs) {
+            Tensor out = x;
+            const Integers& dims = attrs.integers("dims");
+            for (std::size_t i = 0; i < dims.size(); ++i) {
+              out.shape[i] = x.shape[static_cast<std::size_t>(dims[i])];
+              out.strides[i] = x.strides[static_cast<std::size_t>(dims[i])];
+            }
+            return out;
+          },
       .onnx = {.op_type = "Transpose", .inputs = {operand(0)}, .attrs = {{"perm", "dims"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::TRANSPOSE,
                  .since = "1.6.0",

@@ -1,6 +1,7 @@
 // Passes around linear layers: factors into weights, activations into operators, weights into float16.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "ops/evaluate.h"
 #include "ops/rules.h"
@@ -157,16 +158,17 @@ Expected<Graph> fuse_activations(const Graph& graph) {
 namespace {
 
 // Whether float16 holds the tensor: no finite value beyond 65504. Small ones may round to zero.
-Status fits_half(const Tensor& tensor) {
-  constexpr double kLargestHalf = 65504;
-  double largest = 0;
-  const auto* values = reinterpret_cast<const float*>(tensor.bytes().data());
-  const auto count = static_cast<std::size_t>(tensor.element_count());
-  for (std::size_t i = 0; i < count; ++i) {
+Status fits_half(const Tensor& weight) {
+  const Tensor tensor = converted(weight, DType::f32);
+  constexpr float kLargestHalf = 65504;
+  float largest = 0;
+  const std::byte* bytes = tensor.bytes().data();
+  const std::int64_t count = tensor.element_count();
+  for (std::int64_t i = 0; i < count; ++i) {
     float value = 0;
-    std::memcpy(&value, values + i, sizeof(value));
-    const double size = std::fabs(static_cast<double>(value));
-    if (std::isfinite(size)) largest = std::max(largest, size);
+    std::memcpy(&value, bytes + i * static_cast<std::int64_t>(sizeof(value)), sizeof(value));
+    const float size = std::fabs(value);
+    largest = size > largest && size <= std::numeric_limits<float>::max() ? size : largest;
   }
   if (largest > kLargestHalf) return fail("holds values up to {:.6g}, float16 ends at 65504", largest);
   return {};

@@ -58,6 +58,8 @@ Expected<Graph> fold_constants(const Graph& graph) {
       return std::vector{build.constant(to_tensor(zeros), node.results[0]->name)};
     }
     if (op.is_constant || operands.empty() || !node.regions.empty()) return std::nullopt;
+    if (op.view != nullptr && constant_of(operands[0]) != nullptr)
+      return std::vector{build.constant(op.view(*constant_of(operands[0]), node.attrs), node.results[0]->name)};
     std::vector<Array> arrays;
     for (const Value* operand : operands)
       if (operand != nullptr && constant_of(operand) == nullptr) return std::nullopt;
