@@ -41,10 +41,11 @@ struct Network {
     return build("linear", {x, weights({out, in}, name + ".weight"), weights({out}, name + ".bias")});
   }
   std::vector<Value*> gru(Value* x, std::int64_t in, std::int64_t hidden, bool reverse, const std::string& name) {
-    return build.call("gru",
-                      {x, weights({3 * hidden, in}, name + ".weight_ih"), weights({3 * hidden, hidden}, name + ".weight_hh"),
-                       weights({3 * hidden}, name + ".bias_ih"), weights({3 * hidden}, name + ".bias_hh")},
-                      {{"reverse", reverse}}, name);
+    return build.call(
+        "gru",
+        {x, weights({3 * hidden, in}, name + ".weight_ih"), weights({3 * hidden, hidden}, name + ".weight_hh"),
+         weights({3 * hidden}, name + ".bias_ih"), weights({3 * hidden}, name + ".bias_hh")},
+        {{"reverse", reverse}}, name);
   }
 };
 
@@ -64,7 +65,8 @@ inline Graph bidirectional_gru() {
   Value* x = net.input(6);
   const Attrs last = {{"dim", std::int64_t{-1}}};
   Value* y = net.build("concat", {net.gru(x, 6, 5, false, "gru1")[0], net.gru(x, 6, 5, true, "gru1_reverse")[0]}, last);
-  Value* h = net.build("concat", {net.gru(y, 10, 4, false, "gru2")[1], net.gru(y, 10, 4, true, "gru2_reverse")[1]}, last);
+  Value* h =
+      net.build("concat", {net.gru(y, 10, 4, false, "gru2")[1], net.gru(y, 10, 4, true, "gru2_reverse")[1]}, last);
   net.graph.add_output("output", net.linear(h, 8, 3, "head"));
   return std::move(net.graph);
 }
@@ -92,13 +94,15 @@ inline Graph transformer(std::int64_t heads = 4, const std::string& pooling = "m
   if (pooling == "cls") {
     Value* corner = build("slice", {build("slice", {x}, {{"dim", std::int64_t{1}}, {"end", Shape{1}}})},
                           {{"dim", std::int64_t{2}}, {"end", Shape{1}}});
-    Value* token = build("add", {build("zeros_like", {corner}), build("add", {net.weights({1, 1, width}, "cls"), frames(0, 1)})});
+    Value* token =
+        build("add", {build("zeros_like", {corner}), build("add", {net.weights({1, 1, width}, "cls"), frames(0, 1)})});
     x = build("concat", {token, build("add", {x, frames(1, net.steps + 1)})}, {{"dim", std::int64_t{1}}});
   } else {
     x = build("add", {x, frames(0, net.steps)});
   }
   const auto norm = [&](Value* value, const std::string& name) {
-    return build("layer_norm", {value, net.weights({width}, name + ".gamma"), net.weights({width}, name + ".beta")}, {{"eps", 1e-6}});
+    return build("layer_norm", {value, net.weights({width}, name + ".gamma"), net.weights({width}, name + ".beta")},
+                 {{"eps", 1e-6}});
   };
   Value* y = norm(x, "norm1");
   y = build("multi_head_attention",

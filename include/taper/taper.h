@@ -28,29 +28,32 @@ std::string version();
 
 // ---------------------------------------------------------------------------------------------------------------- load
 
-// What a checkpoint's shapes can't tell and the caller may say; an empty member leaves it to the file, then to defaults.
+// What a checkpoint's shapes can't tell and the caller may say; an empty member leaves it to the file, then to
+// defaults.
 struct ModelConfig {
-  std::optional<std::string> family;        // one of known_families(): refuses a checkpoint of another family
-  std::optional<std::int64_t> num_heads;    // attention heads H
-  std::optional<std::string> pooling;       // "mean", "max" or "cls"
-  std::optional<double> norm_eps;           // epsilon of the transformer's norms
+  std::optional<std::string> family;      // one of known_families(): refuses a checkpoint of another family
+  std::optional<std::int64_t> num_heads;  // attention heads H
+  std::optional<std::string> pooling;     // "mean", "max" or "cls"
+  std::optional<double> norm_eps;         // epsilon of the transformer's norms
 };
 
 // Names of the model families known by their state dicts: "SignTransformer", "MediaPipeGRU", ...
 std::vector<std::string> known_families();
 
-// Reads a configuration file (JSON): either one object of the members of ModelConfig for all models, the name of a family
-// as a string, or an object that maps model keys ("transformer", "gru", a --model name) to either. Unknown members are errors.
-// Returns the configuration for `model_key`.
+// Reads a configuration file (JSON): either one object of the members of ModelConfig for all models, the name of a
+// family as a string, or an object that maps model keys ("transformer", "gru", a --model name) to either. Unknown
+// members are errors. Returns the configuration for `model_key`.
 Expected<ModelConfig> read_config(const std::filesystem::path& path, const std::string& model_key);
 
 struct LoadOptions {
   ModelConfig config;
-  bool all_heads = false;              // also export the category head, as the output `category`
-  std::int64_t sequence_length = 300;  // T of the default input shape [1, T, F]; also the least maximum length supported
+  bool all_heads = false;  // also export the category head, as the output `category`
+  std::int64_t sequence_length =
+      300;  // T of the default input shape [1, T, F]; also the least maximum length supported
 };
 
-// One architecture value and where it comes from: "shapes", "config", "module attributes", "hyper-parameters" or "assumed".
+// One architecture value and where it comes from: "shapes", "config", "module attributes", "hyper-parameters" or
+// "assumed".
 struct HyperParameter {
   std::string name;
   std::string value;
@@ -61,17 +64,18 @@ struct HyperParameter {
 struct ModelInfo {
   std::string family;
   std::vector<HyperParameter> hyper_parameters;
-  std::vector<std::string> assumptions;  // a sentence per value that nothing in the file tells
-  std::vector<std::string> warnings;     // NaN weights, keys that were left out, ...
+  std::vector<std::string> assumptions;   // a sentence per value that nothing in the file tells
+  std::vector<std::string> warnings;      // NaN weights, keys that were left out, ...
   std::vector<std::int64_t> input_shape;  // [1, T, F]
   std::vector<std::string> outputs;       // "output", "category"
   std::int64_t parameters = 0;            // number of weights
   std::filesystem::path source;
-  std::string source_format;              // "PyTorch zip checkpoint", "safetensors", ...
-  std::string source_sha256;              // lower-case hex
+  std::string source_format;  // "PyTorch zip checkpoint", "safetensors", ...
+  std::string source_sha256;  // lower-case hex
 };
 
-// A network read from a file: the graph and its weights, which stay mapped from the file while a Model lives. Cheap to copy.
+// A network read from a file: the graph and its weights, which stay mapped from the file while a Model lives. Cheap to
+// copy.
 class Model {
  public:
   struct Impl;
@@ -102,14 +106,14 @@ struct Artifact {
   std::string key;
   std::filesystem::path path;
   std::uint64_t bytes = 0;
-  double seconds = 0;  // to build and write it
+  double seconds = 0;              // to build and write it
   std::vector<std::string> notes;  // for instance weights kept in float32 because float16 can't hold them
 };
 
-// Writes the files `<folder>/<stem>.onnx`, `<folder>/<stem>_fp32.tflite`, ... Each appears complete or not at all: on an
-// error none of them is left behind. `folder` is created if needed.
-Expected<std::vector<Artifact>> convert(const Model& model, const std::filesystem::path& folder, const std::string& stem,
-                                        const ConvertOptions& options = {});
+// Writes the files `<folder>/<stem>.onnx`, `<folder>/<stem>_fp32.tflite`, ... Each appears complete or not at all: on
+// an error none of them is left behind. `folder` is created if needed.
+Expected<std::vector<Artifact>> convert(const Model& model, const std::filesystem::path& folder,
+                                        const std::string& stem, const ConvertOptions& options = {});
 
 // -------------------------------------------------------------------------------------------------------------- verify
 
@@ -124,18 +128,19 @@ struct Agreement {
 };
 
 struct Verification {
-  std::string key;                 // of the artifact
-  std::string runtime;             // "LiteRT", or "taper reference evaluation" where LiteRT is not to be found
+  std::string key;      // of the artifact
+  std::string runtime;  // "LiteRT", or "taper reference evaluation" where LiteRT is not to be found
   std::string runtime_version;
-  Agreement worst;                 // the worst of each figure over all runs
-  std::vector<Agreement> runs;     // one per shape (each ran twice)
+  Agreement worst;              // the worst of each figure over all runs
+  std::vector<Agreement> runs;  // one per shape (each ran twice)
   double seconds = 0;
-  bool passed = false;             // within the bounds of its precision
-  std::string verdict;             // why not, when not
+  bool passed = false;  // within the bounds of its precision
+  std::string verdict;  // why not, when not
 };
 
 struct VerifyOptions {
-  std::optional<std::filesystem::path> input;  // .npz (array "X", or the only one) or .npy: real inputs [N, T, F] or [T, F]
+  std::optional<std::filesystem::path>
+      input;  // .npz (array "X", or the only one) or .npy: real inputs [N, T, F] or [T, F]
   std::uint64_t seed = 0;
   int threads = 1;
 };
@@ -148,8 +153,8 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
 // ------------------------------------------------------------------------------------------------------- the whole job
 
 struct ModelRequest {
-  std::string key;    // the name in the results: "transformer", "gru", or another
-  std::string stem;   // of the files: "sign_transformer"
+  std::string key;   // the name in the results: "transformer", "gru", or another
+  std::string stem;  // of the files: "sign_transformer"
   std::filesystem::path path;
   ModelConfig config;
 };
@@ -158,10 +163,10 @@ struct ModelRequest {
 struct Progress {
   enum class Kind { model_started, stage_started, stage_finished, warning, model_failed, model_skipped };
   Kind kind = Kind::stage_started;
-  std::string model;      // key
-  std::string stage;      // "load", "onnx", "tflite_fp32", "verify tflite_fp32", ...
-  std::string text;       // for people: what was found or written, or the warning, or the error
-  double seconds = 0;     // for stage_finished
+  std::string model;   // key
+  std::string stage;   // "load", "onnx", "tflite_fp32", "verify tflite_fp32", ...
+  std::string text;    // for people: what was found or written, or the warning, or the error
+  double seconds = 0;  // for stage_finished
 };
 
 struct ExportRequest {
@@ -199,8 +204,8 @@ struct ExportReport {
   bool succeeded() const;
 };
 
-// Loads, converts and verifies each model, then writes `<output_dir>/export_results.json`. A model that fails does not stop
-// the others.
+// Loads, converts and verifies each model, then writes `<output_dir>/export_results.json`. A model that fails does not
+// stop the others.
 ExportReport export_models(const ExportRequest& request);
 
 // The content of export_results.json.

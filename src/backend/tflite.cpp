@@ -120,8 +120,8 @@ std::uint32_t Speller::buffer_for(const Tensor& tensor) {
     // Small constants (axes, indices) are compared by value, weights by where they lie: nothing large is read.
     constexpr std::size_t kSmall = 256;
     const std::string_view value = as_text(tensor.bytes());
-    std::uint32_t& known = value.size() <= kSmall ? small_buffers_[std::string(value)]
-                                                  : shared_buffers_[{value.data(), value.size()}];
+    std::uint32_t& known =
+        value.size() <= kSmall ? small_buffers_[std::string(value)] : shared_buffers_[{value.data(), value.size()}];
     if (known != 0) return known;
     known = next;
   }
@@ -155,7 +155,8 @@ Expected<std::vector<std::int32_t>> Speller::spell_inputs(const Node& node, cons
   std::vector<std::int32_t> inputs;
   for (const SpelledInput& input : op.tflite.inputs) {
     if (!input.attr.empty() || input.make != nullptr) {
-      const Tensor tensor = input.make != nullptr ? index_tensor(Attr(input.make(node))) : index_tensor(*node.attrs.find(input.attr));
+      const Tensor tensor =
+          input.make != nullptr ? index_tensor(Attr(input.make(node))) : index_tensor(*node.attrs.find(input.attr));
       inputs.push_back(add_constant(tensor, fmt::format("{}.index{}", node.results[0]->name, unnamed_++), subgraph));
       continue;
     }
@@ -191,9 +192,9 @@ Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIn
   if (!op.spelled_in(Target::tflite, node)) return fail("TFLite has no operator for '{}'", node.op);
   auto call = std::make_unique<tflite::OperatorT>();
   const TfliteSpelling& spelling = op.tflite;
-  call->opcode_index = operator_code(
-      *spelling.builtin,
-      spelling.version_for != nullptr ? spelling.version_for(node) : TfliteVersion{spelling.version, spelling.since});
+  call->opcode_index = operator_code(*spelling.builtin, spelling.version_for != nullptr
+                                                            ? spelling.version_for(node)
+                                                            : TfliteVersion{spelling.version, spelling.since});
   TAPER_ASSIGN(call->inputs, spell_inputs(node, op, subgraph, tensors));
   for (const Value* result : node.results) {
     TAPER_ASSIGN(const std::int32_t tensor, add_value(*result, subgraph, tensors));
@@ -230,7 +231,8 @@ void Speller::add_signature(const Graph& graph) {
 void Speller::add_min_runtime_version() {
   constexpr std::size_t kLength = 16;
   std::vector<std::byte> text(kLength, std::byte{0});
-  std::memcpy(text.data(), result_.min_runtime_version.data(), std::min(kLength - 1, result_.min_runtime_version.size()));
+  std::memcpy(text.data(), result_.min_runtime_version.data(),
+              std::min(kLength - 1, result_.min_runtime_version.size()));
   auto metadata = std::make_unique<tflite::MetadataT>();
   metadata->name = "min_runtime_version";
   metadata->buffer = static_cast<std::uint32_t>(result_.buffers.size());
@@ -240,6 +242,8 @@ void Speller::add_min_runtime_version() {
 
 }  // namespace
 
-Expected<TfliteModel> spell_tflite(const Graph& graph, const TfliteMetadata& metadata) { return Speller(metadata).run(graph); }
+Expected<TfliteModel> spell_tflite(const Graph& graph, const TfliteMetadata& metadata) {
+  return Speller(metadata).run(graph);
+}
 
 }  // namespace taper

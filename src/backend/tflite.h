@@ -22,9 +22,9 @@ struct TfliteModel {
   std::string min_runtime_version;  // the first TensorFlow Lite runtime with all operators in these versions
 };
 
-// One operator per node, one tensor per value, one subgraph per region, and the signature `serving_default` with the graph's
-// input and output names. Constants with the same bytes share a buffer. Errors: a node without a spelling, a dtype that
-// TFLite doesn't have.
+// One operator per node, one tensor per value, one subgraph per region, and the signature `serving_default` with the
+// graph's input and output names. Constants with the same bytes share a buffer. Errors: a node without a spelling, a
+// dtype that TFLite doesn't have.
 Expected<TfliteModel> spell_tflite(const Graph& graph, const TfliteMetadata& metadata);
 
 }  // namespace taper

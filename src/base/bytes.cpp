@@ -51,8 +51,7 @@ Status ByteReader::seek(std::size_t offset) {
 }
 
 Expected<Bytes> ByteReader::take(std::uint64_t count) {
-  if (count > remaining())
-    return fail("{} bytes expected at offset {}, {} left", count, offset_, remaining());
+  if (count > remaining()) return fail("{} bytes expected at offset {}, {} left", count, offset_, remaining());
   const Bytes taken = bytes_.subspan(offset_, count);
   offset_ += count;
   return taken;

@@ -30,13 +30,16 @@ struct SharedBytes {
 // Takes ownership of a buffer.
 SharedBytes share(std::vector<std::byte> buffer);
 
-// Maps a regular file read-only. Errors: missing, a folder, a device or FIFO, not readable. An empty file is an empty span.
+// Maps a regular file read-only. Errors: missing, a folder, a device or FIFO, not readable. An empty file is an empty
+// span.
 Expected<SharedBytes> map_file(const std::filesystem::path& path);
 
 inline std::string_view as_text(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-inline Bytes as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+inline Bytes as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 // a * b and a + b, or nothing on overflow.
 template <std::integral T>

@@ -166,7 +166,9 @@ Expected<std::int64_t> Dim::evaluate(const Bindings& bindings) const {
   return sum;
 }
 
-Shape to_shape(const std::vector<std::int64_t>& sizes) { return {sizes.begin(), sizes.end()}; }
+Shape to_shape(const std::vector<std::int64_t>& sizes) {
+  return {sizes.begin(), sizes.end()};
+}
 
 std::optional<std::vector<std::int64_t>> constant_sizes(const Shape& shape) {
   std::vector<std::int64_t> sizes;

@@ -15,8 +15,9 @@ namespace taper {
 // Values for symbols.
 using Bindings = std::map<std::string, std::int64_t, std::less<>>;
 
-// The invariant: terms are sorted by their symbols, no two have the same symbols, no coefficient is 0. So equal polynomials
-// have equal representations. A computation that overflows 64 bits yields the overflowed Dim, which no check accepts.
+// The invariant: terms are sorted by their symbols, no two have the same symbols, no coefficient is 0. So equal
+// polynomials have equal representations. A computation that overflows 64 bits yields the overflowed Dim, which no
+// check accepts.
 class Dim {
  public:
   Dim() = default;
@@ -61,8 +62,8 @@ class Dim {
   bool overflowed_ = false;
 };
 
-// a / b if b is a non-zero number that divides every coefficient of a, or if b is a product of symbols and a number that
-// divides every term.
+// a / b if b is a non-zero number that divides every coefficient of a, or if b is a product of symbols and a number
+// that divides every term.
 std::optional<Dim> divide_exactly(const Dim& a, const Dim& b);
 
 using Shape = std::vector<Dim>;

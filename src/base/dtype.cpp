@@ -18,7 +18,9 @@ static_assert(kTable.size() == kDTypeCount);
 
 }  // namespace
 
-const DTypeInfo& info(DType dtype) { return kTable[static_cast<std::size_t>(dtype)]; }
+const DTypeInfo& info(DType dtype) {
+  return kTable[static_cast<std::size_t>(dtype)];
+}
 
 std::optional<DType> dtype_from_name(std::string_view name) {
   for (const DTypeInfo& row : kTable)

@@ -26,8 +26,12 @@ const DTypeInfo& info(DType dtype);
 // The dtype whose PyTorch name or short name is `name`; nothing if there is none.
 std::optional<DType> dtype_from_name(std::string_view name);
 
-inline std::size_t size_of(DType dtype) { return info(dtype).size; }
-inline bool is_floating(DType dtype) { return info(dtype).floating; }
+inline std::size_t size_of(DType dtype) {
+  return info(dtype).size;
+}
+inline bool is_floating(DType dtype) {
+  return info(dtype).floating;
+}
 
 // IEEE 754 binary16 <-> binary32. Narrowing rounds to nearest, ties to even; overflow gives infinity; NaN stays NaN.
 inline float float_from_half(std::uint16_t half) {
@@ -47,8 +51,7 @@ inline std::uint16_t half_from_float(float value) {
   // Normal halves: rebias by integer subtraction after adding the rounding term (ties to even).
   const std::uint32_t rounded = (magnitude - 0x38000000u + 0x0fffu + ((magnitude >> 13) & 1u)) >> 13;
   // Subnormal halves: adding 0.5 aligns the mantissa so that the float unit itself rounds to nearest even.
-  const std::uint32_t subnormal =
-      std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
   std::uint32_t half = magnitude < 0x38800000u ? subnormal : rounded;
   half = magnitude >= 0x477ff000u ? 0x7c00u : half;  // rounds past 65504: infinity
   half = magnitude > 0x7f800000u ? 0x7e00u : half;   // NaN

@@ -29,23 +29,21 @@ Error within(Error error, std::string place);
 
 // Evaluates an Expected; returns its error from the enclosing function, else initialises `declaration` with the value:
 //   TAPER_ASSIGN(auto header, read_header(bytes));
-#define TAPER_ASSIGN(declaration, expression)                                     \
-  auto TAPER_CONCAT(taper_try_, __LINE__) = (expression);                         \
-  if (!TAPER_CONCAT(taper_try_, __LINE__))                                        \
+#define TAPER_ASSIGN(declaration, expression)                                      \
+  auto TAPER_CONCAT(taper_try_, __LINE__) = (expression);                          \
+  if (!TAPER_CONCAT(taper_try_, __LINE__))                                         \
     return std::unexpected(std::move(TAPER_CONCAT(taper_try_, __LINE__)).error()); \
   declaration = std::move(*TAPER_CONCAT(taper_try_, __LINE__))
 
 // The same, with a place added to the error.
-#define TAPER_ASSIGN_WITHIN(declaration, expression, place)                                                  \
-  auto TAPER_CONCAT(taper_try_, __LINE__) = (expression);                                                    \
-  if (!TAPER_CONCAT(taper_try_, __LINE__))                                                                   \
-    return std::unexpected(                                                                                  \
-        ::taper::within(std::move(TAPER_CONCAT(taper_try_, __LINE__)).error(), place));                      \
+#define TAPER_ASSIGN_WITHIN(declaration, expression, place)                                                \
+  auto TAPER_CONCAT(taper_try_, __LINE__) = (expression);                                                  \
+  if (!TAPER_CONCAT(taper_try_, __LINE__))                                                                 \
+    return std::unexpected(::taper::within(std::move(TAPER_CONCAT(taper_try_, __LINE__)).error(), place)); \
   declaration = std::move(*TAPER_CONCAT(taper_try_, __LINE__))
 
 // Evaluates a Status; returns its error from the enclosing function.
-#define TAPER_TRY(expression)                                                      \
-  do {                                                                             \
-    if (auto taper_status = (expression); !taper_status)                           \
-      return std::unexpected(std::move(taper_status).error());                     \
+#define TAPER_TRY(expression)                                                                                     \
+  do {                                                                                                            \
+    if (auto taper_status = (expression); !taper_status) return std::unexpected(std::move(taper_status).error()); \
   } while (false)

@@ -11,19 +11,29 @@ namespace {
 template <class Visit>
 void with_storage_type(DType dtype, Visit&& visit) {
   switch (dtype) {
-    case DType::f64: return visit(double{});
-    case DType::f32: return visit(float{});
+    case DType::f64:
+      return visit(double{});
+    case DType::f32:
+      return visit(float{});
     case DType::f16:
     case DType::bf16:
-    case DType::u16: return visit(std::uint16_t{});
-    case DType::i64: return visit(std::int64_t{});
-    case DType::i32: return visit(std::int32_t{});
-    case DType::i16: return visit(std::int16_t{});
-    case DType::i8: return visit(std::int8_t{});
+    case DType::u16:
+      return visit(std::uint16_t{});
+    case DType::i64:
+      return visit(std::int64_t{});
+    case DType::i32:
+      return visit(std::int32_t{});
+    case DType::i16:
+      return visit(std::int16_t{});
+    case DType::i8:
+      return visit(std::int8_t{});
     case DType::u8:
-    case DType::boolean: return visit(std::uint8_t{});
-    case DType::u32: return visit(std::uint32_t{});
-    case DType::u64: return visit(std::uint64_t{});
+    case DType::boolean:
+      return visit(std::uint8_t{});
+    case DType::u32:
+      return visit(std::uint32_t{});
+    case DType::u64:
+      return visit(std::uint64_t{});
   }
 }
 
@@ -127,7 +137,9 @@ std::int64_t Tensor::element_count() const {
   return count;
 }
 
-bool Tensor::is_plain() const { return !big_endian && strides == row_major_strides(shape); }
+bool Tensor::is_plain() const {
+  return !big_endian && strides == row_major_strides(shape);
+}
 
 std::vector<std::int64_t> row_major_strides(std::span<const std::int64_t> shape) {
   std::vector<std::int64_t> strides(shape.size());
@@ -153,7 +165,9 @@ Expected<std::int64_t> checked_element_count(std::span<const std::int64_t> shape
   return count;
 }
 
-std::string shape_text(std::span<const std::int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string shape_text(std::span<const std::int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 std::string describe(const Tensor& tensor) {
   return fmt::format("{} {}", info(tensor.dtype).name, shape_text(tensor.shape));
@@ -162,8 +176,7 @@ std::string describe(const Tensor& tensor) {
 Expected<Tensor> make_view(DType dtype, std::vector<std::int64_t> shape, std::vector<std::int64_t> strides,
                            SharedBytes storage, std::int64_t byte_offset, bool big_endian) {
   TAPER_ASSIGN(const std::int64_t count, checked_element_count(shape));
-  if (strides.size() != shape.size())
-    return fail("{} strides for a tensor of rank {}", strides.size(), shape.size());
+  if (strides.size() != shape.size()) return fail("{} strides for a tensor of rank {}", strides.size(), shape.size());
   if (byte_offset < 0 || static_cast<std::uint64_t>(byte_offset) > storage.view.size())
     return fail("a tensor starts at byte {} of a storage of {} bytes", byte_offset, storage.view.size());
   std::int64_t last = 0;  // index of the furthest element
@@ -179,7 +192,8 @@ Expected<Tensor> make_view(DType dtype, std::vector<std::int64_t> shape, std::ve
     return fail("a tensor of shape {} and strides {} needs {} elements, its storage holds {}", shape_text(shape),
                 shape_text(strides), last + 1, available);
   const auto offset = static_cast<std::size_t>(byte_offset);
-  return Tensor{dtype, std::move(shape), std::move(strides), storage.sub(offset, storage.view.size() - offset), big_endian};
+  return Tensor{dtype, std::move(shape), std::move(strides), storage.sub(offset, storage.view.size() - offset),
+                big_endian};
 }
 
 Tensor make_tensor(DType dtype, std::vector<std::int64_t> shape, std::vector<std::byte> bytes) {

@@ -11,8 +11,8 @@
 
 namespace taper {
 
-// `storage` starts at element [0, 0, ...]; `strides` count elements. The invariant, kept by make_tensor and make_view: every
-// element that shape and strides reach lies within `storage`.
+// `storage` starts at element [0, 0, ...]; `strides` count elements. The invariant, kept by make_tensor and make_view:
+// every element that shape and strides reach lies within `storage`.
 struct Tensor {
   DType dtype = DType::f32;
   std::vector<std::int64_t> shape;
@@ -47,8 +47,8 @@ Tensor tensor_f32(std::vector<std::int64_t> shape, std::span<const float> values
 Tensor tensor_i32(std::vector<std::int64_t> shape, std::span<const std::int32_t> values);
 Tensor tensor_i64(std::vector<std::int64_t> shape, std::span<const std::int64_t> values);
 
-// Writes the elements in row-major order, converted to `dtype`, into `out`, whose size must be element_count * size_of(dtype).
-// Floats narrow with ties to even; floats become integers by truncation towards zero, saturating.
+// Writes the elements in row-major order, converted to `dtype`, into `out`, whose size must be element_count *
+// size_of(dtype). Floats narrow with ties to even; floats become integers by truncation towards zero, saturating.
 void convert_elements(const Tensor& tensor, DType dtype, std::span<std::byte> out);
 // The same as a plain tensor; no copy if `tensor` is plain and of that dtype already.
 Tensor converted(const Tensor& tensor, DType dtype);

@@ -293,8 +293,8 @@ Expected<SharedBytes> storage_bytes(Context& context, const StorageReference& re
   const std::uint64_t element_size = reference.element_size.value_or(1);
   const std::uint64_t available = whole.view.size() / element_size;
   if (reference.count > available)
-    return fail("storage '{}' should hold {} elements of {}, the file has {}", excerpt(reference.key),
-                reference.count, reference.type, available);
+    return fail("storage '{}' should hold {} elements of {}, the file has {}", excerpt(reference.key), reference.count,
+                reference.type, available);
   if (!reference.view) return whole.sub(0, reference.count * element_size);
   const auto [offset, size] = *reference.view;
   if (offset > reference.count || size > reference.count - offset)

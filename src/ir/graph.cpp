@@ -6,7 +6,9 @@
 
 namespace taper {
 
-std::string type_text(const Type& type) { return std::string(info(type.dtype).short_name) + shape_text(type.shape); }
+std::string type_text(const Type& type) {
+  return std::string(info(type.dtype).short_name) + shape_text(type.shape);
+}
 
 bool same_attr(const Attr& a, const Attr& b) {
   if (a.index() != b.index()) return false;
@@ -33,7 +35,8 @@ void Attrs::set(std::string name, Attr value) {
 }
 
 const Attr* Attrs::find(std::string_view name) const {
-  const auto at = std::ranges::lower_bound(attrs_, name, {}, [](const NamedAttr& a) { return std::string_view(a.first); });
+  const auto at =
+      std::ranges::lower_bound(attrs_, name, {}, [](const NamedAttr& a) { return std::string_view(a.first); });
   return at != attrs_.end() && at->first == name ? &at->second : nullptr;
 }
 
@@ -68,8 +71,7 @@ Node* Graph::add_node(std::string op, std::vector<Value*> operands, Attrs attrs,
 }
 
 Node* Graph::add_named_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
-                            const std::vector<std::string>& result_names,
-                            std::vector<std::unique_ptr<Graph>> regions) {
+                            const std::vector<std::string>& result_names, std::vector<std::unique_ptr<Graph>> regions) {
   nodes_.push_back({std::move(op), std::move(operands), std::move(attrs), {}, std::move(regions), {}});
   Node* node = &nodes_.back();
   for (std::size_t i = 0; i < types.size(); ++i) {

@@ -1,8 +1,8 @@
 // The typed SSA graph that every stage reads and rewrites.
 //
-// A Graph owns Nodes, in an order in which every operand is defined before its use, and the Values they produce. A Value has
-// one producer (a node, or the graph itself for inputs) and a type: dtype and symbolic shape. Control flow holds its bodies
-// as regions: graphs of their own, which see nothing of the outer graph but their inputs.
+// A Graph owns Nodes, in an order in which every operand is defined before its use, and the Values they produce. A
+// Value has one producer (a node, or the graph itself for inputs) and a type: dtype and symbolic shape. Control flow
+// holds its bodies as regions: graphs of their own, which see nothing of the outer graph but their inputs.
 //
 // Graphs only grow: a pass builds a new graph from an old one (ir/rewrite.h), which keeps rewriting linear and free of
 // dangling pointers.
@@ -39,8 +39,8 @@ using Attr = std::variant<bool, std::int64_t, double, std::string, DType, std::v
 using NamedAttr = std::pair<std::string, Attr>;
 bool same_attr(const Attr& a, const Attr& b);
 
-// Attributes by name, sorted. Reading one that is absent or of another kind is our mistake (assert): the op table checks
-// every node against its row before anybody reads.
+// Attributes by name, sorted. Reading one that is absent or of another kind is our mistake (assert): the op table
+// checks every node against its row before anybody reads.
 class Attrs {
  public:
   Attrs() = default;
@@ -57,7 +57,9 @@ class Attrs {
   double real(std::string_view name) const { return get<double>(name); }
   bool flag(std::string_view name) const { return get<bool>(name); }
   const std::string& text(std::string_view name) const { return get<std::string>(name); }
-  const std::vector<std::int64_t>& integers(std::string_view name) const { return get<std::vector<std::int64_t>>(name); }
+  const std::vector<std::int64_t>& integers(std::string_view name) const {
+    return get<std::vector<std::int64_t>>(name);
+  }
 
   auto begin() const { return attrs_.begin(); }
   auto end() const { return attrs_.end(); }
@@ -70,7 +72,7 @@ struct Node;
 class Graph;
 
 struct Value {
-  std::string name;          // unique within its graph
+  std::string name;  // unique within its graph
   Type type;
   Node* producer = nullptr;  // nothing for a graph's input
   std::size_t index = 0;     // among the producer's results or the graph's inputs

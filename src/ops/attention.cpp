@@ -12,8 +12,8 @@ Expected<std::vector<Type>> infer_attention(const InferCall& call) {
   const Shape& q = call.shape(0);
   const Shape& k = call.shape(1);
   if (q.size() != 3 || k.size() != 3 || call.shape(2) != k || q[0] != k[0] || q[2] != k[2])
-    return fail("q, k, v have shapes {}, {}, {}, expected [B, T, E], [B, S, E], [B, S, E]", shape_text(q), shape_text(k),
-                shape_text(call.shape(2)));
+    return fail("q, k, v have shapes {}, {}, {}, expected [B, T, E], [B, S, E], [B, S, E]", shape_text(q),
+                shape_text(k), shape_text(call.shape(2)));
   const std::int64_t heads = call.attrs.integer("num_heads");
   const auto width = q[2].constant();
   if (!width || heads < 1 || *width % heads != 0)
@@ -97,7 +97,8 @@ void split_columns(Builder& build, Value* x, std::int64_t heads, std::int64_t de
   const std::int64_t factor = largest_factor(heads);
   if (factor == 1) {
     for (std::int64_t head = 0; head < heads; ++head)
-      parts.push_back(build("slice", {x}, {{"dim", std::int64_t{2}}, {"start", head * depth}, {"end", Shape{(head + 1) * depth}}}));
+      parts.push_back(
+          build("slice", {x}, {{"dim", std::int64_t{2}}, {"start", head * depth}, {"end", Shape{(head + 1) * depth}}}));
     return;
   }
   const std::vector<Value*> blocks = build.call("split", {x}, {{"dim", std::int64_t{2}}, {"parts", factor}});
@@ -112,7 +113,8 @@ Value* join_columns(Builder& build, std::vector<Value*> parts) {
     std::vector<Value*> joined;
     for (std::size_t at = 0; at < parts.size(); at += kMostParts) {
       const auto end = std::min(parts.size(), at + kMostParts);
-      const std::vector<Value*> group(parts.begin() + static_cast<std::ptrdiff_t>(at), parts.begin() + static_cast<std::ptrdiff_t>(end));
+      const std::vector<Value*> group(parts.begin() + static_cast<std::ptrdiff_t>(at),
+                                      parts.begin() + static_cast<std::ptrdiff_t>(end));
       joined.push_back(group.size() == 1 ? group[0] : build("concat", group, last));
     }
     parts = std::move(joined);
@@ -120,8 +122,8 @@ Value* join_columns(Builder& build, std::vector<Value*> parts) {
   return parts.front();
 }
 
-// Head by head on [B, T, D]: neither batch nor time needs a shape at run time, and XNNPACK runs all of it. Measured against
-// heads as rows of one batch ([H*B, T, D], 3 % slower) and reshapes by computed shapes (10 % slower).
+// Head by head on [B, T, D]: neither batch nor time needs a shape at run time, and XNNPACK runs all of it. Measured
+// against heads as rows of one batch ([H*B, T, D], 3 % slower) and reshapes by computed shapes (10 % slower).
 std::vector<Value*> expand_attention_tflite(Builder& build, const Node& node, std::span<Value* const> operands) {
   const std::int64_t heads = node.attrs.integer("num_heads");
   const std::int64_t depth = *node.operands[0]->type.shape[2].constant() / heads;
@@ -151,7 +153,8 @@ std::vector<Op> attention_ops() {
       .eval = eval_attention,
       .expand = expand_attention,
       .expand_tflite = expand_attention_tflite,
-      .examples = {{{x, x, x}, {{"num_heads", std::int64_t{2}}}}, {{x, memory, memory}, {{"num_heads", std::int64_t{8}}}}},
+      .examples = {{{x, x, x}, {{"num_heads", std::int64_t{2}}}},
+                   {{x, memory, memory}, {{"num_heads", std::int64_t{8}}}}},
   }};
 }
 

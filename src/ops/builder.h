@@ -11,8 +11,8 @@
 
 namespace taper {
 
-// The first error sticks: later calls return nullptr and do nothing, so that a network reads as its formula; finish with
-// status(). A nullptr operand other than an absent optional one can only come from such an error.
+// The first error sticks: later calls return nullptr and do nothing, so that a network reads as its formula; finish
+// with status(). A nullptr operand other than an absent optional one can only come from such an error.
 class Builder {
  public:
   explicit Builder(Graph& graph) : graph_(graph) {}
@@ -22,8 +22,8 @@ class Builder {
   // The single (first) result of a call.
   Value* operator()(std::string_view op, std::vector<Value*> operands, Attrs attrs = {}, std::string_view name = {});
   // All results.
-  std::vector<Value*> call(std::string_view op, std::vector<Value*> operands, Attrs attrs = {}, std::string_view name = {},
-                           std::vector<std::unique_ptr<Graph>> regions = {});
+  std::vector<Value*> call(std::string_view op, std::vector<Value*> operands, Attrs attrs = {},
+                           std::string_view name = {}, std::vector<std::unique_ptr<Graph>> regions = {});
 
   Value* constant(Tensor tensor, std::string_view name = "constant");
   // A float32 constant of one value, of rank 0 unless a shape of ones is wanted.

@@ -30,7 +30,8 @@ std::vector<Op> constant_ops() {
       .per_step = true,
       // x - x would give NaN for infinities: the shape alone must count.
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
-        return {build("constant_of_shape", {build("shape_of", {operands[0]})}, {{"shape", node.results[0]->type.shape}})};
+        return {
+            build("constant_of_shape", {build("shape_of", {operands[0]})}, {{"shape", node.results[0]->type.shape}})};
       },
       .tflite = {.builtin = tflite::BuiltinOperator::ZEROS_LIKE,
                  .since = "1.12.0",

@@ -6,7 +6,8 @@
 namespace taper {
 namespace {
 
-// Both regions take the carried values; the condition gives one bool, the body the next carried values of the same types.
+// Both regions take the carried values; the condition gives one bool, the body the next carried values of the same
+// types.
 Expected<std::vector<Type>> infer_while(const InferCall& call) {
   if (call.regions.size() != 2) return fail("expected a condition and a body");
   std::vector<Type> types;
@@ -20,7 +21,8 @@ Expected<std::vector<Type>> infer_while(const InferCall& call) {
                     type_text(region->inputs()[i]->type), type_text(types[i]));
   }
   const auto& condition = call.regions[0]->outputs();
-  if (condition.size() != 1 || condition[0].value->type != Type{DType::boolean, {}}) return fail("the condition is no bool");
+  if (condition.size() != 1 || condition[0].value->type != Type{DType::boolean, {}})
+    return fail("the condition is no bool");
   const auto& next = call.regions[1]->outputs();
   if (next.size() != types.size()) return fail("the body gives {} values, expected {}", next.size(), types.size());
   for (std::size_t i = 0; i < types.size(); ++i)

@@ -45,7 +45,9 @@ Expected<std::vector<Type>> infer_comparison(const InferCall& call) {
   return std::vector{Type{DType::boolean, std::move(shape)}};
 }
 
-Type f32(std::vector<std::int64_t> sizes) { return {DType::f32, to_shape(sizes)}; }
+Type f32(std::vector<std::int64_t> sizes) {
+  return {DType::f32, to_shape(sizes)};
+}
 
 Op unary(std::string_view name, std::string_view doc, EvalFn eval) {
   return {.name = name,
@@ -76,7 +78,9 @@ Op spelled(Op op, std::string_view onnx, std::optional<tflite::BuiltinOperator> 
   return op;
 }
 
-bool has_no_activation(const Node& node) { return node.attrs.text("activation") == "none"; }
+bool has_no_activation(const Node& node) {
+  return node.attrs.text("activation") == "none";
+}
 
 std::vector<Value*> expand_activation(Builder& build, const Node& node, std::span<Value* const> operands) {
   Value* result = build(node.op, {operands.begin(), operands.end()});
@@ -93,7 +97,6 @@ Op with_activation(Op op) {
       OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function, "activation"});
   return op;
 }
-
 
 std::vector<Value*> expand_squared_difference(Builder& build, const Node&, std::span<Value* const> operands) {
   Value* difference = build("sub", {operands[0], operands[1]});
@@ -203,9 +206,9 @@ std::vector<Op> elementwise_ops() {
               tflite_options<tflite::NegOptionsT>()));
   row(spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs",
               tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>()));
-  row(spelled(unary("erf", "2/sqrt(pi) * integral of exp(-t^2) from 0 to x",
-                    eval_unary<[](double x) { return std::erf(x); }>),
-              "Erf", std::nullopt));
+  row(spelled(
+      unary("erf", "2/sqrt(pi) * integral of exp(-t^2) from 0 to x", eval_unary<[](double x) { return std::erf(x); }>),
+      "Erf", std::nullopt));
 
   Op log = spelled(unary("log", "ln x", eval_unary<[](double x) { return std::log(x); }>), "Log",
                    tflite::BuiltinOperator::LOG, "1.14.0");

@@ -20,7 +20,8 @@ Status bind_dim(const Dim& dim, std::int64_t size, Bindings& bindings) {
 
 }  // namespace
 
-Expected<Bindings> bind_symbols(const std::vector<Value*>& values, const std::vector<std::vector<std::int64_t>>& shapes) {
+Expected<Bindings> bind_symbols(const std::vector<Value*>& values,
+                                const std::vector<std::vector<std::int64_t>>& shapes) {
   if (values.size() != shapes.size()) return fail("{} inputs, expected {}", shapes.size(), values.size());
   Bindings bindings;
   // Plain symbols first, so that expressions of them can be checked whatever the order.
@@ -98,7 +99,9 @@ PreparedGraph::PreparedGraph(const Graph& graph, bool keep_constants)
 PreparedGraph::~PreparedGraph() = default;
 PreparedGraph::PreparedGraph(PreparedGraph&&) noexcept = default;
 
-Expected<std::vector<Array>> PreparedGraph::run(std::vector<Array> inputs) { return impl_->run(std::move(inputs)); }
+Expected<std::vector<Array>> PreparedGraph::run(std::vector<Array> inputs) {
+  return impl_->run(std::move(inputs));
+}
 
 Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inputs) {
   return PreparedGraph(graph, false).run(std::move(inputs));

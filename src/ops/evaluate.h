@@ -12,14 +12,14 @@ namespace taper {
 // A graph ready to be evaluated many times. Each value is freed after its last use.
 class PreparedGraph {
  public:
-  // With `keep_constants` off each constant is converted anew by every run and freed after its last use: less memory for a
-  // graph that runs once or twice.
+  // With `keep_constants` off each constant is converted anew by every run and freed after its last use: less memory
+  // for a graph that runs once or twice.
   explicit PreparedGraph(const Graph& graph, bool keep_constants = true);
   ~PreparedGraph();
   PreparedGraph(PreparedGraph&&) noexcept;
 
-  // Values of the graph's outputs for `inputs`, whose shapes bind the symbols of the input types. Errors: another number of
-  // inputs, shapes that contradict the types, what a row's evaluation reports (with the node's name).
+  // Values of the graph's outputs for `inputs`, whose shapes bind the symbols of the input types. Errors: another
+  // number of inputs, shapes that contradict the types, what a row's evaluation reports (with the node's name).
   Expected<std::vector<Array>> run(std::vector<Array> inputs);
 
  private:
@@ -31,6 +31,7 @@ class PreparedGraph {
 Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inputs);
 
 // Values for the symbols of `types` from actual shapes. Errors: ranks or sizes that contradict the types.
-Expected<Bindings> bind_symbols(const std::vector<Value*>& values, const std::vector<std::vector<std::int64_t>>& shapes);
+Expected<Bindings> bind_symbols(const std::vector<Value*>& values,
+                                const std::vector<std::vector<std::int64_t>>& shapes);
 
 }  // namespace taper

@@ -41,8 +41,8 @@ Expected<std::vector<Array>> eval_linear(const EvalCall& call) {
 
 // x W^T + b, with W^T as a constant of its own.
 std::vector<Value*> expand_linear(Builder& build, const Node& node, std::span<Value* const> operands) {
-  Value* transposed = build("permute", {operands[1]}, {{"dims", std::vector<std::int64_t>{1, 0}}},
-                            operands[1]->name + ".transposed");
+  Value* transposed =
+      build("permute", {operands[1]}, {{"dims", std::vector<std::int64_t>{1, 0}}}, operands[1]->name + ".transposed");
   Value* y = build("matmul", {operands[0], transposed});
   if (operands.size() > 2 && operands[2] != nullptr) y = build("add", {y, operands[2]});
   const std::string& activation = node.attrs.text("activation");
@@ -74,7 +74,8 @@ Op linear() {
                      }},
       .examples = {{{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {5, 4}}}},
-                   {{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}, {{"activation", std::string("relu")}}}},
+                   {{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}},
+                    {{"activation", std::string("relu")}}}},
   };
 }
 
@@ -88,7 +89,8 @@ Expected<std::vector<Type>> infer_matmul(const InferCall& call) {
   const Dim& inner = b[b.size() - (transposed ? 1 : 2)];
   const Dim& columns = b[b.size() - (transposed ? 2 : 1)];
   if (a.back() != inner)
-    return fail("inner sizes of {} and {} differ: {} and {}", shape_text(a), shape_text(b), a.back().text(), inner.text());
+    return fail("inner sizes of {} and {} differ: {} and {}", shape_text(a), shape_text(b), a.back().text(),
+                inner.text());
   TAPER_ASSIGN(Shape out, broadcast(Shape(a.begin(), a.end() - 2), Shape(b.begin(), b.end() - 2)));
   out.push_back(a[a.size() - 2]);
   out.push_back(columns);
@@ -130,7 +132,8 @@ Expected<std::vector<Array>> eval_matmul(const EvalCall& call) {
       at_a += index * a_steps[axis];
       at_b += index * b_steps[axis];
     }
-    multiply_accumulate(a.values.data() + at_a, b.values.data() + at_b, out.values.data() + i * m * n, m, n, k, transposed);
+    multiply_accumulate(a.values.data() + at_a, b.values.data() + at_b, out.values.data() + i * m * n, m, n, k,
+                        transposed);
   }
   return std::vector{std::move(out)};
 }
@@ -154,7 +157,9 @@ Op matmul() {
         }
         return {build("matmul", {operands[0], b})};
       },
-      .onnx = {.op_type = "MatMul", .inputs = {operand(0), operand(1)}, .fits = [](const Node& node) { return !node.attrs.flag("transpose_b"); }},
+      .onnx = {.op_type = "MatMul",
+               .inputs = {operand(0), operand(1)},
+               .fits = [](const Node& node) { return !node.attrs.flag("transpose_b"); }},
       .tflite = {.builtin = tflite::BuiltinOperator::BATCH_MATMUL,
                  .since = "2.3.0",
                  .inputs = {operand(0), operand(1)},
@@ -167,6 +172,8 @@ Op matmul() {
 
 }  // namespace
 
-std::vector<Op> matrix_ops() { return {linear(), matmul()}; }
+std::vector<Op> matrix_ops() {
+  return {linear(), matmul()};
+}
 
 }  // namespace taper

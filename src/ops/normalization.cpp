@@ -21,7 +21,9 @@ Expected<std::vector<Type>> infer_last_axis(const InferCall& call) {
   return same_as_first(call);
 }
 
-Type f32(std::vector<std::int64_t> sizes) { return {DType::f32, to_shape(sizes)}; }
+Type f32(std::vector<std::int64_t> sizes) {
+  return {DType::f32, to_shape(sizes)};
+}
 
 const std::vector<std::int64_t> kLastAxis = {-1};
 
@@ -44,13 +46,14 @@ Op softmax() {
       .doc = "exp(x - max x) / sum exp(x - max x) over the last axis",
       .operands = {"x"},
       .infer = infer_last_axis,
-      .eval = [](const EvalCall& call) {
-        return map_rows(call.operand(0), [](std::span<double> row) {
-          const double largest = maximum_of(row);
-          const double sum = sum_of_exponentials(row, largest);
-          for (double& x : row) x = std::exp(x - largest) / sum;
-        });
-      },
+      .eval =
+          [](const EvalCall& call) {
+            return map_rows(call.operand(0), [](std::span<double> row) {
+              const double largest = maximum_of(row);
+              const double sum = sum_of_exponentials(row, largest);
+              for (double& x : row) x = std::exp(x - largest) / sum;
+            });
+          },
       .per_step = true,
       .onnx = {.op_type = "Softmax", .inputs = {operand(0)}, .fixed = {{"axis", std::int64_t{-1}}}},
       .tflite = {.builtin = tflite::BuiltinOperator::SOFTMAX,
@@ -67,13 +70,14 @@ Op log_softmax() {
       .doc = "x - max x - ln sum exp(x - max x) over the last axis",
       .operands = {"x"},
       .infer = infer_last_axis,
-      .eval = [](const EvalCall& call) {
-        return map_rows(call.operand(0), [](std::span<double> row) {
-          const double largest = maximum_of(row);
-          const double shift = largest + std::log(sum_of_exponentials(row, largest));
-          for (double& x : row) x -= shift;
-        });
-      },
+      .eval =
+          [](const EvalCall& call) {
+            return map_rows(call.operand(0), [](std::span<double> row) {
+              const double largest = maximum_of(row);
+              const double shift = largest + std::log(sum_of_exponentials(row, largest));
+              for (double& x : row) x -= shift;
+            });
+          },
       .per_step = true,
       .onnx = {.op_type = "LogSoftmax", .inputs = {operand(0)}, .fixed = {{"axis", std::int64_t{-1}}}},
       .tflite = {.builtin = tflite::BuiltinOperator::LOG_SOFTMAX,
@@ -144,6 +148,8 @@ Op layer_norm() {
 
 }  // namespace
 
-std::vector<Op> normalization_ops() { return {softmax(), log_softmax(), layer_norm()}; }
+std::vector<Op> normalization_ops() {
+  return {softmax(), log_softmax(), layer_norm()};
+}
 
 }  // namespace taper

@@ -51,28 +51,37 @@ struct EvalCall {
 
 using InferFn = Expected<std::vector<Type>> (*)(const InferCall&);
 using EvalFn = Expected<std::vector<Array>> (*)(const EvalCall&);
-// Rebuilds the call in simpler operators. `node` is the call in the old graph; `operands` are its operands in the new one.
+// Rebuilds the call in simpler operators. `node` is the call in the old graph; `operands` are its operands in the new
+// one.
 using ExpandFn = std::vector<Value*> (*)(Builder& build, const Node& node, std::span<Value* const> operands);
 
-// One input of a target's operator: an operand of ours, all operands from one on, an attribute of ours that the target takes
-// as a constant integer tensor, or a constant that follows from the call.
+// One input of a target's operator: an operand of ours, all operands from one on, an attribute of ours that the target
+// takes as a constant integer tensor, or a constant that follows from the call.
 struct SpelledInput {
   std::size_t operand = 0;
   bool rest = false;           // this operand and all after it
   std::string_view attr = {};  // the attribute, as integers; of rank 0 where its kind is integer
   std::vector<std::int64_t> (*make)(const Node&) = nullptr;  // an integer vector
 };
-constexpr SpelledInput operand(std::size_t i) { return {.operand = i}; }
-constexpr SpelledInput operands_from(std::size_t i) { return {.operand = i, .rest = true}; }
-constexpr SpelledInput attr_tensor(std::string_view name) { return {.attr = name}; }
-constexpr SpelledInput made(std::vector<std::int64_t> (*make)(const Node&)) { return {.make = make}; }
+constexpr SpelledInput operand(std::size_t i) {
+  return {.operand = i};
+}
+constexpr SpelledInput operands_from(std::size_t i) {
+  return {.operand = i, .rest = true};
+}
+constexpr SpelledInput attr_tensor(std::string_view name) {
+  return {.attr = name};
+}
+constexpr SpelledInput made(std::vector<std::int64_t> (*make)(const Node&)) {
+  return {.make = make};
+}
 
 struct OnnxSpelling {
   std::string_view op_type = {};  // empty: not an ONNX operator
   std::vector<SpelledInput> inputs = {};
   std::vector<std::pair<std::string_view, std::string_view>> attrs = {};  // ONNX name, our name
-  std::vector<NamedAttr> fixed = {};  // ONNX attributes that never vary
-  bool (*fits)(const Node&) = nullptr;  // where not every call can be spelled
+  std::vector<NamedAttr> fixed = {};                                      // ONNX attributes that never vary
+  bool (*fits)(const Node&) = nullptr;                                    // where not every call can be spelled
 };
 
 // Reads and writes the options table of one builtin operator, both from one list of fields.
@@ -94,15 +103,16 @@ struct TfliteSpelling {
   std::vector<SpelledInput> inputs = {};
   TfliteOptions options = {};
   TfliteVersion (*version_for)(const Node&) = nullptr;  // where the version depends on the call
-  bool (*fits)(const Node&) = nullptr;        // where not every call can be spelled
-  // Restores attributes from the inputs made by `made`: `constants[i]` is the constant value of input i of the file's operator,
-  // null if it isn't one. For attributes that neither options nor attr_tensor inputs hold.
+  bool (*fits)(const Node&) = nullptr;                  // where not every call can be spelled
+  // Restores attributes from the inputs made by `made`: `constants[i]` is the constant value of input i of the file's
+  // operator, null if it isn't one. For attributes that neither options nor attr_tensor inputs hold.
   Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
   // Completes attributes that the file leaves to the operands' types: a size of -1, an end counted from the back.
   Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
 };
 
-// A small call for the tests that run over the table: operand types, attributes, and the range that operands are drawn from.
+// A small call for the tests that run over the table: operand types, attributes, and the range that operands are drawn
+// from.
 struct Example {
   std::vector<Type> operands;
   Attrs attrs = {};
@@ -118,8 +128,8 @@ struct Op {
   std::vector<AttrSpec> attrs;
   InferFn infer = nullptr;
   EvalFn eval = nullptr;
-  // The row's function acts on the last axis (or on single elements) alone and is the same for each position of the axes before it,
-  // so that it may run step by step along a time axis. Attributes that name axes count from the end.
+  // The row's function acts on the last axis (or on single elements) alone and is the same for each position of the
+  // axes before it, so that it may run step by step along a time axis. Attributes that name axes count from the end.
   bool per_step = false;
   // The result as a view of a constant operand's storage, for operators that only reorder: folding copies nothing.
   Tensor (*view)(const Tensor& x, const Attrs& attrs) = nullptr;

@@ -10,7 +10,8 @@ namespace {
 
 // ----------------------------------------------------------------------------------------------------------------- gru
 
-// x [B, T, F], weight_ih [3h, F], weight_hh [3h, h], bias_ih [3h]?, bias_hh [3h]?, h0 [B, h]? -> y [B, T, h], h_n [B, h]
+// x [B, T, F], weight_ih [3h, F], weight_hh [3h, h], bias_ih [3h]?, bias_hh [3h]?, h0 [B, h]? -> y [B, T, h], h_n [B,
+// h]
 Expected<std::vector<Type>> infer_gru(const InferCall& call) {
   const Shape& x = call.shape(0);
   const Shape& input_weight = call.shape(1);
@@ -31,18 +32,20 @@ Expected<std::vector<Type>> infer_gru(const InferCall& call) {
   return std::vector{Type{dtype, {x[0], x[1], hidden}}, Type{dtype, {x[0], hidden}}};
 }
 
-double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+double logistic(double x) {
+  return 1 / (1 + std::exp(-x));
+}
 
 // What one direction of a GRU needs, in PyTorch's gate order r, z, n.
 struct GruWeights {
-  const double* input;   // [3h, F]
-  const double* hidden;  // [3h, h]
+  const double* input;        // [3h, F]
+  const double* hidden;       // [3h, h]
   const double* input_bias;   // [3h] or null
   const double* hidden_bias;  // [3h] or null
 };
 
-// r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), h' = (1 - z) n + z h.
-// `x` is [B, T, F]; `y`, unless null, [B, T, h]; `state` [B, h] is h_0 on entry and h_n on exit.
+// r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), h' = (1 - z) n + z
+// h. `x` is [B, T, F]; `y`, unless null, [B, T, h]; `state` [B, h] is h_0 on entry and h_n on exit.
 void run_gru(const GruWeights& weights, const Array& x, std::int64_t hidden, bool reverse, double* state, double* y) {
   const std::int64_t batch = x.size(0), steps = x.size(1), features = x.size(2), gates = 3 * hidden;
   const auto fill_rows = [gates](std::vector<double>& rows, const double* bias) {
@@ -93,18 +96,19 @@ Value* zeros(Builder& build, std::vector<std::int64_t> shape) {
   return build.constant(tensor_f32(std::move(shape), std::vector<float>(static_cast<std::size_t>(count))), "zeros");
 }
 
-// [B, h] of zeros where only sequences know B: one column of a first frame, emptied, plus [1, h] of zeros. The frame is taken
-// of the graph's input where that has the batch axis, so that a layer's state doesn't tie it to the layer before.
+// [B, h] of zeros where only sequences know B: one column of a first frame, emptied, plus [1, h] of zeros. The frame is
+// taken of the graph's input where that has the batch axis, so that a layer's state doesn't tie it to the layer before.
 Value* zero_state(Builder& build, Value* x, const Shape& x_shape, std::int64_t hidden) {
   for (Value* input : build.graph().inputs())
-    if (input->type.shape.size() == 3 && input->type.shape[0] == x_shape[0] && input->type.dtype == DType::f32) x = input;
+    if (input->type.shape.size() == 3 && input->type.shape[0] == x_shape[0] && input->type.dtype == DType::f32)
+      x = input;
   Value* frame = build("select", {x}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{0}}});
   Value* column = build("slice", {frame}, {{"dim", std::int64_t{1}}, {"end", Shape{1}}});
   return build("add", {build("zeros_like", {column}), zeros(build, {1, hidden})});
 }
 
-// A scan whose body is the formula. The biases of r and z are joined in the input's product; b_hn stays with the state's,
-// since r multiplies it. h' = n + z (h - n).
+// A scan whose body is the formula. The biases of r and z are joined in the input's product; b_hn stays with the
+// state's, since r multiplies it. h' = n + z (h - n).
 std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& x_shape = node.operands[0]->type.shape;
   const std::int64_t hidden = *node.results[1]->type.shape[1].constant();
@@ -122,7 +126,8 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
   Value* input_bias = weight(3);
   Value* hidden_bias = weight(4);
   if (hidden_bias != nullptr) {
-    const std::vector<Value*> part = step.call("split", {hidden_bias}, {{"dim", std::int64_t{0}}, {"parts", std::int64_t{3}}});
+    const std::vector<Value*> part =
+        step.call("split", {hidden_bias}, {{"dim", std::int64_t{0}}, {"parts", std::int64_t{3}}});
     Value* into_input = step("concat", {part[0], part[1], zeros(step, {hidden})}, joined, "bias_hr_hz");
     input_bias = input_bias == nullptr ? into_input : step("add", {input_bias, into_input});
     hidden_bias = step("concat", {zeros(step, {hidden}), zeros(step, {hidden}), part[2]}, joined, "bias_hn");
@@ -145,18 +150,18 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
   std::vector<std::unique_ptr<Graph>> regions;
   regions.push_back(std::move(body));
   const std::int64_t reverse = node.attrs.flag("reverse") ? 1 : 0;
-  const std::vector<Value*> out =
-      build.call("scan", {h0, operands[0]},
-                 {{"states", std::int64_t{1}},
-                  {"reverse_inputs", std::vector{reverse}},
-                  {"reverse_outputs", std::vector{reverse}}},
-                 "scan", std::move(regions));
+  const std::vector<Value*> out = build.call("scan", {h0, operands[0]},
+                                             {{"states", std::int64_t{1}},
+                                              {"reverse_inputs", std::vector{reverse}},
+                                              {"reverse_outputs", std::vector{reverse}}},
+                                             "scan", std::move(regions));
   return {out[1], out[0]};
 }
 
 // ------------------------------------------------------------------------------------------------------------ onnx_gru
 
-// ONNX's GRU: x [T, B, F], w [1, 3h, F], r [1, 3h, h], b [1, 6h] -> y [T, 1, B, h], y_h [1, B, h]; gates in order z, r, n.
+// ONNX's GRU: x [T, B, F], w [1, 3h, F], r [1, 3h, h], b [1, 6h] -> y [T, 1, B, h], y_h [1, B, h]; gates in order z, r,
+// n.
 Expected<std::vector<Type>> infer_onnx_gru(const InferCall& call) {
   const Shape& x = call.shape(0);
   const auto hidden = call.shape(2).size() == 3 ? call.shape(2)[2].constant() : std::nullopt;
@@ -227,15 +232,17 @@ std::vector<Value*> expand_gru_to_onnx(Builder& build, const Node& node, std::sp
 
 // ---------------------------------------------------------------------------------------------------------------- scan
 
-// operands: `states` initial states, then sequences [B, T, ...]. The body takes the states and one entry [B, ...] of each
-// sequence, and gives the next states and one entry of each stacked result. Results: final states, stacked [B, T, ...].
+// operands: `states` initial states, then sequences [B, T, ...]. The body takes the states and one entry [B, ...] of
+// each sequence, and gives the next states and one entry of each stacked result. Results: final states, stacked [B, T,
+// ...].
 Expected<std::vector<Type>> infer_scan(const InferCall& call) {
   const std::int64_t states = call.attrs.integer("states");
   const auto operands = static_cast<std::int64_t>(call.operands.size());
   if (call.regions.size() != 1) return fail("expected one body");
   const Graph& body = *call.regions[0];
   if (states < 0 || states >= operands) return fail("{} states of {} operands", states, operands);
-  if (static_cast<std::int64_t>(body.inputs().size()) != operands || static_cast<std::int64_t>(body.outputs().size()) < states)
+  if (static_cast<std::int64_t>(body.inputs().size()) != operands ||
+      static_cast<std::int64_t>(body.outputs().size()) < states)
     return fail("the body has {} inputs and {} outputs", body.inputs().size(), body.outputs().size());
   if (call.attrs.integers("reverse_inputs").size() + static_cast<std::size_t>(states) != call.operands.size() ||
       call.attrs.integers("reverse_outputs").size() + static_cast<std::size_t>(states) != body.outputs().size())
@@ -251,7 +258,8 @@ Expected<std::vector<Type>> infer_scan(const InferCall& call) {
       type.shape.erase(type.shape.begin() + 1);
     }
     const Value* input = body.inputs()[static_cast<std::size_t>(i)];
-    if (input->type != type) return fail("body input '{}' is {}, expected {}", input->name, type_text(input->type), type_text(type));
+    if (input->type != type)
+      return fail("body input '{}' is {}, expected {}", input->name, type_text(input->type), type_text(type));
   }
   std::vector<Type> types;
   for (std::size_t i = 0; i < body.outputs().size(); ++i) {
@@ -273,14 +281,16 @@ Array time_step(const Array& sequence, std::int64_t t) {
   const AxisView view = axis_view(sequence.shape, 1);
   Array out = make_array(sequence.dtype, std::move(shape));
   for (std::int64_t b = 0; b < view.outer; ++b)
-    std::copy_n(sequence.values.begin() + (b * view.size + t) * view.inner, view.inner, out.values.begin() + b * view.inner);
+    std::copy_n(sequence.values.begin() + (b * view.size + t) * view.inner, view.inner,
+                out.values.begin() + b * view.inner);
   return out;
 }
 
 void set_time_step(Array& sequence, std::int64_t t, const Array& entry) {
   const AxisView view = axis_view(sequence.shape, 1);
   for (std::int64_t b = 0; b < view.outer; ++b)
-    std::copy_n(entry.values.begin() + b * view.inner, view.inner, sequence.values.begin() + (b * view.size + t) * view.inner);
+    std::copy_n(entry.values.begin() + b * view.inner, view.inner,
+                sequence.values.begin() + (b * view.size + t) * view.inner);
 }
 
 Expected<std::vector<Array>> eval_scan(const EvalCall& call) {
@@ -314,7 +324,9 @@ Expected<std::vector<Array>> eval_scan(const EvalCall& call) {
   return carried;
 }
 
-Type f32(std::vector<std::int64_t> sizes) { return {DType::f32, to_shape(sizes)}; }
+Type f32(std::vector<std::int64_t> sizes) {
+  return {DType::f32, to_shape(sizes)};
+}
 
 }  // namespace
 
@@ -322,7 +334,8 @@ std::vector<Op> recurrent_ops() {
   std::vector<Op> rows;
   rows.push_back({
       .name = "gru",
-      .doc = "r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = (1-z) n + z h",
+      .doc = "r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = "
+             "(1-z) n + z h",
       .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?"},
       .attrs = {{"reverse", AttrKind::flag, false}},
       .infer = infer_gru,
@@ -344,7 +357,11 @@ std::vector<Op> recurrent_ops() {
                .inputs = {operand(0), operand(1), operand(2), operand(3), operand(4), operand(5)},
                .attrs = {{"hidden_size", "hidden_size"}, {"direction", "direction"}},
                .fixed = {{"linear_before_reset", std::int64_t{1}}}},
-      .examples = {{{f32({5, 2, 3}), f32({1, 12, 3}), f32({1, 12, 4}), f32({1, 24})}, {{"hidden_size", std::int64_t{4}}}, -2, 2, 1}},
+      .examples = {{{f32({5, 2, 3}), f32({1, 12, 3}), f32({1, 12, 4}), f32({1, 24})},
+                    {{"hidden_size", std::int64_t{4}}},
+                    -2,
+                    2,
+                    1}},
   });
   rows.push_back({
       .name = "scan",

@@ -20,13 +20,16 @@ Expected<Shape> broadcast(const Shape& a, const Shape& b) {
     const Dim& x = i + a.size() < rank ? one : a[i + a.size() - rank];
     const Dim& y = i + b.size() < rank ? one : b[i + b.size() - rank];
     if (x != y && !x.is(1) && !y.is(1))
-      return fail("shapes {} and {} don't broadcast: sizes {} and {}", shape_text(a), shape_text(b), x.text(), y.text());
+      return fail("shapes {} and {} don't broadcast: sizes {} and {}", shape_text(a), shape_text(b), x.text(),
+                  y.text());
     out[i] = x.is(1) ? y : x;
   }
   return out;
 }
 
-Expected<std::vector<Type>> same_as_first(const InferCall& call) { return std::vector{call.type(0)}; }
+Expected<std::vector<Type>> same_as_first(const InferCall& call) {
+  return std::vector{call.type(0)};
+}
 
 AxisView axis_view(const std::vector<std::int64_t>& shape, std::size_t axis) {
   AxisView view;
@@ -42,7 +45,9 @@ Array make_array(DType dtype, std::vector<std::int64_t> shape) {
   return {dtype, std::move(shape), std::vector<double>(static_cast<std::size_t>(count))};
 }
 
-Array to_array(const Tensor& tensor) { return {tensor.dtype, tensor.shape, to_double(tensor)}; }
+Array to_array(const Tensor& tensor) {
+  return {tensor.dtype, tensor.shape, to_double(tensor)};
+}
 
 Tensor to_tensor(const Array& array) {
   const auto bytes = std::as_bytes(std::span(array.values));
@@ -54,8 +59,7 @@ Expected<Array> zip_elements(const Array& a, const Array& b, DType result, doubl
   std::vector<std::int64_t> shape(rank), a_strides(rank, 0), b_strides(rank, 0);
   const auto fill = [rank](const Array& x, std::vector<std::int64_t>& strides) {
     const auto own = row_major_strides(x.shape);
-    for (std::size_t i = 0; i < x.shape.size(); ++i)
-      strides[rank - x.shape.size() + i] = x.shape[i] == 1 ? 0 : own[i];
+    for (std::size_t i = 0; i < x.shape.size(); ++i) strides[rank - x.shape.size() + i] = x.shape[i] == 1 ? 0 : own[i];
   };
   fill(a, a_strides);
   fill(b, b_strides);
@@ -80,7 +84,8 @@ Expected<Array> zip_elements(const Array& a, const Array& b, DType result, doubl
   for (std::int64_t row = 0; row < rows; ++row) {
     const double* from_a = a.values.data() + x;
     const double* from_b = b.values.data() + y;
-    for (std::int64_t i = 0; i < inner; ++i) *target++ = f(from_a[i * a_strides[rank - 1]], from_b[i * b_strides[rank - 1]]);
+    for (std::int64_t i = 0; i < inner; ++i)
+      *target++ = f(from_a[i * a_strides[rank - 1]], from_b[i * b_strides[rank - 1]]);
     for (std::size_t axis = rank - 1; axis-- > 0;) {
       x += a_strides[axis];
       y += b_strides[axis];
@@ -97,8 +102,8 @@ void multiply_accumulate(const double* a, const double* b, double* c, std::int64
                          bool transpose_b) {
   if (m == 0 || n == 0 || k == 0) return;
   const auto narrow = [](std::int64_t x) { return static_cast<blasint>(x); };
-  cblas_dgemm(CblasRowMajor, CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, narrow(m), narrow(n), narrow(k), 1.0,
-              a, narrow(k), b, narrow(transpose_b ? k : n), 1.0, c, narrow(n));
+  cblas_dgemm(CblasRowMajor, CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, narrow(m), narrow(n), narrow(k),
+              1.0, a, narrow(k), b, narrow(transpose_b ? k : n), 1.0, c, narrow(n));
 }
 
 namespace {
@@ -129,6 +134,8 @@ double activate(const std::string& name, double x) {
   return std::ranges::find(kActivations, std::string_view(name), &Activation::name)->f(x);
 }
 
-AttrSpec activation_attr() { return {"activation", AttrKind::text, std::string("none")}; }
+AttrSpec activation_attr() {
+  return {"activation", AttrKind::text, std::string("none")};
+}
 
 }  // namespace taper

@@ -7,12 +7,14 @@ namespace {
 
 using Integers = std::vector<std::int64_t>;
 
-Type f32(Integers sizes) { return {DType::f32, to_shape(sizes)}; }
+Type f32(Integers sizes) {
+  return {DType::f32, to_shape(sizes)};
+}
 
 // ------------------------------------------------------------------------------------------------------------- reshape
 
-// The sizes as ONNX's Reshape takes them: 0 copies a symbolic size that x has at the same axis, one other symbolic size is -1.
-// Nothing if more are left, or if a size of 0 would be taken for a copy.
+// The sizes as ONNX's Reshape takes them: 0 copies a symbolic size that x has at the same axis, one other symbolic size
+// is -1. Nothing if more are left, or if a size of 0 would be taken for a copy.
 std::optional<Integers> copied_or_inferred_sizes(const Node& node) {
   const Shape& from = node.operands[0]->type.shape;
   const Shape& to = node.attrs.get<Shape>("shape");
@@ -97,7 +99,8 @@ Op unsqueeze() {
         const std::size_t rank = shape.size() + call.attrs.integers("dims").size();
         for (const std::int64_t dim : call.attrs.integers("dims")) {
           TAPER_ASSIGN(const std::size_t axis, normalize_axis(dim, rank));
-          if (axis > shape.size()) return fail("dims {} are not in order", fmt::join(call.attrs.integers("dims"), ", "));
+          if (axis > shape.size())
+            return fail("dims {} are not in order", fmt::join(call.attrs.integers("dims"), ", "));
           shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), Dim(1));
         }
         return std::vector{Type{call.type(0).dtype, std::move(shape)}};
@@ -210,7 +213,8 @@ Op permute() {
         Integers sorted = dims;
         std::ranges::sort(sorted);
         bool complete = sorted.size() == x.size();
-        for (std::size_t i = 0; complete && i < sorted.size(); ++i) complete = sorted[i] == static_cast<std::int64_t>(i);
+        for (std::size_t i = 0; complete && i < sorted.size(); ++i)
+          complete = sorted[i] == static_cast<std::int64_t>(i);
         if (!complete) return fail("dims [{}] are no order of {} axes", fmt::join(dims, ", "), x.size());
         Shape shape;
         for (const std::int64_t dim : dims) shape.push_back(x[static_cast<std::size_t>(dim)]);
@@ -376,8 +380,12 @@ std::size_t axis_of(const Node& node) {
   return static_cast<std::size_t>(dim < 0 ? dim + static_cast<std::int64_t>(node.operands[0]->type.shape.size()) : dim);
 }
 
-std::vector<std::int64_t> zeros_for_rank(const Node& node) { return Integers(node.operands[0]->type.shape.size(), 0); }
-std::vector<std::int64_t> ones_for_rank(const Node& node) { return Integers(node.operands[0]->type.shape.size(), 1); }
+std::vector<std::int64_t> zeros_for_rank(const Node& node) {
+  return Integers(node.operands[0]->type.shape.size(), 0);
+}
+std::vector<std::int64_t> ones_for_rank(const Node& node) {
+  return Integers(node.operands[0]->type.shape.size(), 1);
+}
 
 // TFLite slices with STRIDED_SLICE, whose masks take all axes but one whole; XNNPACK runs it.
 std::vector<std::int64_t> at_axis(const Node& node, std::int64_t value) {
@@ -391,8 +399,12 @@ std::optional<std::int64_t> entries_behind(const Node& node) {
   return (node.operands[0]->type.shape[axis_of(node)] - node.attrs.get<Shape>("end")[0]).constant();
 }
 
-bool has_constant_end(const Node& node) { return node.attrs.get<Shape>("end")[0].constant().has_value(); }
-bool has_plain_end(const Node& node) { return has_constant_end(node) || entries_behind(node).has_value(); }
+bool has_constant_end(const Node& node) {
+  return node.attrs.get<Shape>("end")[0].constant().has_value();
+}
+bool has_plain_end(const Node& node) {
+  return has_constant_end(node) || entries_behind(node).has_value();
+}
 
 // The end as STRIDED_SLICE takes it: a number, or counted from the end of the axis; 0 where the mask says "all".
 std::int64_t slice_end(const Node& node) {
@@ -403,7 +415,9 @@ std::int64_t slice_end(const Node& node) {
 enum class Slicing { range, shrink };
 
 // Stands for the size of the sliced axis in an `end` that was read, until the operand is known.
-Dim axis_size() { return Dim::symbol(":axis"); }
+Dim axis_size() {
+  return Dim::symbol(":axis");
+}
 
 TfliteOptions strided_slice_options(Slicing slicing) {
   using Options = tflite::StridedSliceOptionsT;
@@ -467,11 +481,13 @@ Op slice() {
       .eval = eval_slice,
       .onnx = {.op_type = "Slice",
                .inputs = {operand(0), made([](const Node& node) { return Integers{node.attrs.integer("start")}; }),
-                          attr_tensor("end"), made([](const Node& node) { return Integers{node.attrs.integer("dim")}; })},
+                          attr_tensor("end"),
+                          made([](const Node& node) { return Integers{node.attrs.integer("dim")}; })},
                .fits = has_constant_end},
       .tflite = {.builtin = tflite::BuiltinOperator::STRIDED_SLICE,
                  .since = "1.6.0",
-                 .inputs = {operand(0), made([](const Node& node) { return at_axis(node, node.attrs.integer("start")); }),
+                 .inputs = {operand(0),
+                            made([](const Node& node) { return at_axis(node, node.attrs.integer("start")); }),
                             made([](const Node& node) { return at_axis(node, slice_end(node)); }), made(ones_for_rank)},
                  .options = strided_slice_options(Slicing::range),
                  .fits = has_plain_end,
@@ -540,12 +556,14 @@ Op narrow_to() {
         const Array& x = call.operand(0);
         TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
         const auto length = static_cast<std::int64_t>(call.operand(1).values[axis]);
-        if (length < 0 || length > x.shape[axis]) return fail("{} entries of an axis of size {}", length, x.shape[axis]);
+        if (length < 0 || length > x.shape[axis])
+          return fail("{} entries of an axis of size {}", length, x.shape[axis]);
         return std::vector{slice_axis(x, axis, 0, length)};
       },
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
         const auto axis = static_cast<std::int64_t>(axis_of(node));
-        Value* length = build("slice", {operands[1]}, {{"dim", std::int64_t{0}}, {"start", axis}, {"end", Shape{axis + 1}}});
+        Value* length =
+            build("slice", {operands[1]}, {{"dim", std::int64_t{0}}, {"start", axis}, {"end", Shape{axis + 1}}});
         return {build("narrow", {operands[0], length}, {{"dim", axis}, {"length", node.attrs.get<Shape>("length")}})};
       },
       .tflite = {.builtin = tflite::BuiltinOperator::STRIDED_SLICE,
@@ -572,7 +590,8 @@ Op narrow() {
         const Array& x = call.operand(0);
         TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
         const auto length = static_cast<std::int64_t>(call.operand(1).values.at(0));
-        if (length < 0 || length > x.shape[axis]) return fail("{} entries of an axis of size {}", length, x.shape[axis]);
+        if (length < 0 || length > x.shape[axis])
+          return fail("{} entries of an axis of size {}", length, x.shape[axis]);
         return std::vector{slice_axis(x, axis, 0, length)};
       },
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
@@ -593,7 +612,8 @@ Op select() {
     TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
     const auto size = type.shape[axis].constant();
     const std::int64_t index = call.attrs.integer("index");
-    if (index < 0 || (size && index >= *size)) return fail("entry {} of an axis of size {}", index, type.shape[axis].text());
+    if (index < 0 || (size && index >= *size))
+      return fail("entry {} of an axis of size {}", index, type.shape[axis].text());
     type.shape.erase(type.shape.begin() + static_cast<std::ptrdiff_t>(axis));
     return std::vector{std::move(type)};
   };
@@ -615,7 +635,8 @@ Op select() {
       .onnx = {.op_type = "Gather", .inputs = {operand(0), attr_tensor("index")}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::STRIDED_SLICE,
                  .since = "1.6.0",
-                 .inputs = {operand(0), made([](const Node& node) { return at_axis(node, node.attrs.integer("index")); }),
+                 .inputs = {operand(0),
+                            made([](const Node& node) { return at_axis(node, node.attrs.integer("index")); }),
                             made([](const Node& node) { return at_axis(node, node.attrs.integer("index") + 1); }),
                             made(ones_for_rank)},
                  .options = strided_slice_options(Slicing::shrink),
@@ -765,7 +786,8 @@ Op shape_of() {
       .tflite = {.builtin = tflite::BuiltinOperator::SHAPE,
                  .since = "1.10.0",
                  .inputs = {operand(0)},
-                 .options = tflite_options<Options>(OptionField<Options, tflite::TensorType>{&Options::out_type, "dtype"})},
+                 .options =
+                     tflite_options<Options>(OptionField<Options, tflite::TensorType>{&Options::out_type, "dtype"})},
       .examples = {{{f32({2, 3})}}},
   };
 }
@@ -773,7 +795,7 @@ Op shape_of() {
 }  // namespace
 
 std::vector<Op> shape_ops() {
-  return {reshape(), unsqueeze(), squeeze(), permute(),      concat(),  split(), slice(),
+  return {reshape(), unsqueeze(), squeeze(), permute(),      concat(), split(),   slice(),
           narrow(),  narrow_to(), select(),  update_slice(), gather(), shape_of()};
 }
 

@@ -10,14 +10,22 @@ namespace {
 
 bool holds_kind(const Attr& attr, AttrKind kind) {
   switch (kind) {
-    case AttrKind::flag: return std::holds_alternative<bool>(attr);
-    case AttrKind::integer: return std::holds_alternative<std::int64_t>(attr);
-    case AttrKind::real: return std::holds_alternative<double>(attr);
-    case AttrKind::text: return std::holds_alternative<std::string>(attr);
-    case AttrKind::dtype: return std::holds_alternative<DType>(attr);
-    case AttrKind::integers: return std::holds_alternative<std::vector<std::int64_t>>(attr);
-    case AttrKind::shape: return std::holds_alternative<Shape>(attr);
-    case AttrKind::tensor: return std::holds_alternative<Tensor>(attr);
+    case AttrKind::flag:
+      return std::holds_alternative<bool>(attr);
+    case AttrKind::integer:
+      return std::holds_alternative<std::int64_t>(attr);
+    case AttrKind::real:
+      return std::holds_alternative<double>(attr);
+    case AttrKind::text:
+      return std::holds_alternative<std::string>(attr);
+    case AttrKind::dtype:
+      return std::holds_alternative<DType>(attr);
+    case AttrKind::integers:
+      return std::holds_alternative<std::vector<std::int64_t>>(attr);
+    case AttrKind::shape:
+      return std::holds_alternative<Shape>(attr);
+    case AttrKind::tensor:
+      return std::holds_alternative<Tensor>(attr);
   }
   return false;
 }
@@ -40,7 +48,9 @@ Status check_node(const Node& node) {
 
 }  // namespace
 
-std::string_view target_name(Target target) { return target == Target::onnx ? "ONNX" : "TFLite"; }
+std::string_view target_name(Target target) {
+  return target == Target::onnx ? "ONNX" : "TFLite";
+}
 
 const std::vector<Op>& op_table() {
   static const std::vector<Op> table = [] {

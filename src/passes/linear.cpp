@@ -13,7 +13,9 @@ namespace taper {
 namespace {
 
 // `value` as rows of a computation: float64 numbers of a constant.
-Array numbers(const Value* value) { return to_array(*constant_of(value)); }
+Array numbers(const Value* value) {
+  return to_array(*constant_of(value));
+}
 
 // A constant of one number, or of one number per entry of the last axis of the other operand.
 const Value* scale_operand(const Node& node) {
@@ -31,7 +33,9 @@ const Value* other_operand(const Node& node, const Value* operand) {
   return node.operands[0] == operand ? node.operands[1] : node.operands[0];
 }
 
-double entry(const Array& array, std::size_t i) { return array.values[array.values.size() == 1 ? 0 : i]; }
+double entry(const Array& array, std::size_t i) {
+  return array.values[array.values.size() == 1 ? 0 : i];
+}
 
 bool foldable_linear(const Node* node) {
   return node != nullptr && node->op == "linear" && constant_of(node->operands[1]) != nullptr &&
@@ -101,7 +105,8 @@ void absorb_output(Weights& w, const Array& factor) {
 
 Value* build_linear(Builder& build, Value* x, const Node& linear, const Weights& w) {
   const std::string name = linear.operands[1]->name;
-  return build("linear", {x, build.constant(to_tensor(w.weight), name), build.constant(to_tensor(w.bias), name + ".bias")},
+  return build("linear",
+               {x, build.constant(to_tensor(w.weight), name), build.constant(to_tensor(w.bias), name + ".bias")},
                linear.attrs, linear.results[0]->name);
 }
 
@@ -112,7 +117,7 @@ Expected<Graph> fold_scales(const Graph& graph) {
     // Old values that stand for new ones: what a linear layer reads instead of its scaled input.
     auto seen = std::make_shared<std::unordered_map<const Value*, Value*>>();
     return [seen, users = users_of(owner), &owner](Builder& build, const Node& node,
-                                                  std::span<Value* const> operands) -> Replacement {
+                                                   std::span<Value* const> operands) -> Replacement {
       if (seen->empty())
         for (std::size_t i = 0; i < owner.inputs().size(); ++i) (*seen)[owner.inputs()[i]] = build.graph().inputs()[i];
       for (std::size_t i = 0; i < operands.size(); ++i) (*seen)[node.operands[i]] = operands[i];
@@ -139,18 +144,19 @@ Expected<Graph> fold_scales(const Graph& graph) {
 
 Expected<Graph> fuse_activations(const Graph& graph) {
   const RuleFor rule_for = [](const Graph& owner) -> Rule {
-    return [users = users_of(owner)](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
-      if (node.op != "relu") return std::nullopt;
-      const Node* producer = node.operands[0]->producer;
-      if (producer == nullptr || users.at(node.operands[0]).size() != 1) return std::nullopt;
-      const Attr* activation = producer->attrs.find("activation");
-      if (activation == nullptr || std::get<std::string>(*activation) != "none") return std::nullopt;
-      // The new graph holds the producer without its activation; a copy with it takes its place.
-      const Node* without = operands[0]->producer;
-      Attrs attrs = without->attrs;
-      attrs.set("activation", std::string("relu"));
-      return build.call(without->op, without->operands, attrs, node.results[0]->name);
-    };
+    return
+        [users = users_of(owner)](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
+          if (node.op != "relu") return std::nullopt;
+          const Node* producer = node.operands[0]->producer;
+          if (producer == nullptr || users.at(node.operands[0]).size() != 1) return std::nullopt;
+          const Attr* activation = producer->attrs.find("activation");
+          if (activation == nullptr || std::get<std::string>(*activation) != "none") return std::nullopt;
+          // The new graph holds the producer without its activation; a copy with it takes its place.
+          const Node* without = operands[0]->producer;
+          Attrs attrs = without->attrs;
+          attrs.set("activation", std::string("relu"));
+          return build.call(without->op, without->operands, attrs, node.results[0]->name);
+        };
   };
   return rewrite(graph, rule_for);
 }

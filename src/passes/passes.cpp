@@ -55,14 +55,17 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   passes.push_back(expand);
   passes.push_back(fold);
   if (target == Target::tflite) {
-    passes.push_back({"fold_scales", "scales and shifts next to a linear layer cost nothing in its weights", fold_scales});
-    passes.push_back({"fuse_activations", "an activation inside its operator saves a pass over memory", fuse_activations});
+    passes.push_back(
+        {"fold_scales", "scales and shifts next to a linear layer cost nothing in its weights", fold_scales});
+    passes.push_back(
+        {"fuse_activations", "an activation inside its operator saves a pass over memory", fuse_activations});
     passes.push_back(fold);
   }
   return passes;
 }
 
-Expected<Graph> legalize(const Graph& graph, Target target, const LegalizeOptions& options, const PassObserver& observer) {
+Expected<Graph> legalize(const Graph& graph, Target target, const LegalizeOptions& options,
+                         const PassObserver& observer) {
   const Graph* current = &graph;
   Graph result;
   for (const Pass& pass : passes_for(target, options)) {

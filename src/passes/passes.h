@@ -40,8 +40,8 @@ struct HalfPrecisionNote {
   std::string tensor;
   std::string reason;
 };
-// Stores the weights of matrix products as float16 constants that are dequantised where they are used. Weights with values
-// that float16 can't hold stay float32 and are noted.
+// Stores the weights of matrix products as float16 constants that are dequantised where they are used. Weights with
+// values that float16 can't hold stay float32 and are noted.
 Expected<Graph> store_weights_as_f16(const Graph& graph, std::vector<HalfPrecisionNote>* notes);
 
 // An error that names every operator that the target can't spell, with counts and places; nothing if all can be.

@@ -50,36 +50,38 @@ Replacement failed(Builder& build, const Status& status, std::size_t results) {
 
 Expected<Graph> drop_unused_results(const Graph& graph) {
   const RuleFor rule_for = [](const Graph& owner) -> Rule {
-    return [users = users_of(owner)](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
-      if (node.op != "scan") return std::nullopt;
-      const Scan scan(node);
-      auto body = copy(scan.body);
-      auto kept_body = std::make_unique<Graph>();
-      Builder inner(*kept_body);
-      Cloner cloner(inner);
-      for (const Value* input : body->inputs()) cloner.bind(input, kept_body->add_input(input->name, input->type));
-      const std::vector<Value*> outputs = cloner.inline_nodes(*body);
-      Integers directions;
-      std::vector<std::size_t> kept;
-      for (std::size_t i = 0; i < outputs.size(); ++i) {
-        if (i >= scan.states && !users.contains(node.results[i])) continue;
-        kept.push_back(i);
-        kept_body->add_output(body->outputs()[i].name, outputs[i]);
-        if (i >= scan.states) directions.push_back(scan.reverse_outputs[i - scan.states]);
-      }
-      if (kept.size() == node.results.size()) return std::nullopt;
-      const std::vector<Value*> results =
-          build.call("scan", {operands.begin(), operands.end()}, scan_attrs(scan.states, scan.reverse_inputs, directions),
-                     node.results[0]->name, one_region(std::move(kept_body)));
-      std::vector<Value*> all(node.results.size(), nullptr);
-      for (std::size_t i = 0; i < kept.size(); ++i) all[kept[i]] = results[i];
-      return all;
-    };
+    return
+        [users = users_of(owner)](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
+          if (node.op != "scan") return std::nullopt;
+          const Scan scan(node);
+          auto body = copy(scan.body);
+          auto kept_body = std::make_unique<Graph>();
+          Builder inner(*kept_body);
+          Cloner cloner(inner);
+          for (const Value* input : body->inputs()) cloner.bind(input, kept_body->add_input(input->name, input->type));
+          const std::vector<Value*> outputs = cloner.inline_nodes(*body);
+          Integers directions;
+          std::vector<std::size_t> kept;
+          for (std::size_t i = 0; i < outputs.size(); ++i) {
+            if (i >= scan.states && !users.contains(node.results[i])) continue;
+            kept.push_back(i);
+            kept_body->add_output(body->outputs()[i].name, outputs[i]);
+            if (i >= scan.states) directions.push_back(scan.reverse_outputs[i - scan.states]);
+          }
+          if (kept.size() == node.results.size()) return std::nullopt;
+          const std::vector<Value*> results = build.call("scan", {operands.begin(), operands.end()},
+                                                         scan_attrs(scan.states, scan.reverse_inputs, directions),
+                                                         node.results[0]->name, one_region(std::move(kept_body)));
+          std::vector<Value*> all(node.results.size(), nullptr);
+          for (std::size_t i = 0; i < kept.size(); ++i) all[kept[i]] = results[i];
+          return all;
+        };
   };
   return rewrite(graph, rule_for);
 }
 
-// ----------------------------------------------------------------------------------------------------------- fuse_scans
+// -----------------------------------------------------------------------------------------------------------
+// fuse_scans
 
 namespace {
 
@@ -89,7 +91,8 @@ std::unordered_set<const Node*> hoistable_nodes(const Scan& scan) {
   for (std::size_t i = scan.states; i < scan.body.inputs().size(); ++i) free.insert(scan.body.inputs()[i]);
   std::unordered_set<const Node*> nodes;
   for (const Node& node : scan.body.nodes()) {
-    const bool on_sequence = std::ranges::any_of(node.operands, [&](const Value* v) { return v != nullptr && free.contains(v); });
+    const bool on_sequence =
+        std::ranges::any_of(node.operands, [&](const Value* v) { return v != nullptr && free.contains(v); });
     const bool ready = std::ranges::all_of(
         node.operands, [&](const Value* v) { return v == nullptr || free.contains(v) || constant_of(v) != nullptr; });
     if (!op_of(node).per_step || !on_sequence || !ready || node.results.size() != 1) continue;
@@ -114,8 +117,8 @@ std::int64_t weights_in_loop(const Scan& scan, bool whole) {
 // cache: faster up to 1.5 MB of weights (a stack of 178 -> 256 -> 128), 1.4 times slower at 9 MB (two layers of 512).
 constexpr std::int64_t kLargestFusedLoop = 1'600'000;
 
-// The scan whose stacked result `consumer` reads in the same direction, if the two can be joined: that result and the final
-// states of the producer have no other use, and the consumer stacks nothing itself.
+// The scan whose stacked result `consumer` reads in the same direction, if the two can be joined: that result and the
+// final states of the producer have no other use, and the consumer stacks nothing itself.
 const Node* fusible_producer(const Node& consumer_node, const Users& users) {
   if (consumer_node.op != "scan") return nullptr;
   const Scan consumer(consumer_node);
@@ -186,15 +189,17 @@ Expected<Graph> fuse_scans(const Graph& graph) {
     std::vector<Value*> all(first_operands.begin(), first_operands.begin() + static_cast<std::ptrdiff_t>(first.states));
     all.insert(all.end(), operands.begin(), operands.begin() + static_cast<std::ptrdiff_t>(second.states));
     all.insert(all.end(), first_operands.begin() + static_cast<std::ptrdiff_t>(first.states), first_operands.end());
-    const std::vector<Value*> results = build.call("scan", all, scan_attrs(first.states + second.states, first.reverse_inputs, {}),
-                                                   node.results[0]->name, one_region(std::move(body)));
+    const std::vector<Value*> results =
+        build.call("scan", all, scan_attrs(first.states + second.states, first.reverse_inputs, {}),
+                   node.results[0]->name, one_region(std::move(body)));
     if (build.failed()) return std::vector<Value*>(node.results.size(), nullptr);
     return std::vector<Value*>(results.begin() + static_cast<std::ptrdiff_t>(first.states), results.end());
   };
   return rewrite(graph, rule);
 }
 
-// ----------------------------------------------------------------------------------------------------- hoist_from_scans
+// -----------------------------------------------------------------------------------------------------
+// hoist_from_scans
 
 Expected<Graph> hoist_from_scans(const Graph& graph) {
   const Rule rule = [](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
@@ -241,14 +246,19 @@ Expected<Graph> hoist_from_scans(const Graph& graph) {
   return rewrite(graph, rule);
 }
 
-// ---------------------------------------------------------------------------------------------------------- lower_scans
+// ----------------------------------------------------------------------------------------------------------
+// lower_scans
 
 namespace {
 
 // A while loop under construction: carried values by name, and the same set in both regions.
 class Loop {
  public:
-  Loop() : condition_(std::make_unique<Graph>()), body_(std::make_unique<Graph>()), in_condition_(*condition_), in_body_(*body_) {}
+  Loop()
+      : condition_(std::make_unique<Graph>()),
+        body_(std::make_unique<Graph>()),
+        in_condition_(*condition_),
+        in_body_(*body_) {}
 
   // Adds a carried value; returns its index.
   std::size_t carry(std::string name, Value* initial) {
@@ -288,8 +298,8 @@ class Loop {
   std::vector<Value*> next_;
 };
 
-// Outputs are collected in chunks: the inner loop shifts them through a register of this many frames, the outer one writes
-// the register into the result. A loop that carried the whole result would copy it in every step. Measured for a
+// Outputs are collected in chunks: the inner loop shifts them through a register of this many frames, the outer one
+// writes the register into the result. A loop that carried the whole result would copy it in every step. Measured for a
 // bidirectional GRU at 300 frames: 12.3 ms with chunks of 16 (8 to 32 are alike), 35.8 ms without.
 constexpr std::int64_t kChunk = 16;
 
@@ -365,7 +375,8 @@ class ScanLowering {
     const std::vector<Value*> outputs = cloner.inline_nodes(scan_.body);
     for (std::size_t k = 0; k < state.size(); ++k) loop.set_next(state[k], outputs[k]);
     for (std::size_t k = 0; k < shift.size(); ++k)
-      loop.set_next(shift[k], shift_in(body, loop.in_body(shift[k]), outputs[scan_.states + k], scan_.reverse_outputs[k] != 0));
+      loop.set_next(shift[k],
+                    shift_in(body, loop.in_body(shift[k]), outputs[scan_.states + k], scan_.reverse_outputs[k] != 0));
     loop.set_next(i, body("add", {loop.in_body(i), body.scalar_i32(1)}));
     if (reversed != 0) loop.set_next(reversed, body("sub", {loop.in_body(reversed), body.scalar_i32(1)}));
     Value* go_on = loop.condition()("less", {loop.in_condition(i), loop.in_condition(last)});
@@ -381,18 +392,21 @@ class ScanLowering {
   static Value* shift_in(Builder& build, Value* shift, Value* frame, bool reversed) {
     Value* newest = build("unsqueeze", {frame}, {{"dims", Integers{1}}});
     Value* kept = build("slice", {shift},
-                        {{"dim", std::int64_t{1}}, {"start", std::int64_t{reversed ? 0 : 1}}, {"end", Shape{reversed ? kChunk - 1 : kChunk}}});
+                        {{"dim", std::int64_t{1}},
+                         {"start", std::int64_t{reversed ? 0 : 1}},
+                         {"end", Shape{reversed ? kChunk - 1 : kChunk}}});
     std::vector<Value*> parts = {kept, newest};
     if (reversed) std::swap(parts[0], parts[1]);
     return build("concat", parts, {{"dim", std::int64_t{1}}});
   }
 
-  // [B, n, ...] of anything, where only `sequence` [B, T, F] knows B: n is T, or C for a register. Every entry that counts
-  // is overwritten later.
+  // [B, n, ...] of anything, where only `sequence` [B, T, F] knows B: n is T, or C for a register. Every entry that
+  // counts is overwritten later.
   Value* room_for(const Type& frame, Value* sequence, bool as_register) {
     const auto sizes = constant_sizes(Shape(frame.shape.begin() + 1, frame.shape.end()));
     if (!sizes || sizes->size() != 1 || sequence->type.shape.size() != 3) {
-      build_.set_error({fmt::format("a scan stacks values of shape {}, expected [B, n]", shape_text(frame.shape)), {}, {}});
+      build_.set_error(
+          {fmt::format("a scan stacks values of shape {}, expected [B, n]", shape_text(frame.shape)), {}, {}});
       return nullptr;
     }
     Value* column = build_("slice", {sequence}, {{"dim", std::int64_t{2}}, {"end", Shape{1}}});
@@ -402,9 +416,9 @@ class ScanLowering {
     return build_("add", {build_("zeros_like", {column}), build_.constant(tensor_f32(shape, zeros), "zeros")});
   }
 
-  // Forward results are written with C frames of room in front: row p holds output p - C, and the register at the end of a
-  // chunk, outputs e - C ... e - 1, goes to row e. Whatever the chunks' lengths, a row that counts is written last with its
-  // own output. Reversed results have the room behind.
+  // Forward results are written with C frames of room in front: row p holds output p - C, and the register at the end
+  // of a chunk, outputs e - C ... e - 1, goes to row e. Whatever the chunks' lengths, a row that counts is written last
+  // with its own output. Reversed results have the room behind.
   std::vector<Value*> collect(const std::vector<Value*>& states, Value* steps) {
     Value* any_sequence = operands_[scan_.states];
     Loop loop;

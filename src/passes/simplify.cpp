@@ -42,8 +42,9 @@ Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings) {
     if (!changed) return std::nullopt;
     return build.call(node.op, {operands.begin(), operands.end()}, attrs, node.results[0]->name);
   };
-  return rewrite(graph, [&](const Graph&) { return rule; },
-                 [&](const Type& type) { return Type{type.dtype, substitute(type.shape, bindings)}; });
+  return rewrite(
+      graph, [&](const Graph&) { return rule; },
+      [&](const Type& type) { return Type{type.dtype, substitute(type.shape, bindings)}; });
 }
 
 Expected<Graph> fold_constants(const Graph& graph) {
@@ -65,10 +66,12 @@ Expected<Graph> fold_constants(const Graph& graph) {
       if (operand != nullptr && constant_of(operand) == nullptr) return std::nullopt;
     // Attributes that still name symbols can't be evaluated yet.
     for (const auto& [name, attr] : node.attrs)
-      if (const auto* shape = std::get_if<Shape>(&attr); shape != nullptr && !constant_sizes(*shape)) return std::nullopt;
+      if (const auto* shape = std::get_if<Shape>(&attr); shape != nullptr && !constant_sizes(*shape))
+        return std::nullopt;
     // float16 constants are for the runtime to dequantise.
     if (node.op == "dequantize") return std::nullopt;
-    for (const Value* operand : operands) arrays.push_back(operand == nullptr ? Array{} : to_array(*constant_of(operand)));
+    for (const Value* operand : operands)
+      arrays.push_back(operand == nullptr ? Array{} : to_array(*constant_of(operand)));
     std::vector<const Array*> pointers;
     for (std::size_t i = 0; i < operands.size(); ++i) pointers.push_back(operands[i] == nullptr ? nullptr : &arrays[i]);
     const auto results = op.eval({pointers, node.attrs, node.regions, {}});
@@ -150,7 +153,8 @@ Expected<Graph> materialize_dims(const Graph& graph, Target target) {
         parts.push_back(build.constant(index_tensor(std::vector<std::int64_t>(shape.size() - axis - 1, 0))));
       sizes = build("concat", parts, {{"dim", std::int64_t{0}}});
     }
-    return std::vector{build("narrow_to", {x, sizes}, {{"dim", static_cast<std::int64_t>(axis)}, {"length", Shape{length}}},
+    return std::vector{build("narrow_to", {x, sizes},
+                             {{"dim", static_cast<std::int64_t>(axis)}, {"length", Shape{length}}},
                              node.results[0]->name)};
   };
   return rewrite(graph, rule);

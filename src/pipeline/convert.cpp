@@ -71,17 +71,16 @@ struct Job {
     return {{std::string(kBatch), 1}, {std::string(kSteps), model.impl().sequence_length}};
   }
   LegalizeOptions legalize_options() const { return {.freeze = options.static_shapes ? default_sizes() : Bindings{}}; }
-  std::string description() const {
-    return fmt::format("{} exported by taper {}", model.info().family, version());
-  }
+  std::string description() const { return fmt::format("{} exported by taper {}", model.info().family, version()); }
 };
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Status add_file(Job& job, const std::string& key, const std::string& suffix, std::chrono::steady_clock::time_point start,
-                std::vector<std::string> notes, const std::function<Status(const ByteSink&)>& write) {
+Status add_file(Job& job, const std::string& key, const std::string& suffix,
+                std::chrono::steady_clock::time_point start, std::vector<std::string> notes,
+                const std::function<Status(const ByteSink&)>& write) {
   const std::string name = job.stem + suffix;
   TAPER_ASSIGN(const std::uint64_t bytes, job.pending.write(name, write));
   job.artifacts.push_back({key, job.folder / name, bytes, seconds_since(start), std::move(notes)});
@@ -91,13 +90,15 @@ Status add_file(Job& job, const std::string& key, const std::string& suffix, std
 Status write_onnx_artifact(Job& job) {
   const auto start = std::chrono::steady_clock::now();
   TAPER_ASSIGN(const Graph legal, legalize(job.graph(), Target::onnx, job.legalize_options()));
-  TAPER_ASSIGN(const OnnxFile file, spell_onnx(legal, {.producer_version = version(), .description = job.description()}));
+  TAPER_ASSIGN(const OnnxFile file,
+               spell_onnx(legal, {.producer_version = version(), .description = job.description()}));
   TAPER_TRY(check_onnx(file.model, file.weights));
   return add_file(job, "onnx", ".onnx", start, {},
                   [&](const ByteSink& sink) { return write_onnx(file.model, file.weights, sink); });
 }
 
-Status write_tflite_artifact(Job& job, const Graph& graph, Precision precision, std::chrono::steady_clock::time_point start) {
+Status write_tflite_artifact(Job& job, const Graph& graph, Precision precision,
+                             std::chrono::steady_clock::time_point start) {
   const bool half = precision == Precision::fp16;
   std::vector<HalfPrecisionNote> kept;
   Graph halved;
@@ -105,10 +106,12 @@ Status write_tflite_artifact(Job& job, const Graph& graph, Precision precision, 
     TAPER_ASSIGN(halved, store_weights_as_f16(graph, &kept));
   }
   TAPER_ASSIGN(const TfliteModel spelled, spell_tflite(half ? halved : graph, {.description = job.description(),
-                                                                              .default_sizes = job.default_sizes()}));
+                                                                               .default_sizes = job.default_sizes()}));
   std::vector<std::string> notes;
-  for (const HalfPrecisionNote& note : kept) notes.push_back(fmt::format("'{}' stays float32: it {}", note.tensor, note.reason));
-  return add_file(job, half ? "tflite_fp16" : "tflite_fp32", half ? "_fp16.tflite" : "_fp32.tflite", start, std::move(notes),
+  for (const HalfPrecisionNote& note : kept)
+    notes.push_back(fmt::format("'{}' stays float32: it {}", note.tensor, note.reason));
+  return add_file(job, half ? "tflite_fp16" : "tflite_fp32", half ? "_fp16.tflite" : "_fp32.tflite", start,
+                  std::move(notes),
                   [&](const ByteSink& sink) { return write_tflite(spelled.model, spelled.buffers, sink); });
 }
 

@@ -30,9 +30,13 @@ Expected<Model> load_bytes(const SharedBytes& bytes, const std::filesystem::path
 
 }  // namespace
 
-const ModelInfo& Model::info() const { return impl_->imported.info; }
+const ModelInfo& Model::info() const {
+  return impl_->imported.info;
+}
 
-std::vector<std::string> known_families() { return family_names(); }
+std::vector<std::string> known_families() {
+  return family_names();
+}
 
 Expected<Model> load(const std::filesystem::path& path, const LoadOptions& options) {
   TAPER_ASSIGN(const SharedBytes bytes, map_file(path));

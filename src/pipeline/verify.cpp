@@ -66,8 +66,8 @@ Expected<Array> read_input(const fs::path& path, std::int64_t features) {
   std::vector<std::int64_t> shape = tensor->shape;
   if (shape.size() == 2) shape.insert(shape.begin(), 1);
   if (shape.size() != 3 || shape[0] < 1 || shape[1] < 1 || shape[2] != features)
-    return fail("an array of shape {}, expected [N, T, {}] or [T, {}] / in file '{}'", shape_text(std::span(tensor->shape)),
-                features, features, path_text(path));
+    return fail("an array of shape {}, expected [N, T, {}] or [T, {}] / in file '{}'",
+                shape_text(std::span(tensor->shape)), features, features, path_text(path));
   Array x = to_array(converted(*tensor, DType::f32));
   x.shape = shape;
   return x;
@@ -86,8 +86,9 @@ Expected<std::vector<Array>> choose_inputs(const Model& model, const VerifyOptio
   constexpr std::int64_t kMostWindows = 16;
   TAPER_ASSIGN(const Array x, read_input(*options.input, features));
   if (static_shapes && x.size(1) < steps)
-    return fail_with_hint(fmt::format("the input to verify with has {} frames, the static files take {}", x.size(1), steps),
-                          fmt::format("export with --sequence-length {}, or without --static", x.size(1)));
+    return fail_with_hint(
+        fmt::format("the input to verify with has {} frames, the static files take {}", x.size(1), steps),
+        fmt::format("export with --sequence-length {}, or without --static", x.size(1)));
   const std::int64_t frames = std::min(x.size(1), steps);
   inputs.push_back(first_windows(x, 1, frames));
   if (static_shapes) return inputs;
@@ -180,15 +181,16 @@ void judge(Verification& verification) {
   const Agreement& worst = verification.worst;
   // Written so that NaN fails.
   if (!(worst.cosine_similarity > bounds.cosine_similarity))
-    verification.verdict = fmt::format("the cosine similarity is {:.6f}, expected more than {}", worst.cosine_similarity,
-                                       bounds.cosine_similarity);
+    verification.verdict = fmt::format("the cosine similarity is {:.6f}, expected more than {}",
+                                       worst.cosine_similarity, bounds.cosine_similarity);
   else if (!(worst.relative_error < bounds.relative_error))
     verification.verdict = fmt::format("the relative error is {:.2e}, expected less than {:.0e}", worst.relative_error,
                                        bounds.relative_error);
   verification.passed = verification.verdict.empty();
 }
 
-Expected<Verification> verify_file(const Artifact& artifact, const Judge& judge_with, const std::vector<Trial>& trials) {
+Expected<Verification> verify_file(const Artifact& artifact, const Judge& judge_with,
+                                   const std::vector<Trial>& trials) {
   const auto start = std::chrono::steady_clock::now();
   Verification verification{.key = artifact.key, .runtime = judge_with.name, .runtime_version = judge_with.version};
   TAPER_ASSIGN(const Runner run, judge_with.open(artifact.path));
@@ -214,9 +216,8 @@ Expected<bool> has_static_input(const fs::path& path) {
   TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
   TAPER_ASSIGN(const TfliteFile file, read_tflite(bytes));
   const auto& main = *file.model.subgraphs.at(0);
-  return std::ranges::all_of(main.inputs, [&](std::int32_t i) {
-    return main.tensors[static_cast<std::size_t>(i)]->shape_signature.empty();
-  });
+  return std::ranges::all_of(
+      main.inputs, [&](std::int32_t i) { return main.tensors[static_cast<std::size_t>(i)]->shape_signature.empty(); });
 }
 
 }  // namespace
@@ -224,7 +225,8 @@ Expected<bool> has_static_input(const fs::path& path) {
 Expected<std::vector<Verification>> verify(const Model& model, const std::vector<Artifact>& artifacts,
                                            const VerifyOptions& options) {
   std::vector<Artifact> files;
-  std::ranges::copy_if(artifacts, std::back_inserter(files), [](const Artifact& a) { return a.key.starts_with("tflite"); });
+  std::ranges::copy_if(artifacts, std::back_inserter(files),
+                       [](const Artifact& a) { return a.key.starts_with("tflite"); });
   std::vector<Verification> verifications;
   if (files.empty()) return verifications;
 

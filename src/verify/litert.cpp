@@ -515,7 +515,8 @@ Expected<Tensor> LitertModel::Impl::fetch(Port& port) {
   return make_tensor(port.dtype, port.shape, std::move(bytes));
 }
 
-Status LitertModel::Impl::run_once(std::span<const SignatureTensor* const> values, std::vector<SignatureTensor>& results) {
+Status LitertModel::Impl::run_once(std::span<const SignatureTensor* const> values,
+                                   std::vector<SignatureTensor>& results) {
   TAPER_TRY(resize(values));
   std::vector<litert::TensorBuffer> input_buffers;
   std::vector<litert::TensorBuffer> output_buffers;

@@ -14,7 +14,8 @@ namespace taper {
 namespace {
 
 SharedBytes file_of(const Graph& legal) {
-  const auto model = spell_tflite(legal, {.description = "test", .default_sizes = {{"batch_size", 1}, {"sequence_length", 30}}});
+  const auto model =
+      spell_tflite(legal, {.description = "test", .default_sizes = {{"batch_size", 1}, {"sequence_length", 30}}});
   EXPECT_TRUE(model) << model.error().text();
   std::vector<std::byte> bytes;
   const Status written = write_tflite(model->model, model->buffers, sink_to(bytes));
@@ -79,7 +80,8 @@ TEST(TfliteFile, has_default_sizes_open_signature_and_runtime_version) {
 
 TEST(TfliteFile, has_as_many_operators_for_10_frames_as_for_10000) {
   const auto operators = [](std::int64_t frames) {
-    const auto legal = legalize(bidirectional_gru(), Target::tflite, {.freeze = {{"batch_size", 1}, {"sequence_length", frames}}});
+    const auto legal =
+        legalize(bidirectional_gru(), Target::tflite, {.freeze = {{"batch_size", 1}, {"sequence_length", frames}}});
     EXPECT_TRUE(legal);
     const auto model = spell_tflite(*legal, {.description = "", .default_sizes = {}});
     EXPECT_TRUE(model);

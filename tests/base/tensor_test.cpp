@@ -66,7 +66,8 @@ TEST(View, refuses_elements_outside_the_storage) {
 }
 
 TEST(View, swaps_big_endian_elements) {
-  const auto view = make_view(DType::i32, {1}, {1}, share({std::byte{0}, std::byte{0}, std::byte{1}, std::byte{2}}), 0, true);
+  const auto view =
+      make_view(DType::i32, {1}, {1}, share({std::byte{0}, std::byte{0}, std::byte{1}, std::byte{2}}), 0, true);
   ASSERT_TRUE(view);
   EXPECT_EQ(to_double(*view), std::vector<double>{258});
 }

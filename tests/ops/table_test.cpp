@@ -40,7 +40,8 @@ class Row : public testing::TestWithParam<Case> {
     for (const Type& type : example().operands) {
       Array array{type.dtype, *constant_sizes(type.shape), {}};
       array.values.resize(static_cast<std::size_t>(*element_count(type.shape).constant()));
-      for (double& value : array.values) value = is_floating(type.dtype) ? draw(generator) : std::floor(draw(generator));
+      for (double& value : array.values)
+        value = is_floating(type.dtype) ? draw(generator) : std::floor(draw(generator));
       operands.push_back(std::move(array));
     }
     return operands;
@@ -57,9 +58,8 @@ class Row : public testing::TestWithParam<Case> {
     Builder build(graph);
     std::vector<Value*> operands;
     for (const Array& array : random_operands())
-      operands.push_back(operands.size() < example().inputs
-                             ? graph.add_input("x", {array.dtype, to_shape(array.shape)})
-                             : build.constant(to_tensor(array)));
+      operands.push_back(operands.size() < example().inputs ? graph.add_input("x", {array.dtype, to_shape(array.shape)})
+                                                            : build.constant(to_tensor(array)));
     std::vector<Value*> results = build.call(op().name, operands, example().attrs);
     EXPECT_TRUE(build.status()) << build.status().error().text();
     if (expand != nullptr) results = expand(build, *results[0]->producer, operands);
