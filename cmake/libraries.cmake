@@ -6,7 +6,6 @@ find_package(Protobuf REQUIRED)
 find_package(ONNX CONFIG REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(MINIZIP REQUIRED IMPORTED_TARGET minizip)
 pkg_check_modules(CBLAS REQUIRED IMPORTED_TARGET openblas)
 
 # flatbuffers is used through its headers alone; `taper_schema` carries what flatc makes of our schemas.
