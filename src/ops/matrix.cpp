@@ -61,6 +61,7 @@ Op linear() {
       .per_step = true,
       .expand = expand_linear,
       .tflite = {.builtin = tflite::BuiltinOperator::FULLY_CONNECTED,
+                 .since = "2.0.0",
                  .inputs = {operand(0), operand(1), operand(2)},
                  .options = tflite_options<Options>(
                      OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function,

@@ -3,71 +3,18 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <set>
 
-#include "ops/builder.h"
-#include "ops/evaluate.h"
+#include "examples.h"
+#include "ops/documentation.h"
 
 namespace taper {
 namespace {
 
-struct Case {
-  const Op* op;
-  std::size_t example;
-};
-
-std::vector<Case> all_examples() {
-  std::vector<Case> cases;
-  for (const Op& op : op_table())
-    for (std::size_t i = 0; i < op.examples.size(); ++i) cases.push_back({&op, i});
-  return cases;
-}
-
-std::string name_of(const testing::TestParamInfo<Case>& info) {
-  return std::string(info.param.op->name) + "_" + std::to_string(info.param.example);
-}
-
-class Row : public testing::TestWithParam<Case> {
- protected:
-  const Op& op() const { return *GetParam().op; }
-  const Example& example() const { return op().examples[GetParam().example]; }
-
-  std::vector<Array> random_operands() const {
-    std::mt19937 generator(7);
-    std::uniform_real_distribution<double> draw(example().low, example().high);
-    std::vector<Array> operands;
-    for (const Type& type : example().operands) {
-      Array array{type.dtype, *constant_sizes(type.shape), {}};
-      array.values.resize(static_cast<std::size_t>(*element_count(type.shape).constant()));
-      for (double& value : array.values)
-        value = is_floating(type.dtype) ? draw(generator) : std::floor(draw(generator));
-      operands.push_back(std::move(array));
-    }
-    return operands;
-  }
-  std::vector<Array> random_inputs() const {
-    std::vector<Array> inputs = random_operands();
-    inputs.resize(std::min(inputs.size(), example().inputs));
-    return inputs;
-  }
-
-  // A graph of inputs, constants and one call, expanded or not.
-  Graph call(ExpandFn expand = nullptr) const {
-    Graph graph;
-    Builder build(graph);
-    std::vector<Value*> operands;
-    for (const Array& array : random_operands())
-      operands.push_back(operands.size() < example().inputs ? graph.add_input("x", {array.dtype, to_shape(array.shape)})
-                                                            : build.constant(to_tensor(array)));
-    std::vector<Value*> results = build.call(op().name, operands, example().attrs);
-    EXPECT_TRUE(build.status()) << build.status().error().text();
-    if (expand != nullptr) results = expand(build, *results[0]->producer, operands);
-    EXPECT_TRUE(build.status()) << build.status().error().text();
-    for (std::size_t i = 0; i < results.size(); ++i) graph.add_output("y" + std::to_string(i), results[i]);
-    return graph;
-  }
-};
+class Row : public ExampleTest {};
 
 TEST_P(Row, evaluates_to_the_types_that_it_infers) {
   const Graph graph = call();
@@ -101,7 +48,7 @@ TEST_P(Row, means_the_same_expanded) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Table, Row, testing::ValuesIn(all_examples()), name_of);
+INSTANTIATE_TEST_SUITE_P(Table, Row, testing::ValuesIn(all_examples()), name_of_case);
 
 TEST(Table, has_unique_names_docs_and_a_meaning_for_every_row) {
   std::set<std::string_view> names;
@@ -112,6 +59,14 @@ TEST(Table, has_unique_names_docs_and_a_meaning_for_every_row) {
     EXPECT_NE(op.eval, nullptr) << op.name;
     EXPECT_EQ(find_op(op.name), &op);
   }
+}
+
+TEST(Table, is_what_the_documentation_says) {
+  const std::string path = TAPER_SOURCE_DIR "/docs/operators.md";
+  if (std::getenv("TAPER_UPDATE_DOCS") != nullptr) std::ofstream(path) << operators_markdown();
+  std::ifstream file(path);
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  EXPECT_EQ(text, operators_markdown()) << "run ops_test with TAPER_UPDATE_DOCS=1";
 }
 
 TEST(Builder, reports_the_first_error_and_does_nothing_after_it) {
