@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
 
 #include "backend/tflite.h"
 #include "networks.h"
@@ -374,6 +377,102 @@ TEST(ImportTflite, never_crashes_on_damaged_files) {
       ASSERT_TRUE(checked) << checked.error().text();
     }
   }
+}
+
+// Changes the model itself, so that the file around the damage stays whole and the damage reaches the reader.
+void disturb(tflite::ModelT& model, std::mt19937& generator) {
+  const auto below = [&](std::size_t bound) { return bound == 0 ? 0 : generator() % bound; };
+  const auto pick = [&](auto& list) -> auto& { return list[below(list.size())]; };
+  tflite::SubGraphT& subgraph = *pick(model.subgraphs);
+  tflite::TensorT& tensor = *pick(subgraph.tensors);
+  const auto any_tensor = static_cast<std::int32_t>(below(subgraph.tensors.size()));
+  constexpr std::int32_t kSizes[] = {-2, -1, 0, 1, 2, 3, 6, 16, 17, 0x7fffffff};
+  if (subgraph.operators.empty()) return;
+  tflite::OperatorT& call = *pick(subgraph.operators);
+  const tflite::OperatorT& other = *pick(subgraph.operators);
+  switch (below(11)) {
+    case 0:
+      if (!call.inputs.empty()) pick(call.inputs) = below(4) == 0 ? -1 : any_tensor;
+      break;
+    case 1:
+      pick(call.outputs) = any_tensor;
+      break;
+    case 2:
+      call.inputs.push_back(any_tensor);
+      break;
+    case 3:
+      if (!call.inputs.empty()) call.inputs.pop_back();
+      break;
+    case 4:
+      call.opcode_index = other.opcode_index;
+      break;
+    case 5:
+      call.builtin_options = other.builtin_options;
+      break;
+    case 6:
+      if (!tensor.shape.empty()) pick(tensor.shape) = pick(kSizes);
+      if (!tensor.shape_signature.empty() && below(2) == 0) pick(tensor.shape_signature) = pick(kSizes);
+      break;
+    case 7:
+      tensor.type = static_cast<tflite::TensorType>(below(20));
+      break;
+    case 8:
+      tensor.buffer = pick(subgraph.tensors)->buffer;
+      break;
+    case 9:
+      if (auto* slice = call.builtin_options.AsStridedSliceOptions())
+        std::array{&slice->begin_mask, &slice->end_mask, &slice->shrink_axis_mask}[below(3)][0] ^= 1 << below(32);
+      if (auto* loop = call.builtin_options.AsWhileOptions())
+        loop->body_subgraph_index = static_cast<std::int32_t>(below(model.subgraphs.size() + 1)) - 1;
+      if (auto* join = call.builtin_options.AsConcatenationOptions()) join->axis = pick(kSizes);
+      if (auto* gather = call.builtin_options.AsGatherOptions()) gather->axis = pick(kSizes);
+      if (auto* split = call.builtin_options.AsSplitOptions()) split->num_splits = pick(kSizes);
+      break;
+    case 10:
+      pick(subgraph.inputs.empty() ? subgraph.outputs : subgraph.inputs) = any_tensor;
+      break;
+  }
+}
+
+// Whether evaluating the graph ends soon: no loops, nothing large.
+bool is_small(const Graph& graph) {
+  const auto small = [](const Value* value) {
+    const auto count = element_count(value->type.shape).constant();
+    return count && *count <= 100'000;
+  };
+  return std::ranges::all_of(graph.inputs(), small) && std::ranges::all_of(graph.nodes(), [&](const Node& node) {
+           return node.regions.empty() && std::ranges::all_of(node.results, small);
+         });
+}
+
+TEST(ImportTflite, refuses_or_evaluates_disturbed_models) {
+  constexpr int kRounds = 1000;
+  int read_count = 0;
+  for (const Variant& variant : all_variants()) {
+    if (variant.dynamic != variant.half) continue;
+    const TfliteModel model = spelled(legal_graph(variant));
+    for (std::uint32_t seed = 0; seed < kRounds; ++seed) {
+      SCOPED_TRACE(fmt::format("{}, seed {}", variant.network.name, seed));
+      std::mt19937 generator(seed);
+      tflite::ModelT changed(model.model);
+      for (auto changes = 1 + generator() % 2; changes > 0; --changes) disturb(changed, generator);
+      std::vector<std::byte> bytes;
+      if (!write_tflite(changed, model.buffers, sink_to(bytes))) continue;
+      const auto graph = read_back(std::move(bytes));
+      if (!graph) continue;
+      ++read_count;
+      const Status checked = check(*graph);
+      ASSERT_TRUE(checked) << checked.error().text();
+      if (!is_small(*graph)) continue;
+      std::vector<Array> inputs;
+      for (const Value* input : graph->inputs()) {
+        inputs.push_back(random_input(*constant_sizes(input->type.shape)));
+        inputs.back().dtype = input->type.dtype;
+      }
+      static_cast<void>(evaluate(*graph, std::move(inputs)));
+    }
+  }
+  EXPECT_GT(read_count, 0);
 }
 
 }  // namespace
