@@ -294,6 +294,7 @@ Expected<Tensor> tflite_constant(const TfliteFile& file, const tflite::TensorT& 
   if (tensor.buffer >= file.buffers.size() || file.buffers[tensor.buffer].view.empty())
     return fail("not a constant: its buffer {} has no data / {}", tensor.buffer, where());
   std::vector<std::int64_t> shape(tensor.shape.begin(), tensor.shape.end());
+  TAPER_ASSIGN_WITHIN([[maybe_unused]] const std::int64_t count, checked_element_count(shape), where());
   std::vector<std::int64_t> strides = row_major_strides(shape);
   TAPER_ASSIGN_WITHIN(Tensor view,
                       make_view(*dtype, std::move(shape), std::move(strides), file.buffers[tensor.buffer], 0), where());
