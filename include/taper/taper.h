@@ -133,9 +133,9 @@ struct Verification {
   std::string runtime_version;
   Agreement worst;              // the worst of each figure over all runs
   std::vector<Agreement> runs;  // one per shape (each ran twice)
-  double seconds = 0;              // to open and run it; the reference is evaluated once for all files and not counted
-  bool passed = false;  // within the bounds of its precision
-  std::string verdict;  // why not, when not
+  double seconds = 0;           // to open and run it; the reference is evaluated once for all files and not counted
+  bool passed = false;          // within the bounds of its precision
+  std::string verdict;          // why not, when not
 };
 
 struct VerifyOptions {

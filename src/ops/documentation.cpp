@@ -27,7 +27,8 @@ std::string escaped(std::string_view text) {
 std::string operators_markdown() {
   std::string text =
       "# Operators\n\n"
-      "The operators of taper's graph, their meaning, and what ONNX (opset 17) and TFLite have for them. Generated from\n"
+      "The operators of taper's graph, their meaning, and what ONNX (opset 17) and TFLite have for them. Generated "
+      "from\n"
       "`src/ops`; after a change run the test `ops_test` with `TAPER_UPDATE_DOCS=1`.\n\n"
       "| operator | meaning | ONNX | TFLite | since runtime |\n| --- | --- | --- | --- | --- |\n";
   for (const Op& op : op_table()) {
