@@ -382,7 +382,7 @@ TEST(ImportTflite, never_crashes_on_damaged_files) {
 // Changes the model itself, so that the file around the damage stays whole and the damage reaches the reader.
 void disturb(tflite::ModelT& model, std::mt19937& generator) {
   const auto below = [&](std::size_t bound) { return bound == 0 ? 0 : generator() % bound; };
-  const auto pick = [&](auto& list) -> auto& { return list[below(list.size())]; };
+  const auto pick = [&](auto& list) -> auto& { return list[below(std::size(list))]; };
   tflite::SubGraphT& subgraph = *pick(model.subgraphs);
   tflite::TensorT& tensor = *pick(subgraph.tensors);
   const auto any_tensor = static_cast<std::int32_t>(below(subgraph.tensors.size()));
