@@ -21,3 +21,17 @@ add_custom_target(taper_schema_headers DEPENDS ${schema_header})
 add_library(taper_schema INTERFACE)
 target_include_directories(taper_schema SYSTEM INTERFACE ${PROJECT_BINARY_DIR}/generated ${TAPER_FLATBUFFERS_INCLUDE})
 add_dependencies(taper_schema taper_schema_headers)
+
+# TensorFlow's formats: what protoc makes of our schema.
+set(proto_source ${PROJECT_SOURCE_DIR}/src/formats/schema/tensorflow.proto)
+set(proto_folder ${PROJECT_BINARY_DIR}/generated/formats/schema)
+add_custom_command(OUTPUT ${proto_folder}/tensorflow.pb.h ${proto_folder}/tensorflow.pb.cc
+  COMMAND protobuf::protoc --proto_path=${PROJECT_SOURCE_DIR}/src --cpp_out=${PROJECT_BINARY_DIR}/generated
+    ${proto_source}
+  DEPENDS ${proto_source} VERBATIM)
+add_library(taper_tensorflow_schema STATIC ${proto_folder}/tensorflow.pb.cc ${proto_folder}/tensorflow.pb.h)
+target_include_directories(taper_tensorflow_schema SYSTEM PUBLIC ${PROJECT_BINARY_DIR}/generated)
+target_link_libraries(taper_tensorflow_schema PUBLIC protobuf::libprotobuf)
+
+# The index of a tensor bundle is a table in leveldb's format.
+find_library(TAPER_LEVELDB leveldb REQUIRED)

@@ -98,19 +98,20 @@ struct ConvertOptions {
   bool static_shapes = false;  // freeze batch 1 and length T instead of leaving both dynamic
   std::vector<Precision> tflite = {Precision::fp32, Precision::fp16};
   bool onnx = true;
-  bool savedmodel = false;  // reserved for the SavedModel backend; asking for it is an error for now
+  bool savedmodel = true;
 };
 
-// A file that was written. `key` names it in reports: "onnx", "tflite_fp32", "tflite_fp16".
+// A file or folder that was written. `key` names it in reports: "onnx", "tensorflow", "tflite_fp32", "tflite_fp16".
 struct Artifact {
   std::string key;
   std::filesystem::path path;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;         // of a folder: of all files in it
   double seconds = 0;              // to build and write it
   std::vector<std::string> notes;  // for instance weights kept in float32 because float16 can't hold them
 };
 
-// Writes the files `<folder>/<stem>.onnx`, `<folder>/<stem>_fp32.tflite`, ... Each appears complete or not at all: on
+// Writes the files `<folder>/<stem>.onnx`, `<folder>/<stem>_fp32.tflite`, ... and the SavedModel `<folder>/<stem>_tf`,
+// which takes the place of an older one. Each appears complete or not at all: on
 // an error none of them is left behind. `folder` is created if needed.
 Expected<std::vector<Artifact>> convert(const Model& model, const std::filesystem::path& folder,
                                         const std::string& stem, const ConvertOptions& options = {});

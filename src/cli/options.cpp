@@ -39,7 +39,7 @@ Files
   --sequence-length N     frames of the default input shape (300); dynamic files take other lengths too
   --heads gloss|all       all: the category head too, as the output `category` (gloss)
   --static                freeze batch 1 and the sequence length
-  --to LIST               of onnx, tflite (onnx,tflite)
+  --to LIST               of onnx, savedmodel, tflite (all of them)
   --quantize LIST         which TFLite files: of fp32, fp16 (fp32,fp16)
 
 Verification (each file is run in LiteRT against the checkpoint's own arithmetic)
@@ -61,7 +61,7 @@ constexpr std::string_view kTry = "Try 'export_models --help'.\n";
 // The command line as CLI11 sees it: texts, which have yet to make sense.
 struct Texts {
   std::string transformer, gru, output_dir = "exports", config, sequence_length = "300", heads = "gloss", verify_input;
-  std::string to = "onnx,tflite", quantize = "fp32,fp16";
+  std::string to = "onnx,savedmodel,tflite", quantize = "fp32,fp16";
   std::vector<std::string> models;
   bool static_shapes = false, no_verify = false, json = false, quiet = false, verbose = false, no_color = false;
   bool help = false, version = false;
@@ -178,9 +178,9 @@ Status read_targets(const Texts& texts, bool quantize_given, ExportOptions& opti
   TAPER_ASSIGN(const std::vector<std::string> targets, read_list("--to", texts.to, {"onnx", "savedmodel", "tflite"}));
   TAPER_ASSIGN(const std::vector<std::string> precisions, read_list("--quantize", texts.quantize, {"fp32", "fp16"}));
   const auto wants = [&](std::string_view target) { return std::ranges::find(targets, target) != targets.end(); };
-  if (wants("savedmodel")) return fail("--to savedmodel: this version cannot write SavedModels yet");
   if (quantize_given && !wants("tflite")) return fail("--quantize chooses TFLite files, but --to leaves tflite out");
   options.convert.onnx = wants("onnx");
+  options.convert.savedmodel = wants("savedmodel");
   options.convert.tflite.clear();
   for (const std::string& precision : precisions) {
     if (wants("tflite")) options.convert.tflite.push_back(precision == "fp32" ? Precision::fp32 : Precision::fp16);

@@ -124,7 +124,7 @@ Value* join_columns(Builder& build, std::vector<Value*> parts) {
 
 // Head by head on [B, T, D]: neither batch nor time needs a shape at run time, and XNNPACK runs all of it. Measured
 // against heads as rows of one batch ([H*B, T, D], 3 % slower) and reshapes by computed shapes (10 % slower).
-std::vector<Value*> expand_attention_tflite(Builder& build, const Node& node, std::span<Value* const> operands) {
+std::vector<Value*> expand_attention_by_head(Builder& build, const Node& node, std::span<Value* const> operands) {
   const std::int64_t heads = node.attrs.integer("num_heads");
   const std::int64_t depth = *node.operands[0]->type.shape[2].constant() / heads;
   std::vector<Value*> q, k, v, mixed;
@@ -152,7 +152,8 @@ std::vector<Op> attention_ops() {
       .infer = infer_attention,
       .eval = eval_attention,
       .expand = expand_attention,
-      .expand_tflite = expand_attention_tflite,
+      .expand_tflite = expand_attention_by_head,
+      .expand_tensorflow = expand_attention_by_head,
       .examples = {{{x, x, x}, {{"num_heads", std::int64_t{2}}}},
                    {{x, memory, memory}, {{"num_heads", std::int64_t{8}}}}},
   }};

@@ -37,6 +37,7 @@ std::vector<Op> constant_ops() {
                  .since = "1.12.0",
                  .inputs = {operand(0)},
                  .options = tflite_options<tflite::ZerosLikeOptionsT>()},
+      .tensorflow = {.op = "ZerosLike", .result = "y", .inputs = {operand(0)}},
       .examples = {{{{DType::f32, {2, 3}}}}},
   });
   rows.push_back({

@@ -54,6 +54,7 @@ std::vector<Op> control_ops() {
       .infer = infer_while,
       .eval = eval_while,
       .tflite = {.builtin = tflite::BuiltinOperator::WHILE, .since = "1.15.0", .inputs = {operands_from(0)}},
+      .tensorflow = {.op = "While", .inputs = {operands_from(0)}, .types = {}},
   });
   return rows;
 }

@@ -69,11 +69,14 @@ Op binary(std::string_view name, std::string_view doc, EvalFn eval) {
           .examples = {{{f32({2, 3}), f32({2, 3})}}, {{f32({2, 3, 4}), f32({4})}}, {{f32({2, 1}), f32({1, 5})}}}};
 }
 
-Op spelled(Op op, std::string_view onnx, std::optional<tflite::BuiltinOperator> builtin, std::string_view since = {},
-           TfliteOptions options = {}) {
+// TensorFlow names the result of most unary operators `y`, that of binary ones `z`.
+Op spelled(Op op, std::string_view onnx, std::string_view tensorflow, std::optional<tflite::BuiltinOperator> builtin,
+           std::string_view since = {}, TfliteOptions options = {}) {
   std::vector<SpelledInput> inputs;
   for (std::size_t i = 0; i < op.operands.size(); ++i) inputs.push_back(operand(i));
   if (!onnx.empty()) op.onnx = {.op_type = onnx, .inputs = inputs};
+  if (!tensorflow.empty())
+    op.tensorflow = {.op = tensorflow, .result = inputs.size() == 1 ? "y" : "z", .inputs = inputs};
   if (builtin) op.tflite = {.builtin = builtin, .since = since, .inputs = inputs, .options = std::move(options)};
   return op;
 }
@@ -90,8 +93,8 @@ std::vector<Value*> expand_activation(Builder& build, const Node& node, std::spa
 // A binary operator whose TFLite form can apply an activation.
 template <class Options>
 Op with_activation(Op op) {
-  op.expand_onnx = expand_activation;
-  op.onnx.fits = has_no_activation;
+  op.expand_onnx = op.expand_tensorflow = expand_activation;
+  op.onnx.fits = op.tensorflow.fits = has_no_activation;
   op.attrs.push_back(activation_attr());
   op.tflite.options = tflite_options<Options>(
       OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function, "activation"});
@@ -163,6 +166,11 @@ Op cast() {
                                  tflite_options<Options>(
                                      OptionField<Options, tflite::TensorType>{&Options::out_data_type, "to"})
                                      .read}},
+          .tensorflow = {.op = "Cast",
+                         .result = "y",
+                         .inputs = {operand(0)},
+                         .types = {{"SrcT"}},
+                         .attrs = {{"DstT", "to"}}},
           .examples = {{{f32({2, 3})}, {{"to", DType::i32}}}}};
 }
 
@@ -194,27 +202,29 @@ std::vector<Op> elementwise_ops() {
   std::vector<Op> rows;
   const auto row = [&rows](Op op) { rows.push_back(std::move(op)); };
 
-  row(spelled(unary("relu", "max(x, 0)", eval_unary<[](double x) { return x < 0 ? 0.0 : x; }>), "Relu",
-              tflite::BuiltinOperator::RELU, "1.5.0"));
+  Op relu = spelled(unary("relu", "max(x, 0)", eval_unary<[](double x) { return x < 0 ? 0.0 : x; }>), "Relu", "Relu",
+                    tflite::BuiltinOperator::RELU, "1.5.0");
+  relu.tensorflow.result = "activations";
+  row(std::move(relu));
   row(spelled(unary("sigmoid", "1 / (1 + exp(-x))", eval_unary<[](double x) { return 1 / (1 + std::exp(-x)); }>),
-              "Sigmoid", tflite::BuiltinOperator::LOGISTIC, "1.14.0"));
-  row(spelled(unary("tanh", "tanh(x)", eval_unary<[](double x) { return std::tanh(x); }>), "Tanh",
+              "Sigmoid", "Sigmoid", tflite::BuiltinOperator::LOGISTIC, "1.14.0"));
+  row(spelled(unary("tanh", "tanh(x)", eval_unary<[](double x) { return std::tanh(x); }>), "Tanh", "Tanh",
               tflite::BuiltinOperator::TANH, "1.14.0"));
-  row(spelled(unary("exp", "exp(x)", eval_unary<[](double x) { return std::exp(x); }>), "Exp",
+  row(spelled(unary("exp", "exp(x)", eval_unary<[](double x) { return std::exp(x); }>), "Exp", "Exp",
               tflite::BuiltinOperator::EXP, "1.7.0", tflite_options<tflite::ExpOptionsT>()));
-  row(spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", tflite::BuiltinOperator::NEG, "1.9.0",
+  row(spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", "Neg", tflite::BuiltinOperator::NEG, "1.9.0",
               tflite_options<tflite::NegOptionsT>()));
-  row(spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs",
+  row(spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs", "Abs",
               tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>()));
   row(spelled(
       unary("erf", "2/sqrt(pi) * integral of exp(-t^2) from 0 to x", eval_unary<[](double x) { return std::erf(x); }>),
-      "Erf", std::nullopt));
+      "Erf", "Erf", std::nullopt));
 
-  Op log = spelled(unary("log", "ln x", eval_unary<[](double x) { return std::log(x); }>), "Log",
+  Op log = spelled(unary("log", "ln x", eval_unary<[](double x) { return std::log(x); }>), "Log", "Log",
                    tflite::BuiltinOperator::LOG, "1.14.0");
-  Op sqrt = spelled(unary("sqrt", "x^(1/2)", eval_unary<[](double x) { return std::sqrt(x); }>), "Sqrt",
+  Op sqrt = spelled(unary("sqrt", "x^(1/2)", eval_unary<[](double x) { return std::sqrt(x); }>), "Sqrt", "Sqrt",
                     tflite::BuiltinOperator::SQRT, "1.10.0");
-  Op rsqrt = spelled(unary("rsqrt", "x^(-1/2)", eval_unary<[](double x) { return 1 / std::sqrt(x); }>), "",
+  Op rsqrt = spelled(unary("rsqrt", "x^(-1/2)", eval_unary<[](double x) { return 1 / std::sqrt(x); }>), "", "Rsqrt",
                      tflite::BuiltinOperator::RSQRT, "1.10.0");
   rsqrt.expand = expand_rsqrt;
   for (Op* op : {&log, &sqrt, &rsqrt}) {
@@ -222,8 +232,8 @@ std::vector<Op> elementwise_ops() {
     row(std::move(*op));
   }
 
-  Op gelu = spelled(unary("gelu", "x * Phi(x), Phi the normal distribution's; or its approximation by tanh", eval_gelu),
-                    "", tflite::BuiltinOperator::GELU, "2.9.0");
+  Op gelu = spelled(unary("gelu", "x * Phi(x), Phi the normal distribution's; or its approximation by tanh", eval_gelu), "", "",
+                    tflite::BuiltinOperator::GELU, "2.9.0");
   using Gelu = tflite::GeluOptionsT;
   gelu.attrs = {{"tanh_approximation", AttrKind::flag, false}};
   gelu.tflite.options = tflite_options<Gelu>(OptionField<Gelu, bool>{&Gelu::approximate, "tanh_approximation"});
@@ -233,31 +243,31 @@ std::vector<Op> elementwise_ops() {
   row(std::move(gelu));
 
   row(with_activation<tflite::AddOptionsT>(
-      spelled(binary("add", "a + b", eval_binary<[](double a, double b) { return a + b; }>), "Add",
+      spelled(binary("add", "a + b", eval_binary<[](double a, double b) { return a + b; }>), "Add", "AddV2",
               tflite::BuiltinOperator::ADD, "1.5.0")));
   row(with_activation<tflite::SubOptionsT>(
-      spelled(binary("sub", "a - b", eval_binary<[](double a, double b) { return a - b; }>), "Sub",
+      spelled(binary("sub", "a - b", eval_binary<[](double a, double b) { return a - b; }>), "Sub", "Sub",
               tflite::BuiltinOperator::SUB, "1.6.0")));
   row(with_activation<tflite::MulOptionsT>(
-      spelled(binary("mul", "a * b", eval_binary<[](double a, double b) { return a * b; }>), "Mul",
+      spelled(binary("mul", "a * b", eval_binary<[](double a, double b) { return a * b; }>), "Mul", "Mul",
               tflite::BuiltinOperator::MUL, "1.5.0")));
   Op div = with_activation<tflite::DivOptionsT>(
-      spelled(binary("div", "a / b", eval_binary<[](double a, double b) { return a / b; }>), "Div",
+      spelled(binary("div", "a / b", eval_binary<[](double a, double b) { return a / b; }>), "Div", "RealDiv",
               tflite::BuiltinOperator::DIV, "1.6.0"));
   for (Example& example : div.examples) example.low = 0.5;  // away from the pole
   row(std::move(div));
-  row(spelled(binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b ? b : a; }>), "Max",
+  row(spelled(binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b ? b : a; }>), "Max", "Maximum",
               tflite::BuiltinOperator::MAXIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
-  row(spelled(binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a ? b : a; }>), "Min",
+  row(spelled(binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a ? b : a; }>), "Min", "Minimum",
               tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
   Op squared = spelled(
-      binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "",
+      binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "", "SquaredDifference",
       tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1", tflite_options<tflite::SquaredDifferenceOptionsT>());
   squared.expand = expand_squared_difference;
   row(std::move(squared));
 
   Op less = spelled(binary("less", "a < b", eval_comparison<[](double a, double b) { return a < b ? 1.0 : 0.0; }>),
-                    "Less", tflite::BuiltinOperator::LESS, "1.14.0", tflite_options<tflite::LessOptionsT>());
+                    "Less", "Less", tflite::BuiltinOperator::LESS, "1.14.0", tflite_options<tflite::LessOptionsT>());
   less.infer = infer_comparison;
   row(std::move(less));
   row(cast());

@@ -49,6 +49,13 @@ std::vector<Value*> expand_linear(Builder& build, const Node& node, std::span<Va
   return {activation == "none" ? y : build(activation, {y})};
 }
 
+// x W^T + b with the weight as PyTorch keeps it, so that who tunes the file finds it under its name.
+std::vector<Value*> expand_linear_tensorflow(Builder& build, const Node& node, std::span<Value* const> operands) {
+  Value* y = build("matmul", {operands[0], operands[1]}, {{"transpose_b", true}});
+  if (operands.size() > 2 && operands[2] != nullptr) y = build("add", {y, operands[2]});
+  return {node.attrs.text("activation") == "none" ? y : build(node.attrs.text("activation"), {y})};
+}
+
 Op linear() {
   using Options = tflite::FullyConnectedOptionsT;
   return {
@@ -60,6 +67,7 @@ Op linear() {
       .eval = eval_linear,
       .per_step = true,
       .expand = expand_linear,
+      .expand_tensorflow = expand_linear_tensorflow,
       .tflite = {.builtin = tflite::BuiltinOperator::FULLY_CONNECTED,
                  .since = "2.0.0",
                  .inputs = {operand(0), operand(1), operand(2)},
@@ -165,6 +173,9 @@ Op matmul() {
                  .since = "2.3.0",
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<Options>(OptionField<Options, bool>{&Options::adj_y, "transpose_b"})},
+      .tensorflow = {.op = "BatchMatMulV2",
+                     .inputs = {operand(0), operand(1)},
+                     .attrs = {{"adj_y", "transpose_b"}}},
       .examples = {{{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 4, 5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 5, 4}}}, {{"transpose_b", true}}},
                    {{{DType::f32, {3, 4}}, {DType::f32, {4, 5}}}}},

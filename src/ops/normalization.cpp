@@ -60,6 +60,7 @@ Op softmax() {
                  .since = "1.5.0",
                  .inputs = {operand(0)},
                  .options = tflite_options<Options>(FixedOption<Options, float>{&Options::beta, 1.0f})},
+      .tensorflow = {.op = "Softmax", .result = "softmax", .inputs = {operand(0)}},
       .examples = {{{f32({2, 3, 5})}}},
   };
 }
@@ -84,6 +85,7 @@ Op log_softmax() {
                  .since = "1.14.0",
                  .inputs = {operand(0)},
                  .options = tflite_options<tflite::LogSoftmaxOptionsT>()},
+      .tensorflow = {.op = "LogSoftmax", .result = "logsoftmax", .inputs = {operand(0)}},
       .examples = {{{f32({2, 3, 5})}}},
   };
 }

@@ -16,7 +16,7 @@ namespace taper {
 
 class Builder;
 
-enum class Target { onnx, tflite };
+enum class Target { onnx, tflite, tensorflow };
 std::string_view target_name(Target target);
 
 enum class AttrKind { flag, integer, real, text, dtype, integers, shape, tensor };
@@ -111,6 +111,34 @@ struct TfliteSpelling {
   Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
 };
 
+// An attribute that names an element type: that of an operand, or one that never varies.
+struct TensorflowType {
+  std::string_view attr;
+  std::size_t operand = 0;
+  std::optional<DType> fixed = std::nullopt;
+};
+
+// Attributes that are computed from a call, by name, and read back from their values in the same order.
+struct TensorflowComputed {
+  std::vector<std::string_view> attrs = {};
+  std::vector<std::int64_t> (*write)(const Node&) = nullptr;
+  Status (*read)(std::span<const std::int64_t> values, Attrs& attrs) = nullptr;
+};
+
+// Inputs made by `made` or `attr_tensor` are int32 constants. `read_inputs` and `read_operands` are as for TFLite.
+struct TensorflowSpelling {
+  std::string_view op = {};           // empty: not a TensorFlow operator
+  std::string_view result = "output";  // the name of its results, which functions refer to
+  std::vector<SpelledInput> inputs = {};
+  std::vector<TensorflowType> types = {{"T"}};
+  std::vector<std::pair<std::string_view, std::string_view>> attrs = {};  // TensorFlow's name, our name
+  std::string_view count = {};                                            // attribute that counts the operands
+  TensorflowComputed computed = {};
+  bool (*fits)(const Node&) = nullptr;
+  Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
+  Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
+};
+
 // A small call for the tests that run over the table: operand types, attributes, and the range that operands are drawn
 // from.
 struct Example {
@@ -138,20 +166,17 @@ struct Op {
   ExpandFn expand = nullptr;         // in simpler operators, for targets that have no spelling
   ExpandFn expand_onnx = nullptr;    // the form that suits ONNX best, where it differs
   ExpandFn expand_tflite = nullptr;  // the form that suits TFLite best, where it differs
+  ExpandFn expand_tensorflow = nullptr;
   OnnxSpelling onnx = {};
   TfliteSpelling tflite = {};
+  TensorflowSpelling tensorflow = {};
   std::vector<Example> examples = {};
   double tolerance = 1e-5;  // of float32 runtimes against eval, relative to the spread of the result
 
   // Whether the target has an operator that says this call exactly.
-  bool spelled_in(Target target, const Node& node) const {
-    if (target == Target::onnx) return !onnx.op_type.empty() && (onnx.fits == nullptr || onnx.fits(node));
-    return tflite.builtin.has_value() && (tflite.fits == nullptr || tflite.fits(node));
-  }
-  ExpandFn expansion_for(Target target) const {
-    const ExpandFn own = target == Target::onnx ? expand_onnx : expand_tflite;
-    return own != nullptr ? own : expand;
-  }
+  bool spelled_in(Target target, const Node& node) const;
+  // The expansion for a target; nothing if there is none.
+  ExpandFn expansion_for(Target target) const;
 };
 
 }  // namespace taper

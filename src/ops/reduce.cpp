@@ -74,7 +74,7 @@ Expected<std::vector<Array>> eval_amax(const EvalCall& call) {
 }
 
 Op reduction(std::string_view name, std::string_view doc, EvalFn eval, tflite::BuiltinOperator builtin,
-             std::string_view since) {
+             std::string_view since, std::string_view tensorflow) {
   using Options = tflite::ReducerOptionsT;
   return {.name = name,
           .doc = doc,
@@ -86,6 +86,9 @@ Op reduction(std::string_view name, std::string_view doc, EvalFn eval, tflite::B
                      .since = since,
                      .inputs = {operand(0), attr_tensor("dims")},
                      .options = tflite_options<Options>(OptionField<Options, bool>{&Options::keep_dims, "keepdim"})},
+          .tensorflow = {.op = tensorflow,
+                         .inputs = {operand(0), attr_tensor("dims")},
+                         .attrs = {{"keep_dims", "keepdim"}}},
           .examples = {{{{DType::f32, {2, 3, 4}}}, {{"dims", std::vector<std::int64_t>{-1}}, {"keepdim", true}}},
                        {{{DType::f32, {2, 3, 4}}}, {{"dims", std::vector<std::int64_t>{1}}}}}};
 }
@@ -95,10 +98,10 @@ Op reduction(std::string_view name, std::string_view doc, EvalFn eval, tflite::B
 std::vector<Op> reduce_ops() {
   std::vector<Op> rows;
   rows.push_back(
-      reduction("mean", "the arithmetic mean over the axes `dims`", eval_mean, tflite::BuiltinOperator::MEAN, "1.6.0"));
+      reduction("mean", "the arithmetic mean over the axes `dims`", eval_mean, tflite::BuiltinOperator::MEAN, "1.6.0", "Mean"));
   rows.push_back(
-      reduction("amax", "the largest over the axes `dims`", eval_amax, tflite::BuiltinOperator::REDUCE_MAX, "1.11.0"));
-  rows.push_back(reduction("sum", "the sum over the axes `dims`", eval_sum, tflite::BuiltinOperator::SUM, "1.10.0"));
+      reduction("amax", "the largest over the axes `dims`", eval_amax, tflite::BuiltinOperator::REDUCE_MAX, "1.11.0", "Max"));
+  rows.push_back(reduction("sum", "the sum over the axes `dims`", eval_sum, tflite::BuiltinOperator::SUM, "1.10.0", "Sum"));
   // ReduceMean and ReduceMax take their axes as an attribute until opset 17, ReduceSum as an input since 13.
   rows[0].onnx = {
       .op_type = "ReduceMean", .inputs = {operand(0)}, .attrs = {{"axes", "dims"}, {"keepdims", "keepdim"}}};

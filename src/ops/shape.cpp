@@ -31,7 +31,12 @@ std::optional<Integers> copied_or_inferred_sizes(const Node& node) {
   return sizes;
 }
 
-// TFLite's one size of -1 is what the others leave of x.
+bool has_at_most_one_symbol(const Node& node) {
+  const auto& shape = node.attrs.get<Shape>("shape");
+  return std::ranges::count_if(shape, [](const Dim& dim) { return !dim.constant(); }) <= 1;
+}
+
+// TFLite's and TensorFlow's one size of -1 is what the others leave of x.
 Status resolve_inferred_size(std::span<Value* const> operands, Attrs& attrs) {
   Shape shape = attrs.get<Shape>("shape");
   Dim known = 1;
@@ -77,12 +82,12 @@ Op reshape() {
                  .since = "1.5.0",
                  .inputs = {operand(0), attr_tensor("shape")},
                  .options = tflite_options<tflite::ReshapeOptionsT>(),
-                 .fits =
-                     [](const Node& node) {
-                       const auto& shape = node.attrs.get<Shape>("shape");
-                       return std::ranges::count_if(shape, [](const Dim& dim) { return !dim.constant(); }) <= 1;
-                     },
+                 .fits = has_at_most_one_symbol,
                  .read_operands = resolve_inferred_size},
+      .tensorflow = {.op = "Reshape",
+                     .inputs = {operand(0), attr_tensor("shape")},
+                     .fits = has_at_most_one_symbol,
+                     .read_operands = resolve_inferred_size},
       .examples = {{{f32({2, 3, 4})}, {{"shape", Shape{6, 4}}}}},
   };
 }
@@ -120,6 +125,9 @@ Op unsqueeze() {
                  .inputs = {operand(0), attr_tensor("dims")},
                  .options = tflite_options<tflite::ExpandDimsOptionsT>(),
                  .fits = [](const Node& node) { return node.attrs.integers("dims").size() == 1; }},
+      .tensorflow = {.op = "ExpandDims",
+                     .inputs = {operand(0), attr_tensor("dims")},
+                     .fits = [](const Node& node) { return node.attrs.integers("dims").size() == 1; }},
       .examples = {{{f32({2, 3})}, {{"dims", Integers{1}}}}},
   };
 }
@@ -171,6 +179,7 @@ Op squeeze() {
                                attrs.set("dims", Integers(options->squeeze_dims.begin(), options->squeeze_dims.end()));
                                return {};
                              }}},
+      .tensorflow = {.op = "Squeeze", .inputs = {operand(0)}, .attrs = {{"squeeze_dims", "dims"}}},
       .examples = {{{f32({2, 1, 3})}, {{"dims", Integers{1}}}}},
   };
 }
@@ -236,6 +245,7 @@ Op permute() {
                  .since = "1.6.0",
                  .inputs = {operand(0), attr_tensor("dims")},
                  .options = tflite_options<tflite::TransposeOptionsT>()},
+      .tensorflow = {.op = "Transpose", .result = "y", .inputs = {operand(0), attr_tensor("dims")}},
       .examples = {{{f32({2, 3, 4})}, {{"dims", Integers{2, 0, 1}}}}, {{f32({3, 4})}, {{"dims", Integers{1, 0}}}}},
   };
 }
@@ -288,6 +298,7 @@ Op concat() {
                  .since = "1.5.0",
                  .inputs = {operands_from(0)},
                  .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"})},
+      .tensorflow = {.op = "ConcatV2", .inputs = {operands_from(0), attr_tensor("dim")}, .count = "N"},
       .examples = {{{f32({2, 3}), f32({2, 4})}, {{"dim", std::int64_t{1}}}},
                    {{f32({1, 3}), f32({2, 3}), f32({1, 3})}, {{"dim", std::int64_t{0}}}}},
   };
@@ -334,6 +345,9 @@ Op split() {
                  .since = "1.5.0",
                  .inputs = {attr_tensor("dim"), operand(0)},
                  .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::num_splits, "parts"})},
+      .tensorflow = {.op = "Split",
+                     .inputs = {attr_tensor("dim"), operand(0)},
+                     .attrs = {{"num_split", "parts"}}},
       .examples = {{{f32({2, 6})}, {{"dim", std::int64_t{1}}, {"parts", std::int64_t{3}}}}},
   };
 }
@@ -387,7 +401,7 @@ std::vector<std::int64_t> ones_for_rank(const Node& node) {
   return Integers(node.operands[0]->type.shape.size(), 1);
 }
 
-// TFLite slices with STRIDED_SLICE, whose masks take all axes but one whole; XNNPACK runs it.
+// TFLite and TensorFlow slice with strided slices, whose masks take all axes but one whole; XNNPACK runs them.
 std::vector<std::int64_t> at_axis(const Node& node, std::int64_t value) {
   Integers positions = zeros_for_rank(node);
   positions[axis_of(node)] = value;
@@ -419,37 +433,64 @@ Dim axis_size() {
   return Dim::symbol(":axis");
 }
 
+// Bit i stands for axis i: taken from its begin, taken to its end, removed.
+struct SliceMasks {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t shrink_axis = 0;
+};
+
+SliceMasks masks_of(const Node& node, Slicing slicing) {
+  const std::int64_t all = (std::int64_t{1} << node.operands[0]->type.shape.size()) - 1;
+  const std::int64_t own = std::int64_t{1} << axis_of(node);
+  const bool to_the_end = node.attrs.find("end") != nullptr && !has_constant_end(node) && entries_behind(node) == 0;
+  return {all & ~own, to_the_end ? all : all & ~own, slicing == Slicing::shrink ? own : 0};
+}
+
+Status read_masks(const SliceMasks& masks, Slicing slicing, Attrs& attrs) {
+  if ((masks.shrink_axis != 0) != (slicing == Slicing::shrink)) return fail("a strided slice of another kind");
+  std::int64_t axis = 0;
+  while (axis < 8 && ((masks.begin >> axis) & 1) != 0) ++axis;
+  attrs.set("dim", axis);
+  if (((masks.end >> axis) & 1) != 0) attrs.set("end", Shape{axis_size()});
+  return {};
+}
+
 TfliteOptions strided_slice_options(Slicing slicing) {
   using Options = tflite::StridedSliceOptionsT;
   return {[slicing](const Node& node, tflite::BuiltinOptionsUnion& out) {
-            const auto all = (std::int32_t{1} << node.operands[0]->type.shape.size()) - 1;
-            const auto own = std::int32_t{1} << axis_of(node);
-            const Attr* end = node.attrs.find("end");
-            const bool to_the_end = end != nullptr && !has_constant_end(node) && entries_behind(node) == 0;
+            const SliceMasks masks = masks_of(node, slicing);
             Options options;
-            options.begin_mask = all & ~own;
-            options.end_mask = to_the_end ? all : all & ~own;
-            options.shrink_axis_mask = slicing == Slicing::shrink ? own : 0;
+            options.begin_mask = static_cast<std::int32_t>(masks.begin);
+            options.end_mask = static_cast<std::int32_t>(masks.end);
+            options.shrink_axis_mask = static_cast<std::int32_t>(masks.shrink_axis);
             out.Set(std::move(options));
           },
           [slicing](const tflite::BuiltinOptionsUnion& in, Attrs& attrs) -> Status {
             const Options* options = in.AsStridedSliceOptions();
-            if (options == nullptr || (options->shrink_axis_mask != 0) != (slicing == Slicing::shrink))
-              return fail("STRIDED_SLICE of another kind");
-            std::int64_t axis = 0;
-            while (axis < 8 && ((options->begin_mask >> axis) & 1) != 0) ++axis;
-            attrs.set("dim", axis);
-            if (((options->end_mask >> axis) & 1) != 0) attrs.set("end", Shape{axis_size()});
-            return {};
+            if (options == nullptr) return fail("STRIDED_SLICE without options");
+            return read_masks({options->begin_mask, options->end_mask, options->shrink_axis_mask}, slicing, attrs);
+          }};
+}
+
+template <Slicing slicing>
+TensorflowComputed strided_slice_masks() {
+  return {{"begin_mask", "end_mask", "shrink_axis_mask"},
+          [](const Node& node) {
+            const SliceMasks masks = masks_of(node, slicing);
+            return Integers{masks.begin, masks.end, masks.shrink_axis};
+          },
+          [](std::span<const std::int64_t> values, Attrs& attrs) {
+            return read_masks({values[0], values[1], values[2]}, slicing, attrs);
           }};
 }
 
 // The entry for axis `dim` of the constant input `i`.
 Expected<std::int64_t> constant_at_dim(std::span<const Tensor* const> constants, std::size_t i, const Attrs& attrs) {
   const auto axis = static_cast<std::size_t>(attrs.integer("dim"));
-  if (i >= constants.size() || constants[i] == nullptr) return fail("STRIDED_SLICE with computed bounds");
+  if (i >= constants.size() || constants[i] == nullptr) return fail("a strided slice with computed bounds");
   const std::vector<double> values = to_double(*constants[i]);
-  if (axis >= values.size()) return fail("STRIDED_SLICE of an axis that doesn't exist");
+  if (axis >= values.size()) return fail("a strided slice of an axis that doesn't exist");
   return static_cast<std::int64_t>(values[axis]);
 }
 
@@ -459,6 +500,10 @@ Status read_slice(std::span<const Tensor* const> constants, Attrs& attrs) {
   attrs.set("start", start);
   if (attrs.find("end") == nullptr) attrs.set("end", Shape{end < 0 ? axis_size() + Dim(end) : Dim(end)});
   return {};
+}
+
+std::vector<TensorflowType> strided_slice_types() {
+  return {{"T"}, {"Index", 0, DType::i32}};
 }
 
 // Ends counted from the back of the axis, as numbers or sizes.
@@ -493,6 +538,16 @@ Op slice() {
                  .fits = has_plain_end,
                  .read_inputs = read_slice,
                  .read_operands = resolve_slice_end},
+      .tensorflow = {.op = "StridedSlice",
+                     .inputs = {operand(0),
+                                made([](const Node& node) { return at_axis(node, node.attrs.integer("start")); }),
+                                made([](const Node& node) { return at_axis(node, slice_end(node)); }),
+                                made(ones_for_rank)},
+                     .types = strided_slice_types(),
+                     .computed = strided_slice_masks<Slicing::range>(),
+                     .fits = has_plain_end,
+                     .read_inputs = read_slice,
+                     .read_operands = resolve_slice_end},
       .examples = {{{f32({2, 5, 3})}, {{"dim", std::int64_t{1}}, {"start", std::int64_t{1}}, {"end", Shape{4}}}}},
   };
 }
@@ -533,7 +588,7 @@ Status resolve_length(std::span<Value* const> operands, Attrs& attrs) {
   TAPER_ASSIGN(const std::size_t axis, normalize_axis(attrs.integer("dim"), operands[0]->type.shape.size()));
   const auto length = known_entry(operands[1], static_cast<std::int64_t>(axis));
   if (!length || length->constant().value_or(0) < 0)
-    return fail("STRIDED_SLICE up to an end that doesn't follow from the sizes of a value");
+    return fail("a strided slice up to an end that doesn't follow from the sizes of a value");
   attrs.set("length", Shape{*length});
   return {};
 }
@@ -571,6 +626,11 @@ Op narrow_to() {
                  .inputs = {operand(0), made(zeros_for_rank), operand(1), made(ones_for_rank)},
                  .options = strided_slice_options(Slicing::range),
                  .read_operands = resolve_length},
+      .tensorflow = {.op = "StridedSlice",
+                     .inputs = {operand(0), made(zeros_for_rank), operand(1), made(ones_for_rank)},
+                     .types = strided_slice_types(),
+                     .computed = strided_slice_masks<Slicing::range>(),
+                     .read_operands = resolve_length},
   };
 }
 
@@ -604,6 +664,12 @@ Op narrow() {
                .fits = [](const Node& node) { return node.operands[1]->type.dtype == DType::i64; }},
       .examples = {{{f32({2, 5}), {DType::i64, {1}}}, {{"dim", std::int64_t{1}}, {"length", Shape{3}}}, 3, 3}},
   };
+}
+
+Status read_select(std::span<const Tensor* const> constants, Attrs& attrs) {
+  TAPER_ASSIGN(const std::int64_t index, constant_at_dim(constants, 1, attrs));
+  attrs.set("index", index);
+  return {};
 }
 
 Op select() {
@@ -640,11 +706,15 @@ Op select() {
                             made([](const Node& node) { return at_axis(node, node.attrs.integer("index") + 1); }),
                             made(ones_for_rank)},
                  .options = strided_slice_options(Slicing::shrink),
-                 .read_inputs = [](std::span<const Tensor* const> constants, Attrs& attrs) -> Status {
-                   TAPER_ASSIGN(const std::int64_t index, constant_at_dim(constants, 1, attrs));
-                   attrs.set("index", index);
-                   return {};
-                 }},
+                 .read_inputs = read_select},
+      .tensorflow = {.op = "StridedSlice",
+                     .inputs = {operand(0),
+                                made([](const Node& node) { return at_axis(node, node.attrs.integer("index")); }),
+                                made([](const Node& node) { return at_axis(node, node.attrs.integer("index") + 1); }),
+                                made(ones_for_rank)},
+                     .types = strided_slice_types(),
+                     .computed = strided_slice_masks<Slicing::shrink>(),
+                     .read_inputs = read_select},
       .examples = {{{f32({2, 3, 4})}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{2}}}}},
   };
 }
@@ -695,6 +765,9 @@ Op gather() {
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"},
                                                     FixedOption<Options, std::int32_t>{&Options::batch_dims, 0})},
+      .tensorflow = {.op = "GatherV2",
+                     .inputs = {operand(0), operand(1), attr_tensor("dim")},
+                     .types = {{"Tparams"}, {"Tindices", 1}, {"Taxis", 0, DType::i32}}},
       .examples = {{{f32({2, 3, 4}), {DType::i32, {}}}, {{"dim", std::int64_t{1}}}, 0, 2.5},
                    {{f32({3, 4}), {DType::i32, {2}}}, {{"dim", std::int64_t{0}}}, 0, 2.5}},
   };
@@ -759,6 +832,53 @@ Op update_slice() {
   };
 }
 
+// x [N, ...] with the entries that `indices` [K, 1] names replaced by those of `updates` [K, ...].
+Expected<std::vector<Type>> infer_scatter(const InferCall& call) {
+  const Type& x = call.type(0);
+  const Type& indices = call.type(1);
+  const Type& updates = call.type(2);
+  if (x.shape.empty() || is_floating(indices.dtype) || indices.shape.size() != 2 || !indices.shape[1].is(1))
+    return fail("entries {} of a value {}, expected indices [K, 1]", type_text(indices), type_text(x));
+  Shape expected = x.shape;
+  expected[0] = indices.shape[0];
+  if (updates != Type{x.dtype, expected}) return fail("updates {}, expected {}", type_text(updates), type_text({x.dtype, expected}));
+  return std::vector{x};
+}
+
+Expected<std::vector<Array>> eval_scatter(const EvalCall& call) {
+  Array out = call.operand(0);
+  const std::int64_t entries = out.size(0);
+  const Array& indices = call.operand(1);
+  const Array& updates = call.operand(2);
+  const std::int64_t run = entries == 0 ? 0 : static_cast<std::int64_t>(out.values.size()) / entries;
+  for (std::size_t k = 0; k < indices.values.size(); ++k) {
+    const auto entry = static_cast<std::int64_t>(indices.values[k]);
+    if (entry < 0 || entry >= entries) return fail("entry {} of an axis of size {}", entry, entries);
+    std::copy_n(updates.values.begin() + static_cast<std::int64_t>(k) * run, run, out.values.begin() + entry * run);
+  }
+  return std::vector{std::move(out)};
+}
+
+Op scatter() {
+  return {
+      .name = "scatter",
+      .doc = "x with entry indices[k, 0] of its first axis replaced by updates[k], for each k",
+      .operands = {"x", "indices", "updates"},
+      .infer = infer_scatter,
+      .eval = eval_scatter,
+      .expand_onnx = [](Builder& build, const Node&, std::span<Value* const> operands) -> std::vector<Value*> {
+        return {build("scatter", {operands[0], build("cast", {operands[1]}, {{"to", DType::i64}}), operands[2]})};
+      },
+      .onnx = {.op_type = "ScatterND",
+               .inputs = {operand(0), operand(1), operand(2)},
+               .fits = [](const Node& node) { return node.operands[1]->type.dtype == DType::i64; }},
+      .tensorflow = {.op = "TensorScatterUpdate",
+                     .inputs = {operand(0), operand(1), operand(2)},
+                     .types = {{"T"}, {"Tindices", 1}}},
+      .examples = {{{f32({4, 2, 3}), {DType::i32, {1, 1}}, f32({1, 2, 3})}, {}, 0, 3}},
+  };
+}
+
 // ------------------------------------------------------------------------------------------------------------ shape_of
 
 Op shape_of() {
@@ -788,6 +908,7 @@ Op shape_of() {
                  .inputs = {operand(0)},
                  .options =
                      tflite_options<Options>(OptionField<Options, tflite::TensorType>{&Options::out_type, "dtype"})},
+      .tensorflow = {.op = "Shape", .inputs = {operand(0)}, .attrs = {{"out_type", "dtype"}}},
       .examples = {{{f32({2, 3})}}},
   };
 }
@@ -796,7 +917,7 @@ Op shape_of() {
 
 std::vector<Op> shape_ops() {
   return {reshape(), unsqueeze(), squeeze(), permute(),      concat(), split(),   slice(),
-          narrow(),  narrow_to(), select(),  update_slice(), gather(), shape_of()};
+          narrow(),  narrow_to(), select(),  update_slice(), scatter(), gather(), shape_of()};
 }
 
 }  // namespace taper

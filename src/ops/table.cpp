@@ -49,7 +49,35 @@ Status check_node(const Node& node) {
 }  // namespace
 
 std::string_view target_name(Target target) {
-  return target == Target::onnx ? "ONNX" : "TFLite";
+  switch (target) {
+    case Target::onnx:
+      return "ONNX";
+    case Target::tflite:
+      return "TFLite";
+    case Target::tensorflow:
+      return "TensorFlow";
+  }
+  return "";
+}
+
+bool Op::spelled_in(Target target, const Node& node) const {
+  const auto fits = [&node](bool (*condition)(const Node&)) { return condition == nullptr || condition(node); };
+  switch (target) {
+    case Target::onnx:
+      return !onnx.op_type.empty() && fits(onnx.fits);
+    case Target::tflite:
+      return tflite.builtin.has_value() && fits(tflite.fits);
+    case Target::tensorflow:
+      return !tensorflow.op.empty() && fits(tensorflow.fits);
+  }
+  return false;
+}
+
+ExpandFn Op::expansion_for(Target target) const {
+  const ExpandFn own = target == Target::onnx     ? expand_onnx
+                       : target == Target::tflite ? expand_tflite
+                                                  : expand_tensorflow;
+  return own != nullptr ? own : expand;
 }
 
 const std::vector<Op>& op_table() {

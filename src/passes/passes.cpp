@@ -43,12 +43,13 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   const Pass fold = {"fold_constants", "what is known now need not be computed on the device", fold_constants};
   passes.push_back(fold);
   passes.push_back(expand);
-  if (target == Target::tflite) {
+  if (target != Target::onnx) {
     passes.push_back({"drop_unused_results", "a result that is stacked costs a copy per frame", drop_unused_results});
     passes.push_back({"fold_constants", "the biases of gates are joined before they move", fold_constants});
     passes.push_back({"fuse_scans", "one loop over a stack of layers starts half as many steps", fuse_scans});
     passes.push_back({"hoist_from_scans", "one product over all frames reads the weights once", hoist_from_scans});
-    passes.push_back({"lower_scans", "TFLite has WHILE", lower_scans});
+    passes.push_back({"lower_scans", "TFLite and TensorFlow have While",
+                      [=](const Graph& g) { return lower_scans(g, target); }});
   }
   passes.push_back({"materialize_dims", "a length that the input has is read from it",
                     [=](const Graph& g) { return materialize_dims(g, target); }});

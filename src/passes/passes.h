@@ -28,8 +28,8 @@ Expected<Graph> drop_unused_results(const Graph& graph);
 Expected<Graph> fuse_scans(const Graph& graph);
 // Moves what doesn't depend on the state out of scans: one product over all frames instead of one per frame.
 Expected<Graph> hoist_from_scans(const Graph& graph);
-// Spells scans as TFLite's while loops.
-Expected<Graph> lower_scans(const Graph& graph);
+// Spells scans as while loops in the form that suits the target.
+Expected<Graph> lower_scans(const Graph& graph, Target target);
 // Folds constant factors and summands around a linear layer into its weights.
 Expected<Graph> fold_scales(const Graph& graph);
 // Lets an operator apply the activation that follows it.

@@ -298,7 +298,7 @@ class Loop {
   std::vector<Value*> next_;
 };
 
-// Outputs are collected in chunks: the inner loop shifts them through a register of this many frames, the outer one
+// In TFLite outputs are collected in chunks: the inner loop shifts them through a register of this many frames, the outer one
 // writes the register into the result. A loop that carried the whole result would copy it in every step. Measured for a
 // bidirectional GRU at 300 frames: 12.3 ms with chunks of 16 (8 to 32 are alike), 35.8 ms without.
 constexpr std::int64_t kChunk = 16;
@@ -307,11 +307,12 @@ Value* dims_constant(Builder& build, const Integers& values) {
   return build.constant(converted(tensor_i64({static_cast<std::int64_t>(values.size())}, values), DType::i32), "index");
 }
 
-// The scan of `node` as loops: carried states, sequences gathered frame by frame, results collected in chunks.
+// The scan of `node` as loops: carried states, sequences gathered frame by frame, results collected: in TensorFlow, which
+// updates a buffer in place, in one loop; in TFLite in chunks.
 class ScanLowering {
  public:
-  ScanLowering(Builder& build, const Node& node, std::span<Value* const> operands)
-      : build_(build), scan_(node), operands_(operands) {}
+  ScanLowering(Builder& build, const Node& node, std::span<Value* const> operands, Target target)
+      : build_(build), scan_(node), operands_(operands), target_(target) {}
 
   std::vector<Value*> run() {
     Value* sequence = operands_[scan_.states];
@@ -322,7 +323,7 @@ class ScanLowering {
       const Frames done = step_loop(build_, build_.scalar_i32(0), steps, steps, states, {}, sequences());
       return done.states;
     }
-    return collect(states, steps);
+    return target_ == Target::tflite ? collect_in_chunks(states, steps) : collect_in_place(states, steps);
   }
 
  private:
@@ -374,9 +375,14 @@ class ScanLowering {
     }
     const std::vector<Value*> outputs = cloner.inline_nodes(scan_.body);
     for (std::size_t k = 0; k < state.size(); ++k) loop.set_next(state[k], outputs[k]);
-    for (std::size_t k = 0; k < shift.size(); ++k)
-      loop.set_next(shift[k],
-                    shift_in(body, loop.in_body(shift[k]), outputs[scan_.states + k], scan_.reverse_outputs[k] != 0));
+    for (std::size_t k = 0; k < shift.size(); ++k) {
+      const bool reverse = scan_.reverse_outputs[k] != 0;
+      Value* collected = loop.in_body(shift[k]);
+      Value* frame = outputs[scan_.states + k];
+      loop.set_next(shift[k], target_ == Target::tflite
+                                  ? shift_in(body, collected, frame, reverse)
+                                  : put_frame(body, collected, frame, loop.in_body(reverse ? reversed : i)));
+    }
     loop.set_next(i, body("add", {loop.in_body(i), body.scalar_i32(1)}));
     if (reversed != 0) loop.set_next(reversed, body("sub", {loop.in_body(reversed), body.scalar_i32(1)}));
     Value* go_on = loop.condition()("less", {loop.in_condition(i), loop.in_condition(last)});
@@ -400,26 +406,58 @@ class ScanLowering {
     return build("concat", parts, {{"dim", std::int64_t{1}}});
   }
 
+  // `frames` [T, B, ...] with `frame` [B, ...] as number `index`.
+  static Value* put_frame(Builder& build, Value* frames, Value* frame, Value* index) {
+    Value* indices = build("reshape", {index}, {{"shape", Shape{1, 1}}});
+    return build("scatter", {frames, indices, build("unsqueeze", {frame}, {{"dims", Integers{0}}})});
+  }
+
+  // The number of columns n of a result of shape [B, n]; nothing, and an error, for other shapes.
+  std::optional<std::int64_t> columns_of(const Type& frame, const Value* sequence) {
+    const auto sizes = constant_sizes(Shape(frame.shape.begin() + 1, frame.shape.end()));
+    if (sizes && sizes->size() == 1 && sequence->type.shape.size() == 3) return sizes->front();
+    build_.set_error(
+        {fmt::format("a scan stacks values of shape {}, expected [B, n]", shape_text(frame.shape)), {}, {}});
+    return std::nullopt;
+  }
+
   // [B, n, ...] of anything, where only `sequence` [B, T, F] knows B: n is T, or C for a register. Every entry that
   // counts is overwritten later.
   Value* room_for(const Type& frame, Value* sequence, bool as_register) {
-    const auto sizes = constant_sizes(Shape(frame.shape.begin() + 1, frame.shape.end()));
-    if (!sizes || sizes->size() != 1 || sequence->type.shape.size() != 3) {
-      build_.set_error(
-          {fmt::format("a scan stacks values of shape {}, expected [B, n]", shape_text(frame.shape)), {}, {}});
-      return nullptr;
-    }
+    const auto columns = columns_of(frame, sequence);
+    if (!columns) return nullptr;
     Value* column = build_("slice", {sequence}, {{"dim", std::int64_t{2}}, {"end", Shape{1}}});
     if (as_register) column = build_("slice", {column}, {{"dim", std::int64_t{1}}, {"end", Shape{1}}});
-    const Integers shape = {1, as_register ? kChunk : 1, sizes->front()};
+    return zeros_beside(column, {1, as_register ? kChunk : 1, *columns});
+  }
+
+  // Zeros in the shape of `column` broadcast with `shape`.
+  Value* zeros_beside(Value* column, const Integers& shape) {
     const std::vector<float> zeros(static_cast<std::size_t>(shape[1] * shape[2]));
     return build_("add", {build_("zeros_like", {column}), build_.constant(tensor_f32(shape, zeros), "zeros")});
+  }
+
+  // Each result is a buffer [T, B, n] whose frames the loop replaces.
+  std::vector<Value*> collect_in_place(const std::vector<Value*>& states, Value* steps) {
+    Value* sequence = operands_[scan_.states];
+    const Attrs swap_time_and_batch = {{"dims", Integers{1, 0, 2}}};
+    std::vector<Value*> buffers;
+    for (std::size_t k = 0; k < scan_.stacked(); ++k) {
+      const auto columns = columns_of(scan_.body.outputs()[scan_.states + k].value->type, sequence);
+      if (!columns) return std::vector<Value*>(scan_.node.results.size(), nullptr);
+      Value* column = build_("slice", {sequence}, {{"dim", std::int64_t{2}}, {"end", Shape{1}}});
+      buffers.push_back(zeros_beside(build_("permute", {column}, swap_time_and_batch), {1, 1, *columns}));
+    }
+    const Frames done = step_loop(build_, build_.scalar_i32(0), steps, steps, states, buffers, sequences());
+    std::vector<Value*> results = done.states;
+    for (Value* frames : done.registers) results.push_back(build_("permute", {frames}, swap_time_and_batch));
+    return results;
   }
 
   // Forward results are written with C frames of room in front: row p holds output p - C, and the register at the end
   // of a chunk, outputs e - C ... e - 1, goes to row e. Whatever the chunks' lengths, a row that counts is written last
   // with its own output. Reversed results have the room behind.
-  std::vector<Value*> collect(const std::vector<Value*>& states, Value* steps) {
+  std::vector<Value*> collect_in_chunks(const std::vector<Value*>& states, Value* steps) {
     Value* any_sequence = operands_[scan_.states];
     Loop loop;
     const std::size_t i = loop.carry("i", build_.scalar_i32(0));
@@ -475,14 +513,15 @@ class ScanLowering {
   Builder& build_;
   Scan scan_;
   std::span<Value* const> operands_;
+  Target target_;
 };
 
 }  // namespace
 
-Expected<Graph> lower_scans(const Graph& graph) {
-  return rewrite(graph, [](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
+Expected<Graph> lower_scans(const Graph& graph, Target target) {
+  return rewrite(graph, [target](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
     if (node.op != "scan") return std::nullopt;
-    return ScanLowering(build, node, operands).run();
+    return ScanLowering(build, node, operands, target).run();
   });
 }
 

@@ -1,62 +1,18 @@
 // From the graph to files: each target's passes, its backend, and files that appear complete or not at all.
 #include <chrono>
-#include <fstream>
 
 #include "backend/onnx.h"
+#include "backend/tensorflow.h"
 #include "backend/tflite.h"
 #include "passes/passes.h"
 #include "pipeline/model.h"
+#include "pipeline/pending_files.h"
 #include "report/text.h"
 
 namespace taper {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Files on their way to their final names. What has not been published is removed in the end.
-class PendingFiles {
- public:
-  explicit PendingFiles(fs::path folder) : folder_(std::move(folder)) {}
-  PendingFiles(const PendingFiles&) = delete;
-  PendingFiles& operator=(const PendingFiles&) = delete;
-  ~PendingFiles() {
-    std::error_code ignored;
-    for (const Pending& file : files_)
-      if (!file.published) fs::remove(file.temporary, ignored);
-  }
-
-  // Writes a file under a temporary name; `write` fills it. Returns its size.
-  Expected<std::uint64_t> write(const std::string& name, const std::function<Status(const ByteSink&)>& write) {
-    files_.push_back({folder_ / fmt::format(".{}.partial", name), folder_ / name, false});
-    const Pending& file = files_.back();
-    std::ofstream out(file.temporary, std::ios::binary | std::ios::trunc);
-    if (!out) return fail("cannot create the file '{}'", path_text(file.temporary));
-    TAPER_TRY(write(sink_to(out)));
-    out.close();
-    if (!out) return fail("cannot write the file '{}': the disk may be full", path_text(file.temporary));
-    return fs::file_size(file.temporary);
-  }
-
-  // Gives all files their names.
-  Status publish() {
-    for (Pending& file : files_) {
-      std::error_code error;
-      fs::rename(file.temporary, file.final, error);
-      if (error) return fail("cannot name the file '{}': {}", path_text(file.final), error.message());
-      file.published = true;
-    }
-    return {};
-  }
-
- private:
-  struct Pending {
-    fs::path temporary;
-    fs::path final;
-    bool published;
-  };
-  fs::path folder_;
-  std::vector<Pending> files_;
-};
 
 struct Job {
   const Model& model;
@@ -97,6 +53,41 @@ Status write_onnx_artifact(Job& job) {
                   [&](const ByteSink& sink) { return write_onnx(file.model, file.weights, sink); });
 }
 
+// Only a SavedModel or an empty folder is replaced: what else bears the name belongs to somebody.
+Status check_replaceable(const fs::path& folder) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(folder, error);
+  if (!fs::exists(status)) return {};
+  const char* const hint = "move it away, or choose another output folder";
+  if (!fs::is_directory(status))
+    return fail_with_hint(fmt::format("'{}' exists and is not a folder", path_text(folder)), hint);
+  if (!fs::is_empty(folder, error) && !fs::exists(folder / kSavedModelFile, error))
+    return fail_with_hint(fmt::format("the folder '{}' exists and holds no SavedModel", path_text(folder)), hint);
+  return {};
+}
+
+Status write_savedmodel_artifact(Job& job) {
+  const auto start = std::chrono::steady_clock::now();
+  const fs::path name = job.stem + "_tf";
+  TAPER_TRY(check_replaceable(job.folder / name));
+  TAPER_ASSIGN(const Graph legal, legalize(job.graph(), Target::tensorflow, job.legalize_options()));
+  TAPER_ASSIGN(const SavedModelFile file, spell_tensorflow(legal, job.description()));
+  std::uint64_t bytes = 0;
+  const auto write = [&](std::string_view part, const std::function<Status(const ByteSink&)>& content) -> Status {
+    TAPER_ASSIGN(const std::uint64_t size, job.pending.write(name / part, content));
+    bytes += size;
+    return {};
+  };
+  std::vector<std::byte> index;
+  TAPER_TRY(write(kBundleDataFile, [&](const ByteSink& sink) {
+    return write_tensor_bundle(file.variables, sink, sink_to(index));
+  }));
+  TAPER_TRY(write(kBundleIndexFile, [&](const ByteSink& sink) { return sink(index); }));
+  TAPER_TRY(write(kSavedModelFile, [&](const ByteSink& sink) { return write_saved_model(file.model, sink); }));
+  job.artifacts.push_back({"tensorflow", job.folder / name, bytes, seconds_since(start), {}});
+  return {};
+}
+
 Status write_tflite_artifact(Job& job, const Graph& graph, Precision precision,
                              std::chrono::steady_clock::time_point start) {
   const bool half = precision == Precision::fp16;
@@ -130,8 +121,6 @@ Status write_tflite_artifacts(Job& job) {
 
 Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& folder, const std::string& stem,
                                         const ConvertOptions& options) {
-  if (options.savedmodel)
-    return fail_with_hint("SavedModel files can't be written yet", "leave 'savedmodel' out of the formats");
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return fail("cannot create the folder '{}': {}", path_text(folder), error.message());
@@ -139,6 +128,7 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
   std::vector<Artifact> artifacts;
   Job job{model, folder, stem, options, pending, artifacts};
   if (options.onnx) TAPER_TRY(write_onnx_artifact(job));
+  if (options.savedmodel) TAPER_TRY(write_savedmodel_artifact(job));
   TAPER_TRY(write_tflite_artifacts(job));
   TAPER_TRY(pending.publish());
   return artifacts;
