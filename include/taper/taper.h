@@ -130,8 +130,9 @@ struct Agreement {
 
 struct Verification {
   std::string key;      // of the artifact
-  std::string runtime;  // "LiteRT", or "taper reference evaluation" where LiteRT is not to be found
+  std::string runtime;  // "LiteRT" or "TensorFlow", or "taper reference evaluation" where that is not to be found
   std::string runtime_version;
+  std::string note;             // a warning: why it is the reference evaluation
   Agreement worst;              // the worst of each figure over all runs
   std::vector<Agreement> runs;  // one per shape (each ran twice)
   double seconds = 0;           // to open and run it; the reference is evaluated once for all files and not counted

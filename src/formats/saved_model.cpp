@@ -77,26 +77,23 @@ Expected<SavedModelContent> read_saved_model_folder(const std::filesystem::path&
   return content;
 }
 
-Expected<Tensor> tensorflow_tensor(const tensorflow::TensorProto& message, std::int64_t max_elements) {
+Expected<Tensor> tensorflow_tensor(const tensorflow::TensorProto& message) {
   const auto dtype = dtype_from_tensorflow(message.dtype());
   if (!dtype) return fail("element type {} is not read", static_cast<int>(message.dtype()));
+  if (message.tensor_shape().unknown_rank()) return fail("a constant of unknown rank");
   std::vector<std::int64_t> shape;
   for (const auto& dim : message.tensor_shape().dim()) shape.push_back(dim.size());
   TAPER_ASSIGN(const std::int64_t count, checked_element_count(shape));
-  if (message.tensor_shape().unknown_rank() || count > max_elements)
-    return fail("a constant of shape {}, at most {} elements are read", shape_text(shape), max_elements);
   const Bytes content = as_bytes(message.tensor_content());
-  const std::size_t size = static_cast<std::size_t>(count) * size_of(*dtype);
-  std::vector<std::byte> bytes(size);
-  if (content.size() == size && message.float_val_size() + message.int_val_size() == 0) {
-    std::ranges::copy(content, bytes.begin());
-  } else if (content.empty() && *dtype == DType::f32 && message.float_val_size() == 1 && message.int_val_size() == 0) {
-    const float value = message.float_val(0);
-    for (std::size_t at = 0; at < size; at += sizeof(value)) std::memcpy(bytes.data() + at, &value, sizeof(value));
-  } else {
+  const auto size = checked_mul(count, static_cast<std::int64_t>(size_of(*dtype)));
+  if (size && content.size() == static_cast<std::size_t>(*size) && message.float_val_size() == 0)
+    return make_tensor(*dtype, std::move(shape), {content.begin(), content.end()});
+  if (!size || !content.empty() || *dtype != DType::f32 || message.float_val_size() != 1)
     return fail("{} bytes of content for {} {}", content.size(), info(*dtype).name, shape_text(shape));
-  }
-  return make_tensor(*dtype, std::move(shape), std::move(bytes));
+  // One number for all elements: it is stored once, whatever the shape says.
+  const Tensor one = tensor_f32({}, std::array{message.float_val(0)});
+  std::vector<std::int64_t> strides(shape.size(), 0);
+  return make_view(*dtype, std::move(shape), std::move(strides), one.storage, 0);
 }
 
 }  // namespace taper

@@ -4,18 +4,12 @@
 #include <map>
 #include <set>
 
+#include "frontend/read_back.h"
 #include "ops/builder.h"
 #include "ops/table.h"
 
 namespace taper {
 namespace {
-
-// Bounds on what a hostile file can make out of few bytes. The backend stays far below them.
-constexpr std::size_t kMaxRank = 8;      // also that of TFLite's kernels and of STRIDED_SLICE's masks here
-constexpr std::size_t kMaxIndices = 64;  // elements of a constant that stands for an attribute
-constexpr std::size_t kMaxTerms = 256;   // terms of the product of all sizes of a value
-constexpr std::size_t kMaxDegree = 16;   // symbols in one term of a size
-constexpr int kMaxDepth = 16;            // loops inside loops
 
 // ----------------------------------------------------------------------------------------------------------- operators
 
@@ -68,18 +62,6 @@ const std::vector<std::int32_t>& declared_sizes(const tflite::TensorT& tensor) {
   return tensor.shape_signature.empty() ? tensor.shape : tensor.shape_signature;
 }
 
-Status check_bounded(const Type& type) {
-  if (type.shape.size() > kMaxRank) return fail("{} axes, at most {} are read", type.shape.size(), kMaxRank);
-  std::size_t terms = 1;
-  for (const Dim& dim : type.shape) {
-    if (dim.overflowed()) return fail("a size overflows 64 bits");
-    terms *= std::max<std::size_t>(dim.terms().size(), 1);
-    const auto too_high = [](const Dim::Term& term) { return term.symbols.size() > kMaxDegree; };
-    if (terms > kMaxTerms || std::ranges::any_of(dim.terms(), too_high)) return fail("sizes are too complicated");
-  }
-  return {};
-}
-
 // Whether the inferred type is what the file declares, as far as both have numbers.
 Status check_declared(const tflite::TensorT& tensor, const Type& type) {
   TAPER_ASSIGN(const DType dtype, dtype_of(tensor));
@@ -91,24 +73,6 @@ Status check_declared(const tflite::TensorT& tensor, const Type& type) {
   return fail("tensor '{}' is declared as {}[{}], but {} is computed", tensor.name, info(dtype).short_name,
               fmt::join(declared, ", "), type_text(type));
 }
-
-// Names symbols `<input>_<axis>`, of letters, digits and underscores, each once.
-class SymbolNames {
- public:
-  Dim symbol(std::string_view input, std::size_t axis) {
-    std::string name = fmt::format("{}_{}", input, axis);
-    const auto allowed = [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-    };
-    std::ranges::replace_if(name, std::not_fn(allowed), '_');
-    if (name[0] >= '0' && name[0] <= '9') name.insert(0, 1, '_');
-    while (!used_.insert(name).second) name += '_';
-    return Dim::symbol(std::move(name));
-  }
-
- private:
-  std::set<std::string> used_;
-};
 
 Expected<Type> input_type(const tflite::TensorT& tensor, std::string_view name, SymbolNames& symbols) {
   TAPER_ASSIGN(const DType dtype, dtype_of(tensor));
@@ -138,27 +102,6 @@ Expected<std::optional<Tensor>> constant_in(const TfliteFile& file, const tflite
   if (tensor.buffer == 0 || !count || *count != 0) return std::nullopt;
   TAPER_TRY(check_bounded({dtype, to_shape(shape)}));
   return make_tensor(dtype, std::move(shape), {});
-}
-
-// Whether a constant can stand for an attribute.
-bool is_index(const Tensor& tensor) {
-  return tensor.dtype == DType::i32 && tensor.rank() <= 1 &&
-         tensor.element_count() <= static_cast<std::int64_t>(kMaxIndices);
-}
-
-std::vector<std::int64_t> indices_of(const Tensor& tensor) {
-  std::vector<std::int32_t> values(static_cast<std::size_t>(tensor.element_count()));
-  convert_elements(tensor, DType::i32, std::as_writable_bytes(std::span(values)));
-  return {values.begin(), values.end()};
-}
-
-// The attribute that backend/tflite.cpp wrote as this tensor. A size of -1 in a shape stays for read_operands.
-Expected<Attr> attr_from(const Tensor& tensor, AttrKind kind) {
-  const std::vector<std::int64_t> values = indices_of(tensor);
-  if (kind == AttrKind::integer && values.size() == 1) return values[0];
-  if (kind == AttrKind::integers) return values;
-  if (kind == AttrKind::shape) return to_shape(values);
-  return fail("{} numbers where one is expected", values.size());
 }
 
 // Whether options say the same, field by field.

@@ -102,6 +102,16 @@ void multiply_accumulate(const double* a, const double* b, double* c, std::int64
                          bool transpose_b) {
   if (m == 0 || n == 0 || k == 0) return;
   const auto narrow = [](std::int64_t x) { return static_cast<blasint>(x); };
+  // The steps of recurrent networks have few rows: for them a product of matrices spends its time on packing B.
+  constexpr std::int64_t kFewRows = 4;
+  if (m <= kFewRows) {
+    const blasint rows = narrow(transpose_b ? n : k);
+    const blasint columns = narrow(transpose_b ? k : n);
+    for (std::int64_t row = 0; row < m; ++row)
+      cblas_dgemv(CblasRowMajor, transpose_b ? CblasNoTrans : CblasTrans, rows, columns, 1.0, b, columns, a + row * k,
+                  1, 1.0, c + row * n, 1);
+    return;
+  }
   cblas_dgemm(CblasRowMajor, CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, narrow(m), narrow(n), narrow(k),
               1.0, a, narrow(k), b, narrow(transpose_b ? k : n), 1.0, c, narrow(n));
 }

@@ -109,10 +109,6 @@ std::string verification_text(const Verification& verification) {
   return verification.passed ? text : text + ", beyond its bound";
 }
 
-bool is_reference_evaluation(const Verification& verification) {
-  return verification.key.starts_with("tflite") && verification.runtime != "LiteRT";
-}
-
 // One model on its way through the stages.
 class ModelJob {
  public:
@@ -195,9 +191,9 @@ class ModelJob {
     for (const Verification& verification : report_.verifications) {
       finish("verify " + verification.key, verification_text(verification), verification.seconds);
     }
-    if (std::ranges::any_of(report_.verifications, is_reference_evaluation)) {
-      warn("LiteRT was not found: the TFLite files were read back and judged by taper's own reference evaluation");
-    }
+    std::set<std::string> notes;
+    for (const Verification& verification : report_.verifications)
+      if (!verification.note.empty() && notes.insert(verification.note).second) warn(verification.note);
     return judge();
   }
 

@@ -2,21 +2,26 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <random>
 
 #include "formats/npy.h"
 #include "formats/tflite.h"
+#include "frontend/tensorflow.h"
 #include "frontend/tflite.h"
 #include "ops/evaluate.h"
 #include "pipeline/model.h"
 #include "report/text.h"
 #include "verify/compare.h"
 #include "verify/litert.h"
+#include "verify/tensorflow.h"
 
 namespace taper {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::string_view kSavedModelKey = "tensorflow";
 
 // One input and what the network gives for it.
 struct Trial {
@@ -106,6 +111,8 @@ struct Judge {
   std::string name;
   std::string version;
   std::function<Expected<Runner>(const fs::path&)> open;
+  int repeats = 2;        // of each run: what a first run leaves behind shows in the second
+  std::string note = {};  // why it isn't the real runtime, where that is worth a warning
 };
 
 // Outputs in the order of `names`, each in the shape the file gave.
@@ -119,10 +126,12 @@ Expected<std::vector<Array>> in_order(std::vector<SignatureTensor> outputs, cons
   return ordered;
 }
 
-Judge litert_judge(const Litert& runtime, int threads, const std::vector<std::string>& outputs) {
+// A judge over a loaded runtime: LiteRT with LitertModel, TensorFlow with TensorflowModel.
+template <class Opened, class Runtime>
+Judge runtime_judge(const Runtime& runtime, int threads, const std::vector<std::string>& outputs) {
   return {runtime.info().name, runtime.info().version, [=](const fs::path& path) -> Expected<Runner> {
-            TAPER_ASSIGN(LitertModel opened, LitertModel::open(runtime, path, threads));
-            auto model = std::make_shared<LitertModel>(std::move(opened));
+            TAPER_ASSIGN(Opened opened, Opened::open(runtime, path, threads));
+            auto model = std::make_shared<Opened>(std::move(opened));
             return Runner([=](const Array& input) -> Expected<std::vector<Array>> {
               const std::vector inputs{SignatureTensor{.name = "input", .value = to_tensor(input)}};
               TAPER_ASSIGN(std::vector<SignatureTensor> results, model->run(inputs));
@@ -131,15 +140,47 @@ Judge litert_judge(const Litert& runtime, int threads, const std::vector<std::st
           }};
 }
 
-// Reads the written bytes back and evaluates them: for where there is no LiteRT.
-Judge evaluation_judge() {
-  return {"taper reference evaluation", version(), [](const fs::path& path) -> Expected<Runner> {
-            TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
-            TAPER_ASSIGN(const TfliteFile file, read_tflite(bytes));
-            TAPER_ASSIGN(Graph read_back, import_tflite(file));
+Expected<Graph> read_tflite_graph(const fs::path& path) {
+  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
+  TAPER_ASSIGN(const TfliteFile file, read_tflite(bytes));
+  return import_tflite(file);
+}
+
+Expected<Graph> read_savedmodel_graph(const fs::path& path) {
+  TAPER_ASSIGN(const SavedModelContent content, read_saved_model_folder(path));
+  return import_tensorflow(content);
+}
+
+// Reads the written bytes back and evaluates them: for where the runtime is not to be found.
+Judge evaluation_judge(Expected<Graph> (*read)(const fs::path&), std::string note) {
+  return {"taper reference evaluation", version(),
+          [read](const fs::path& path) -> Expected<Runner> {
+            TAPER_ASSIGN(Graph read_back, read(path));
             auto graph = std::make_shared<Graph>(std::move(read_back));
             return Runner([graph](const Array& input) { return evaluate(*graph, {input}); });
-          }};
+          },
+          1, std::move(note)};
+}
+
+Judge judge_of_tflite(int threads, const std::vector<std::string>& outputs) {
+  const auto runtime = load_litert();
+  if (runtime) return runtime_judge<LitertModel>(*runtime, threads, outputs);
+  const bool installed = !litert_candidates().empty();
+  return evaluation_judge(
+      read_tflite_graph,
+      fmt::format("{}: the TFLite files were read back and judged by taper's own reference evaluation",
+                  installed ? runtime.error().message : "LiteRT was not found"));
+}
+
+// Few who convert models have TensorFlow, so that its absence is no warning; one that doesn't load is.
+Judge judge_of_savedmodel(int threads, const std::vector<std::string>& outputs) {
+  const auto runtime = load_tensorflow();
+  if (runtime) return runtime_judge<TensorflowModel>(*runtime, threads, outputs);
+  if (tensorflow_candidates().empty()) return evaluation_judge(read_savedmodel_graph, {});
+  return evaluation_judge(
+      read_savedmodel_graph,
+      fmt::format("{}: the SavedModel was read back and judged by taper's own reference evaluation",
+                  runtime.error().message));
 }
 
 // --------------------------------------------------------------------------------------------------------- comparison
@@ -192,12 +233,14 @@ void judge(Verification& verification) {
 Expected<Verification> verify_file(const Artifact& artifact, const Judge& judge_with,
                                    const std::vector<Trial>& trials) {
   const auto start = std::chrono::steady_clock::now();
-  Verification verification{.key = artifact.key, .runtime = judge_with.name, .runtime_version = judge_with.version};
+  Verification verification{.key = artifact.key,
+                            .runtime = judge_with.name,
+                            .runtime_version = judge_with.version,
+                            .note = judge_with.note};
   TAPER_ASSIGN(const Runner run, judge_with.open(artifact.path));
   for (const Trial& trial : trials) {
     Agreement both{.input_shape = trial.input.shape, .cosine_similarity = 1, .top1_agreement = 1};
-    // Twice: what a first run leaves behind shows in the second.
-    for (int repeat = 0; repeat < 2; ++repeat) {
+    for (int repeat = 0; repeat < judge_with.repeats; ++repeat) {
       TAPER_ASSIGN(const std::vector<Array> outputs, run(trial.input));
       TAPER_ASSIGN(const Agreement agreement, compare_outputs(trial, outputs));
       worsen(both, agreement);
@@ -212,8 +255,17 @@ Expected<Verification> verify_file(const Artifact& artifact, const Judge& judge_
 }
 
 // Whether the written file takes one batch and length only.
-Expected<bool> has_static_input(const fs::path& path) {
-  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
+Expected<bool> has_static_input(const Artifact& artifact) {
+  if (artifact.key == kSavedModelKey) {
+    TAPER_ASSIGN(const SharedBytes bytes, map_file(artifact.path / kSavedModelFile));
+    TAPER_ASSIGN(const tensorflow::SavedModel file, read_saved_model(bytes.view));
+    for (const auto& [key, signature] : file.meta_graphs(0).signature_def())
+      for (const auto& [name, input] : signature.inputs())
+        for (const auto& dim : input.tensor_shape().dim())
+          if (dim.size() < 0) return false;
+    return true;
+  }
+  TAPER_ASSIGN(const SharedBytes bytes, map_file(artifact.path));
   TAPER_ASSIGN(const TfliteFile file, read_tflite(bytes));
   const auto& main = *file.model.subgraphs.at(0);
   return std::ranges::all_of(
@@ -226,11 +278,11 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
                                            const VerifyOptions& options) {
   std::vector<Artifact> files;
   std::ranges::copy_if(artifacts, std::back_inserter(files),
-                       [](const Artifact& a) { return a.key.starts_with("tflite"); });
+                       [](const Artifact& a) { return a.key == kSavedModelKey || a.key.starts_with("tflite"); });
   std::vector<Verification> verifications;
   if (files.empty()) return verifications;
 
-  TAPER_ASSIGN(const bool static_shapes, has_static_input(files[0].path));
+  TAPER_ASSIGN(const bool static_shapes, has_static_input(files[0]));
   TAPER_ASSIGN(std::vector<Array> inputs, choose_inputs(model, options, static_shapes));
   const Graph& graph = model.impl().imported.graph;
   std::vector<Trial> trials;
@@ -243,10 +295,12 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
       return std::ranges::all_of(output.values, [](double value) { return std::isfinite(value); });
     });
   });
-  const auto runtime = load_litert();
-  const Judge judge_with = runtime ? litert_judge(*runtime, options.threads, model.info().outputs) : evaluation_judge();
+  std::map<bool, Judge> judges;  // of SavedModels, of TFLite files: each loaded once, and only where needed
   for (const Artifact& file : files) {
-    TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judge_with, trials),
+    const bool savedmodel = file.key == kSavedModelKey;
+    if (!judges.contains(savedmodel))
+      judges.emplace(savedmodel, (savedmodel ? judge_of_savedmodel : judge_of_tflite)(options.threads, model.info().outputs));
+    TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judges.at(savedmodel), trials),
                         fmt::format("in file '{}'", path_text(file.path)));
     // NaN equals NaN when outputs are compared, but a network of NaN proves nothing.
     if (!finite) {

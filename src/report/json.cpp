@@ -10,8 +10,9 @@ namespace {
 // Keeps the order of insertion. A reference into it dies with the next insertion: build parts first, then add them.
 using Json = nlohmann::ordered_json;
 
-// "fp32" for "tflite_fp32": verification figures are named by precision.
+// "fp32" for "tflite_fp32": figures of TFLite files are named by precision, that of the SavedModel by its format.
 std::string figure_name(const std::string& artifact_key) {
+  if (artifact_key == "tensorflow") return "saved_model";
   constexpr std::string_view kPrefix = "tflite_";
   return artifact_key.starts_with(kPrefix) ? artifact_key.substr(kPrefix.size()) : artifact_key;
 }

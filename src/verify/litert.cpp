@@ -89,54 +89,11 @@ struct Deleter {
 template <class Handle>
 using Owned = std::unique_ptr<Handle, Deleter>;
 
-// Log lines as part of a message: on one line, without the marks of their severity.
-std::string on_one_line(std::string_view text) {
-  std::string result;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.empty() || line.starts_with("INFO:")) continue;
-    if (!result.empty()) result += "; ";
-    result += line;
-  }
-  return result;
-}
-
 // ------------------------------------------------------------------------------------------------------------ finding
-
-// Adds every <prefix>/python3*/<packages>/ai_edge_litert/libLiteRt.so, the newest Python first.
-void add_installed(const fs::path& prefix, std::string_view packages, std::vector<fs::path>& found) {
-  std::error_code ignored;
-  std::vector<std::pair<int, fs::path>> versions;
-  for (fs::directory_iterator entry(prefix, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
-    const std::string name = entry->path().filename();
-    if (!name.starts_with("python3")) continue;
-    const int minor = name.starts_with("python3.") ? std::atoi(name.c_str() + 8) : 0;
-    const fs::path library = entry->path() / packages / "ai_edge_litert" / "libLiteRt.so";
-    if (fs::is_regular_file(library, ignored)) versions.emplace_back(minor, library);
-  }
-  std::ranges::sort(versions, std::ranges::greater());
-  for (auto& [minor, library] : versions) found.push_back(std::move(library));
-}
-
-// The version in the name of the folder that the package installer leaves beside the package.
-std::string version_beside(const fs::path& library) {
-  std::error_code ignored;
-  const fs::path packages = fs::absolute(library, ignored).parent_path().parent_path();
-  constexpr std::string_view kPrefix = "ai_edge_litert-";
-  constexpr std::string_view kSuffix = ".dist-info";
-  for (fs::directory_iterator entry(packages, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
-    const std::string name = entry->path().filename();
-    if (name.starts_with(kPrefix) && name.ends_with(kSuffix))
-      return name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
-  }
-  return {};
-}
 
 // A file `libLiteRt.version` beside the library says what it is where no package folder does.
 std::string version_of(const fs::path& library) {
-  if (std::string version = version_beside(library); !version.empty()) return version;
+  if (std::string version = package_version(library, "ai_edge_litert"); !version.empty()) return version;
   fs::path note = library;
   std::ifstream stream(note.replace_extension(".version"));
   std::string version;
@@ -206,13 +163,7 @@ std::vector<fs::path> litert_candidates() {
     add(program.parent_path() / "libLiteRt.so");
     add(program.parent_path().parent_path() / "lib" / "taper" / "libLiteRt.so");
   }
-  for (const char* variable : {"VIRTUAL_ENV", "CONDA_PREFIX"})
-    if (const char* prefix = std::getenv(variable); prefix != nullptr && *prefix != '\0')
-      add_installed(fs::path(prefix) / "lib", "site-packages", found);
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
-    add_installed(fs::path(home) / ".local" / "lib", "site-packages", found);
-  for (const char* prefix : {"/usr/local/lib", "/usr/lib"})
-    for (const char* packages : {"dist-packages", "site-packages"}) add_installed(prefix, packages, found);
+  std::ranges::move(installed_in_packages("ai_edge_litert/libLiteRt.so"), std::back_inserter(found));
   return found;
 }
 

@@ -9,26 +9,14 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "base/tensor.h"
+#include "verify/runtime.h"
 
 namespace taper {
-
-// A value and its name in the model's signature.
-struct SignatureTensor {
-  std::string name;
-  Tensor value;
-};
 
 // Where libLiteRt.so is looked for, in this order; only files that exist. The value of TAPER_LITERT (then nothing
 // else); beside this program and in ../lib/taper; in an installed ai-edge-litert: the active virtual environment, the
 // user's and the system's site-packages.
 std::vector<std::filesystem::path> litert_candidates();
-
-struct RuntimeInfo {
-  std::string name;  // "LiteRT"
-  std::filesystem::path path;
-  std::string version;  // "2.3.0", or empty where nothing tells
-};
 
 // A loaded runtime. Copies share it. The library itself stays loaded until the program ends.
 class Litert {
