@@ -19,7 +19,8 @@ using tensorflow::NodeDef;
 // The version of GraphDef that the operators here need, that of TensorFlow 2.4.
 constexpr int kGraphVersion = 561;
 
-// ---------------------------------------------------------------------------------------------------------------- names
+// ----------------------------------------------------------------------------------------------------------------
+// names
 
 bool is_letter_or_digit(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -48,7 +49,8 @@ std::string argument_name(std::string_view name) {
   return out;
 }
 
-// ----------------------------------------------------------------------------------------------------------- attributes
+// -----------------------------------------------------------------------------------------------------------
+// attributes
 
 AttrValue& attr(NodeDef& node, std::string_view name) {
   return (*node.mutable_attr())[std::string(name)];
@@ -112,11 +114,11 @@ IndexConstant index_constant(const SpelledInput& input, const Node& node) {
   return out;
 }
 
-// ------------------------------------------------------------------------------------------------------------ constants
+// ------------------------------------------------------------------------------------------------------------
+// constants
 
 bool is_zero(const Tensor& tensor) {
-  return tensor.is_plain() &&
-         std::ranges::all_of(tensor.bytes(), [](std::byte byte) { return byte == std::byte{0}; });
+  return tensor.is_plain() && std::ranges::all_of(tensor.bytes(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 // What people train: floating numbers, more than one. Zeros are rather a state's beginning.
@@ -136,7 +138,8 @@ void write_constant(const Tensor& tensor, tensorflow::TensorProto& out) {
   convert_elements(tensor, tensor.dtype, std::as_writable_bytes(std::span(content)));
 }
 
-// ---------------------------------------------------------------------------------------------------------------- scopes
+// ----------------------------------------------------------------------------------------------------------------
+// scopes
 
 // A place for nodes: the main graph, or the body of a function.
 struct Scope {
@@ -429,8 +432,7 @@ void Speller::finish_function(const Graph& graph, const std::vector<std::size_t>
     (*function.mutable_ret())[result.name()] = source;
   };
   const bool is_condition = graph.outputs().size() == 1 && graph.outputs()[0].value->type.dtype == DType::boolean;
-  for (const Value* input : graph.inputs())
-    add_argument(scope.tensors.at(input), tensorflow_type(input->type.dtype));
+  for (const Value* input : graph.inputs()) add_argument(scope.tensors.at(input), tensorflow_type(input->type.dtype));
   for (const Output& output : graph.outputs())
     add_result(scope.tensors.at(output.value), tensorflow_type(output.value->type.dtype));
   for (const std::size_t variable : captured) {

@@ -15,9 +15,9 @@ namespace taper {
 // their values ("gru1.weight_hh" is "gru1/weight_hh"), restored from the tensor bundle by the operators that SaverDef
 // names; others, and constants of zeros alone, stay constants of the graph. Loops are functional While operators in the
 // function library, which get the variables that they read as further arguments. The variables share the storage of the
-// graph's tensors. `description` goes to the graph's version string. Errors: operators without a form in TensorFlow (all
-// of them at once), an input or output whose name TensorFlow forbids or that stands twice, a dtype that a constant can't
-// have.
+// graph's tensors. `description` goes to the graph's version string. Errors: operators without a form in TensorFlow
+// (all of them at once), an input or output whose name TensorFlow forbids or that stands twice, a dtype that a constant
+// can't have.
 Expected<SavedModelFile> spell_tensorflow(const Graph& graph, const std::string& description = {});
 
 }  // namespace taper

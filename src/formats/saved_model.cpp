@@ -18,12 +18,12 @@ struct TypePair {
   DataType type;
 };
 constexpr std::array kTypes = {
-    TypePair{DType::f64, tensorflow::DT_DOUBLE}, TypePair{DType::f32, tensorflow::DT_FLOAT},
-    TypePair{DType::f16, tensorflow::DT_HALF},   TypePair{DType::bf16, tensorflow::DT_BFLOAT16},
-    TypePair{DType::i64, tensorflow::DT_INT64},  TypePair{DType::i32, tensorflow::DT_INT32},
-    TypePair{DType::i16, tensorflow::DT_INT16},  TypePair{DType::i8, tensorflow::DT_INT8},
-    TypePair{DType::u8, tensorflow::DT_UINT8},   TypePair{DType::u16, tensorflow::DT_UINT16},
-    TypePair{DType::u32, tensorflow::DT_UINT32}, TypePair{DType::u64, tensorflow::DT_UINT64},
+    TypePair{DType::f64, tensorflow::DT_DOUBLE},   TypePair{DType::f32, tensorflow::DT_FLOAT},
+    TypePair{DType::f16, tensorflow::DT_HALF},     TypePair{DType::bf16, tensorflow::DT_BFLOAT16},
+    TypePair{DType::i64, tensorflow::DT_INT64},    TypePair{DType::i32, tensorflow::DT_INT32},
+    TypePair{DType::i16, tensorflow::DT_INT16},    TypePair{DType::i8, tensorflow::DT_INT8},
+    TypePair{DType::u8, tensorflow::DT_UINT8},     TypePair{DType::u16, tensorflow::DT_UINT16},
+    TypePair{DType::u32, tensorflow::DT_UINT32},   TypePair{DType::u64, tensorflow::DT_UINT64},
     TypePair{DType::boolean, tensorflow::DT_BOOL},
 };
 static_assert(kTypes.size() == kDTypeCount);
@@ -73,7 +73,8 @@ Expected<SavedModelContent> read_saved_model_folder(const std::filesystem::path&
   TAPER_ASSIGN_WITHIN(content.model, read_saved_model(model.view), fmt::format("in file '{}'", kSavedModelFile));
   TAPER_ASSIGN(const SharedBytes index, map(kBundleIndexFile));
   TAPER_ASSIGN(const SharedBytes data, map(kBundleDataFile));
-  TAPER_ASSIGN_WITHIN(content.variables, read_tensor_bundle(index, data), fmt::format("in file '{}'", kBundleIndexFile));
+  TAPER_ASSIGN_WITHIN(content.variables, read_tensor_bundle(index, data),
+                      fmt::format("in file '{}'", kBundleIndexFile));
   return content;
 }
 

@@ -67,8 +67,8 @@ Expected<SavedModelContent> read_saved_model_folder(const std::filesystem::path&
 tensorflow::DataType tensorflow_type(DType dtype);
 std::optional<DType> dtype_from_tensorflow(tensorflow::DataType type);
 
-// The value of a constant: its bytes are copied; one float_val may stand for all elements. Errors: a count of bytes that
-// is not the shape's, values in other fields.
+// The value of a constant: its bytes are copied; one float_val may stand for all elements. Errors: a count of bytes
+// that is not the shape's, values in other fields.
 Expected<Tensor> tensorflow_tensor(const tensorflow::TensorProto& message);
 
 }  // namespace taper

@@ -116,7 +116,8 @@ Expected<Tensor> read_value(const tensorflow::BundleEntryProto& entry, const Sha
   TAPER_ASSIGN(const std::int64_t count, checked_element_count(shape));
   const auto size = checked_mul(count, static_cast<std::int64_t>(size_of(*dtype)));
   const auto available = static_cast<std::int64_t>(data.view.size());
-  if (!size || *size != entry.size()) return fail("{} bytes for {} {}", entry.size(), info(*dtype).name, shape_text(shape));
+  if (!size || *size != entry.size())
+    return fail("{} bytes for {} {}", entry.size(), info(*dtype).name, shape_text(shape));
   if (entry.offset() < 0 || entry.offset() > available || *size > available - entry.offset())
     return fail("bytes {} to {} of a file of {}", entry.offset(), entry.offset() + *size, available);
   const SharedBytes bytes = data.sub(static_cast<std::size_t>(entry.offset()), static_cast<std::size_t>(*size));
@@ -130,7 +131,8 @@ Expected<Tensor> read_value(const tensorflow::BundleEntryProto& entry, const Sha
 Status write_tensor_bundle(std::span<const SavedModelVariable> variables, const ByteSink& data, const ByteSink& index) {
   std::vector<const SavedModelVariable*> sorted;
   for (const SavedModelVariable& variable : variables) sorted.push_back(&variable);
-  std::ranges::sort(sorted, {}, [](const SavedModelVariable* variable) -> const std::string& { return variable->name; });
+  std::ranges::sort(sorted, {},
+                    [](const SavedModelVariable* variable) -> const std::string& { return variable->name; });
   TableText table;
   leveldb::TableBuilder builder(table_options(), &table);
   builder.Add(leveldb::Slice(), serialized(bundle_header()));

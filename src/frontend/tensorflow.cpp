@@ -83,7 +83,8 @@ Expected<Attr> attr_value(const AttrValue& value, AttrKind kind) {
       if (const auto dtype = dtype_from_tensorflow(value.type()); dtype && kind == AttrKind::dtype) return *dtype;
       break;
     case AttrValue::kList:
-      if (kind == AttrKind::integers) return std::vector<std::int64_t>(value.list().i().begin(), value.list().i().end());
+      if (kind == AttrKind::integers)
+        return std::vector<std::int64_t>(value.list().i().begin(), value.list().i().end());
       break;
     default:
       break;
@@ -95,8 +96,7 @@ Expected<Attr> attr_value(const AttrValue& value, AttrKind kind) {
 
 class Reader {
  public:
-  explicit Reader(const SavedModelContent& content)
-      : content_(content), meta_(content.model.meta_graphs(0)) {
+  explicit Reader(const SavedModelContent& content) : content_(content), meta_(content.model.meta_graphs(0)) {
     for (const auto& function : meta_.graph_def().library().function())
       functions_.emplace(function.signature().name(), &function);
   }
@@ -267,8 +267,11 @@ Status Reader::read_structural(Frame& frame, const NodeDef& node) {
     if (!frame.values.contains(node.name())) return fail("a placeholder that is no input of the signature");
     return {};
   }
-  const std::string result =
-      frame.reference(node.name(), op == "VarHandleOp" ? "resource" : op == "ReadVariableOp" ? "value" : "output", 0);
+  const std::string result = frame.reference(node.name(),
+                                             op == "VarHandleOp"      ? "resource"
+                                             : op == "ReadVariableOp" ? "value"
+                                                                      : "output",
+                                             0);
   if (frame.knows(result)) return fail("the node stands twice");
   const auto attr = [&](const char* name) {
     const auto found = node.attr().find(name);
@@ -408,14 +411,16 @@ Status Reader::check_spelling(const Op& op, const Frame& frame, const NodeDef& n
   if (!spelling.count.empty()) {
     known.insert(spelling.count);
     TAPER_ASSIGN(const std::int64_t count, integer_attr(node, spelling.count));
-    if (count != static_cast<std::int64_t>(call.operands.size())) return fail("attribute '{}' is {}", spelling.count, count);
+    if (count != static_cast<std::int64_t>(call.operands.size()))
+      return fail("attribute '{}' is {}", spelling.count, count);
   }
   if (spelling.computed.write != nullptr) {
     const std::vector<std::int64_t> expected = spelling.computed.write(call);
     for (std::size_t i = 0; i < expected.size(); ++i) {
       known.insert(spelling.computed.attrs[i]);
       TAPER_ASSIGN(const std::int64_t value, integer_attr(node, spelling.computed.attrs[i]));
-      if (value != expected[i]) return fail("attribute '{}' is {}, expected {}", spelling.computed.attrs[i], value, expected[i]);
+      if (value != expected[i])
+        return fail("attribute '{}' is {}, expected {}", spelling.computed.attrs[i], value, expected[i]);
     }
   }
   if (!call.regions.empty())

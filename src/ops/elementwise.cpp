@@ -166,11 +166,8 @@ Op cast() {
                                  tflite_options<Options>(
                                      OptionField<Options, tflite::TensorType>{&Options::out_data_type, "to"})
                                      .read}},
-          .tensorflow = {.op = "Cast",
-                         .result = "y",
-                         .inputs = {operand(0)},
-                         .types = {{"SrcT"}},
-                         .attrs = {{"DstT", "to"}}},
+          .tensorflow =
+              {.op = "Cast", .result = "y", .inputs = {operand(0)}, .types = {{"SrcT"}}, .attrs = {{"DstT", "to"}}},
           .examples = {{{f32({2, 3})}, {{"to", DType::i32}}}}};
 }
 
@@ -212,8 +209,8 @@ std::vector<Op> elementwise_ops() {
               tflite::BuiltinOperator::TANH, "1.14.0"));
   row(spelled(unary("exp", "exp(x)", eval_unary<[](double x) { return std::exp(x); }>), "Exp", "Exp",
               tflite::BuiltinOperator::EXP, "1.7.0", tflite_options<tflite::ExpOptionsT>()));
-  row(spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", "Neg", tflite::BuiltinOperator::NEG, "1.9.0",
-              tflite_options<tflite::NegOptionsT>()));
+  row(spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", "Neg", tflite::BuiltinOperator::NEG,
+              "1.9.0", tflite_options<tflite::NegOptionsT>()));
   row(spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs", "Abs",
               tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>()));
   row(spelled(
@@ -232,8 +229,8 @@ std::vector<Op> elementwise_ops() {
     row(std::move(*op));
   }
 
-  Op gelu = spelled(unary("gelu", "x * Phi(x), Phi the normal distribution's; or its approximation by tanh", eval_gelu), "", "",
-                    tflite::BuiltinOperator::GELU, "2.9.0");
+  Op gelu = spelled(unary("gelu", "x * Phi(x), Phi the normal distribution's; or its approximation by tanh", eval_gelu),
+                    "", "", tflite::BuiltinOperator::GELU, "2.9.0");
   using Gelu = tflite::GeluOptionsT;
   gelu.attrs = {{"tanh_approximation", AttrKind::flag, false}};
   gelu.tflite.options = tflite_options<Gelu>(OptionField<Gelu, bool>{&Gelu::approximate, "tanh_approximation"});
@@ -256,13 +253,14 @@ std::vector<Op> elementwise_ops() {
               tflite::BuiltinOperator::DIV, "1.6.0"));
   for (Example& example : div.examples) example.low = 0.5;  // away from the pole
   row(std::move(div));
-  row(spelled(binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b ? b : a; }>), "Max", "Maximum",
-              tflite::BuiltinOperator::MAXIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
-  row(spelled(binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a ? b : a; }>), "Min", "Minimum",
-              tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
+  row(spelled(binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b ? b : a; }>), "Max",
+              "Maximum", tflite::BuiltinOperator::MAXIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
+  row(spelled(binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a ? b : a; }>), "Min",
+              "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
   Op squared = spelled(
-      binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "", "SquaredDifference",
-      tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1", tflite_options<tflite::SquaredDifferenceOptionsT>());
+      binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "",
+      "SquaredDifference", tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1",
+      tflite_options<tflite::SquaredDifferenceOptionsT>());
   squared.expand = expand_squared_difference;
   row(std::move(squared));
 

@@ -156,6 +156,11 @@ Op matmul() {
       .attrs = {{"transpose_b", AttrKind::flag, false}},
       .infer = infer_matmul,
       .eval = eval_matmul,
+      .per_step = true,
+      .per_step_if =
+          [](const Node& node) {
+            return constant_of(node.operands[1]) != nullptr && node.operands[1]->type.shape.size() == 2;
+          },
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
         Value* b = operands[1];
         if (node.attrs.flag("transpose_b")) {
@@ -173,9 +178,7 @@ Op matmul() {
                  .since = "2.3.0",
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<Options>(OptionField<Options, bool>{&Options::adj_y, "transpose_b"})},
-      .tensorflow = {.op = "BatchMatMulV2",
-                     .inputs = {operand(0), operand(1)},
-                     .attrs = {{"adj_y", "transpose_b"}}},
+      .tensorflow = {.op = "BatchMatMulV2", .inputs = {operand(0), operand(1)}, .attrs = {{"adj_y", "transpose_b"}}},
       .examples = {{{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 4, 5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 5, 4}}}, {{"transpose_b", true}}},
                    {{{DType::f32, {3, 4}}, {DType::f32, {4, 5}}}}},

@@ -127,7 +127,7 @@ struct TensorflowComputed {
 
 // Inputs made by `made` or `attr_tensor` are int32 constants. `read_inputs` and `read_operands` are as for TFLite.
 struct TensorflowSpelling {
-  std::string_view op = {};           // empty: not a TensorFlow operator
+  std::string_view op = {};            // empty: not a TensorFlow operator
   std::string_view result = "output";  // the name of its results, which functions refer to
   std::vector<SpelledInput> inputs = {};
   std::vector<TensorflowType> types = {{"T"}};
@@ -159,6 +159,7 @@ struct Op {
   // The row's function acts on the last axis (or on single elements) alone and is the same for each position of the
   // axes before it, so that it may run step by step along a time axis. Attributes that name axes count from the end.
   bool per_step = false;
+  bool (*per_step_if)(const Node&) = nullptr;  // where that holds for some calls only
   // The result as a view of a constant operand's storage, for operators that only reorder: folding copies nothing.
   Tensor (*view)(const Tensor& x, const Attrs& attrs) = nullptr;
   // Fits every target as it is: the backend writes it without an operator (constants).

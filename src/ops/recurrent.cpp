@@ -126,11 +126,15 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
   Value* input_bias = weight(3);
   Value* hidden_bias = weight(4);
   if (hidden_bias != nullptr) {
+    const std::string& bias_name = node.operands[4]->name;
     const std::vector<Value*> part =
         step.call("split", {hidden_bias}, {{"dim", std::int64_t{0}}, {"parts", std::int64_t{3}}});
-    Value* into_input = step("concat", {part[0], part[1], zeros(step, {hidden})}, joined, "bias_hr_hz");
-    input_bias = input_bias == nullptr ? into_input : step("add", {input_bias, into_input});
-    hidden_bias = step("concat", {zeros(step, {hidden}), zeros(step, {hidden}), part[2]}, joined, "bias_hn");
+    Value* into_input = step("concat", {part[0], part[1], zeros(step, {hidden})}, joined, bias_name + ".rz");
+    if (input_bias == nullptr)
+      input_bias = into_input;
+    else
+      input_bias = step("add", {input_bias, into_input}, {}, node.operands[3]->name + ".joined");
+    hidden_bias = step("concat", {zeros(step, {hidden}), zeros(step, {hidden}), part[2]}, joined, bias_name + ".n");
   }
   const std::vector<Value*> from_x = step.call("split", {step("linear", {x, weight(1), input_bias})}, thirds);
   const std::vector<Value*> from_h = step.call("split", {step("linear", {h, weight(2), hidden_bias})}, thirds);

@@ -97,11 +97,12 @@ Op reduction(std::string_view name, std::string_view doc, EvalFn eval, tflite::B
 
 std::vector<Op> reduce_ops() {
   std::vector<Op> rows;
+  rows.push_back(reduction("mean", "the arithmetic mean over the axes `dims`", eval_mean, tflite::BuiltinOperator::MEAN,
+                           "1.6.0", "Mean"));
+  rows.push_back(reduction("amax", "the largest over the axes `dims`", eval_amax, tflite::BuiltinOperator::REDUCE_MAX,
+                           "1.11.0", "Max"));
   rows.push_back(
-      reduction("mean", "the arithmetic mean over the axes `dims`", eval_mean, tflite::BuiltinOperator::MEAN, "1.6.0", "Mean"));
-  rows.push_back(
-      reduction("amax", "the largest over the axes `dims`", eval_amax, tflite::BuiltinOperator::REDUCE_MAX, "1.11.0", "Max"));
-  rows.push_back(reduction("sum", "the sum over the axes `dims`", eval_sum, tflite::BuiltinOperator::SUM, "1.10.0", "Sum"));
+      reduction("sum", "the sum over the axes `dims`", eval_sum, tflite::BuiltinOperator::SUM, "1.10.0", "Sum"));
   // ReduceMean and ReduceMax take their axes as an attribute until opset 17, ReduceSum as an input since 13.
   rows[0].onnx = {
       .op_type = "ReduceMean", .inputs = {operand(0)}, .attrs = {{"axes", "dims"}, {"keepdims", "keepdim"}}};

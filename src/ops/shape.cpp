@@ -345,9 +345,7 @@ Op split() {
                  .since = "1.5.0",
                  .inputs = {attr_tensor("dim"), operand(0)},
                  .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::num_splits, "parts"})},
-      .tensorflow = {.op = "Split",
-                     .inputs = {attr_tensor("dim"), operand(0)},
-                     .attrs = {{"num_split", "parts"}}},
+      .tensorflow = {.op = "Split", .inputs = {attr_tensor("dim"), operand(0)}, .attrs = {{"num_split", "parts"}}},
       .examples = {{{f32({2, 6})}, {{"dim", std::int64_t{1}}, {"parts", std::int64_t{3}}}}},
   };
 }
@@ -841,7 +839,8 @@ Expected<std::vector<Type>> infer_scatter(const InferCall& call) {
     return fail("entries {} of a value {}, expected indices [K, 1]", type_text(indices), type_text(x));
   Shape expected = x.shape;
   expected[0] = indices.shape[0];
-  if (updates != Type{x.dtype, expected}) return fail("updates {}, expected {}", type_text(updates), type_text({x.dtype, expected}));
+  if (updates != Type{x.dtype, expected})
+    return fail("updates {}, expected {}", type_text(updates), type_text({x.dtype, expected}));
   return std::vector{x};
 }
 
@@ -916,7 +915,7 @@ Op shape_of() {
 }  // namespace
 
 std::vector<Op> shape_ops() {
-  return {reshape(), unsqueeze(), squeeze(), permute(),      concat(), split(),   slice(),
+  return {reshape(), unsqueeze(), squeeze(), permute(),      concat(),  split(),  slice(),
           narrow(),  narrow_to(), select(),  update_slice(), scatter(), gather(), shape_of()};
 }
 

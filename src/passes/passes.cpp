@@ -48,8 +48,8 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
     passes.push_back({"fold_constants", "the biases of gates are joined before they move", fold_constants});
     passes.push_back({"fuse_scans", "one loop over a stack of layers starts half as many steps", fuse_scans});
     passes.push_back({"hoist_from_scans", "one product over all frames reads the weights once", hoist_from_scans});
-    passes.push_back({"lower_scans", "TFLite and TensorFlow have While",
-                      [=](const Graph& g) { return lower_scans(g, target); }});
+    passes.push_back(
+        {"lower_scans", "TFLite and TensorFlow have While", [=](const Graph& g) { return lower_scans(g, target); }});
   }
   passes.push_back({"materialize_dims", "a length that the input has is read from it",
                     [=](const Graph& g) { return materialize_dims(g, target); }});

@@ -95,7 +95,9 @@ std::unordered_set<const Node*> hoistable_nodes(const Scan& scan) {
         std::ranges::any_of(node.operands, [&](const Value* v) { return v != nullptr && free.contains(v); });
     const bool ready = std::ranges::all_of(
         node.operands, [&](const Value* v) { return v == nullptr || free.contains(v) || constant_of(v) != nullptr; });
-    if (!op_of(node).per_step || !on_sequence || !ready || node.results.size() != 1) continue;
+    const Op& op = op_of(node);
+    const bool per_step = op.per_step && (op.per_step_if == nullptr || op.per_step_if(node));
+    if (!per_step || !on_sequence || !ready || node.results.size() != 1) continue;
     nodes.insert(&node);
     free.insert(node.results[0]);
   }
@@ -298,17 +300,17 @@ class Loop {
   std::vector<Value*> next_;
 };
 
-// In TFLite outputs are collected in chunks: the inner loop shifts them through a register of this many frames, the outer one
-// writes the register into the result. A loop that carried the whole result would copy it in every step. Measured for a
-// bidirectional GRU at 300 frames: 12.3 ms with chunks of 16 (8 to 32 are alike), 35.8 ms without.
+// In TFLite outputs are collected in chunks: the inner loop shifts them through a register of this many frames, the
+// outer one writes the register into the result. A loop that carried the whole result would copy it in every step.
+// Measured for a bidirectional GRU at 300 frames: 12.3 ms with chunks of 16 (8 to 32 are alike), 35.8 ms without.
 constexpr std::int64_t kChunk = 16;
 
 Value* dims_constant(Builder& build, const Integers& values) {
   return build.constant(converted(tensor_i64({static_cast<std::int64_t>(values.size())}, values), DType::i32), "index");
 }
 
-// The scan of `node` as loops: carried states, sequences gathered frame by frame, results collected: in TensorFlow, which
-// updates a buffer in place, in one loop; in TFLite in chunks.
+// The scan of `node` as loops: carried states, sequences gathered frame by frame, results collected: in TensorFlow,
+// which updates a buffer in place, in one loop; in TFLite in chunks.
 class ScanLowering {
  public:
   ScanLowering(Builder& build, const Node& node, std::span<Value* const> operands, Target target)

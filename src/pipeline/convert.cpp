@@ -79,9 +79,8 @@ Status write_savedmodel_artifact(Job& job) {
     return {};
   };
   std::vector<std::byte> index;
-  TAPER_TRY(write(kBundleDataFile, [&](const ByteSink& sink) {
-    return write_tensor_bundle(file.variables, sink, sink_to(index));
-  }));
+  TAPER_TRY(write(kBundleDataFile,
+                  [&](const ByteSink& sink) { return write_tensor_bundle(file.variables, sink, sink_to(index)); }));
   TAPER_TRY(write(kBundleIndexFile, [&](const ByteSink& sink) { return sink(index); }));
   TAPER_TRY(write(kSavedModelFile, [&](const ByteSink& sink) { return write_saved_model(file.model, sink); }));
   job.artifacts.push_back({"tensorflow", job.folder / name, bytes, seconds_since(start), {}});

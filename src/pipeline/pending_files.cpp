@@ -54,8 +54,7 @@ Status PendingFiles::begin(const std::string& name, bool is_folder) {
   return {};
 }
 
-Expected<std::uint64_t> PendingFiles::write(const fs::path& name,
-                                            const std::function<Status(const ByteSink&)>& write) {
+Expected<std::uint64_t> PendingFiles::write(const fs::path& name, const std::function<Status(const ByteSink&)>& write) {
   const bool in_folder = name.has_parent_path();
   const std::string first = name.begin()->native();
   TAPER_TRY(begin(first, in_folder));

@@ -177,10 +177,9 @@ Judge judge_of_savedmodel(int threads, const std::vector<std::string>& outputs) 
   const auto runtime = load_tensorflow();
   if (runtime) return runtime_judge<TensorflowModel>(*runtime, threads, outputs);
   if (tensorflow_candidates().empty()) return evaluation_judge(read_savedmodel_graph, {});
-  return evaluation_judge(
-      read_savedmodel_graph,
-      fmt::format("{}: the SavedModel was read back and judged by taper's own reference evaluation",
-                  runtime.error().message));
+  return evaluation_judge(read_savedmodel_graph,
+                          fmt::format("{}: the SavedModel was read back and judged by taper's own reference evaluation",
+                                      runtime.error().message));
 }
 
 // --------------------------------------------------------------------------------------------------------- comparison
@@ -233,10 +232,8 @@ void judge(Verification& verification) {
 Expected<Verification> verify_file(const Artifact& artifact, const Judge& judge_with,
                                    const std::vector<Trial>& trials) {
   const auto start = std::chrono::steady_clock::now();
-  Verification verification{.key = artifact.key,
-                            .runtime = judge_with.name,
-                            .runtime_version = judge_with.version,
-                            .note = judge_with.note};
+  Verification verification{
+      .key = artifact.key, .runtime = judge_with.name, .runtime_version = judge_with.version, .note = judge_with.note};
   TAPER_ASSIGN(const Runner run, judge_with.open(artifact.path));
   for (const Trial& trial : trials) {
     Agreement both{.input_shape = trial.input.shape, .cosine_similarity = 1, .top1_agreement = 1};
@@ -299,7 +296,8 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
   for (const Artifact& file : files) {
     const bool savedmodel = file.key == kSavedModelKey;
     if (!judges.contains(savedmodel))
-      judges.emplace(savedmodel, (savedmodel ? judge_of_savedmodel : judge_of_tflite)(options.threads, model.info().outputs));
+      judges.emplace(savedmodel,
+                     (savedmodel ? judge_of_savedmodel : judge_of_tflite)(options.threads, model.info().outputs));
     TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judges.at(savedmodel), trials),
                         fmt::format("in file '{}'", path_text(file.path)));
     // NaN equals NaN when outputs are compared, but a network of NaN proves nothing.

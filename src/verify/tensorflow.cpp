@@ -112,7 +112,7 @@ Expected<std::shared_ptr<Tensorflow::Impl>> load_one(const fs::path& path) {
   }
   if (library == nullptr) return fail("{}", ::dlerror());
   const char* missing = nullptr;
-#define TAPER_LOAD(name, ...)                                                                          \
+#define TAPER_LOAD(name, ...)                                                                     \
   impl->calls.name = reinterpret_cast<decltype(impl->calls.name)>(::dlsym(library, "TF_" #name)); \
   if (impl->calls.name == nullptr) missing = "TF_" #name;
   TAPER_TENSORFLOW_FUNCTIONS(TAPER_LOAD)

@@ -39,7 +39,7 @@ TEST(Options, without_arguments_are_the_documented_defaults) {
   EXPECT_FALSE(options.all_heads);
   EXPECT_FALSE(options.convert.static_shapes);
   EXPECT_TRUE(options.convert.onnx);
-  EXPECT_FALSE(options.convert.savedmodel);
+  EXPECT_TRUE(options.convert.savedmodel);
   EXPECT_THAT(options.convert.tflite, ElementsAre(Precision::fp32, Precision::fp16));
   EXPECT_TRUE(options.colour);
   EXPECT_FALSE(options.json || options.quiet || options.verbose);
@@ -91,7 +91,8 @@ TEST(Options, choose_targets_and_precisions) {
   EXPECT_THAT(accepted({"--quantize", "fp16,fp32,fp16"}).convert.tflite, ElementsAre(Precision::fp16, Precision::fp32));
   EXPECT_THAT(refused({"--to", "tensorrt"}), HasSubstr("'tensorrt', expected a list of: onnx, savedmodel, tflite"));
   EXPECT_THAT(refused({"--to", ""}), HasSubstr("--to"));
-  EXPECT_THAT(refused({"--to", "savedmodel"}), HasSubstr("cannot write SavedModels yet"));
+  EXPECT_TRUE(accepted({"--to", "savedmodel"}).convert.savedmodel);
+  EXPECT_FALSE(accepted({"--to", "onnx,tflite"}).convert.savedmodel);
   EXPECT_THAT(refused({"--quantize", "int8"}), HasSubstr("'int8', expected a list of: fp32, fp16"));
   EXPECT_THAT(refused({"--to", "onnx", "--quantize", "fp16"}), HasSubstr("--to leaves tflite out"));
 }
