@@ -89,8 +89,19 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
     for (std::size_t k = 0; k < results->size() && k < node.results.size(); ++k)
       if (last_use.contains(node.results[k])) values[node.results[k]] = std::move((*results)[k]);
   }
-  std::vector<Array> outputs;
-  for (const Output& output : graph.outputs()) outputs.push_back(*find(output.value));
+  // Values leave by moving: a loop passes whole sequences on unchanged in every step.
+  std::vector<Array> outputs(graph.outputs().size());
+  std::unordered_map<const Value*, std::size_t> moved;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const Value* value = graph.outputs()[i].value;
+    const auto [first, fresh] = moved.try_emplace(value, i);
+    if (!fresh)
+      outputs[i] = outputs[first->second];
+    else if (constant_of(value) != nullptr)
+      outputs[i] = *find(value);
+    else
+      outputs[i] = std::move(values.at(value));
+  }
   return outputs;
 }
 
