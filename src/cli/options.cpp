@@ -42,7 +42,8 @@ Files
   --to LIST               of onnx, savedmodel, tflite (all of them)
   --quantize LIST         which TFLite files: of fp32, fp16 (fp32,fp16)
 
-Verification (each file is run in LiteRT against the checkpoint's own arithmetic)
+Verification (TFLite files are run in LiteRT, SavedModels in TensorFlow if it is there, against the checkpoint's own
+arithmetic)
   --verify-input FILE     .npz (array X, or the only one) or .npy with frames [T, F] or [N, T, F]
   --no-verify             write only
 
