@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,6 +13,7 @@
 #include "examples.h"
 #include "networks.h"
 #include "passes/passes.h"
+#include "scratch_folder.h"
 #include "verify/compare.h"
 #include "verify/tensorflow.h"
 
@@ -197,7 +197,6 @@ TEST(SpellTensorflow, names_all_operators_that_it_does_not_have) {
 
 // ----------------------------------------------------------------------------------------------------- in TensorFlow
 
-// A folder of its own for each test, removed in the end.
 class InTensorflow : public testing::Test {
  protected:
   void SetUp() override {
@@ -211,7 +210,6 @@ class InTensorflow : public testing::Test {
     runtime_ = *runtime;
     fs::create_directories(folder_ / "variables");
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   void write(const SavedModelFile& file) const {
     std::ofstream model(folder_ / kSavedModelFile), data(folder_ / kBundleDataFile), index(folder_ / kBundleIndexFile);
@@ -242,7 +240,8 @@ class InTensorflow : public testing::Test {
     }
   }
 
-  const fs::path folder_ = fs::temp_directory_path() / fmt::format("taper_tensorflow_test_{}", ::getpid());
+  const testing_support::ScratchFolder scratch_;
+  const fs::path folder_ = scratch_.path();
   std::optional<Tensorflow> runtime_;
 };
 

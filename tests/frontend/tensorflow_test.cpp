@@ -11,6 +11,7 @@
 #include "examples.h"
 #include "networks.h"
 #include "passes/passes.h"
+#include "same_results.h"
 
 namespace taper {
 namespace {
@@ -36,22 +37,6 @@ SavedModelContent content_of(const Graph& legal) {
   auto variables = read_tensor_bundle(share(std::move(index)), share(std::move(data)));
   EXPECT_TRUE(read && variables);
   return {std::move(*read), std::move(*variables)};
-}
-
-// Both graphs computed from the same inputs; 1e-9 of the largest value.
-void expect_same(const Graph& expected, const Graph& actual, const std::vector<Array>& inputs) {
-  const auto reference = evaluate(expected, inputs);
-  ASSERT_TRUE(reference) << reference.error().text();
-  const auto result = evaluate(actual, inputs);
-  ASSERT_TRUE(result) << result.error().text();
-  ASSERT_EQ(result->size(), reference->size());
-  for (std::size_t i = 0; i < result->size(); ++i) {
-    ASSERT_EQ((*result)[i].shape, (*reference)[i].shape);
-    double largest = 0;
-    for (const double value : (*reference)[i].values) largest = std::max(largest, std::fabs(value));
-    for (std::size_t k = 0; k < (*result)[i].values.size(); ++k)
-      ASSERT_NEAR((*result)[i].values[k], (*reference)[i].values[k], 1e-9 * largest);
-  }
 }
 
 // -------------------------------------------------------------------------------------------------------------

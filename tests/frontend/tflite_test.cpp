@@ -13,6 +13,7 @@
 #include "networks.h"
 #include "ops/table.h"
 #include "passes/passes.h"
+#include "same_results.h"
 
 namespace taper {
 namespace {
@@ -37,23 +38,6 @@ std::vector<std::byte> bytes_of(const TfliteModel& model) {
 Expected<Graph> read_back(std::vector<std::byte> bytes) {
   TAPER_ASSIGN(const TfliteFile file, read_tflite(share(std::move(bytes))));
   return import_tflite(file);
-}
-
-// Both graphs computed from the same inputs; 1e-9 of the largest value.
-void expect_same(const Graph& expected, const Graph& actual, const std::vector<Array>& inputs) {
-  const auto reference = evaluate(expected, inputs);
-  ASSERT_TRUE(reference) << reference.error().text();
-  const auto result = evaluate(actual, inputs);
-  ASSERT_TRUE(result) << result.error().text();
-  ASSERT_EQ(result->size(), reference->size());
-  for (std::size_t i = 0; i < result->size(); ++i) {
-    ASSERT_EQ((*result)[i].shape, (*reference)[i].shape);
-    ASSERT_EQ((*result)[i].dtype, (*reference)[i].dtype);
-    double largest = 0;
-    for (const double value : (*reference)[i].values) largest = std::max(largest, std::fabs(value));
-    for (std::size_t k = 0; k < (*result)[i].values.size(); ++k)
-      ASSERT_NEAR((*result)[i].values[k], (*reference)[i].values[k], 1e-9 * largest);
-  }
 }
 
 // -------------------------------------------------------------------------------------------------------------

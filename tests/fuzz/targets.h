@@ -8,6 +8,7 @@
 #include "formats/checkpoint_file.h"
 #include "formats/npy.h"
 #include "formats/safetensors.h"
+#include "formats/saved_model.h"
 #include "formats/zip.h"
 #include "ir/text.h"
 
@@ -90,6 +91,29 @@ inline void npy(Bytes input) {
     for (const auto& [name, tensor] : *arrays) use(tensor);
 }
 
+// The length of the index in two bytes, the index, the data.
+inline void tensor_bundle(Bytes input) {
+  if (input.size() < 2) return;
+  const auto length = static_cast<std::size_t>(input[0]) | static_cast<std::size_t>(input[1]) << 8;
+  const SharedBytes all = share({input.begin() + 2, input.end()});
+  const std::size_t cut = std::min(length, all.view.size());
+  const auto tensors = read_tensor_bundle(all.sub(0, cut), all.sub(cut, all.view.size() - cut));
+  if (!tensors) return;
+  for (const auto& [name, tensor] : *tensors) use(tensor);
+}
+
+// What is read is written and read again.
+inline void saved_model(Bytes input) {
+  const auto model = read_saved_model(input);
+  if (!model) return;
+  std::vector<std::byte> written;
+  require(write_saved_model(*model, sink_to(written)).has_value());
+  require(read_saved_model(written).has_value());
+  for (const auto& node : model->meta_graphs(0).graph_def().node())
+    for (const auto& [name, attr] : node.attr())
+      if (const auto tensor = tensorflow_tensor(attr.tensor())) use(*tensor);
+}
+
 // What is read prints as itself.
 inline void ir(Bytes input) {
   static const SharedBytes blob = share(std::vector<std::byte>(256));
@@ -114,6 +138,8 @@ inline constexpr Target kTargets[] = {
     {"torch_pickle", torch_pickle},
     {"safetensors", safetensors},
     {"npy", npy},
+    {"tensor_bundle", tensor_bundle},
+    {"saved_model", saved_model},
     {"ir", ir},
 };
 

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -10,6 +9,7 @@
 #include <set>
 
 #include "formats/saved_model.h"
+#include "scratch_folder.h"
 #include "taper/taper.h"
 
 namespace taper {
@@ -22,13 +22,6 @@ using testing::UnorderedElementsAre;
 
 class Convert : public testing::Test {
  protected:
-  Convert()
-      : folder_(fs::temp_directory_path() /
-                fmt::format("taper_{}_{}", testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid())) {
-    fs::create_directories(folder_);
-  }
-  ~Convert() override { fs::remove_all(folder_); }
-
   static const Model& gru() {
     static const Model model = [] {
       auto loaded = load(TAPER_SOURCE_DIR "/examples/GRU.pt");
@@ -46,7 +39,8 @@ class Convert : public testing::Test {
     return found;
   }
 
-  const fs::path folder_;
+  const testing_support::ScratchFolder scratch_;
+  const fs::path folder_ = scratch_.path();
 };
 
 TEST_F(Convert, writes_a_savedmodel_of_three_files) {

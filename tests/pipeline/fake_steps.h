@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "pipeline/steps.h"
+#include "scratch_folder.h"
 
 namespace taper::testing_support {
 
@@ -88,26 +89,5 @@ inline ExportSteps fake_steps(const std::shared_ptr<Calls>& calls = std::make_sh
   };
   return steps;
 }
-
-// A folder that goes away at the end of a test.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "taper-test-XXXXXX").native();
-    path_ = mkdtemp(pattern.data());
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  ~ScratchFolder() { std::filesystem::remove_all(path_); }
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path file(const std::string& name, const std::string& content = "x") const {
-    std::ofstream(path_ / name) << content;
-    return path_ / name;
-  }
-
- private:
-  std::filesystem::path path_;
-};
 
 }  // namespace taper::testing_support

@@ -3,10 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <map>
+
+#include "scratch_folder.h"
 
 namespace taper {
 namespace {
@@ -17,13 +18,6 @@ using Files = std::map<std::string, std::string>;  // relative path -> content
 
 class PendingFilesTest : public testing::Test {
  protected:
-  PendingFilesTest()
-      : folder_(fs::temp_directory_path() /
-                fmt::format("taper_{}_{}", testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid())) {
-    fs::create_directories(folder_);
-  }
-  ~PendingFilesTest() override { fs::remove_all(folder_); }
-
   void put(const fs::path& name, std::string_view text) const {
     fs::create_directories((folder_ / name).parent_path());
     std::ofstream(folder_ / name) << text;
@@ -41,7 +35,8 @@ class PendingFilesTest : public testing::Test {
     return [=](const ByteSink& sink) { return sink(as_bytes(content)); };
   }
 
-  fs::path folder_;
+  const testing_support::ScratchFolder scratch_;
+  const fs::path folder_ = scratch_.path();
 };
 
 TEST_F(PendingFilesTest, nothing_has_its_name_before_it_is_published) {

@@ -8,19 +8,15 @@
 #include <fstream>
 #include <sstream>
 
+#include "scratch_folder.h"
+
 namespace taper {
 namespace {
 
 namespace fs = std::filesystem;
 
-class ScratchFolder : public testing::Test {
+class AtomicWrite : public testing::Test {
  protected:
-  ScratchFolder() {
-    std::string pattern = (fs::temp_directory_path() / "taper-test-XXXXXX").native();
-    folder = mkdtemp(pattern.data());
-  }
-  ~ScratchFolder() override { fs::remove_all(folder); }
-
   static std::string content(const fs::path& path) {
     std::ostringstream text;
     text << std::ifstream(path).rdbuf();
@@ -30,10 +26,9 @@ class ScratchFolder : public testing::Test {
     return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
   }
 
-  fs::path folder;
+  const testing_support::ScratchFolder scratch;
+  const fs::path folder = scratch.path();
 };
-
-using AtomicWrite = ScratchFolder;
 
 TEST_F(AtomicWrite, replaces_the_file_and_leaves_nothing_else) {
   ASSERT_TRUE(write_file_atomically(folder / "a.json", "old"));
