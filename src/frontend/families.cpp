@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "formats/text.h"
 #include "frontend/network.h"
@@ -27,8 +28,7 @@ namespace {
 using pickle::Value;
 
 constexpr std::size_t kMostListed = 40;  // of keys that don't fit, in one error
-// TFLite's flatbuffers and ONNX's protobuf messages end at 2 GiB.
-constexpr std::int64_t kMostBytes = std::int64_t{1} << 31;
+constexpr std::int64_t kMostUnfounded = std::int64_t{1} << 29;  // weights that fewer bytes may stand for
 
 constexpr std::string_view kSaveHint = "save the weights with torch.save(model.state_dict(), 'model.pt')";
 
@@ -216,17 +216,48 @@ std::size_t count_not_finite(const Tensor& tensor) {
   return count;
 }
 
+// How many bytes of the file the tensors occupy, each counted once however many tensors share it.
+std::int64_t distinct_bytes(const Match& match) {
+  std::vector<std::pair<const std::byte*, const std::byte*>> runs;
+  for (const KeyPattern& pattern : match.fit.keys) {
+    const Tensor& tensor = *match.weights.tensors.find(pattern.key)->second;
+    if (tensor.element_count() == 0) continue;
+    std::int64_t last = 0;
+    for (std::size_t axis = 0; axis < tensor.shape.size(); ++axis)
+      last += (tensor.shape[axis] - 1) * tensor.strides[axis];
+    const std::byte* begin = tensor.storage.view.data();
+    runs.emplace_back(begin, begin + (last + 1) * static_cast<std::int64_t>(size_of(tensor.dtype)));
+  }
+  std::ranges::sort(runs);
+  std::int64_t bytes = 0;
+  const std::byte* end = nullptr;
+  for (const auto& [from, to] : runs) {
+    const std::byte* fresh = end == nullptr || from > end ? from : end;
+    if (end != nullptr && to <= end) continue;
+    bytes += to - fresh;
+    end = to;
+  }
+  return bytes;
+}
+
+// Strides of zero make any number of weights out of few bytes: beyond what files of ordinary size hold, the file has to
+// have them.
+Status check_weight_count(const Match& match, std::int64_t count) {
+  const std::int64_t most = std::max(kMostUnfounded, distinct_bytes(match));
+  if (count <= most) return {};
+  return fail("the network has more than {} weights, the file holds them in {} bytes", most, distinct_bytes(match));
+}
+
 // The tensors of the fitting keys as float32.
 Expected<Tensors> float32_weights(const Match& match, ModelInfo& info) {
   std::int64_t elements = 0;
   for (const KeyPattern& pattern : match.fit.keys) {
-    const auto count = checked_add(elements, match.weights.tensors.find(pattern.key)->second->element_count());
-    if (!count || *count > kMostBytes / 4)
-      return fail("the network has more than {} weights, which no ONNX or TFLite file of 2 GiB can hold",
-                  kMostBytes / 4);
-    elements = *count;
-    if (!pattern.is_buffer) info.parameters += match.weights.tensors.find(pattern.key)->second->element_count();
+    const std::int64_t count = match.weights.tensors.find(pattern.key)->second->element_count();
+    const auto sum = checked_add(elements, count);
+    elements = sum ? *sum : std::numeric_limits<std::int64_t>::max();
+    if (!pattern.is_buffer) info.parameters += count;
   }
+  TAPER_TRY(check_weight_count(match, elements));
   Tensors tensors;
   std::vector<std::string> not_finite;
   for (const KeyPattern& pattern : match.fit.keys) {

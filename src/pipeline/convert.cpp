@@ -49,8 +49,24 @@ Status write_onnx_artifact(Job& job) {
   TAPER_ASSIGN(const OnnxFile file,
                spell_onnx(legal, {.producer_version = version(), .description = job.description()}));
   TAPER_TRY(check_onnx(file.model, file.weights));
-  return add_file(job, "onnx", ".onnx", start, {},
-                  [&](const ByteSink& sink) { return write_onnx(file.model, file.weights, sink); });
+  const auto write = [&](const ByteSink& sink, const OnnxExternalData* external) {
+    return write_onnx(file.model, file.weights, sink, external);
+  };
+  if (!needs_external_data(file.model, file.weights))
+    return add_file(job, "onnx", ".onnx", start, {}, [&](const ByteSink& sink) { return write(sink, nullptr); });
+  // A protobuf message ends at 2 GiB: the weights go to a file beside it, which the model names.
+  const std::string data_name = job.stem + ".onnx.data";
+  std::uint64_t data_bytes = 0;
+  const auto write_both = [&](const ByteSink& sink) -> Status {
+    TAPER_ASSIGN(data_bytes, job.pending.write(data_name, [&](const ByteSink& data) {
+      const OnnxExternalData external{data_name, data};
+      return write(sink, &external);
+    }));
+    return {};
+  };
+  TAPER_TRY(add_file(job, "onnx", ".onnx", start, {fmt::format("its weights are in '{}'", data_name)}, write_both));
+  job.artifacts.back().bytes += data_bytes;
+  return {};
 }
 
 // Only a SavedModel or an empty folder is replaced: what else bears the name belongs to somebody.
