@@ -160,8 +160,10 @@ struct Op {
   // axes before it, so that it may run step by step along a time axis. Attributes that name axes count from the end.
   bool per_step = false;
   bool (*per_step_if)(const Node&) = nullptr;  // where that holds for some calls only
-  // The result as a view of a constant operand's storage, for operators that only reorder: folding copies nothing.
-  Tensor (*view)(const Tensor& x, const Attrs& attrs) = nullptr;
+  // The results of constant operands of one dtype as they are stored, for operators that only move elements: views, or
+  // bytes copied in order. Folding then computes nothing, and weights of any size stay where they lie. Empty: not so
+  // for these operands.
+  std::vector<Tensor> (*rearrange)(std::span<const Tensor* const> operands, const Attrs& attrs) = nullptr;
   // Fits every target as it is: the backend writes it without an operator (constants).
   bool is_constant = false;
   ExpandFn expand = nullptr;         // in simpler operators, for targets that have no spelling

@@ -92,6 +92,16 @@ Op reshape() {
   };
 }
 
+// Entries start <= i < start + length of an axis, where they lie.
+Tensor slice_view(const Tensor& x, std::size_t axis, std::int64_t start, std::int64_t length) {
+  Tensor out = x;
+  out.shape[axis] = length;
+  if (out.element_count() == 0) return out;
+  const auto offset = static_cast<std::size_t>(start * x.strides[axis]) * size_of(x.dtype);
+  out.storage = x.storage.sub(offset, x.storage.view.size() - offset);
+  return out;
+}
+
 // Adding and removing axes of size 1.
 Op unsqueeze() {
   return {
@@ -118,6 +128,16 @@ Op unsqueeze() {
           out.shape.insert(out.shape.begin() + static_cast<std::ptrdiff_t>(axis), 1);
         }
         return std::vector{std::move(out)};
+      },
+      .rearrange = [](std::span<const Tensor* const> operands, const Attrs& attrs) -> std::vector<Tensor> {
+        Tensor out = *operands[0];
+        const std::size_t rank = out.shape.size() + attrs.integers("dims").size();
+        for (const std::int64_t dim : attrs.integers("dims")) {
+          const auto axis = static_cast<std::ptrdiff_t>(*normalize_axis(dim, rank));
+          out.shape.insert(out.shape.begin() + axis, 1);
+          out.strides.insert(out.strides.begin() + axis, 1);
+        }
+        return {out};
       },
       .onnx = {.op_type = "Unsqueeze", .inputs = {operand(0), attr_tensor("dims")}},
       .tflite = {.builtin = tflite::BuiltinOperator::EXPAND_DIMS,
@@ -230,16 +250,16 @@ Op permute() {
         return std::vector{Type{call.type(0).dtype, std::move(shape)}};
       },
       .eval = eval_permute,
-      .view =
-          [](const Tensor& x, const Attrs& attrs) {
-            Tensor out = x;
-            const Integers& dims = attrs.integers("dims");
-            for (std::size_t i = 0; i < dims.size(); ++i) {
-              out.shape[i] = x.shape[static_cast<std::size_t>(dims[i])];
-              out.strides[i] = x.strides[static_cast<std::size_t>(dims[i])];
-            }
-            return out;
-          },
+      .rearrange = [](std::span<const Tensor* const> operands, const Attrs& attrs) -> std::vector<Tensor> {
+        const Tensor& x = *operands[0];
+        Tensor out = x;
+        const Integers& dims = attrs.integers("dims");
+        for (std::size_t i = 0; i < dims.size(); ++i) {
+          out.shape[i] = x.shape[static_cast<std::size_t>(dims[i])];
+          out.strides[i] = x.strides[static_cast<std::size_t>(dims[i])];
+        }
+        return {out};
+      },
       .onnx = {.op_type = "Transpose", .inputs = {operand(0)}, .attrs = {{"perm", "dims"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::TRANSPOSE,
                  .since = "1.6.0",
@@ -293,6 +313,19 @@ Op concat() {
       .attrs = {{"dim", AttrKind::integer}},
       .infer = infer_concat,
       .eval = eval_concat,
+      // Along the first axis the parts follow one another.
+      .rearrange = [](std::span<const Tensor* const> operands, const Attrs& attrs) -> std::vector<Tensor> {
+        std::vector<std::int64_t> shape = operands[0]->shape;
+        if (*normalize_axis(attrs.integer("dim"), shape.size()) != 0) return {};
+        std::vector<std::byte> bytes;
+        for (const Tensor* part : operands) {
+          const std::size_t at = bytes.size();
+          bytes.resize(at + static_cast<std::size_t>(part->byte_count()));
+          convert_elements(*part, part->dtype, std::span(bytes).subspan(at));
+          if (part != operands[0]) shape[0] += part->shape[0];
+        }
+        return {make_tensor(operands[0]->dtype, std::move(shape), std::move(bytes))};
+      },
       .onnx = {.op_type = "Concat", .inputs = {operands_from(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::CONCATENATION,
                  .since = "1.5.0",
@@ -340,6 +373,15 @@ Op split() {
       .attrs = {{"dim", AttrKind::integer}, {"parts", AttrKind::integer}},
       .infer = infer_split,
       .eval = eval_split,
+      .rearrange = [](std::span<const Tensor* const> operands, const Attrs& attrs) -> std::vector<Tensor> {
+        const std::size_t axis = *normalize_axis(attrs.integer("dim"), operands[0]->shape.size());
+        const std::int64_t parts = attrs.integer("parts");
+        const std::int64_t size = operands[0]->shape[axis] / parts;
+        std::vector<Tensor> out;
+        for (std::int64_t part = 0; part < parts; ++part)
+          out.push_back(slice_view(*operands[0], axis, part * size, size));
+        return out;
+      },
       .onnx = {.op_type = "Split", .inputs = {operand(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::SPLIT,
                  .since = "1.5.0",

@@ -47,6 +47,27 @@ Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings) {
       [&](const Type& type) { return Type{type.dtype, substitute(type.shape, bindings)}; });
 }
 
+namespace {
+
+// The results of an operator that only moves elements; nothing if it has to be computed.
+Replacement rearrange_constants(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Op& op = op_of(node);
+  if (op.rearrange == nullptr) return std::nullopt;
+  std::vector<const Tensor*> tensors;
+  for (const Value* operand : operands) {
+    tensors.push_back(constant_of(operand));
+    if (tensors.back()->dtype != tensors[0]->dtype) return std::nullopt;
+  }
+  std::vector<Tensor> results = op.rearrange(tensors, node.attrs);
+  if (results.size() != node.results.size()) return std::nullopt;
+  std::vector<Value*> values;
+  for (std::size_t i = 0; i < results.size(); ++i)
+    values.push_back(build.constant(std::move(results[i]), node.results[i]->name));
+  return values;
+}
+
+}  // namespace
+
 Expected<Graph> fold_constants(const Graph& graph) {
   std::optional<Error> error;
   const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
@@ -59,9 +80,6 @@ Expected<Graph> fold_constants(const Graph& graph) {
       return std::vector{build.constant(to_tensor(zeros), node.results[0]->name)};
     }
     if (op.is_constant || operands.empty() || !node.regions.empty()) return std::nullopt;
-    if (op.view != nullptr && constant_of(operands[0]) != nullptr)
-      return std::vector{build.constant(op.view(*constant_of(operands[0]), node.attrs), node.results[0]->name)};
-    std::vector<Array> arrays;
     for (const Value* operand : operands)
       if (operand != nullptr && constant_of(operand) == nullptr) return std::nullopt;
     // Attributes that still name symbols can't be evaluated yet.
@@ -70,6 +88,8 @@ Expected<Graph> fold_constants(const Graph& graph) {
         return std::nullopt;
     // float16 constants are for the runtime to dequantise.
     if (node.op == "dequantize") return std::nullopt;
+    if (auto rearranged = rearrange_constants(build, node, operands)) return rearranged;
+    std::vector<Array> arrays;
     for (const Value* operand : operands)
       arrays.push_back(operand == nullptr ? Array{} : to_array(*constant_of(operand)));
     std::vector<const Array*> pointers;

@@ -32,7 +32,7 @@ TEST_P(Row, evaluates_to_the_types_that_it_infers) {
 TEST_P(Row, means_the_same_expanded) {
   const auto expected = evaluate(call(), random_inputs());
   ASSERT_TRUE(expected);
-  for (const ExpandFn expand : {op().expand, op().expand_onnx, op().expand_tflite}) {
+  for (const ExpandFn expand : {op().expand, op().expand_onnx, op().expand_tflite, op().expand_tensorflow}) {
     if (expand == nullptr) continue;
     const Graph graph = call(expand);
     ASSERT_TRUE(check(graph)) << check(graph).error().text();
@@ -46,6 +46,21 @@ TEST_P(Row, means_the_same_expanded) {
         EXPECT_NEAR((*outputs)[i].values[k], (*expected)[i].values[k], 1e-6) << "result " << i << ", element " << k;
     }
   }
+}
+
+TEST_P(Row, moves_constants_as_it_computes_them) {
+  if (op().rearrange == nullptr) GTEST_SKIP() << "it computes";
+  const auto expected = evaluate(call(), random_inputs());
+  ASSERT_TRUE(expected);
+  std::vector<Tensor> tensors;
+  std::vector<const Tensor*> pointers;
+  for (const Array& array : random_operands(example())) tensors.push_back(to_tensor(array));
+  for (const Tensor& tensor : tensors) pointers.push_back(&tensor);
+  const std::vector<Tensor> results = op().rearrange(pointers, example().attrs);
+  if (results.empty()) return;  // not for these operands
+  ASSERT_EQ(results.size(), expected->size());
+  for (std::size_t i = 0; i < results.size(); ++i)
+    EXPECT_TRUE(identical(results[i], to_tensor((*expected)[i]))) << "result " << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, Row, testing::ValuesIn(all_examples()), name_of_case);
