@@ -23,6 +23,11 @@ def case_names():
     return [f"default {family}" for family in FAMILIES] + [record["model"] for record in VARIANTS]
 
 
+def file_safe(*words):
+    """One word for the name of a file."""
+    return re.sub(r"\W+", "_", " ".join(words))
+
+
 class Exports:
     """Models exported once per session: default sizes with the gloss head, small variants with all heads."""
 
@@ -37,18 +42,18 @@ class Exports:
         return variant_case(next(record for record in VARIANTS if record["model"] == name))
 
     @functools.cache  # noqa: B019
-    def run(self, name):
-        """The run that exported the case called `name`."""
+    def run(self, name, *flags):
+        """The run that exported the case called `name`, with further `flags`."""
         case = self.case(name)
-        folder = self.folder / re.sub(r"\W", "_", name)
+        folder = self.folder / file_safe(name, *flags)
         arguments = [*source_arguments(case.key, case.checkpoint), *case.arguments]
         if case.config:
             arguments += ["--config", write_config(folder, {case.key: case.config})]
-        return export(folder, *arguments, "--heads", case.heads)
+        return export(folder, *arguments, "--heads", case.heads, *flags)
 
-    def file(self, name, kind):
-        """The exported file of a case: `kind` is onnx, fp32 or fp16."""
-        return self.run(name).expect(0).path(self.case(name).key, kind)
+    def file(self, name, kind, *flags):
+        """The exported file of a case: `kind` is onnx, tf, fp32 or fp16."""
+        return self.run(name, *flags).expect(0).path(self.case(name).key, kind)
 
 
 @pytest.fixture(scope="session")

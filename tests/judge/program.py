@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import resource
+import signal
 import subprocess
 
 import ai_edge_litert
@@ -13,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXPORT_MODELS = pathlib.Path(os.environ.get("TAPER_EXPORT_MODELS", ROOT / "build/release/bin/export_models")).resolve()
 RESULTS = "export_results.json"
 STEMS = {"transformer": "sign_transformer", "gru": "mediapipe_gru"}
+KINDS = ("onnx", "tf", "fp32", "fp16")
 
 MEMORY_LIMIT = 8 << 30  # bytes of address space; a file that makes the program ask for more shows as a failure
 TIME_LIMIT = 120  # seconds
@@ -40,15 +42,22 @@ class Run:
 
     @property
     def files(self):
-        """Names of all files in the output folder."""
+        """Names of all files and folders in the output folder, hidden ones too."""
         return sorted(path.name for path in self.output_dir.iterdir()) if self.output_dir.exists() else []
+
+    @property
+    def content(self):
+        """The bytes of every file that a model has, by its path in the output folder."""
+        paths = (path for path in self.output_dir.rglob("*") if path.is_file())
+        content = {str(path.relative_to(self.output_dir)): path.read_bytes() for path in paths}
+        return {name: data for name, data in content.items() if name != RESULTS}
 
     def model(self, key):
         """The results of one model."""
         return self.results[key]
 
     def path(self, key, kind):
-        """The file of a model: `kind` is onnx, fp32 or fp16."""
+        """The file of a model, of one of KINDS; for tf it is a folder."""
         return self.output_dir / file_name(STEMS.get(key, key), kind)
 
     def expect(self, status):
@@ -61,30 +70,40 @@ class Run:
 
 
 def file_name(stem, kind):
-    """The name of an exported file."""
-    return f"{stem}.onnx" if kind == "onnx" else f"{stem}_{kind}.tflite"
+    """The name of an exported file, or of the folder of a SavedModel."""
+    return {"onnx": f"{stem}.onnx", "tf": f"{stem}_tf"}.get(kind, f"{stem}_{kind}.tflite")
 
 
-def export(folder, *arguments, output_dir="exports"):
-    """Runs the program in `folder`, which it makes if needed. `output_dir` is where `arguments` make it write."""
+def export(folder, *arguments, output_dir="exports", environment=None, largest_file=None):
+    """Runs the program in `folder`, which it makes if needed. `output_dir` is where `arguments` make it write.
+
+    `environment` holds further variables. Writing more than `largest_file` bytes to a file fails, as on a full disk.
+    """
+
+    def set_limits():
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+        if largest_file is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
     folder.mkdir(parents=True, exist_ok=True)
     command = [EXPORT_MODELS, *map(str, arguments)]
     done = subprocess.run(
         command,
         cwd=folder,
-        env=_environment(),
+        env=_environment() | (environment or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=TIME_LIMIT,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT)),
+        preexec_fn=set_limits,
     )
     stdout, stderr = done.stdout.decode(), done.stderr.decode()
     return Run(command, done.returncode, stdout, stderr, folder / output_dir)
 
 
 def _environment():
-    """A plain one, in which the program finds the same LiteRT as these tests."""
+    """A plain one, in which the program finds the same LiteRT as these tests, and no TensorFlow of the user's."""
     runtime = pathlib.Path(ai_edge_litert.__file__).parent / "libLiteRt.so"
     return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "dumb", "TAPER_LITERT": str(runtime)}
 

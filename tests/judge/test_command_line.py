@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from builder.base_models import frames, reference
-from program import RESULTS, STEMS, export, file_name, write_config
+from program import KINDS, RESULTS, STEMS, export, file_name, write_config
 from references import (
     expected_outputs,
     fixture,
@@ -21,7 +21,12 @@ from runtimes import LiteRtInterpreter, OnnxRuntime, relative_error
 from tflite_file import TfliteFile
 
 TRANSFORMER_CONFIG = {"transformer": {"num_heads": 4, "pooling": "mean", "norm_eps": 1e-6}}
-ALL_FILES = sorted([RESULTS, *(file_name(stem, kind) for stem in STEMS.values() for kind in ("onnx", "fp16", "fp32"))])
+ALL_FILES = sorted([RESULTS, *(file_name(stem, kind) for stem in STEMS.values() for kind in KINDS)])
+
+
+def size_of(path):
+    """The bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ class TestFindingCheckpoints:
     def test_exports_further_models_under_their_names(self, checkpoints):
         more = ("--model", "wave=GRU.pt", "--model", "nod-2=Transformer.pt")
         run = export(checkpoints, *more).expect(0)
-        names = [file_name(stem, kind) for stem in ("wave", "nod-2") for kind in ("onnx", "fp16", "fp32")]
+        names = [file_name(stem, kind) for stem in ("wave", "nod-2") for kind in KINDS]
         assert run.files == sorted([*ALL_FILES, *names])
         assert run.model("wave")["model_name"] == "wave"
         assert run.model("nod-2")["family"] == "SignTransformer"
@@ -75,8 +80,9 @@ class TestFindingCheckpoints:
     def test_same_input_gives_the_same_files(self, checkpoints):
         first = export(checkpoints, "--output-dir", "a", output_dir="a").expect(0)
         second = export(checkpoints, "--output-dir", "b", output_dir="b").expect(0)
-        for name in set(ALL_FILES) - {RESULTS}:
-            assert (first.output_dir / name).read_bytes() == (second.output_dir / name).read_bytes(), name
+        assert set(first.content) == set(second.content)
+        for name, data in first.content.items():
+            assert second.content[name] == data, name
 
 
 class TestResults:
@@ -92,10 +98,10 @@ class TestResults:
         results = run.model(key)
         assert results["model_name"] == STEMS[key]
         assert results["input_shape"] == [1, 300, 12]
-        kinds = {"onnx", "tflite_fp16", "tflite_fp32"}
+        kinds = {"onnx", "tensorflow", "tflite_fp16", "tflite_fp32"}
         assert set(results["files"]) == set(results["sizes"]) == kinds
         for kind, path in results["files"].items():
-            assert (run.output_dir.parent / path).stat().st_size == results["bytes"][kind]
+            assert size_of(run.output_dir.parent / path) == results["bytes"][kind]
             assert results["sizes"][kind].split()[-1] in ("B", "KB", "KiB", "MB", "MiB")
         assert "error" not in results
 
@@ -104,6 +110,8 @@ class TestResults:
         verification = run.model(key)["verification"]
         assert 0.999999 < verification["fp32_cosine_similarity"] <= 1.0000001
         assert 0.9999 < verification["fp16_cosine_similarity"] <= 1.0000001
+        assert 0.999999 < verification["saved_model_cosine_similarity"] <= 1.0000001
+        assert set(verification["files"]) == {"tensorflow", "tflite_fp16", "tflite_fp32"}
         for kind, bound in (("fp32", 1e-4), ("fp16", 2e-2)):
             judged = verification["files"][f"tflite_{kind}"]
             assert judged["runtime"] == "LiteRT"
@@ -176,7 +184,8 @@ class TestScreen:
     def test_help_teaches_by_example(self, tmp_path):
         shown = export(tmp_path, "--help").expect(0).stdout
         flags = (
-            "transformer gru sequence-length no-verify output-dir config model heads verify-input static quantize json"
+            "transformer gru model config output-dir sequence-length heads static to quantize "
+            "verify-input no-verify json"
         )
         for flag in flags.split():
             assert f"--{flag}" in shown
@@ -200,6 +209,9 @@ class TestWrongUsage:
             ["--sequence-length", "3.5"],
             ["--heads", "three"],
             ["--quantize", "fp8"],
+            ["--to", "keras"],
+            ["--to", ""],
+            ["--to", "savedmodel", "--quantize", "fp16"],
             ["--model", "no_path"],
             ["--model", "../up=GRU.pt"],
             ["--model", "x=GRU.pt", "--model", "x=GRU.pt"],
@@ -338,9 +350,28 @@ class TestOutput:
     @pytest.mark.parametrize("kinds", ["fp32", "fp16", "fp32,fp16"])
     def test_quantize_chooses_the_tflite_files(self, checkpoints, kinds):
         run = export(checkpoints, "--quantize", kinds).expect(0)
-        wanted = [file_name(stem, kind) for stem in STEMS.values() for kind in ("onnx", *kinds.split(","))]
+        wanted = [file_name(stem, kind) for stem in STEMS.values() for kind in ("onnx", "tf", *kinds.split(","))]
         assert run.files == sorted([*wanted, RESULTS])
         assert set(run.model("gru")["files"]) >= {f"tflite_{kind}" for kind in kinds.split(",")}
+
+    @pytest.mark.parametrize(
+        ("targets", "kinds"),
+        [
+            ("onnx", ["onnx"]),
+            ("savedmodel", ["tf"]),
+            ("tflite", ["fp32", "fp16"]),
+            ("savedmodel,onnx", ["onnx", "tf"]),
+            ("tflite,savedmodel,onnx", KINDS),
+        ],
+    )
+    def test_to_chooses_the_targets(self, checkpoints, targets, kinds):
+        run = export(checkpoints, "--to", targets).expect(0)
+        assert run.files == sorted([RESULTS, *(file_name(stem, kind) for stem in STEMS.values() for kind in kinds)])
+        for key in STEMS:
+            assert len(run.model(key)["files"]) == len(kinds)
+            figures = run.model(key)["verification"]
+            assert ("saved_model_cosine_similarity" in figures) == ("tf" in kinds)
+            assert ("fp32_cosine_similarity" in figures) == ("fp32" in kinds)
 
     def test_heads_all_adds_the_category(self, checkpoints):
         for heads, outputs in (("gloss", ["output"]), ("all", ["output", "category"])):
@@ -375,6 +406,7 @@ class TestVerification:
         run = export(checkpoints, "--no-verify").expect(0)
         assert run.files == ALL_FILES
         assert run.model("gru")["verification"].get("fp32_cosine_similarity") is None
+        assert run.model("gru")["verification"].get("saved_model_cosine_similarity") is None
 
     @pytest.mark.parametrize("form", ["npz_x", "npz_only", "npy", "npy_one"])
     def test_takes_real_inputs(self, checkpoints, form):

@@ -5,9 +5,11 @@ import pytest
 
 from program import ROOT, export
 from runtimes import LiteRtCompiledModel, LiteRtInterpreter, OnnxRuntime, relative_error
+from saved_models import KerasLayer, TensorFlow, convert
 
 EXAMPLES = ROOT / "examples"
-BOUNDS = {"onnx": 1e-4, "fp32": 1e-4, "fp16": 2e-2}
+BOUNDS = {"onnx": 1e-4, "tf": 1e-4, "fp32": 1e-4, "fp16": 2e-2}
+RUNTIMES = {"onnx": (OnnxRuntime,), "tf": (TensorFlow, KerasLayer)}
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +23,19 @@ def run(tmp_path_factory):
 def test_gives_the_logits_of_pytorch(run, key, kind):
     x, y = (np.load(EXAMPLES / "samples.npz")[name] for name in ("X", "y"))
     expected = np.load(EXAMPLES / "expected_logits.npz")[key]
-    runtimes = (OnnxRuntime,) if kind == "onnx" else (LiteRtInterpreter, LiteRtCompiledModel)
-    for runtime in runtimes:
+    for runtime in RUNTIMES.get(kind, (LiteRtInterpreter, LiteRtCompiledModel)):
         found = runtime(run.path(key, kind)).run(x, {"output": expected.shape})["output"]
         assert relative_error(found, expected) < BOUNDS[kind]
         assert (found.argmax(-1) == expected.argmax(-1)).all()
         assert (found.argmax(-1) == y).mean() >= 0.8, "trained checkpoints recognise the samples"
+
+
+@pytest.mark.parametrize("key", ["transformer", "gru"])
+def test_tensorflow_converts_it_to_tflite(run, tmp_path, key):
+    convert(run.path(key, "tf"), tmp_path / "converted.tflite")
+    x, expected = np.load(EXAMPLES / "samples.npz")["X"], np.load(EXAMPLES / "expected_logits.npz")[key]
+    found = LiteRtInterpreter(tmp_path / "converted.tflite").run(x, None)["output"]
+    assert relative_error(found, expected) < BOUNDS["tf"]
 
 
 def test_nothing_about_the_transformer_is_assumed_but_the_eps(run):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from builder.wrong_files import MARKER
-from program import RESULTS, export, write_config
+from program import KINDS, RESULTS, STEMS, export, file_name, write_config
 from references import FIXTURES, REFUSED, fixture
 
-GRU_FILES = ["mediapipe_gru.onnx", "mediapipe_gru_fp16.tflite", "mediapipe_gru_fp32.tflite"]
+GRU_FILES = [file_name(STEMS["gru"], kind) for kind in KINDS]
 
 
 @pytest.mark.parametrize("record", REFUSED, ids=lambda record: record["file"].removeprefix("checkpoints/"))
@@ -75,7 +75,7 @@ def test_an_old_export_survives_a_failed_one(tmp_path):
     """Files of an earlier run are not half overwritten by one that fails."""
     _, good = fixture("variants/gru.pt")
     before = export(tmp_path, "--gru", good).expect(0)
-    content = {name: (before.output_dir / name).read_bytes() for name in GRU_FILES}
+    content = before.content
     _, wrong = fixture("unfit/gru_key_missing.pt")
     after = export(tmp_path, "--gru", wrong).expect(1)
-    assert {name: (after.output_dir / name).read_bytes() for name in GRU_FILES} == content
+    assert after.content == content
