@@ -124,7 +124,7 @@ struct Agreement {
   std::vector<std::int64_t> input_shape;
   double cosine_similarity = 0;  // <r,y> / (|r| |y|)
   double max_error = 0;          // max |y - r|
-  double relative_error = 0;     // max_error / (max r - min r)
+  double relative_error = 0;     // max_error / (max r - min r); of a single number max_error / |r|
   double top1_agreement = 0;     // share of rows over the last axis whose largest entry is the same
 };
 

@@ -33,8 +33,7 @@ void declare(onnx::ValueInfoProto& info, const std::string& name, const Type& ty
   }
 }
 
-// ------------------------------------------------------------------------------------------------------------
-// attributes
+// ------------------------------------------------------------------------------------------------------ attributes
 
 Expected<std::vector<std::int64_t>> numbers_of(const Shape& shape) {
   auto sizes = constant_sizes(shape);
@@ -74,8 +73,7 @@ Status write_attr(const Attr& attr, onnx::AttributeProto& out) {
   return fail("a tensor is no attribute of an ONNX operator");
 }
 
-// -----------------------------------------------------------------------------------------------------------------
-// names
+// ----------------------------------------------------------------------------------------------------------- names
 
 // Integers that no value of the graph holds.
 struct MadeInput {
@@ -163,8 +161,7 @@ std::string Speller::initializer(const Tensor& tensor, const std::string& name) 
   return entry->second;
 }
 
-// ------------------------------------------------------------------------------------------------------------------
-// nodes
+// ----------------------------------------------------------------------------------------------------------- nodes
 
 // An attribute or a computed constant, as the int64 tensor that ONNX takes for an input.
 Expected<MadeInput> made_input(const SpelledInput& input, const Node& node) {

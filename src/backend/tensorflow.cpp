@@ -19,8 +19,7 @@ using tensorflow::NodeDef;
 // The version of GraphDef that the operators here need, that of TensorFlow 2.4.
 constexpr int kGraphVersion = 561;
 
-// ----------------------------------------------------------------------------------------------------------------
-// names
+// ----------------------------------------------------------------------------------------------------------- names
 
 bool is_letter_or_digit(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -49,8 +48,7 @@ std::string argument_name(std::string_view name) {
   return out;
 }
 
-// -----------------------------------------------------------------------------------------------------------
-// attributes
+// ------------------------------------------------------------------------------------------------------ attributes
 
 AttrValue& attr(NodeDef& node, std::string_view name) {
   return (*node.mutable_attr())[std::string(name)];
@@ -114,16 +112,16 @@ IndexConstant index_constant(const SpelledInput& input, const Node& node) {
   return out;
 }
 
-// ------------------------------------------------------------------------------------------------------------
-// constants
+// ------------------------------------------------------------------------------------------------------- constants
 
 bool is_zero(const Tensor& tensor) {
   return tensor.is_plain() && std::ranges::all_of(tensor.bytes(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
-// What people train: floating numbers, more than one. Zeros are rather a state's beginning.
+// What people train: floating numbers, more than one. A vector of zeros is a bias that was not trained yet, larger
+// zeros are the beginning of a state.
 bool is_variable(const Tensor& tensor) {
-  return is_floating(tensor.dtype) && tensor.element_count() > 1 && !is_zero(tensor);
+  return is_floating(tensor.dtype) && tensor.element_count() > 1 && !(tensor.rank() > 1 && is_zero(tensor));
 }
 
 void write_constant(const Tensor& tensor, tensorflow::TensorProto& out) {
@@ -138,8 +136,7 @@ void write_constant(const Tensor& tensor, tensorflow::TensorProto& out) {
   convert_elements(tensor, tensor.dtype, std::as_writable_bytes(std::span(content)));
 }
 
-// ----------------------------------------------------------------------------------------------------------------
-// scopes
+// ---------------------------------------------------------------------------------------------------------- scopes
 
 // A place for nodes: the main graph, or the body of a function.
 struct Scope {
@@ -177,27 +174,26 @@ class Speller {
   }
 
   Expected<SavedModelFile> run(const Graph& graph) {
-    Scope main{.nodes = *meta_.mutable_graph_def()->mutable_node(), .in_function = false};
-    TAPER_TRY(reserve_names(graph, main));
-    add_inputs(graph, main);
-    TAPER_TRY(add_nodes(graph, main));
-    TAPER_TRY(add_outputs(graph, main));
-    if (!file_.variables.empty()) add_saver(main);
+    TAPER_TRY(reserve_names(graph));
+    add_inputs(graph);
+    TAPER_TRY(add_nodes(graph, main_));
+    TAPER_TRY(add_outputs(graph));
+    if (!file_.variables.empty()) add_saver();
     return std::move(file_);
   }
 
  private:
   using View = std::tuple<const std::byte*, DType, bool, std::vector<std::int64_t>, std::vector<std::int64_t>>;
 
-  static Status reserve_names(const Graph& graph, Scope& main);
-  void add_inputs(const Graph& graph, Scope& main);
-  Status add_outputs(const Graph& graph, Scope& main);
+  Status reserve_names(const Graph& graph);
+  void add_inputs(const Graph& graph);
+  Status add_outputs(const Graph& graph);
   Status add_nodes(const Graph& graph, Scope& scope);
   Status add_node(const Node& node, Scope& scope);
   Status add_operands(const Node& node, const TensorflowSpelling& spelling, Scope& scope, NodeDef& out);
   Status add_attrs(const Node& node, const TensorflowSpelling& spelling, NodeDef& out);
   Status add_loop(const Node& node, Scope& scope, NodeDef& out);
-  void add_saver(Scope& main);
+  void add_saver();
 
   std::string reference(const Value* value, Scope& scope);
   std::string constant(const Tensor& tensor, const std::string& name, Scope& scope);
@@ -209,23 +205,23 @@ class Speller {
 
   SavedModelFile file_;
   tensorflow::MetaGraphDef& meta_;
+  Scope main_{.nodes = *meta_.mutable_graph_def()->mutable_node(), .in_function = false};
   std::map<View, std::size_t> variables_;
-  UniqueNames variable_names_;
   UniqueNames function_names_;
 };
 
 // The names of inputs and outputs are a promise; those of other nodes give way.
-Status Speller::reserve_names(const Graph& graph, Scope& main) {
-  const auto reserve = [&main](const std::string& name, std::string_view kind) -> Status {
+Status Speller::reserve_names(const Graph& graph) {
+  const auto reserve = [this](const std::string& name, std::string_view kind) -> Status {
     if (!is_node_name(name))
       return fail_with_hint(fmt::format("TensorFlow does not take '{}' as the name of an {}", name, kind),
                             "use letters, digits, '_', '.', '-' and '/', and begin with a letter or digit");
-    if (!main.names.take(name)) return fail("two inputs or outputs are named '{}'", name);
+    if (!main_.names.take(name)) return fail("two inputs or outputs are named '{}'", name);
     return {};
   };
   for (const Value* input : graph.inputs()) TAPER_TRY(reserve(input->name, "input"));
   for (const Output& output : graph.outputs()) TAPER_TRY(reserve(output.name, "output"));
-  main.names.take("save");
+  main_.names.take("save");
   return {};
 }
 
@@ -241,22 +237,22 @@ tensorflow::SignatureDef& signature_of(tensorflow::MetaGraphDef& meta) {
   return signature;
 }
 
-void Speller::add_inputs(const Graph& graph, Scope& main) {
+void Speller::add_inputs(const Graph& graph) {
   for (const Value* input : graph.inputs()) {
-    NodeDef& node = *main.nodes.Add();
+    NodeDef& node = *main_.nodes.Add();
     node.set_op("Placeholder");
     node.set_name(input->name);
     set_type(node, "dtype", tensorflow_type(input->type.dtype));
     write_shape(input->type.shape, *attr(node, "shape").mutable_shape());
-    main.tensors.emplace(input, input->name);
+    main_.tensors.emplace(input, input->name);
     describe_tensor(input->name, input->type, (*signature_of(meta_).mutable_inputs())[input->name]);
   }
 }
 
-Status Speller::add_outputs(const Graph& graph, Scope& main) {
+Status Speller::add_outputs(const Graph& graph) {
   for (const Output& output : graph.outputs()) {
-    std::string source = reference(output.value, main);
-    NodeDef& node = *main.nodes.Add();
+    std::string source = reference(output.value, main_);
+    NodeDef& node = *main_.nodes.Add();
     node.set_op("Identity");
     node.set_name(output.name);
     node.add_input(std::move(source));
@@ -295,7 +291,8 @@ std::string Speller::constant(const Tensor& tensor, const std::string& name, Sco
 std::size_t Speller::variable(const Tensor& tensor, const std::string& name) {
   const View view{tensor.storage.view.data(), tensor.dtype, tensor.big_endian, tensor.shape, tensor.strides};
   const auto [entry, fresh] = variables_.try_emplace(view, file_.variables.size());
-  if (fresh) file_.variables.push_back({variable_names_.unique(node_name(name)), stored_as_is(tensor)});
+  // Its name is that of its node: TensorFlow's converter looks variables up by either.
+  if (fresh) file_.variables.push_back({main_.names.unique(node_name(name)), stored_as_is(tensor)});
   return entry->second;
 }
 
@@ -307,7 +304,9 @@ std::string Speller::handle(std::size_t variable, Scope& scope) {
     scope.captured.push_back(variable);
     return entry->second = scope.names.unique(argument_name(name + "_resource"));
   }
-  NodeDef& node = scope.add("VarHandleOp", name);
+  NodeDef& node = *scope.nodes.Add();
+  node.set_op("VarHandleOp");
+  node.set_name(name);
   set_type(node, "dtype", tensorflow_type(source.dtype));
   write_shape(std::span(source.tensor.shape), *attr(node, "shape").mutable_shape());
   attr(node, "shared_name").set_s(name);
@@ -446,9 +445,9 @@ void Speller::finish_function(const Graph& graph, const std::vector<std::size_t>
 
 // What TensorFlow's own Saver adds to a graph: one RestoreV2 whose results are assigned, one SaveV2, both of the file
 // that save/Const names; and the variables in the collections where its tools look for them.
-void Speller::add_saver(Scope& main) {
+void Speller::add_saver() {
   const auto text_constant = [&](const std::string& name, const auto& texts, bool scalar) {
-    NodeDef& node = main.add("Const", name);
+    NodeDef& node = main_.add("Const", name);
     set_type(node, "dtype", tensorflow::DT_STRING);
     tensorflow::TensorProto& value = *attr(node, "value").mutable_tensor();
     value.set_dtype(tensorflow::DT_STRING);
@@ -461,12 +460,12 @@ void Speller::add_saver(Scope& main) {
   AttrValue dtypes;
   for (std::size_t i = 0; i < file_.variables.size(); ++i) {
     names.push_back(file_.variables[i].name);
-    handles.push_back(handle(i, main));
-    values.push_back(read(i, main));
+    handles.push_back(handle(i, main_));
+    values.push_back(read(i, main_));
     dtypes.mutable_list()->add_type(tensorflow_type(file_.variables[i].source.dtype));
   }
   const std::string default_path = text_constant("save/filename", std::array{"model"}, true);
-  NodeDef& path = main.add("PlaceholderWithDefault", "save/Const");
+  NodeDef& path = main_.add("PlaceholderWithDefault", "save/Const");
   path.add_input(default_path);
   set_type(path, "dtype", tensorflow::DT_STRING);
   attr(path, "shape").mutable_shape();
@@ -474,27 +473,27 @@ void Speller::add_saver(Scope& main) {
   const std::string tensor_names = text_constant("save/tensor_names", names, false);
   const std::string slice_names = text_constant("save/shape_and_slices", slices, false);
 
-  NodeDef& save = main.add("SaveV2", "save/SaveV2");
+  NodeDef& save = main_.add("SaveV2", "save/SaveV2");
   for (const std::string& input : {path_name, tensor_names, slice_names}) save.add_input(input);
   for (const std::string& value : values) save.add_input(value);
   attr(save, "dtypes") = dtypes;
   const std::string save_name = save.name();
-  NodeDef& saved = main.add("Identity", "save/control_dependency");
+  NodeDef& saved = main_.add("Identity", "save/control_dependency");
   saved.add_input(path_name);
   saved.add_input("^" + save_name);
   set_type(saved, "T", tensorflow::DT_STRING);
   attr(saved, "_class").mutable_list()->add_s("loc:@" + path_name);
   const std::string saved_name = saved.name();
 
-  NodeDef& restore = main.add("RestoreV2", "save/RestoreV2");
+  NodeDef& restore = main_.add("RestoreV2", "save/RestoreV2");
   for (const std::string& input : {path_name, tensor_names, slice_names}) restore.add_input(input);
   attr(restore, "dtypes") = dtypes;
   const std::string restore_name = restore.name();
   std::vector<std::string> assignments;
   for (std::size_t i = 0; i < file_.variables.size(); ++i) {
-    NodeDef& assign = main.add("AssignVariableOp", "save/AssignVariableOp");
+    NodeDef& assign = main_.add("AssignVariableOp", "save/AssignVariableOp");
     assign.add_input(handles[i]);
-    assign.add_input(main.reference(restore_name, "tensors", i));
+    assign.add_input(main_.reference(restore_name, "tensors", i));
     set_type(assign, "dtype", tensorflow_type(file_.variables[i].source.dtype));
     assignments.push_back(assign.name());
 
@@ -507,7 +506,7 @@ void Speller::add_saver(Scope& main) {
     for (const char* collection : {"variables", "trainable_variables"})
       (*meta_.mutable_collection_def())[collection].mutable_bytes_list()->add_value(variable.SerializeAsString());
   }
-  NodeDef& restore_all = main.add("NoOp", "save/restore_all");
+  NodeDef& restore_all = main_.add("NoOp", "save/restore_all");
   for (const std::string& assignment : assignments) restore_all.add_input("^" + assignment);
 
   tensorflow::SaverDef& saver = *meta_.mutable_saver_def();

@@ -15,7 +15,7 @@ namespace taper {
 namespace {
 
 constexpr std::string_view kHelp =
-    R"(export_models turns PyTorch checkpoints into verified TFLite and ONNX files. It needs no PyTorch.
+    R"(export_models turns PyTorch checkpoints into verified TFLite, SavedModel and ONNX files, and needs no PyTorch.
 
 Examples
   export_models                                    Transformer.pt and GRU.pt of this folder, to exports/

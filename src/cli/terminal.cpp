@@ -84,8 +84,7 @@ const Verification* verification_of(const ModelReport& model, const std::string&
   return found == model.verifications.end() ? nullptr : &*found;
 }
 
-// ------------------------------------------------------------------------------------------------------ the table's
-// rows
+// ------------------------------------------------------------------------------------------------ the table's rows
 
 enum class Mark { none, good, bad };
 

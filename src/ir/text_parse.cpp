@@ -70,8 +70,7 @@ class Parser {
   std::size_t at_ = 0;
 };
 
-// -------------------------------------------------------------------------------------------------- characters and
-// words
+// ----------------------------------------------------------------------------------------------------------- words
 
 template <class... Args>
 std::unexpected<Error> Parser::fail_at(std::size_t at, fmt::format_string<Args...> format, Args&&... args) const {
@@ -186,8 +185,7 @@ Expected<Number> Parser::number() {
   return number;
 }
 
-// ------------------------------------------------------------------------------------------------------- types and
-// tensors
+// --------------------------------------------------------------------------------------------------------- tensors
 
 // A number or a symbol. The sign of the product goes into its first number, which may be -2^63.
 Expected<Dim> Parser::factor(bool& negative) {
@@ -295,8 +293,7 @@ Expected<Tensor> Parser::tensor(DType dtype) {
   return make_tensor(dtype, std::move(*shape), std::move(bytes));
 }
 
-// ---------------------------------------------------------------------------------------------------------------
-// attributes
+// ------------------------------------------------------------------------------------------------------ attributes
 
 // An integer, or a real number: with a point or an exponent, `inf`, `nan` or the bits in hexadecimal.
 Expected<Attr> Parser::number_attr() {
@@ -360,8 +357,7 @@ Expected<Attrs> Parser::attrs() {
   return attrs;
 }
 
-// -------------------------------------------------------------------------------------------------------- nodes and
-// graphs
+// ---------------------------------------------------------------------------------------------------------- graphs
 
 Expected<std::string> Parser::value_name() {
   TAPER_TRY(expect("%"));

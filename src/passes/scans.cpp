@@ -80,8 +80,7 @@ Expected<Graph> drop_unused_results(const Graph& graph) {
   return rewrite(graph, rule_for);
 }
 
-// -----------------------------------------------------------------------------------------------------------
-// fuse_scans
+// ------------------------------------------------------------------------------------------------------ fuse_scans
 
 namespace {
 
@@ -200,8 +199,7 @@ Expected<Graph> fuse_scans(const Graph& graph) {
   return rewrite(graph, rule);
 }
 
-// -----------------------------------------------------------------------------------------------------
-// hoist_from_scans
+// ------------------------------------------------------------------------------------------------ hoist_from_scans
 
 Expected<Graph> hoist_from_scans(const Graph& graph) {
   const Rule rule = [](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
@@ -248,8 +246,7 @@ Expected<Graph> hoist_from_scans(const Graph& graph) {
   return rewrite(graph, rule);
 }
 
-// ----------------------------------------------------------------------------------------------------------
-// lower_scans
+// ----------------------------------------------------------------------------------------------------- lower_scans
 
 namespace {
 

@@ -49,6 +49,17 @@ Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings) {
 
 namespace {
 
+// The name of a constant that takes the place of a result: where nobody gave the result one, that of the weights it was
+// made of.
+const std::string& folded_name(const Node& node, std::size_t result) {
+  const std::string& name = node.results[result]->name;
+  if (!name.starts_with(node.op)) return name;
+  for (const Value* operand : node.operands)
+    if (const Tensor* tensor = constant_of(operand); tensor != nullptr && tensor->element_count() > 1)
+      return operand->name;
+  return name;
+}
+
 // The results of an operator that only moves elements; nothing if it has to be computed.
 Replacement rearrange_constants(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Op& op = op_of(node);
@@ -62,7 +73,7 @@ Replacement rearrange_constants(Builder& build, const Node& node, std::span<Valu
   if (results.size() != node.results.size()) return std::nullopt;
   std::vector<Value*> values;
   for (std::size_t i = 0; i < results.size(); ++i)
-    values.push_back(build.constant(std::move(results[i]), node.results[i]->name));
+    values.push_back(build.constant(std::move(results[i]), folded_name(node, i)));
   return values;
 }
 
@@ -101,7 +112,7 @@ Expected<Graph> fold_constants(const Graph& graph) {
     }
     std::vector<Value*> values;
     for (std::size_t i = 0; i < node.results.size(); ++i)
-      values.push_back(build.constant(to_tensor((*results)[i]), node.results[i]->name));
+      values.push_back(build.constant(to_tensor((*results)[i]), folded_name(node, i)));
     return values;
   };
   return rewrite(graph, rule);

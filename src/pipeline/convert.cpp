@@ -82,9 +82,18 @@ Status check_replaceable(const fs::path& folder) {
   return {};
 }
 
+// TensorFlow takes the path of a bundle for a pattern, in which brackets don't stand for themselves.
+Status check_loadable(const fs::path& folder) {
+  if (path_text(folder).find_first_of("[]") == std::string::npos) return {};
+  return fail_with_hint(
+      fmt::format("TensorFlow can't load a SavedModel from '{}': it takes brackets for a pattern", path_text(folder)),
+      "choose a name without [ and ], or leave the SavedModel out with --to onnx,tflite");
+}
+
 Status write_savedmodel_artifact(Job& job) {
   const auto start = std::chrono::steady_clock::now();
   const fs::path name = job.stem + "_tf";
+  TAPER_TRY(check_loadable(job.folder / name));
   TAPER_TRY(check_replaceable(job.folder / name));
   TAPER_ASSIGN(const Graph legal, legalize(job.graph(), Target::tensorflow, job.legalize_options()));
   TAPER_ASSIGN(const SavedModelFile file, spell_tensorflow(legal, job.description()));

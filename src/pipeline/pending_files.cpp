@@ -48,6 +48,10 @@ Status PendingFiles::begin(const std::string& name, bool is_folder) {
   if (std::ranges::find(entries_, name, &Entry::name) != entries_.end()) return {};
   entries_.push_back({name, is_folder, false});
   std::error_code error;
+  // Found now and not when others already have their names.
+  if (!is_folder && fs::is_directory(folder_ / name, error))
+    return fail_with_hint(fmt::format("'{}' is a folder, expected a file or nothing", path_text(folder_ / name)),
+                          "move it away, or choose another output folder");
   fs::remove_all(temporary(entries_.back()), error);
   if (!error && is_folder) fs::create_directory(temporary(entries_.back()), error);
   if (error) return fail("cannot create '{}': {}", path_text(temporary(entries_.back())), error.message());

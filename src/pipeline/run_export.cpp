@@ -41,8 +41,7 @@ bool is_missing(const fs::path& path) {
   return fs::status(path, ignored).type() == fs::file_type::not_found;
 }
 
-// ------------------------------------------------------------------------------------------------- before the first
-// model
+// ------------------------------------------------------------------------------------------ before the first model
 
 Status check_names(const std::vector<ModelRequest>& models) {
   std::set<std::string> keys;
@@ -89,8 +88,7 @@ Status prepare_folder(const fs::path& folder) {
                         "choose another folder");
 }
 
-// ------------------------------------------------------------------------------------------------------------- one
-// model
+// ------------------------------------------------------------------------------------------------------- one model
 
 std::string load_text(const ModelInfo& info) {
   return fmt::format("{}, {} weights, {}", info.family, human_count(info.parameters), info.source_format);
@@ -235,8 +233,7 @@ class ModelJob {
   ModelReport report_;
 };
 
-// ----------------------------------------------------------------------------------------------------------- all of
-// them
+// ----------------------------------------------------------------------------------------------------- all of them
 
 // Every model bears the error of the job, so that a reader of the results finds it under the name that was asked for.
 void fail_all(const ExportRequest& request, Error error, ExportReport& report) {

@@ -72,8 +72,9 @@ Comparison Comparer::result() const {
   result.unlike_nonfinite = unlike_nonfinite_;
   result.max_error = max_error_;
   result.spread = highest_ - lowest_;
-  if (result.spread > 0)
-    result.relative_error = max_error_ / result.spread;
+  const double scale = result.spread > 0 ? result.spread : std::max(std::abs(highest_), std::abs(lowest_));
+  if (scale > 0)
+    result.relative_error = max_error_ / scale;
   else
     result.relative_error = max_error_ == 0 ? 0 : kInfinity;
   if (unlike_nonfinite_ > 0)

@@ -19,7 +19,8 @@ struct Comparison {
   double max_error = 0;
   // max r - min r over the finite values of r: what errors are measured against.
   double spread = 0;
-  // max_error / spread. Where the spread is zero (a constant reference): 0 if max_error is 0, else infinite.
+  // max_error / spread. Where the spread is zero (one number, or a constant reference): max_error / max |r|; where that
+  // is zero too: 0 if max_error is 0, else infinite.
   double relative_error = 0;
   // The share of rows (along the last axis) whose largest entry is at the same place; the first one wins ties.
   double top1_agreement = 1;

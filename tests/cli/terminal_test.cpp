@@ -208,8 +208,7 @@ TEST(Screen, escapes_whatever_comes_from_a_file) {
   EXPECT_THAT(screen.err, HasSubstr("a\\x1b[2J\\r: a\\x1b[2J\\r"));
 }
 
-// ----------------------------------------------------------------------------------------------------------------
-// style
+// ----------------------------------------------------------------------------------------------------------- style
 
 TerminalStyle style_with(const std::map<std::string, std::string>& variables, bool out_is_terminal = true,
                          bool err_is_terminal = true) {

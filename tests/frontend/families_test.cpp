@@ -342,8 +342,7 @@ TEST(FindWeights, names_what_the_file_holds_instead) {
   EXPECT_THAT(error_of(values.checkpoint(values.tensor(random_tensor({3}, 1)))), HasSubstr("float32 [3]"));
 }
 
-// ------------------------------------------------------------------------------------------------ weights that don't
-// fit
+// ------------------------------------------------------------------------------------------ weights that don't fit
 
 TEST(Misfit, names_every_missing_and_wrong_key_with_the_shape_it_should_have) {
   Weights weights = without(without(gru_weights(), "gru2.weight_hh_l0"), "gloss_head.bias");

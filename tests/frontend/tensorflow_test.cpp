@@ -39,8 +39,7 @@ SavedModelContent content_of(const Graph& legal) {
   return {std::move(*read), std::move(*variables)};
 }
 
-// -------------------------------------------------------------------------------------------------------------
-// networks
+// -------------------------------------------------------------------------------------------------------- networks
 
 struct Variant {
   NamedNetwork network;
@@ -94,8 +93,7 @@ TEST_P(TensorflowRow, is_read_back) {
 
 INSTANTIATE_TEST_SUITE_P(Table, TensorflowRow, testing::ValuesIn(all_examples()), name_of_case);
 
-// ---------------------------------------------------------------------------------------------------------------
-// damage
+// ---------------------------------------------------------------------------------------------------------- damage
 
 SavedModelContent a_gru() {
   static const SavedModelContent content = content_of(legalized(gru_stack()));

@@ -40,8 +40,7 @@ Expected<Graph> read_back(std::vector<std::byte> bytes) {
   return import_tflite(file);
 }
 
-// -------------------------------------------------------------------------------------------------------------
-// networks
+// -------------------------------------------------------------------------------------------------------- networks
 
 struct Variant {
   NamedNetwork network;
@@ -128,8 +127,7 @@ TEST_P(TfliteRoundTrip, writes_the_same_file_again) {
 
 INSTANTIATE_TEST_SUITE_P(Networks, TfliteRoundTrip, testing::ValuesIn(all_variants()), name_of);
 
-// -----------------------------------------------------------------------------------------------------------------
-// rows
+// ------------------------------------------------------------------------------------------------------------ rows
 
 // Small values of any dtype, within the example's range.
 Array random_array(const Type& type, const Example& example, std::mt19937& generator) {
@@ -191,8 +189,7 @@ TEST(TfliteRows, resolve_sizes_that_the_file_leaves_open) {
   expect_same(graph, *read, {random_input({2, 5, 6})});
 }
 
-// ------------------------------------------------------------------------------------------------------- damaged
-// models
+// ---------------------------------------------------------------------------------------------------------- models
 
 // One linear layer with relu on [2, 3], then a sum over the last axis.
 struct SmallModel {

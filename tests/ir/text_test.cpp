@@ -55,8 +55,7 @@ std::string error_of_attr(std::string_view attr, const SharedBytes& blob = {}) {
   return error_of(fmt::format("graph g () {{\n%y = op() {{a = {}}} : f32[]\nreturn y = %y\n}}", attr), blob);
 }
 
-// ------------------------------------------------------------------------------------------------------------- the
-// form
+// ------------------------------------------------------------------------------------------------------------ form
 
 constexpr std::string_view kExample = R"(graph "head" (%x: f32[B, T, 8], %h: f32[B, 4]) {
   %weight = constant() {value = f32[2, 2] {1, 0.5, -inf, nan}} : f32[2, 2]
@@ -180,8 +179,7 @@ TEST(IrText, appends_to_a_blob_and_shares_it_when_reading) {
   EXPECT_EQ(graph.nodes()[0].attrs.get<Tensor>("a").storage.view.data(), shared.view.data() + 64);
 }
 
-// ------------------------------------------------------------------------------------------------------------
-// comparison
+// ------------------------------------------------------------------------------------------------------ comparison
 
 TEST(IrText, finds_every_difference_between_graphs) {
   const Graph graph = parsed(kExample);
@@ -207,8 +205,7 @@ TEST(IrText, finds_every_difference_between_graphs) {
   }
 }
 
-// ----------------------------------------------------------------------------------------------------------------
-// errors
+// ---------------------------------------------------------------------------------------------------------- errors
 
 TEST(IrText, says_where_the_text_is_wrong) {
   EXPECT_EQ(error_of(""), "the text ends, expected 'graph' / at line 1, column 1");
@@ -265,8 +262,7 @@ TEST(IrText, refuses_regions_nested_too_deep) {
   EXPECT_THAT(error_of(text), HasSubstr("graphs are nested deeper than 64"));
 }
 
-// ---------------------------------------------------------------------------------------------------------- random
-// graphs
+// ---------------------------------------------------------------------------------------------------------- graphs
 
 class RandomGraphs {
  public:

@@ -112,6 +112,14 @@ TEST_F(Convert, leaves_alone_what_is_no_savedmodel) {
   EXPECT_THAT(names(), ElementsAre("net_tf"));
 }
 
+TEST_F(Convert, refuses_paths_that_tensorflow_takes_for_patterns) {
+  const auto artifacts = convert(gru(), folder_, "[net]");
+  ASSERT_FALSE(artifacts);
+  EXPECT_THAT(artifacts.error().text(), HasSubstr("takes brackets for a pattern"));
+  EXPECT_THAT(names(), ElementsAre());
+  EXPECT_TRUE(convert(gru(), folder_, "[net]", {.savedmodel = false}));
+}
+
 // A limit on the size of files stands for a full disk.
 class FileSizeLimit {
  public:

@@ -99,6 +99,16 @@ TEST_F(PendingFilesTest, a_link_to_a_folder_is_replaced_and_its_target_left_alon
   EXPECT_EQ(files(), (Files{{"a_tf/model.pb", "new"}, {"elsewhere/model.pb", "theirs"}}));
 }
 
+TEST_F(PendingFilesTest, refuses_a_folder_in_the_place_of_a_file_before_anything_is_published) {
+  put("b.onnx/theirs", "theirs");
+  PendingFiles pending(folder_);
+  ASSERT_TRUE(pending.write("a.onnx", text("new")));
+  const auto file = pending.write("b.onnx", text("new"));
+  ASSERT_FALSE(file);
+  EXPECT_THAT(file.error().text(), HasSubstr("b.onnx' is a folder"));
+  EXPECT_FALSE(fs::exists(folder_ / "a.onnx"));
+}
+
 TEST_F(PendingFilesTest, says_which_file_can_not_be_made) {
   PendingFiles pending(folder_ / "missing");
   const auto file = pending.write("a.onnx", text("new"));

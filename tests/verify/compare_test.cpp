@@ -65,10 +65,12 @@ TEST(Compare, nan_and_infinity_on_both_sides_agree) {
   EXPECT_EQ(result.top1_agreement, 1);
 }
 
-TEST(Compare, a_constant_reference_has_no_scale_to_hide_an_error) {
-  const Comparison off = compared({5, 5}, {5, 5.001}, 2);
+TEST(Compare, a_constant_reference_is_measured_by_its_magnitude) {
+  const Comparison off = compared({-5, -5}, {-5, -5.001}, 2);
   EXPECT_TRUE(off.spread_is_zero());
-  EXPECT_EQ(off.relative_error, kInfinity);
+  EXPECT_NEAR(off.relative_error, 2e-4, 1e-12);
+  const Comparison nothing = compared({0, 0}, {0, 1e-9}, 2);
+  EXPECT_EQ(nothing.relative_error, kInfinity);
   const Comparison same = compared({5, 5}, {5, 5}, 2);
   EXPECT_EQ(same.relative_error, 0);
   const Comparison zeros = compared({0, 0}, {0, 0}, 2);
