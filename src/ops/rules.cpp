@@ -3,6 +3,7 @@
 #include <cblas.h>
 
 #include <cmath>
+#include <mutex>
 
 namespace taper {
 
@@ -102,6 +103,9 @@ void multiply_accumulate(const double* a, const double* b, double* c, std::int64
                          bool transpose_b) {
   if (m == 0 || n == 0 || k == 0) return;
   const auto narrow = [](std::int64_t x) { return static_cast<blasint>(x); };
+  // Debian's serial OpenBLAS shares its buffers between calls: one at a time.
+  static std::mutex in_use;
+  const std::lock_guard lock(in_use);
   // The steps of recurrent networks have few rows: for them a product of matrices spends its time on packing B.
   constexpr std::int64_t kFewRows = 4;
   if (m <= kFewRows) {

@@ -1,5 +1,7 @@
 // From the graph to files: each target's passes, its backend, and files that appear complete or not at all.
 #include <chrono>
+#include <functional>
+#include <future>
 
 #include "backend/onnx.h"
 #include "backend/tensorflow.h"
@@ -20,7 +22,6 @@ struct Job {
   const std::string& stem;
   const ConvertOptions& options;
   PendingFiles& pending;
-  std::vector<Artifact>& artifacts;
 
   const Graph& graph() const { return model.impl().imported.graph; }
   Bindings default_sizes() const {
@@ -34,16 +35,38 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Status add_file(Job& job, const std::string& key, const std::string& suffix,
-                std::chrono::steady_clock::time_point start, std::vector<std::string> notes,
-                const std::function<Status(const ByteSink&)>& write) {
+Expected<Artifact> write_file(const Job& job, const std::string& key, const std::string& suffix,
+                              std::chrono::steady_clock::time_point start, std::vector<std::string> notes,
+                              const std::function<Status(const ByteSink&)>& write) {
   const std::string name = job.stem + suffix;
   TAPER_ASSIGN(const std::uint64_t bytes, job.pending.write(name, write));
-  job.artifacts.push_back({key, job.folder / name, bytes, seconds_since(start), std::move(notes)});
-  return {};
+  return Artifact{key, job.folder / name, bytes, seconds_since(start), std::move(notes)};
 }
 
-Status write_onnx_artifact(Job& job) {
+template <class Result>
+using Task = std::function<Expected<Result>()>;
+
+// The results in the order of the tasks, or the first error. The tasks of large models run one after another: each may
+// hold a copy of some weights.
+template <class Result>
+Expected<std::vector<Result>> side_by_side(const Job& job, const std::vector<Task<Result>>& tasks) {
+  constexpr std::int64_t kLargeModel = 64'000'000;  // weights
+  const auto policy =
+      job.model.info().parameters > kLargeModel ? std::launch::deferred : std::launch::async | std::launch::deferred;
+  std::vector<std::future<Expected<Result>>> running;
+  for (const Task<Result>& task : tasks) running.push_back(std::async(policy, std::cref(task)));
+  std::vector<Result> results;
+  for (std::future<Expected<Result>>& future : running) {
+    TAPER_ASSIGN(Result result, future.get());  // an error waits for the others as it leaves
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+// The files of one format.
+using Artifacts = Expected<std::vector<Artifact>>;
+
+Artifacts write_onnx_artifact(const Job& job) {
   const auto start = std::chrono::steady_clock::now();
   TAPER_ASSIGN(const Graph legal, legalize(job.graph(), Target::onnx, job.legalize_options()));
   TAPER_ASSIGN(const OnnxFile file,
@@ -52,8 +75,11 @@ Status write_onnx_artifact(Job& job) {
   const auto write = [&](const ByteSink& sink, const OnnxExternalData* external) {
     return write_onnx(file.model, file.weights, sink, external);
   };
-  if (!needs_external_data(file.model, file.weights))
-    return add_file(job, "onnx", ".onnx", start, {}, [&](const ByteSink& sink) { return write(sink, nullptr); });
+  if (!needs_external_data(file.model, file.weights)) {
+    TAPER_ASSIGN(Artifact artifact, write_file(job, "onnx", ".onnx", start, {},
+                                               [&](const ByteSink& sink) { return write(sink, nullptr); }));
+    return std::vector{std::move(artifact)};
+  }
   // A protobuf message ends at 2 GiB: the weights go to a file beside it, which the model names.
   const std::string data_name = job.stem + ".onnx.data";
   std::uint64_t data_bytes = 0;
@@ -64,9 +90,10 @@ Status write_onnx_artifact(Job& job) {
     }));
     return {};
   };
-  TAPER_TRY(add_file(job, "onnx", ".onnx", start, {fmt::format("its weights are in '{}'", data_name)}, write_both));
-  job.artifacts.back().bytes += data_bytes;
-  return {};
+  std::vector<std::string> notes = {fmt::format("its weights are in '{}'", data_name)};
+  TAPER_ASSIGN(Artifact artifact, write_file(job, "onnx", ".onnx", start, std::move(notes), write_both));
+  artifact.bytes += data_bytes;
+  return std::vector{std::move(artifact)};
 }
 
 // Only a SavedModel or an empty folder is replaced: what else bears the name belongs to somebody.
@@ -90,7 +117,7 @@ Status check_loadable(const fs::path& folder) {
       "choose a name without [ and ], or leave the SavedModel out with --to onnx,tflite");
 }
 
-Status write_savedmodel_artifact(Job& job) {
+Artifacts write_savedmodel_artifact(const Job& job) {
   const auto start = std::chrono::steady_clock::now();
   const fs::path name = job.stem + "_tf";
   TAPER_TRY(check_loadable(job.folder / name));
@@ -108,12 +135,11 @@ Status write_savedmodel_artifact(Job& job) {
                   [&](const ByteSink& sink) { return write_tensor_bundle(file.variables, sink, sink_to(index)); }));
   TAPER_TRY(write(kBundleIndexFile, [&](const ByteSink& sink) { return sink(index); }));
   TAPER_TRY(write(kSavedModelFile, [&](const ByteSink& sink) { return write_saved_model(file.model, sink); }));
-  job.artifacts.push_back({"tensorflow", job.folder / name, bytes, seconds_since(start), {}});
-  return {};
+  return std::vector{Artifact{"tensorflow", job.folder / name, bytes, seconds_since(start), {}}};
 }
 
-Status write_tflite_artifact(Job& job, const Graph& graph, Precision precision,
-                             std::chrono::steady_clock::time_point start) {
+Expected<Artifact> write_tflite_artifact(const Job& job, const Graph& graph, Precision precision,
+                                         std::chrono::steady_clock::time_point start) {
   const bool half = precision == Precision::fp16;
   std::vector<HalfPrecisionNote> kept;
   Graph halved;
@@ -125,20 +151,31 @@ Status write_tflite_artifact(Job& job, const Graph& graph, Precision precision,
   std::vector<std::string> notes;
   for (const HalfPrecisionNote& note : kept)
     notes.push_back(fmt::format("'{}' stays float32: it {}", note.tensor, note.reason));
-  return add_file(job, half ? "tflite_fp16" : "tflite_fp32", half ? "_fp16.tflite" : "_fp32.tflite", start,
-                  std::move(notes),
-                  [&](const ByteSink& sink) { return write_tflite(spelled.model, spelled.buffers, sink); });
+  return write_file(job, half ? "tflite_fp16" : "tflite_fp32", half ? "_fp16.tflite" : "_fp32.tflite", start,
+                    std::move(notes),
+                    [&](const ByteSink& sink) { return write_tflite(spelled.model, spelled.buffers, sink); });
 }
 
-Status write_tflite_artifacts(Job& job) {
-  if (job.options.tflite.empty()) return {};
-  auto start = std::chrono::steady_clock::now();
+Artifacts write_tflite_artifacts(const Job& job) {
+  const auto start = std::chrono::steady_clock::now();
   TAPER_ASSIGN(const Graph legal, legalize(job.graph(), Target::tflite, job.legalize_options()));
+  std::vector<Task<Artifact>> tasks;
   for (const Precision precision : job.options.tflite) {
-    TAPER_TRY(write_tflite_artifact(job, legal, precision, start));
-    start = std::chrono::steady_clock::now();
+    const auto begin = tasks.empty() ? start : std::chrono::steady_clock::now();
+    tasks.push_back([&job, &legal, precision, begin] { return write_tflite_artifact(job, legal, precision, begin); });
   }
-  return {};
+  return side_by_side(job, tasks);
+}
+
+Artifacts write_formats(const Job& job) {
+  std::vector<Task<std::vector<Artifact>>> tasks;
+  if (job.options.onnx) tasks.push_back([&job] { return write_onnx_artifact(job); });
+  if (job.options.savedmodel) tasks.push_back([&job] { return write_savedmodel_artifact(job); });
+  if (!job.options.tflite.empty()) tasks.push_back([&job] { return write_tflite_artifacts(job); });
+  TAPER_ASSIGN(std::vector<std::vector<Artifact>> formats, side_by_side(job, tasks));
+  std::vector<Artifact> all;
+  for (std::vector<Artifact>& format : formats) std::ranges::move(format, std::back_inserter(all));
+  return all;
 }
 
 }  // namespace
@@ -149,11 +186,7 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
   fs::create_directories(folder, error);
   if (error) return fail("cannot create the folder '{}': {}", path_text(folder), error.message());
   PendingFiles pending(folder);
-  std::vector<Artifact> artifacts;
-  Job job{model, folder, stem, options, pending, artifacts};
-  if (options.onnx) TAPER_TRY(write_onnx_artifact(job));
-  if (options.savedmodel) TAPER_TRY(write_savedmodel_artifact(job));
-  TAPER_TRY(write_tflite_artifacts(job));
+  TAPER_ASSIGN(std::vector<Artifact> artifacts, write_formats({model, folder, stem, options, pending}));
   TAPER_TRY(pending.publish());
   return artifacts;
 }

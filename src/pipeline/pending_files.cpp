@@ -44,25 +44,27 @@ fs::path PendingFiles::temporary(const Entry& entry) const {
 }
 
 // What a run that was killed left under the temporary name is removed.
-Status PendingFiles::begin(const std::string& name, bool is_folder) {
-  if (std::ranges::find(entries_, name, &Entry::name) != entries_.end()) return {};
-  entries_.push_back({name, is_folder, false});
+Expected<fs::path> PendingFiles::begin(const std::string& name, bool is_folder) {
+  const std::lock_guard lock(mutex_);
+  const Entry entry{name, is_folder, false};
+  const fs::path path = temporary(entry);
+  if (std::ranges::find(entries_, name, &Entry::name) != entries_.end()) return path;
+  entries_.push_back(entry);
   std::error_code error;
   // Found now and not when others already have their names.
   if (!is_folder && fs::is_directory(folder_ / name, error))
     return fail_with_hint(fmt::format("'{}' is a folder, expected a file or nothing", path_text(folder_ / name)),
                           "move it away, or choose another output folder");
-  fs::remove_all(temporary(entries_.back()), error);
-  if (!error && is_folder) fs::create_directory(temporary(entries_.back()), error);
-  if (error) return fail("cannot create '{}': {}", path_text(temporary(entries_.back())), error.message());
-  return {};
+  fs::remove_all(path, error);
+  if (!error && is_folder) fs::create_directory(path, error);
+  if (error) return fail("cannot create '{}': {}", path_text(path), error.message());
+  return path;
 }
 
 Expected<std::uint64_t> PendingFiles::write(const fs::path& name, const std::function<Status(const ByteSink&)>& write) {
   const bool in_folder = name.has_parent_path();
   const std::string first = name.begin()->native();
-  TAPER_TRY(begin(first, in_folder));
-  fs::path path = temporary(*std::ranges::find(entries_, first, &Entry::name));
+  TAPER_ASSIGN(fs::path path, begin(first, in_folder));
   if (in_folder) {
     path /= name.lexically_relative(first);
     std::error_code error;

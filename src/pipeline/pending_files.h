@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,8 @@
 namespace taper {
 
 // Outputs on their way to their final names in one folder. They are written under temporary names beside those
-// (".<name>.partial") and named together by publish(); what has not been published is removed in the end.
+// (".<name>.partial") and named together by publish(); what has not been published is removed in the end. Several
+// threads may write at a time, each its own files and folders.
 class PendingFiles {
  public:
   explicit PendingFiles(std::filesystem::path folder) : folder_(std::move(folder)) {}
@@ -36,10 +38,12 @@ class PendingFiles {
   };
   std::filesystem::path temporary(const Entry& entry) const;
   std::filesystem::path final(const Entry& entry) const { return folder_ / entry.name; }
-  Status begin(const std::string& name, bool is_folder);
+  // The temporary path of a file or folder, which is made if it is new.
+  Expected<std::filesystem::path> begin(const std::string& name, bool is_folder);
   Status publish_folder(const Entry& entry);
 
   std::filesystem::path folder_;
+  std::mutex mutex_;  // over entries_
   std::vector<Entry> entries_;
 };
 
