@@ -200,7 +200,7 @@ class Speller {
   std::size_t variable(const Tensor& tensor, const std::string& name);
   std::string handle(std::size_t variable, Scope& scope);
   std::string read(std::size_t variable, Scope& scope);
-  void finish_function(const Graph& graph, const std::vector<std::size_t>& captured, Scope& scope,
+  void finish_function(const Graph& graph, const std::vector<std::size_t>& captured, bool passes_on, Scope& scope,
                        tensorflow::FunctionDef& function);
 
   SavedModelFile file_;
@@ -405,7 +405,8 @@ Status Speller::add_loop(const Node& node, Scope& scope, NodeDef& out) {
     shapes.add_shape();
   }
   for (std::size_t k = 0; k < 2; ++k) {
-    finish_function(*node.regions[k], captured, scopes[k], functions[k]);
+    const bool is_body = k == 1;
+    finish_function(*node.regions[k], captured, is_body, scopes[k], functions[k]);
     attr(out, kinds[k]).mutable_func()->set_name(functions[k].signature().name());
     *meta_.mutable_graph_def()->mutable_library()->add_function() = std::move(functions[k]);
   }
@@ -414,9 +415,10 @@ Status Speller::add_loop(const Node& node, Scope& scope, NodeDef& out) {
   return {};
 }
 
-// Arguments: the region's inputs, then the variables. Results of a body: its outputs, then the variables again.
-void Speller::finish_function(const Graph& graph, const std::vector<std::size_t>& captured, Scope& scope,
-                              tensorflow::FunctionDef& function) {
+// Arguments: the region's inputs, then the variables. Results: its outputs; of a body, which passes them on, then the
+// variables again.
+void Speller::finish_function(const Graph& graph, const std::vector<std::size_t>& captured, bool passes_on,
+                              Scope& scope, tensorflow::FunctionDef& function) {
   tensorflow::OpDef& signature = *function.mutable_signature();
   signature.set_is_stateful(!captured.empty());
   const auto add_argument = [&](const std::string& name, DataType type) {
@@ -430,14 +432,13 @@ void Speller::finish_function(const Graph& graph, const std::vector<std::size_t>
     result.set_type(type);
     (*function.mutable_ret())[result.name()] = source;
   };
-  const bool is_condition = graph.outputs().size() == 1 && graph.outputs()[0].value->type.dtype == DType::boolean;
   for (const Value* input : graph.inputs()) add_argument(scope.tensors.at(input), tensorflow_type(input->type.dtype));
   for (const Output& output : graph.outputs())
     add_result(scope.tensors.at(output.value), tensorflow_type(output.value->type.dtype));
   for (const std::size_t variable : captured) {
     const std::string resource = handle(variable, scope);
     add_argument(resource, tensorflow::DT_RESOURCE);
-    if (!is_condition) add_result(resource, tensorflow::DT_RESOURCE);
+    if (passes_on) add_result(resource, tensorflow::DT_RESOURCE);
   }
 }
 
