@@ -18,12 +18,13 @@ namespace api = tensorflow_api;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kAddressSanitizer = true;
+// Sanitizers refuse RTLD_DEEPBIND, and end the program.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
 #elif defined(__has_feature)
-constexpr bool kAddressSanitizer = __has_feature(address_sanitizer);
+constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
 #else
-constexpr bool kAddressSanitizer = false;
+constexpr bool kSanitized = false;
 #endif
 
 // Calls the right destroying function of the library.
@@ -101,7 +102,7 @@ const RuntimeInfo& Tensorflow::info() const {
 namespace {
 
 Expected<std::shared_ptr<Tensorflow::Impl>> load_one(const fs::path& path) {
-  if (kAddressSanitizer) return fail("{}: a program with AddressSanitizer can't load it", path.string());
+  if (kSanitized) return fail("{}: a program with AddressSanitizer or ThreadSanitizer can't load it", path.string());
   auto impl = std::make_shared<Tensorflow::Impl>();
   void* library = nullptr;
   {
