@@ -8,6 +8,7 @@ find_package(OpenSSL REQUIRED)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(CBLAS REQUIRED IMPORTED_TARGET openblas)
+pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 
 # flatbuffers is used through its headers alone; `taper_schema` carries what flatc makes of our schemas.
 find_program(TAPER_FLATC flatc REQUIRED)

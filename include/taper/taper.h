@@ -179,7 +179,9 @@ struct ExportRequest {
   bool verify = true;
   ConvertOptions convert;
   VerifyOptions verification;
-  std::function<void(const Progress&)> progress;  // may be empty
+  int jobs = 1;                             // models exported side by side, as far as memory allows
+  std::optional<std::uint64_t> max_memory;  // bytes; a model that would need more is refused before it is converted
+  std::function<void(const Progress&)> progress;  // may be empty; never called by two threads at a time
 };
 
 struct ModelReport {

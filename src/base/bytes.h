@@ -1,11 +1,10 @@
-// Spans of untrusted bytes: shared ownership, mapped files, checked reading and checked arithmetic.
+// Spans of untrusted bytes: shared ownership, checked reading and checked arithmetic.
 #pragma once
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -29,10 +28,6 @@ struct SharedBytes {
 
 // Takes ownership of a buffer.
 SharedBytes share(std::vector<std::byte> buffer);
-
-// Maps a regular file read-only. Errors: missing, a folder, a device or FIFO, not readable. An empty file is an empty
-// span.
-Expected<SharedBytes> map_file(const std::filesystem::path& path);
 
 inline std::string_view as_text(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

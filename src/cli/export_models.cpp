@@ -29,7 +29,7 @@ constexpr NamedModel kNamedModels[] = {
 
 bool exists(const fs::path& path) {
   std::error_code ignored;
-  return fs::exists(path, ignored);
+  return fs::exists(fs::symlink_status(path, ignored));
 }
 
 // What was asked for, whether it exists or not, and the default files that do.
@@ -90,6 +90,8 @@ Expected<ExportRequest> request_of(const ExportOptions& options, const std::vect
   request.verify = options.verify;
   request.convert = options.convert;
   request.verification.input = options.verify_input;
+  request.jobs = options.jobs;
+  request.max_memory = options.max_memory;
   return request;
 }
 
@@ -123,6 +125,10 @@ int run_export_models(const std::vector<std::string>& arguments, const ProgramCo
   }
   const auto& options = std::get<ExportOptions>(parsed);
   Terminal terminal(style_of(options, context), context.out, context.err);
+  if (options.sandbox && context.give_up_rights) {
+    const Status given_up = context.give_up_rights();
+    if (!given_up && options.verbose) terminal.show_warning(given_up.error());
+  }
   const ExportReport report = run(options, context, terminal);
   terminal.summarize(report);
   if (options.json) context.out.write(to_json(report));

@@ -16,6 +16,7 @@ struct ProgramContext {
   Environment environment;
   std::function<ExportReport(const ExportRequest&)> job;  // export_models
   std::vector<std::string> families;                      // known_families()
+  std::function<Status()> give_up_rights = {};            // of the process, unless --no-sandbox; may be empty
 };
 
 // Runs the program; `arguments` are without its name. Returns the exit status: 0, 1 or 2 (see help_text).

@@ -1,39 +1,11 @@
-#include <unistd.h>
-
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
-#include <string>
-#include <string_view>
-#include <vector>
-
 #include "cli/export_models.h"
-
-namespace {
-
-taper::Stream stream_of(std::FILE* file) {
-  return {[file](std::string_view text) {
-            std::fwrite(text.data(), 1, text.size(), file);
-            std::fflush(file);
-          },
-          isatty(fileno(file)) == 1};
-}
-
-}  // namespace
+#include "cli/program.h"
+#include "cli/sandbox.h"
 
 int main(int argc, char** argv) {
-  // A reader that goes away (`| head`) must not end the export halfway.
-  std::signal(SIGPIPE, SIG_IGN);
-  try {
-    const int status = taper::run_export_models(
-        std::vector<std::string>(argv + 1, argv + argc),
-        {stream_of(stdout), stream_of(stderr), [](const char* name) -> const char* { return std::getenv(name); },
-         taper::export_models, taper::known_families()});
-    // A result that nobody could be told is no success.
-    return status == 0 && std::ferror(stdout) != 0 ? 1 : status;
-  } catch (const std::exception& exception) {
-    std::fprintf(stderr, "error: unexpected: %s\n", exception.what());
-    return 1;
-  }
+  return taper::run_program(
+      argc, argv, [](const std::vector<std::string>& arguments, const taper::Stream& out, const taper::Stream& err) {
+        return taper::run_export_models(arguments, {out, err, taper::environment_variable, taper::export_models,
+                                                    taper::known_families(), taper::give_up_rights});
+      });
 }

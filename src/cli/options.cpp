@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <set>
 
@@ -47,6 +48,11 @@ arithmetic)
   --verify-input FILE     .npz (array X, or the only one) or .npy with frames [T, F] or [N, T, F]
   --no-verify             write only
 
+Resources
+  --jobs N                models exported side by side (1), as far as memory allows; the files are the same
+  --max-memory SIZE       refuse what would need more, before it is converted: 500M, 2G (powers of 1024)
+  --no-sandbox            keep the rights to open sockets and to start programs, which are given up otherwise
+
 Screen
   --json                  print the results as JSON to standard output and nothing else there
   --quiet                 only warnings and errors
@@ -54,7 +60,8 @@ Screen
   --no-color              no colours (as does the environment variable NO_COLOR)
   --version, -h, --help
 
-Exit status: 0 all models that were found are exported and verified; 1 a model failed, or none was found; 2 wrong usage.
+Exit status: 0 all models that were found are exported and verified; 1 a model failed, or none was found; 2 wrong usage;
+130, 143, 129 stopped by SIGINT, SIGTERM, SIGHUP: then nothing half-written is left.
 )";
 
 constexpr std::string_view kTry = "Try 'export_models --help'.\n";
@@ -62,9 +69,11 @@ constexpr std::string_view kTry = "Try 'export_models --help'.\n";
 // The command line as CLI11 sees it: texts, which have yet to make sense.
 struct Texts {
   std::string transformer, gru, output_dir = "exports", config, sequence_length = "300", heads = "gloss", verify_input;
+  std::string jobs = "1", max_memory;
   std::string to = "onnx,savedmodel,tflite", quantize = "fp32,fp16";
   std::vector<std::string> models;
-  bool static_shapes = false, no_verify = false, json = false, quiet = false, verbose = false, no_color = false;
+  bool static_shapes = false, no_verify = false, no_sandbox = false, json = false, quiet = false, verbose = false,
+       no_color = false;
   bool help = false, version = false;
 };
 
@@ -83,6 +92,9 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("--quantize", texts.quantize)->type_name("LIST");
   app.add_option("--verify-input", texts.verify_input)->type_name("FILE");
   app.add_flag("--no-verify", texts.no_verify);
+  app.add_option("--jobs", texts.jobs)->type_name("N");
+  app.add_option("--max-memory", texts.max_memory)->type_name("SIZE");
+  app.add_flag("--no-sandbox", texts.no_sandbox);
   app.add_flag("--json", texts.json);
   app.add_flag("--quiet", texts.quiet);
   app.add_flag("-v,--verbose", texts.verbose);
@@ -137,6 +149,33 @@ Expected<std::int64_t> read_length(const std::string& text) {
     return text.starts_with('-') ? std::numeric_limits<std::int64_t>::min() : std::numeric_limits<std::int64_t>::max();
   }
   return value;
+}
+
+Expected<int> read_jobs(const std::string& text) {
+  constexpr int kMost = 256;
+  int jobs = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, problem] = std::from_chars(text.data(), end, jobs);
+  if (rest != end || problem != std::errc() || jobs < 1 || jobs > kMost)
+    return fail("--jobs is '{}', expected a number from 1 to {}", printable(text), kMost);
+  return jobs;
+}
+
+// "1500000", "500M", "2G", "1.5GB", "2GiB": the units are powers of 1024.
+Expected<std::uint64_t> read_size(const std::string& text) {
+  constexpr std::string_view kUnits = "BKMGT";
+  double number = 0;
+  const auto [rest, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string unit(rest, text.data() + text.size());
+  for (char& letter : unit) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+  if (unit.empty()) unit = "B";
+  const std::size_t power = kUnits.find(unit.front());
+  const bool known =
+      power != std::string_view::npos && (unit.size() == 1 || unit.substr(1) == "B" || unit.substr(1) == "IB");
+  const double bytes = known ? number * std::pow(1024.0, static_cast<double>(power)) : 0;
+  if (problem != std::errc() || !(bytes >= 1 && bytes < 0x1p63))
+    return fail("--max-memory is '{}', expected a size such as 500M or 2G", printable(text));
+  return static_cast<std::uint64_t>(bytes);
 }
 
 // The words of a comma-separated list, each of which must be one of `known`.
@@ -223,6 +262,11 @@ Expected<ExportOptions> make_sense(const CLI::App& app, const Texts& texts) {
   }
   TAPER_TRY(read_targets(texts, app.count("--quantize") > 0, options));
   if (output_dir) options.output_dir = *output_dir;
+  TAPER_ASSIGN(options.jobs, read_jobs(texts.jobs));
+  if (app.count("--max-memory") > 0) {
+    TAPER_ASSIGN(options.max_memory, read_size(texts.max_memory));
+  }
+  options.sandbox = !texts.no_sandbox;
   options.all_heads = texts.heads == "all";
   options.verify = !texts.no_verify;
   options.convert.static_shapes = texts.static_shapes;

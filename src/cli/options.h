@@ -26,6 +26,9 @@ struct ExportOptions {
   bool verify = true;
   std::optional<std::filesystem::path> verify_input;
   ConvertOptions convert;
+  int jobs = 1;
+  std::optional<std::uint64_t> max_memory;  // bytes
+  bool sandbox = true;
   bool json = false;
   bool quiet = false;
   bool verbose = false;

@@ -213,6 +213,10 @@ void Terminal::show_error(const Error& error) {
   problem(true, {}, error_lines(error));
 }
 
+void Terminal::show_warning(const Error& error) {
+  problem(false, {}, error_lines(error));
+}
+
 // What -v adds: where each value comes from, and the agreement at each shape.
 void Terminal::details(const ModelReport& model) {
   if (!model.info) return;

@@ -39,8 +39,9 @@ class Terminal {
 
   void show(const Progress& progress);
   void summarize(const ExportReport& report);
-  // "error: ..." with its places and next step.
+  // "error: ..." or "warning: ..." with its places and next step.
   void show_error(const Error& error);
+  void show_warning(const Error& error);
 
  private:
   void line(const std::string& text);

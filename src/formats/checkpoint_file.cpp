@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/mapped_file.h"
 #include "formats/safetensors.h"
 #include "formats/text.h"
 

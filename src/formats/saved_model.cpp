@@ -7,6 +7,8 @@
 #include <array>
 #include <limits>
 
+#include "base/mapped_file.h"
+
 namespace taper {
 
 using tensorflow::DataType;

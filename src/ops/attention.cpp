@@ -64,6 +64,11 @@ double score_scale(const Node& node) {
   return 1 / std::sqrt(static_cast<double>(width / node.attrs.integer("num_heads")));
 }
 
+// The scores of one head.
+Dim attention_workspace(const Node& node) {
+  return node.operands[0]->type.shape[1] * node.operands[1]->type.shape[1];
+}
+
 // [B, T, E] -> [B, T, H, D], heads moved before time, one batched product, and back.
 std::vector<Value*> expand_attention(Builder& build, const Node& node, std::span<Value* const> operands) {
   const std::int64_t heads = node.attrs.integer("num_heads");
@@ -151,6 +156,7 @@ std::vector<Op> attention_ops() {
       .attrs = {{"num_heads", AttrKind::integer}},
       .infer = infer_attention,
       .eval = eval_attention,
+      .workspace = attention_workspace,
       .expand = expand_attention,
       .expand_tflite = expand_attention_by_head,
       .expand_tensorflow = expand_attention_by_head,

@@ -164,6 +164,8 @@ struct Op {
   // bytes copied in order. Folding then computes nothing, and weights of any size stay where they lie. Empty: not so
   // for these operands.
   std::vector<Tensor> (*rearrange)(std::span<const Tensor* const> operands, const Attrs& attrs) = nullptr;
+  // Elements that an evaluation holds beside its operands and results, where these are many.
+  Dim (*workspace)(const Node&) = nullptr;
   // Fits every target as it is: the backend writes it without an operator (constants).
   bool is_constant = false;
   ExpandFn expand = nullptr;         // in simpler operators, for targets that have no spelling

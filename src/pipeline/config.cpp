@@ -4,8 +4,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "base/bytes.h"
 #include "base/error.h"
+#include "base/mapped_file.h"
 #include "pipeline/steps.h"
 #include "report/text.h"
 
@@ -128,7 +128,7 @@ Expected<ConfigFile> parse_config(std::string_view text, const std::vector<std::
 Expected<ConfigFile> read_config_file(const std::filesystem::path& path, const std::vector<std::string>& families) {
   const std::string place = fmt::format("in the configuration file '{}'", path_text(path));
   TAPER_ASSIGN_WITHIN(const SharedBytes bytes, map_file(path), place);
-  TAPER_ASSIGN_WITHIN(ConfigFile file, parse_config(as_text(bytes.view), families), place);
+  TAPER_ASSIGN_WITHIN(ConfigFile file, unless_changed(bytes, parse_config(as_text(bytes.view), families)), place);
   return file;
 }
 

@@ -6,6 +6,7 @@
 #include "backend/onnx.h"
 #include "backend/tensorflow.h"
 #include "backend/tflite.h"
+#include "base/mapped_file.h"
 #include "passes/passes.h"
 #include "pipeline/model.h"
 #include "pipeline/pending_files.h"
@@ -46,13 +47,11 @@ Expected<Artifact> write_file(const Job& job, const std::string& key, const std:
 template <class Result>
 using Task = std::function<Expected<Result>()>;
 
-// The results in the order of the tasks, or the first error. The tasks of large models run one after another: each may
-// hold a copy of some weights.
+// The results in the order of the tasks, or the first error. The tasks of large models run one after another.
 template <class Result>
 Expected<std::vector<Result>> side_by_side(const Job& job, const std::vector<Task<Result>>& tasks) {
-  constexpr std::int64_t kLargeModel = 64'000'000;  // weights
-  const auto policy =
-      job.model.info().parameters > kLargeModel ? std::launch::deferred : std::launch::async | std::launch::deferred;
+  const auto policy = job.model.info().parameters > kMostWeightsSideBySide ? std::launch::deferred
+                                                                           : std::launch::async | std::launch::deferred;
   std::vector<std::future<Expected<Result>>> running;
   for (const Task<Result>& task : tasks) running.push_back(std::async(policy, std::cref(task)));
   std::vector<Result> results;
@@ -185,8 +184,9 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return fail("cannot create the folder '{}': {}", path_text(folder), error.message());
-  PendingFiles pending(folder);
-  TAPER_ASSIGN(std::vector<Artifact> artifacts, write_formats({model, folder, stem, options, pending}));
+  TAPER_ASSIGN(PendingFiles pending, PendingFiles::in(folder));
+  TAPER_ASSIGN(std::vector<Artifact> artifacts,
+               unless_changed(model.impl().source, write_formats({model, folder, stem, options, pending})));
   TAPER_TRY(pending.publish());
   return artifacts;
 }

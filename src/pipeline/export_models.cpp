@@ -1,5 +1,6 @@
 // The public functions over the real steps.
 #include "base/error.h"
+#include "pipeline/memory.h"
 #include "pipeline/steps.h"
 
 namespace taper {
@@ -13,7 +14,8 @@ ExportReport export_models(const ExportRequest& request) {
   return run_export(request, {.load = load,
                               .info = [](const Model& model) -> const ModelInfo& { return model.info(); },
                               .convert = convert,
-                              .verify = verify});
+                              .verify = verify,
+                              .memory = estimate_memory});
 }
 
 }  // namespace taper

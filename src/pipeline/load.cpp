@@ -1,6 +1,6 @@
 #include <openssl/evp.h>
 
-#include "base/bytes.h"
+#include "base/mapped_file.h"
 #include "formats/checkpoint_file.h"
 #include "pipeline/model.h"
 #include "report/text.h"
@@ -24,6 +24,7 @@ Expected<Model> load_bytes(const SharedBytes& bytes, const std::filesystem::path
   TAPER_ASSIGN(impl->imported, import_checkpoint(checkpoint, options));
   impl->sequence_length = options.sequence_length;
   impl->imported.info.source = path;
+  impl->source = bytes;
   TAPER_ASSIGN(impl->imported.info.source_sha256, sha256(bytes.view));
   return Model(std::move(impl));
 }
@@ -40,7 +41,7 @@ std::vector<std::string> known_families() {
 
 Expected<Model> load(const std::filesystem::path& path, const LoadOptions& options) {
   TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
-  auto model = load_bytes(bytes, path, options);
+  auto model = unless_changed(bytes, load_bytes(bytes, path, options));
   if (!model) return std::unexpected(within(std::move(model).error(), fmt::format("in file '{}'", path_text(path))));
   return model;
 }

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
+#include <cstring>
 
 #include "report/text.h"
 
@@ -15,96 +15,203 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Status write_file(const fs::path& path, const std::function<Status(const ByteSink&)>& write) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  if (!out) return fail("cannot create the file '{}'", path_text(path));
-  if (auto status = write(sink_to(out)); !status)
-    return std::unexpected(within(std::move(status).error(), fmt::format("in file '{}'", path_text(path))));
-  out.close();
-  if (!out) return fail("cannot write the file '{}': the disk may be full", path_text(path));
-  return {};
+// ------------------------------------------------------------------------------------------------------------- writing
+
+// A file that is being written. Its bytes are sent on to the disk as they come, so that syncing it in the end, during
+// which a program can't be stopped, is short for large files too.
+class OutputFile {
+ public:
+  explicit OutputFile(const fs::path& path) {
+    const auto lock = staging_lock();
+    descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+  }
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+  ~OutputFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+
+  bool is_open() const { return descriptor_ >= 0; }
+  std::uint64_t size() const { return size_; }
+
+  bool write(Bytes bytes) {
+    if (buffer_.size() + bytes.size() > kBuffer) {
+      if (!flush()) return false;
+      if (bytes.size() >= kBuffer) return write_all(bytes);
+    }
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+    return true;
+  }
+
+  bool sync() { return flush() && ::fsync(descriptor_) == 0; }
+
+ private:
+  static constexpr std::size_t kBuffer = 64 << 10;
+  static constexpr std::size_t kStretch = 8 << 20;  // at least as much goes to the disk at a time
+
+  bool flush() {
+    const bool done = write_all(buffer_);
+    buffer_.clear();
+    return done;
+  }
+
+  bool write_all(Bytes bytes) {
+    while (!bytes.empty()) {
+      const ssize_t written = ::write(descriptor_, bytes.data(), std::min(bytes.size(), kStretch));
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) return false;
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+      size_ += static_cast<std::uint64_t>(written);
+      send_on();
+    }
+    return true;
+  }
+
+  // Starts to write the last stretch to the disk and waits for the one before; errors show in sync().
+  void send_on() {
+    if (size_ - sent_ < kStretch) return;
+    const auto from = static_cast<off_t>(sent_);
+    const auto length = static_cast<off_t>(size_ - sent_);
+    static_cast<void>(::sync_file_range(descriptor_, from, length, SYNC_FILE_RANGE_WRITE));
+    if (sent_ > 0) {
+      constexpr unsigned kWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+      static_cast<void>(::sync_file_range(descriptor_, from - last_, last_, kWait));
+    }
+    last_ = length;
+    sent_ = size_;
+  }
+
+  int descriptor_;
+  std::uint64_t size_ = 0;
+  std::uint64_t sent_ = 0;  // up to here the disk has been told
+  off_t last_ = 0;          // length of the last stretch
+  std::vector<std::byte> buffer_;
+};
+
+Expected<std::uint64_t> write_file(const fs::path& path, const fs::path& name,
+                                   const std::function<Status(const ByteSink&)>& write) {
+  OutputFile file(path);
+  const auto failed = [&] { return fail("cannot write the file '{}': {}", path_text(name), std::strerror(errno)); };
+  if (!file.is_open()) return failed();
+  const Status written = write([&](Bytes bytes) -> Status {
+    if (!file.write(bytes)) return failed();
+    return {};
+  });
+  if (!written) return std::unexpected(within(written.error(), fmt::format("in file '{}'", path_text(name))));
+  if (!file.sync()) return failed();
+  return file.size();
 }
 
-// Swaps two names in one step. False where the file system can't.
-bool exchange(const fs::path& a, const fs::path& b) {
-  constexpr unsigned kRenameExchange = 2;  // RENAME_EXCHANGE, which older headers lack
-  return syscall(SYS_renameat2, AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), kRenameExchange) == 0;
+// The names in a folder reach the disk. Not every file system knows this for folders, and none loses by it.
+void sync_folder(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  static_cast<void>(::fsync(descriptor));
+  ::close(descriptor);
+}
+
+void sync_folders_of(const fs::path& path) {
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error))
+    if (entry->is_directory(error)) sync_folder(entry->path());
+  sync_folder(path);
+}
+
+// -------------------------------------------------------------------------------------------------------------- naming
+
+constexpr unsigned kNoReplace = 1;  // RENAME_NOREPLACE and RENAME_EXCHANGE, which older headers lack
+constexpr unsigned kExchange = 2;
+
+// Renames in one step. Returns 0 or the system's error number.
+int rename_with(const fs::path& from, const fs::path& to, unsigned flags) {
+  return syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) == 0 ? 0 : errno;
+}
+
+// For file systems that know neither flag: a file is replaced in one step, a folder in two.
+int rename_plainly(const fs::path& from, const fs::path& to, bool is_folder) {
+  if (is_folder && ::access(to.c_str(), F_OK) == 0) {
+    const fs::path old = from.native() + ".old";
+    if (::rename(to.c_str(), old.c_str()) != 0) return errno;
+    if (::rename(from.c_str(), to.c_str()) == 0) return 0;
+    const int problem = errno;
+    static_cast<void>(::rename(old.c_str(), to.c_str()));
+    return problem;
+  }
+  return ::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+}
+
+bool is_real_folder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::symlink_status(path, ignored).type() == fs::file_type::directory;
+}
+
+std::unexpected<Error> folder_in_the_way(const fs::path& path) {
+  return fail_with_hint(fmt::format("'{}' is a folder, expected a file or nothing", path_text(path)),
+                        "move it away, or choose another output folder");
 }
 
 }  // namespace
 
-PendingFiles::~PendingFiles() {
-  std::error_code ignored;
-  for (const Entry& entry : entries_)
-    if (!entry.published) fs::remove_all(temporary(entry), ignored);
+Expected<PendingFiles> PendingFiles::in(const fs::path& folder) {
+  TAPER_ASSIGN(std::unique_ptr<StagingFolder> staging, StagingFolder::make(folder));
+  return PendingFiles(folder, std::move(staging));
 }
 
-fs::path PendingFiles::temporary(const Entry& entry) const {
-  return folder_ / fmt::format(".{}.partial", entry.name);
-}
-
-// What a run that was killed left under the temporary name is removed.
-Expected<fs::path> PendingFiles::begin(const std::string& name, bool is_folder) {
-  const std::lock_guard lock(mutex_);
-  const Entry entry{name, is_folder, false};
-  const fs::path path = temporary(entry);
-  if (std::ranges::find(entries_, name, &Entry::name) != entries_.end()) return path;
-  entries_.push_back(entry);
-  std::error_code error;
+Status PendingFiles::add(const std::string& name, bool is_folder) {
+  const auto lock = staging_lock();
+  if (std::ranges::find(entries_, name, &Entry::name) != entries_.end()) return {};
   // Found now and not when others already have their names.
-  if (!is_folder && fs::is_directory(folder_ / name, error))
-    return fail_with_hint(fmt::format("'{}' is a folder, expected a file or nothing", path_text(folder_ / name)),
-                          "move it away, or choose another output folder");
-  fs::remove_all(path, error);
-  if (!error && is_folder) fs::create_directory(path, error);
-  if (error) return fail("cannot create '{}': {}", path_text(path), error.message());
-  return path;
-}
-
-Expected<std::uint64_t> PendingFiles::write(const fs::path& name, const std::function<Status(const ByteSink&)>& write) {
-  const bool in_folder = name.has_parent_path();
-  const std::string first = name.begin()->native();
-  TAPER_ASSIGN(fs::path path, begin(first, in_folder));
-  if (in_folder) {
-    path /= name.lexically_relative(first);
-    std::error_code error;
-    fs::create_directories(path.parent_path(), error);
-    if (error) return fail("cannot create '{}': {}", path_text(path.parent_path()), error.message());
-  }
-  TAPER_TRY(write_file(path, write));
-  return fs::file_size(path);
-}
-
-Status PendingFiles::publish_folder(const Entry& entry) {
-  std::error_code error;
-  if (!fs::exists(fs::symlink_status(final(entry)))) {
-    fs::rename(temporary(entry), final(entry), error);
-  } else if (exchange(temporary(entry), final(entry))) {
-    fs::remove_all(temporary(entry), error);
-    error.clear();  // the new one is in place; what is left of the old one is hidden and goes with the next run
-  } else {
-    const fs::path old = folder_ / fmt::format(".{}.old", entry.name);
-    fs::remove_all(old, error);
-    fs::rename(final(entry), old, error);
-    if (!error) fs::rename(temporary(entry), final(entry), error);
-    std::error_code ignored;
-    if (!error) fs::remove_all(old, ignored);
-  }
-  if (error) return fail("cannot name the folder '{}': {}", path_text(final(entry)), error.message());
+  if (!is_folder && is_real_folder(folder_ / name)) return folder_in_the_way(folder_ / name);
+  entries_.push_back({name, is_folder});
   return {};
 }
 
-Status PendingFiles::publish() {
-  for (Entry& entry : entries_) {
-    if (entry.is_folder) {
-      TAPER_TRY(publish_folder(entry));
-    } else {
-      std::error_code error;
-      fs::rename(temporary(entry), final(entry), error);
-      if (error) return fail("cannot name the file '{}': {}", path_text(final(entry)), error.message());
-    }
-    entry.published = true;
+Expected<std::uint64_t> PendingFiles::write(const fs::path& name, const std::function<Status(const ByteSink&)>& write) {
+  TAPER_TRY(add(name.begin()->native(), name.has_parent_path()));
+  const fs::path path = staging_->path() / name;
+  if (name.has_parent_path()) {
+    const auto lock = staging_lock();
+    std::error_code error;
+    fs::create_directories(path.parent_path(), error);
+    if (error) return fail("cannot create '{}': {}", path_text(folder_ / name.parent_path()), error.message());
   }
+  return write_file(path, folder_ / name, write);
+}
+
+Status PendingFiles::give_name(Entry& entry) const {
+  constexpr int kTries = 4;  // another run may give or take the name in between
+  int problem = EEXIST;
+  for (int i = 0; i < kTries && (problem == EEXIST || problem == ENOENT); ++i) {
+    entry.replaced = problem == EEXIST && i > 0;
+    problem = rename_with(staged(entry), final(entry), entry.replaced ? kExchange : kNoReplace);
+  }
+  if (problem == EINVAL || problem == ENOSYS) {
+    if (!entry.is_folder && is_real_folder(final(entry))) return folder_in_the_way(final(entry));
+    problem = rename_plainly(staged(entry), final(entry), entry.is_folder);
+  } else if (problem == 0 && entry.replaced && !entry.is_folder && is_real_folder(staged(entry))) {
+    take_back(entry);  // somebody's folder, which must not go
+    return folder_in_the_way(final(entry));
+  }
+  if (problem != 0) return fail("cannot name '{}': {}", path_text(final(entry)), std::strerror(problem));
+  return {};
+}
+
+void PendingFiles::take_back(const Entry& entry) const {
+  static_cast<void>(rename_with(final(entry), staged(entry), entry.replaced ? kExchange : kNoReplace));
+}
+
+Status PendingFiles::publish() {
+  sync_folders_of(staging_->path());
+  {
+    const auto lock = staging_lock();
+    for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+      if (Status named = give_name(*entry); !named) {
+        while (entry != entries_.begin()) take_back(*--entry);
+        return named;
+      }
+    }
+  }
+  sync_folder(folder_);
   return {};
 }
 

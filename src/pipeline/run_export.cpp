@@ -1,25 +1,25 @@
 // What holds the job together: the order of the stages, their times, and that one model's failure stays its own.
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
+#include <atomic>
 #include <chrono>
-#include <cstdlib>
-#include <cstring>
 #include <exception>
-#include <fstream>
+#include <limits>
+#include <mutex>
 #include <set>
+#include <thread>
 
 #include "base/error.h"
+#include "pipeline/memory.h"
+#include "pipeline/pending_files.h"
 #include "pipeline/steps.h"
-#include "report/results.h"
 #include "report/text.h"
 
 namespace taper {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::string_view kResultsName = "export_results.json";
 
 class Stopwatch {
  public:
@@ -29,22 +29,10 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// The most memory that the process held so far, in bytes. What getrusage says counts the parent's at the time of the
-// fork too, so that Linux's own figure of this program comes first.
-std::uint64_t peak_memory() {
-  constexpr std::string_view kField = "VmHWM:";
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with(kField)) return std::strtoull(line.c_str() + kField.size(), nullptr, 10) * 1024;
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
-}
-
 // A path that can't be looked at (no permission) counts as found, so that loading it says what is wrong.
 bool is_missing(const fs::path& path) {
   std::error_code ignored;
-  return fs::status(path, ignored).type() == fs::file_type::not_found;
+  return fs::symlink_status(path, ignored).type() == fs::file_type::not_found;
 }
 
 // ------------------------------------------------------------------------------------------ before the first model
@@ -66,6 +54,7 @@ Status check_request(const ExportRequest& request) {
         fmt::format("the sequence length is {}, expected 1 to {}", request.sequence_length, kLongestSequence),
         "give the number of frames of a typical input; the exported files take other lengths too");
   }
+  if (request.jobs < 1) return fail("{} jobs, expected at least 1", request.jobs);
   TAPER_TRY(check_names(request.models));
   const auto& input = request.verification.input;
   if (request.verify && input && is_missing(*input)) {
@@ -77,21 +66,16 @@ Status check_request(const ExportRequest& request) {
 
 // Makes the folder and proves that files can be made in it: permission bits don't tell root, or of a read-only disk.
 Status prepare_folder(const fs::path& folder) {
+  const auto refuse = [](Error error) -> Status {
+    error.hint = "choose another folder";
+    return std::unexpected(std::move(error));
+  };
   std::error_code error;
   fs::create_directories(folder, error);
-  std::string probe = (folder / ".taper-XXXXXX").native();
-  if (!error) {
-    const int descriptor = mkstemp(probe.data());
-    if (descriptor < 0) {
-      error = std::error_code(errno, std::generic_category());
-    } else {
-      close(descriptor);
-      unlink(probe.c_str());
-    }
-  }
-  if (!error) return {};
-  return fail_with_hint(fmt::format("cannot write to the folder '{}': {}", path_text(folder), error.message()),
-                        "choose another folder");
+  if (error)
+    return refuse({fmt::format("cannot write to the folder '{}': {}", path_text(folder), error.message()), {}, {}});
+  const auto probe = StagingFolder::make(folder);
+  return probe ? Status() : refuse(probe.error());
 }
 
 // ------------------------------------------------------------------------------------------------------- one model
@@ -113,11 +97,20 @@ std::string verification_text(const Verification& verification) {
   return verification.passed ? text : text + ", beyond its bound";
 }
 
+// What the models of a job share.
+struct Shared {
+  const ExportRequest& request;
+  const ExportSteps& steps;
+  MemoryBudget& budget;
+};
+
 // One model on its way through the stages.
 class ModelJob {
  public:
-  ModelJob(const ExportRequest& request, const ExportSteps& steps, const ModelRequest& model)
-      : request_(request), steps_(steps), model_(model) {
+  using Tell = std::function<void(Progress)>;
+
+  ModelJob(const Shared& shared, const ModelRequest& model, Tell tell)
+      : request_(shared.request), steps_(shared.steps), budget_(shared.budget), model_(model), tell_(std::move(tell)) {
     report_.key = model.key;
     report_.model_name = model.stem;
     report_.source = model.path;
@@ -157,10 +150,28 @@ class ModelJob {
   }
 
   Status stages() {
+    TAPER_TRY(check_file_size());
     TAPER_ASSIGN(const Model model, load());
+    const std::uint64_t bytes = steps_.memory(model, request_);
+    TAPER_TRY(check_memory(bytes));
+    const MemoryBudget::Share share = budget_.take(bytes);
     TAPER_TRY(convert(model));
     if (request_.verify) TAPER_TRY(verify(model));
     return {};
+  }
+
+  // All pages of the file are read, and count while they stay mapped.
+  Status check_file_size() const {
+    std::error_code error;
+    const std::uint64_t bytes = fs::file_size(model_.path, error);
+    return error ? Status() : check_memory(bytes);
+  }
+
+  Status check_memory(std::uint64_t bytes) const {
+    if (!request_.max_memory || bytes <= *request_.max_memory) return {};
+    return fail_with_hint(fmt::format("the export needs about {} of memory, more than the {} that are allowed",
+                                      human_size(bytes), human_size(*request_.max_memory)),
+                          "allow more with --max-memory, or ask for less: --to with fewer formats, --no-verify");
   }
 
   Expected<Model> load() {
@@ -230,12 +241,14 @@ class ModelJob {
   }
 
   void tell(Progress::Kind kind, std::string stage, std::string text, double seconds = 0) const {
-    if (request_.progress) request_.progress({kind, model_.key, std::move(stage), std::move(text), seconds});
+    tell_({kind, model_.key, std::move(stage), std::move(text), seconds});
   }
 
   const ExportRequest& request_;
   const ExportSteps& steps_;
+  MemoryBudget& budget_;
   const ModelRequest& model_;
+  const Tell tell_;
   ModelReport report_;
 };
 
@@ -262,16 +275,73 @@ Error nothing_found(const ExportRequest& request) {
   return {"no checkpoint was found: there is no file " + paths, {}, "check the paths and the current folder"};
 }
 
+// What models that run side by side tell, in the order of the models: later ones wait for their turn.
+class OrderedProgress {
+ public:
+  OrderedProgress(const std::function<void(const Progress&)>& listener, std::size_t models)
+      : listener_(listener), waiting_(models), finished_(models) {}
+
+  void tell(std::size_t model, Progress progress) {
+    const std::lock_guard lock(mutex_);
+    waiting_[model].push_back(std::move(progress));
+    flush();
+  }
+
+  void finish(std::size_t model) {
+    const std::lock_guard lock(mutex_);
+    finished_[model] = true;
+    flush();
+  }
+
+ private:
+  void flush() {
+    for (; turn_ < waiting_.size(); ++turn_) {
+      for (const Progress& progress : std::exchange(waiting_[turn_], {}))
+        if (listener_) listener_(progress);
+      if (!finished_[turn_]) return;
+    }
+  }
+
+  const std::function<void(const Progress&)>& listener_;
+  std::mutex mutex_;
+  std::size_t turn_ = 0;
+  std::vector<std::vector<Progress>> waiting_;
+  std::vector<bool> finished_;
+};
+
 void run_models(const ExportRequest& request, const ExportSteps& steps, ExportReport& report) {
-  for (const ModelRequest& model : request.models) report.models.push_back(ModelJob(request, steps, model).run());
+  const std::size_t count = request.models.size();
+  report.models.resize(count);
+  OrderedProgress progress(request.progress, count);
+  constexpr auto kAll = std::numeric_limits<std::uint64_t>::max();
+  MemoryBudget budget(request.max_memory.value_or(available_memory().value_or(kAll)));
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < count; i = next++) {
+      const auto tell = [&progress, i](Progress told) { progress.tell(i, std::move(told)); };
+      report.models[i] = ModelJob({request, steps, budget}, request.models[i], tell).run();
+      progress.finish(i);
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    for (std::size_t i = 1; i < std::min<std::size_t>(count, static_cast<std::size_t>(request.jobs)); ++i)
+      helpers.emplace_back(work);
+    work();
+  }
   if (std::ranges::all_of(report.models, &ModelReport::skipped)) report.error = nothing_found(request);
 }
 
+Status write_text(const fs::path& folder, std::string_view name, std::string_view text) {
+  TAPER_ASSIGN(PendingFiles file, PendingFiles::in(folder));
+  TAPER_TRY(file.write(name, [&](const ByteSink& sink) { return sink(as_bytes(text)); }));
+  return file.publish();
+}
+
 void write_results(const ExportRequest& request, ExportReport& report) {
-  const fs::path path = request.output_dir / kResultsName;
-  const Status written = write_file_atomically(path, to_json(report));
+  const Status written = write_text(request.output_dir, kResultsName, to_json(report));
   if (written) {
-    report.results_path = path;
+    report.results_path = request.output_dir / kResultsName;
   } else if (!report.error) {
     report.error = written.error();
   }

@@ -23,6 +23,7 @@ struct ExportSteps {
       convert;
   std::function<Expected<std::vector<Verification>>(const Model&, const std::vector<Artifact>&, const VerifyOptions&)>
       verify;
+  std::function<std::uint64_t(const Model&, const ExportRequest&)> memory;  // bytes, estimated
 };
 
 inline constexpr std::int64_t kLongestSequence = 100'000;

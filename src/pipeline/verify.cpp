@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 
+#include "base/mapped_file.h"
 #include "formats/npy.h"
 #include "formats/tflite.h"
 #include "frontend/tensorflow.h"
@@ -53,8 +54,7 @@ Array first_windows(const Array& x, std::int64_t batch, std::int64_t steps) {
   return out;
 }
 
-Expected<Tensor> find_array(const fs::path& path) {
-  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
+Expected<Tensor> find_array(const SharedBytes& bytes) {
   if (as_text(bytes.view).starts_with("\x93NUMPY")) return read_npy(bytes);
   TAPER_ASSIGN(const std::vector<std::string> names, npz_names(bytes));
   if (names.empty()) return fail("holds no arrays");
@@ -66,15 +66,16 @@ Expected<Tensor> find_array(const fs::path& path) {
 
 // x as [N, T, F].
 Expected<Array> read_input(const fs::path& path, std::int64_t features) {
-  auto tensor = find_array(path);
-  if (!tensor) return std::unexpected(within(std::move(tensor).error(), fmt::format("in file '{}'", path_text(path))));
-  std::vector<std::int64_t> shape = tensor->shape;
+  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
+  TAPER_ASSIGN_WITHIN(const Tensor tensor, find_array(bytes), fmt::format("in file '{}'", path_text(path)));
+  std::vector<std::int64_t> shape = tensor.shape;
   if (shape.size() == 2) shape.insert(shape.begin(), 1);
   if (shape.size() != 3 || shape[0] < 1 || shape[1] < 1 || shape[2] != features)
     return fail("an array of shape {}, expected [N, T, {}] or [T, {}] / in file '{}'",
-                shape_text(std::span(tensor->shape)), features, features, path_text(path));
-  Array x = to_array(converted(*tensor, DType::f32));
+                shape_text(std::span(tensor.shape)), features, features, path_text(path));
+  Array x = to_array(converted(tensor, DType::f32));
   x.shape = shape;
+  TAPER_TRY(check_unchanged(bytes));
   return x;
 }
 
@@ -307,6 +308,7 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
     }
     verifications.push_back(std::move(verification));
   }
+  TAPER_TRY(check_unchanged(model.impl().source));
   return verifications;
 }
 

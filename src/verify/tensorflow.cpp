@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "base/mapped_file.h"
 #include "formats/saved_model.h"
 #include "verify/captured_stderr.h"
 #include "verify/tensorflow_api.h"

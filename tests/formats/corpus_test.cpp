@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "../fuzz/targets.h"
+#include "base/mapped_file.h"
 
 namespace taper {
 namespace {

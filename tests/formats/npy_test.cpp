@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/mapped_file.h"
 #include "builders.h"
 
 namespace taper {

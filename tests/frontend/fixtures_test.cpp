@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/mapped_file.h"
 #include "formats/checkpoint_file.h"
 #include "formats/npy.h"
 #include "frontend/families.h"

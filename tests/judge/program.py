@@ -91,7 +91,7 @@ def export(folder, *arguments, output_dir="exports", environment=None, largest_f
     done = subprocess.run(
         command,
         cwd=folder,
-        env=_environment() | (environment or {}),
+        env=plain_environment() | (environment or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=TIME_LIMIT,
@@ -102,7 +102,7 @@ def export(folder, *arguments, output_dir="exports", environment=None, largest_f
     return Run(command, done.returncode, stdout, stderr, folder / output_dir)
 
 
-def _environment():
+def plain_environment():
     """A plain one, in which the program finds the same LiteRT as these tests, and no TensorFlow of the user's."""
     runtime = pathlib.Path(ai_edge_litert.__file__).parent / "libLiteRt.so"
     return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "dumb", "TAPER_LITERT": str(runtime)}

@@ -64,6 +64,7 @@ inline ExportSteps fake_steps(const std::shared_ptr<Calls>& calls = std::make_sh
     }
     return artifacts;
   };
+  steps.memory = [](const Model&, const ExportRequest&) { return std::uint64_t{1} << 20; };
   steps.verify = [=](const Model&, const std::vector<Artifact>& artifacts,
                      const VerifyOptions& options) -> Expected<std::vector<Verification>> {
     calls->verifications.push_back(options);
