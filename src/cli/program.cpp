@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -43,7 +44,8 @@ int run_program(int argc, char** argv,
     say_goodbye(signal);
   });
   try {
-    const int status = run(std::vector<std::string>(argv + 1, argv + argc), stream_of(stdout), stream_of(stderr));
+    const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+    const int status = run(arguments, stream_of(stdout), stream_of(stderr));
     // A result that nobody could be told is no success.
     return status == 0 && std::ferror(stdout) != 0 ? 1 : status;
   } catch (const std::exception& exception) {

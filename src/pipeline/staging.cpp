@@ -79,7 +79,7 @@ Expected<std::unique_ptr<StagingFolder>> StagingFolder::make(const fs::path& out
     path = (output_folder / fmt::format("{}XXXXXX", kPrefix)).native();
     if (::mkdtemp(path.data()) == nullptr) break;
     descriptor = open_folder(path);
-    if (descriptor < 0) break;
+    if (descriptor < 0) continue;
     if (lock_new(descriptor)) return std::unique_ptr<StagingFolder>(new StagingFolder(path, descriptor));
     ::close(descriptor);
   }
@@ -92,8 +92,11 @@ std::unique_lock<std::mutex> staging_lock() {
 
 void abandon_staging() {
   staging_lock().release();  // and never given back
-  std::error_code ignored;
-  for (const fs::path& path : registry().folders) fs::remove_all(path, ignored);
+  // Who removes a folder at the same time makes remove_all fail.
+  constexpr int kTries = 100;
+  std::error_code error;
+  for (const fs::path& path : registry().folders)
+    for (int i = 0; i < kTries && fs::exists(fs::symlink_status(path, error)); ++i) fs::remove_all(path, error);
 }
 
 }  // namespace taper
