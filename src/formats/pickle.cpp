@@ -18,6 +18,7 @@ struct Machine {
   std::vector<Value*> stack;
   std::vector<std::size_t> marks;
   std::vector<Value*> memo;
+  std::uint64_t memoized = 0;  // how many numbers of the memo are set
   bool stopped = false;
 
   std::size_t floor() const { return marks.empty() ? 0 : marks.back(); }
@@ -75,6 +76,10 @@ Status push_long(Machine& m, Bytes bytes) {
 }
 
 Status push_decimal(Machine& m, std::string_view digits) {
+  // Python's readers disagree about numbers such as 010: octal, decimal or an error.
+  const std::string_view magnitude = digits.substr(digits.starts_with('-') ? 1 : 0);
+  if (magnitude.starts_with('0') && magnitude.find_first_not_of('0') != std::string_view::npos)
+    return fail("'{}' starts with a zero", excerpt(digits));
   std::int64_t value = 0;
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (end != digits.data() + digits.size() || code == std::errc::invalid_argument)
@@ -203,6 +208,7 @@ Status memo_put(Machine& m, std::uint64_t index) {
   // Picklers number values as they come.
   if (index > 2 * m.arena.values.size() + 1024) return fail("memo number {} is far past the values so far", index);
   if (index >= m.memo.size()) m.memo.resize(index + 1, nullptr);
+  if (!m.memo[index]) ++m.memoized;
   m.memo[index] = value;
   return {};
 }
@@ -334,9 +340,11 @@ Status op_float(Machine& m) {
   TAPER_ASSIGN(const std::string_view digits, m.reader.take_line());
   double value = 0;
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (end != digits.data() + digits.size() || code == std::errc::invalid_argument)
+  // from_chars also reads C's nan(...), which Python does not.
+  if (end != digits.data() + digits.size() || code == std::errc::invalid_argument || digits.ends_with(')'))
     return fail("'{}' is not a number", excerpt(digits));
-  return m.push_new(value);
+  // Out of range, from_chars leaves the value alone and strtod rounds, to 0 or infinity.
+  return m.push_new(code == std::errc{} ? value : std::strtod(std::string(digits).c_str(), nullptr));
 }
 Status op_binfloat(Machine& m) {
   TAPER_ASSIGN(const Bytes raw, m.reader.take(8));
@@ -469,7 +477,7 @@ Status op_get(Machine& m) {
   return memo_get(m, index);
 }
 Status op_memoize(Machine& m) {
-  return memo_put(m, m.memo.size());
+  return memo_put(m, m.memoized);  // as Python does: the numbers may have gaps
 }
 
 Status op_proto(Machine& m) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 
 #include "formats/pickle.h"
@@ -9,18 +10,31 @@ namespace {
 
 // ---- keys that are set twice
 
-// Maps each key to one representative of all equal keys. Comparing whole texts once per distinct Value, not once per
-// use, keeps this linear (times a logarithm) in the pickle's bytes, whatever the pickle does with its memo.
+// Maps each scalar key to one representative of all equal keys. Comparing whole texts once per distinct Value, not once
+// per use, keeps this linear (times a logarithm) in the pickle's bytes, whatever the pickle does with its memo.
 using Representatives = std::unordered_map<const Value*, const Value*>;
+
+// The integer that a key equals: True is 1, and so is 1.0.
+std::optional<std::int64_t> whole_number(const Value& key) {
+  if (key.boolean()) return *key.boolean() ? 1 : 0;
+  const double* real = std::get_if<double>(&key.data);
+  if (!real) return key.integer();
+  const bool fits = *real >= -0x1p63 && *real < 0x1p63 && std::trunc(*real) == *real;
+  return fits ? std::optional(static_cast<std::int64_t>(*real)) : std::nullopt;
+}
 
 Representatives represent(std::vector<const Value*> keys) {
   std::ranges::sort(keys, std::less<>{});
   keys.erase(std::ranges::unique(keys).begin(), keys.end());
-  std::vector<const Value*> texts;
-  std::vector<const Value*> integers;
+  std::vector<const Value*> texts, blobs, integers, reals, nones;
   for (const Value* key : keys) {
+    if (key->is_none()) nones.push_back(key);
     if (key->text()) texts.push_back(key);
-    if (key->integer()) integers.push_back(key);
+    if (key->bytes()) blobs.push_back(key);
+    if (whole_number(*key))
+      integers.push_back(key);
+    else if (key->kind() == Kind::real && !std::isnan(*key->number()))  // NaN equals nothing
+      reals.push_back(key);
   }
   Representatives result;
   const auto join_equals = [&](std::vector<const Value*>& values, auto&& projection) {
@@ -31,8 +45,11 @@ Representatives represent(std::vector<const Value*> keys) {
       result[value] = representative;
     }
   };
+  join_equals(nones, [](const Value*) { return 0; });
   join_equals(texts, [](const Value* value) { return *value->text(); });
-  join_equals(integers, [](const Value* value) { return *value->integer(); });
+  join_equals(blobs, [](const Value* value) { return as_text(*value->bytes()); });
+  join_equals(integers, [](const Value* value) { return *whole_number(*value); });
+  join_equals(reals, [](const Value* value) { return *value->number(); });
   return result;
 }
 

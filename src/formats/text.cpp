@@ -109,7 +109,7 @@ Expected<std::string> decode_raw_unicode_escape(std::string_view raw) {
     const std::size_t digits = !escape ? 0 : raw[i + 1] == 'u' ? 4 : raw[i + 1] == 'U' ? 8 : 0;
     if (digits > 0) {
       const auto point = hex_value(raw.substr(i + 2, digits));
-      if (raw.size() - i - 2 < digits || !point) return fail("a \\u escape is damaged");
+      if (raw.size() - i - 2 < digits || !point || *point > 0x10ffff) return fail("a \\u escape is damaged");
       append_utf8(text, *point);
       i += digits + 1;
     } else {

@@ -48,6 +48,9 @@ TEST(Pickle, reads_numbers_of_every_form) {
       {"F1.5\n.", "float 1.5"},
       {"F-inf\n.", "float -inf"},
       {"F1e+300\n.", "float 1e+300"},
+      {"F1e999\n.", "float inf"},
+      {"F-1e999\n.", "float -inf"},
+      {"F1e-999\n.", "float 0"},
       {raw("G\x3f\xf8\x00\x00\x00\x00\x00\x00."), "float 1.5"},
   };
   for (const auto& [text, expected] : cases) EXPECT_EQ(described(text), expected) << text;
@@ -110,6 +113,32 @@ TEST(Pickle, a_key_set_twice_keeps_its_place_and_gets_the_last_value) {
   EXPECT_EQ(find(*document.root, "b")->integer(), 2);
   EXPECT_EQ(document.root->entries()[2].value->integer(), 5);
   EXPECT_EQ(find(*document.root, "c"), nullptr);
+}
+
+// {None: 1, None: 2, True: 3, 1: 4, 1.0: 5, b"a": 6, b"a": 7, nan: 8, nan: 9, 0.5: 10, 0.5: 11, "a": 12}
+TEST(Pickle, scalar_keys_are_equal_where_python_has_them_equal) {
+  const Document document =
+      read_text(raw("}(NK\x01NK\x02\x88K\x03K\x01K\x04"
+                    "F1.0\nK\x05"
+                    "C\x01"
+                    "aK\x06"
+                    "C\x01"
+                    "aK\x07"
+                    "Fnan\nK\x08"
+                    "Fnan\nK\x09"
+                    "F0.5\nK\x0a"
+                    "F0.5\nK\x0b\x8c\x01"
+                    "aK\x0cu."));
+  std::vector<std::int64_t> values;
+  for (const Entry& entry : document.root->entries()) values.push_back(*entry.value->integer());
+  EXPECT_EQ(values, (std::vector<std::int64_t>{2, 5, 7, 8, 9, 11, 12}));
+}
+
+TEST(Pickle, memoize_counts_the_numbers_that_are_set) {
+  // [], memo 9; {}, memo 1 by MEMOIZE, not 10.
+  const Document document = read_text(raw("(]q\x09}\x94h\x01t."));
+  ASSERT_EQ(document.root->items().size(), 3u);
+  EXPECT_EQ(document.root->items()[2], document.root->items()[1]);
 }
 
 TEST(Pickle, shared_values_stay_shared_in_every_kind_of_memo) {
@@ -227,7 +256,10 @@ TEST(Pickle, refusals_name_opcode_and_offset) {
       {"Np99999999999999999999\n.", "not a memo number"},
       {"I12x\n.", "not a decimal"},
       {"I\n.", "not a decimal"},
+      {"I010\n.", "starts with a zero"},
+      {"L-07L\n.", "starts with a zero"},
       {"Fx\n.", "not a number"},
+      {"Fnan(1)\n.", "not a number"},
       {"I1", "has no end"},
       {"Sabc\n.", "no quotes"},
       {"S'\n.", "no quotes"},
@@ -235,6 +267,7 @@ TEST(Pickle, refusals_name_opcode_and_offset) {
       {"S'\\xq1'\n.", "escape"},
       {"V\\u12\n.", "escape"},
       {"V\\U0001\n.", "escape"},
+      {"V\\U00110000\n.", "escape"},
       {raw("X\x01\x00\x00\x00\xff."), "not UTF-8"},
       {raw("X\xff\xff\xff\xff."), "4294967295 bytes expected"},
       {"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.", "18446744073709551615 bytes expected"},
