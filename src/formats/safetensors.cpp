@@ -188,6 +188,8 @@ Expected<Safetensors> read_safetensors(const SharedBytes& bytes) {
   HeaderHandler handler;
   const std::string_view text = as_text(header);
   if (!text.starts_with('{')) return fail("the header does not start with '{{'");
+  // To the parser a NUL is the end of the text, and whatever follows would go unread.
+  if (text.find('\0') != std::string_view::npos) return fail("the header holds a NUL byte");
   if (!Json::sax_parse(text.begin(), text.end(), &handler)) return fail("the header {}", handler.problem);
   TAPER_TRY(check_unique(handler.tensors, [](const Declared& tensor) { return std::string_view(tensor.name); }));
   TAPER_TRY(check_unique(handler.metadata, [](const auto& pair) { return std::string_view(pair.first); }));

@@ -33,8 +33,11 @@ constexpr std::uint32_t kEndSignature = 0x06054b50;
 constexpr std::uint32_t kLocatorSignature = 0x07064b50;
 constexpr std::uint32_t kEnd64Signature = 0x06064b50;
 
-constexpr std::uint16_t kEncrypted = 1;         // flag bits, section 4.4.4
-constexpr std::uint16_t kSizesFollow = 1 << 3;  // the local header has no sizes
+constexpr std::uint16_t kEncrypted = 1 | 1 << 6;  // flag bits, section 4.4.4
+constexpr std::uint16_t kSizesFollow = 1 << 3;    // the local header has no sizes
+constexpr std::uint16_t kPatched = 1 << 5;
+constexpr std::uint16_t kUtf8 = 1 << 11;  // without it, some readers take names for code page 437
+constexpr std::uint8_t kNewest = 63;      // version 6.3 of the format, section 4.4.3
 constexpr std::uint16_t kStored = 0;
 constexpr std::uint16_t kDeflated = 8;
 constexpr std::uint16_t kZip64Extra = 1;
@@ -96,8 +99,14 @@ Status read_zip64_extra(Bytes extra, std::initializer_list<std::uint64_t*> field
   return {};
 }
 
+// What else a record of the directory says, which the entry's own header has to repeat.
+struct Repeated {
+  std::uint16_t flags;
+  std::uint16_t method;
+};
+
 // Compares the entry with its local header and finds its data.
-Expected<Located> locate(Bytes bytes, ZipEntry entry, std::uint16_t method, std::uint64_t header_offset) {
+Expected<Located> locate(Bytes bytes, ZipEntry entry, Repeated repeated, std::uint64_t header_offset) {
   const auto outside = [&] {
     return fail("entry '{}' ({} bytes, header at offset {}) lies outside of the archive of {} bytes", entry.name,
                 entry.compressed_size, header_offset, bytes.size());
@@ -116,8 +125,10 @@ Expected<Located> locate(Bytes bytes, ZipEntry entry, std::uint16_t method, std:
     const auto local = at<std::uint32_t>(header, offset);
     return (flags & kSizesFollow) == 0 && local != kIn64 && local != size;
   };
-  if (at<std::uint16_t>(header, 8) != method || (flags & kEncrypted) != 0 || differs(18, entry.compressed_size) ||
-      differs(22, entry.size))
+  const bool ascii = std::ranges::all_of(entry.name, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  const std::uint16_t shared_flags = ascii ? 0 : kUtf8;
+  if (at<std::uint16_t>(header, 8) != repeated.method || (flags & kEncrypted) != 0 ||
+      ((flags ^ repeated.flags) & shared_flags) != 0 || differs(18, entry.compressed_size) || differs(22, entry.size))
     return fail("entry '{}' is described otherwise in its own header", entry.name);
   entry.data_offset = header_offset + data_start;
   return Located{std::move(entry), header_offset};
@@ -135,7 +146,12 @@ Expected<Located> read_entry(Bytes bytes, ByteReader& directory) {
   const std::string_view name = as_text(raw_name);
   TAPER_TRY(check_name(name));
   const auto method = at<std::uint16_t>(record, 10);
-  if ((at<std::uint16_t>(record, 8) & kEncrypted) != 0) return fail("entry '{}' is encrypted", name);
+  const auto flags = at<std::uint16_t>(record, 8);
+  if ((flags & kEncrypted) != 0) return fail("entry '{}' is encrypted", name);
+  const auto version = at<std::uint8_t>(record, 6);
+  if ((flags & kPatched) != 0 || version > kNewest)
+    return fail("entry '{}' needs version {}.{} of the zip format{}, expected at most {}.{}", name, version / 10,
+                version % 10, (flags & kPatched) != 0 ? " and patches" : "", kNewest / 10, kNewest % 10);
   if (method != kStored && method != kDeflated)
     return fail("entry '{}' is compressed with method {}, expected stored (0) or deflated (8)", name, method);
   ZipEntry entry{std::string(name), method == kDeflated, at<std::uint32_t>(record, 16), 0, 0, 0};
@@ -146,7 +162,7 @@ Expected<Located> read_entry(Bytes bytes, ByteReader& directory) {
   if (!zip64)
     return std::unexpected(within(std::move(zip64).error(), fmt::format("in the extra field of entry '{}'", name)));
   TAPER_TRY(check_sizes(entry));
-  return locate(bytes, std::move(entry), method, header_offset);
+  return locate(bytes, std::move(entry), {flags, method}, header_offset);
 }
 
 Status check_no_overlap(const std::vector<Located>& located, std::uint64_t directory_offset) {
@@ -220,16 +236,20 @@ struct Directory {
   std::uint64_t end;  // where the record that says all this starts
 };
 
-// The end record, found from the back: only a comment of the length it declares may follow.
+// The last end record: only a comment of the length that it declares may follow. Readers differ in which one they take
+// where a comment holds another.
 std::optional<std::size_t> find_end(Bytes bytes) {
   constexpr std::size_t kMostComment = 0xffff;
   if (bytes.size() < kEndSize) return std::nullopt;
-  for (std::size_t comment = 0; comment <= std::min(kMostComment, bytes.size() - kEndSize); ++comment) {
-    const std::size_t offset = bytes.size() - kEndSize - comment;
+  const auto is_end = [&](std::size_t offset) {
     const Bytes record = bytes.subspan(offset);
-    if (at<std::uint32_t>(record, 0) == kEndSignature && at<std::uint16_t>(record, 20) == comment) return offset;
-  }
-  return std::nullopt;
+    return record.size() >= kEndSize && at<std::uint32_t>(record, 0) == kEndSignature &&
+           at<std::uint16_t>(record, 20) == record.size() - kEndSize;
+  };
+  if (is_end(bytes.size() - kEndSize)) return bytes.size() - kEndSize;  // no comment
+  const std::size_t start = bytes.size() - std::min(bytes.size(), kEndSize + kMostComment);
+  const std::size_t last = as_text(bytes.subspan(start)).rfind("PK\x05\x06");
+  return last != std::string_view::npos && is_end(start + last) ? std::optional(start + last) : std::nullopt;
 }
 
 Expected<Directory> find_directory(Bytes bytes) {
@@ -243,10 +263,14 @@ Expected<Directory> find_directory(Bytes bytes) {
   const bool has_locator =
       *end >= kLocatorSize && at<std::uint32_t>(bytes.subspan(*end - kLocatorSize), 0) == kLocatorSignature;
   if (has_locator) {
-    const auto offset = at<std::uint64_t>(bytes.subspan(*end - kLocatorSize), 8);
-    if (*end - kLocatorSize < kEnd64Size || offset > *end - kLocatorSize - kEnd64Size ||
+    const Bytes locator = bytes.subspan(*end - kLocatorSize);
+    const auto offset = at<std::uint64_t>(locator, 8);
+    // Some readers look right before the locator, whatever it says.
+    if (*end - kLocatorSize < kEnd64Size || offset != *end - kLocatorSize - kEnd64Size ||
         at<std::uint32_t>(bytes.subspan(offset), 0) != kEnd64Signature)
       return fail("the zip archive has no zip64 directory at offset {}", offset);
+    if (at<std::uint32_t>(locator, 4) != 0 || at<std::uint32_t>(locator, 16) > 1)
+      return fail("the zip archive is one of several disks");
     const Bytes record64 = bytes.subspan(offset);
     directory = {at<std::uint64_t>(record64, 48), at<std::uint64_t>(record64, 40), at<std::uint64_t>(record64, 32),
                  offset};

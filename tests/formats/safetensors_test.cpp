@@ -56,6 +56,11 @@ TEST(Safetensors, records_dtypes_that_it_does_not_read) {
   EXPECT_EQ(file->unsupported.at(0).second, "has dtype F8_E4M3");
 }
 
+TEST(Safetensors, refuses_whatever_stands_behind_a_nul) {
+  EXPECT_THAT(error_of(raw("{}\0")), HasSubstr("NUL"));
+  EXPECT_THAT(error_of(raw("{}\0{\"x\":1}")), HasSubstr("NUL"));
+}
+
 TEST(Safetensors, reads_a_file_without_tensors) {
   EXPECT_EQ(error_of("{}"), "");
 }

@@ -47,7 +47,14 @@ TEST(Zip, inflates_deflated_entries) {
 
 TEST(Zip, reads_an_archive_without_entries_and_one_with_a_comment) {
   EXPECT_TRUE(open_zip(shared(zip_file({}))));
-  EXPECT_TRUE(open_zip(shared(zip_file({stored("a", "x")}, {.comment = "PK\x05\x06 is not here"}))));
+  EXPECT_TRUE(open_zip(shared(zip_file({stored("a", "x")}, {.comment = "PK\x05 and \x06"}))));
+}
+
+// One reader takes the first, another the second, and each sees another archive.
+TEST(Zip, refuses_an_end_record_within_the_comment_of_another) {
+  const std::string other = zip_file({});
+  EXPECT_NE(error_of(zip_file({stored("a", "x")}, {.comment = other + "x"})), "");
+  EXPECT_NE(error_of(zip_file({stored("a", "x")}, {.comment = "PK\x05\x06 is not here"})), "");
 }
 
 TEST(Zip, reads_sizes_and_offsets_of_64_bits) {
@@ -78,6 +85,11 @@ TEST(Zip, reads_an_end_record_of_64_bits) {
   EXPECT_EQ(content(*archive, "a"), "content");
   const std::string wrong = "PK\x06\x07" + little(0, 4) + little(std::uint64_t{1} << 63, 8) + little(1, 4);
   EXPECT_THAT(error_of(file.substr(0, end) + end64 + wrong + empty_end), HasSubstr("no zip64 directory"));
+  // Between the record and its locator another record could hide, which a reader finds that looks there.
+  EXPECT_THAT(error_of(file.substr(0, end) + end64 + std::string(56, 'x') + locator + empty_end),
+              HasSubstr("no zip64 directory"));
+  const std::string second = "PK\x06\x07" + little(1, 4) + little(end, 8) + little(2, 4);
+  EXPECT_THAT(error_of(file.substr(0, end) + end64 + second + empty_end), HasSubstr("several disks"));
 }
 
 TEST(Zip, refuses_every_truncation) {
@@ -140,6 +152,11 @@ TEST(Zip, refuses_encryption_and_other_methods) {
   entry.flags = 0;
   entry.method = 12;
   EXPECT_THAT(error_of(zip_file({entry})), HasSubstr("method 12"));
+  entry.method = 0;
+  entry.flags = 1 << 6;
+  EXPECT_THAT(error_of(zip_file({entry})), HasSubstr("encrypted"));
+  entry.flags = 1 << 5;
+  EXPECT_THAT(error_of(zip_file({entry})), HasSubstr("and patches, expected at most 6.3"));
 }
 
 TEST(Zip, refuses_names_that_lead_elsewhere) {

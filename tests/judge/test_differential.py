@@ -4,20 +4,23 @@ What is random follows from a seed: TAPER_SEED (1), and TAPER_RANDOM_ROUNDS (1) 
 failure names its seed and number, and holds the bytes.
 """
 
-import itertools
+import collections
+import io
 import json
 import os
 import pathlib
-import pickle
 import pickletools
 import random
 import subprocess
-import time
+import zipfile
+import zlib
 
 import pytest
 
 import inert_pickle
+import random_archives
 import random_pickles
+import safetensors
 from program import ROOT
 
 TAPER_READ = pathlib.Path(os.environ.get("TAPER_READ", ROOT / "build/release/bin/taper_read")).resolve()
@@ -45,13 +48,11 @@ def seen(kind, files, folder):
     """What taper sees in each of `files`, which are bytes."""
     for number, data in enumerate(files):
         (folder / str(number)).write_bytes(data)
-    lines = []
-    for batch in itertools.batched(range(len(files)), 2000) if hasattr(itertools, "batched") else [range(len(files))]:
-        done = subprocess.run(
-            [TAPER_READ, kind, *map(str, batch)], cwd=folder, capture_output=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stderr.decode()[-2000:]
-        lines += done.stdout.splitlines()
+    done = subprocess.run(
+        [TAPER_READ, kind, *map(str, range(len(files)))], cwd=folder, capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    lines = done.stdout.splitlines()
     assert len(lines) == len(files)
     return [json.loads(line) for line in lines]
 
@@ -129,3 +130,122 @@ def test_unpickles_the_values_that_were_pickled(seed, tmp_path):
         assert inert_pickle.with_numbers_read(found["value"]) == inert_pickle.flatten(
             inert_pickle.from_python(value)
         ), where
+
+
+# ---------------------------------------------------------------------------------------------------------------- zips
+
+
+def entries_of(data):
+    """What Python finds in an archive: rows as taper_read prints them, without those whose content is damaged."""
+    rows = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for info in archive.infolist():
+            # Without the flag of UTF-8 Python takes a name for code page 437, and taper for UTF-8 all the same.
+            name = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437").decode()
+            assert name not in rows, f"{name} stands twice"
+            row = {"name": name, "size": info.file_size, "crc": info.CRC, "deflated": info.compress_type == 8}
+            try:
+                content = archive.read(info)
+                rows[name] = row | {"content": zlib.crc32(content), "content_size": len(content)}
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                rows[name] = row | {"error": str(error)}
+    return rows
+
+
+def check_zips(files, seed, what, folder, all_are_whole):
+    """Compares; returns how many of the files taper took."""
+    taken = 0
+    for number, (data, found) in enumerate(zip(files, seen("zip", files, folder), strict=True)):
+        where = f"seed {seed}, {what} {number}: {data[:3000]!r}"
+        if "error" in found:
+            assert not all_are_whole, f"refused: {found['error']}\n{where}"
+            continue
+        try:
+            expected = entries_of(data)
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeError) as error:
+            pytest.fail(f"taken, but Python says {error!r}\n{where}")
+        assert sorted(expected) == sorted(entry["name"] for entry in found["entries"]), where
+        for entry in found["entries"]:
+            if "error" in entry:
+                assert not all_are_whole, f"{entry}\n{where}"
+                continue
+            assert entry == expected[entry["name"]], where
+        taken += 1
+    return taken
+
+
+def test_reads_the_zips_that_python_writes(seed, tmp_path):
+    files = [random_archives.zip_file(rng_of(seed, "zip", number)) for number in range(300)]
+    assert check_zips(files, seed, "zip", tmp_path, True) == 300
+
+
+def test_sees_in_damaged_zips_what_python_does_or_refuses_them(seed, tmp_path):
+    files = [random_archives.damaged_zip(rng_of(seed, "damaged zip", number)) for number in range(2000)]
+    assert 100 <= check_zips(files, seed, "damaged zip", tmp_path, False) <= 1900
+
+
+# --------------------------------------------------------------------------------------------------------- safetensors
+
+
+# fmt: off
+DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+    "I16": "int16", "I8": "int8", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "BOOL": "bool",
+}
+# fmt: on
+
+
+def official(data, folder):
+    """What the official reader finds, as taper_read prints it."""
+    tensors, unsupported = {}, []
+    for name, tensor in safetensors.deserialize(data):
+        if tensor["dtype"] in DTYPES:
+            dtype = DTYPES[tensor["dtype"]]
+            tensors[name] = {"dtype": dtype, "shape": tensor["shape"], "content": zlib.crc32(tensor["data"])}
+        else:
+            unsupported.append(name)
+    path = folder / "official.safetensors"
+    path.write_bytes(data)
+    with safetensors.safe_open(path, "np") as file:
+        metadata = file.metadata()
+    return {"tensors": tensors, "metadata": metadata or {}, "unsupported": sorted(unsupported)}
+
+
+def check_safetensors(files, seed, what, folder):
+    """Compares; returns what taper took, by number, and the reasons of what it alone refuses."""
+    taken, stricter = 0, collections.Counter()
+    for number, (data, found) in enumerate(zip(files, seen("safetensors", files, folder), strict=True)):
+        where = f"seed {seed}, {what} {number}: {data[:3000]!r}"
+        try:
+            expected = official(data, folder)
+        except safetensors.SafetensorError as error:
+            # A tensor of a type that taper does not read is one tensor less, whatever its type and shape are.
+            known = found.get("unsupported") and any(word in str(error) for word in OF_UNSUPPORTED)
+            assert "error" in found or known, f"taken, but the official reader says {error}\n{where}"
+            continue
+        if "error" in found:
+            stricter[next((rule for rule in STRICTER if rule in found["error"]), found["error"] + "\n" + where)] += 1
+            continue
+        assert found | {"unsupported": sorted(found["unsupported"])} == expected, where
+        taken += 1
+    return taken, stricter
+
+
+# What taper refuses and the official reader takes: names given twice, of which it would have to drop one, fields that
+# nobody defined, metadata of null, space before the header, and sizes past 2^63 of tensors without elements.
+STRICTER = {"twice", "unknown field", "holds null", "does not start with '{'", "has a size of 9223372036854775808"}
+# What the official reader says of tensors that taper passes over.
+OF_UNSUPPORTED = ("unknown variant", "invalid shape, data type, or offset", "overflow computing buffer size")
+
+
+def test_reads_the_safetensors_that_the_official_writer_writes(seed, tmp_path):
+    files = [random_archives.safetensors_file(rng_of(seed, "safetensors", number)) for number in range(500)]
+    taken, stricter = check_safetensors(files, seed, "safetensors", tmp_path)
+    assert taken == 500 and not stricter, stricter
+
+
+def test_sees_in_damaged_safetensors_what_the_official_reader_does(seed, tmp_path):
+    files = [random_archives.damaged_safetensors(rng_of(seed, "damaged", number)) for number in range(3000)]
+    taken, stricter = check_safetensors(files, seed, "damaged safetensors", tmp_path)
+    assert 500 <= taken <= 2500
+    assert set(stricter) <= STRICTER, next(iter(set(stricter) - STRICTER))
