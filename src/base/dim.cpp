@@ -24,7 +24,8 @@ std::optional<std::string> Dim::as_symbol() const {
 void Dim::add_term(Term term) {
   const auto at = std::ranges::lower_bound(terms_, term.symbols, {}, &Term::symbols);
   if (at == terms_.end() || at->symbols != term.symbols) {
-    if (term.coefficient != 0) terms_.insert(at, std::move(term));
+    if (terms_.size() == kMostTerms || term.symbols.size() > kMostFactors) overflowed_ = true;
+    if (term.coefficient != 0 && !overflowed_) terms_.insert(at, std::move(term));
     return;
   }
   const auto sum = checked_add(at->coefficient, term.coefficient);
@@ -48,10 +49,8 @@ Dim operator*(const Dim& a, const Dim& b) {
   for (const Dim::Term& x : a.terms_)
     for (const Dim::Term& y : b.terms_) {
       const auto coefficient = checked_mul(x.coefficient, y.coefficient);
-      if (!coefficient) {
-        product.overflowed_ = true;
-        continue;
-      }
+      if (!coefficient) product.overflowed_ = true;
+      if (product.overflowed_) return product;
       Dim::Term term{*coefficient, x.symbols};
       term.symbols.insert(term.symbols.end(), y.symbols.begin(), y.symbols.end());
       std::ranges::sort(term.symbols);
@@ -65,6 +64,8 @@ std::optional<Dim> divide_exactly(const Dim& a, const Dim& b) {
   const Dim::Term& divisor = b.terms()[0];
   Dim quotient;
   for (const Dim::Term& term : a.terms()) {
+    // -2^63 / -1 is no 64-bit number.
+    if (divisor.coefficient == -1 && !checked_mul(term.coefficient, divisor.coefficient)) return std::nullopt;
     if (term.coefficient % divisor.coefficient != 0) return std::nullopt;
     if (!std::ranges::includes(term.symbols, divisor.symbols)) return std::nullopt;
     std::vector<std::string> left;
@@ -111,6 +112,7 @@ Expected<Dim> Dim::parse(std::string_view text) {
     while (at < text.size() && text[at] == ' ') ++at;
   };
   const auto is_name = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+  const auto overflow = [&] { return fail("dimension '{}' overflows 64 bits or has too many terms", text); };
   Dim sign = 1;
   skip_spaces();
   if (at < text.size() && text[at] == '-') {
@@ -133,17 +135,18 @@ Expected<Dim> Dim::parse(std::string_view text) {
       } else {
         product = product * Dim::symbol(std::string(factor));
       }
+      if (product.overflowed()) return overflow();
       skip_spaces();
       if (at >= text.size() || text[at] != '*') break;
       ++at;
     }
     sum = sum + product;
+    if (sum.overflowed()) return overflow();
     if (at >= text.size()) break;
     if (text[at] != '+' && text[at] != '-') return fail("'{}' is not a dimension", text);
     sign = text[at] == '+' ? Dim(1) : Dim(-1);
     ++at;
   }
-  if (sum.overflowed()) return fail("dimension '{}' overflows 64 bits", text);
   return sum;
 }
 

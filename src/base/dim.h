@@ -16,10 +16,13 @@ namespace taper {
 using Bindings = std::map<std::string, std::int64_t, std::less<>>;
 
 // The invariant: terms are sorted by their symbols, no two have the same symbols, no coefficient is 0. So equal
-// polynomials have equal representations. A computation that overflows 64 bits yields the overflowed Dim, which no
-// check accepts.
+// polynomials have equal representations. A computation that overflows 64 bits, or makes more terms or factors than any
+// network's shapes have, yields the overflowed Dim, which no check accepts: it equals nothing, not even itself.
 class Dim {
  public:
+  static constexpr std::size_t kMostTerms = 256;
+  static constexpr std::size_t kMostFactors = 256;  // symbols of one term
+
   Dim() = default;
   Dim(std::int64_t constant) {  // NOLINT: a number is a dimension
     if (constant != 0) terms_.push_back({constant, {}});
@@ -50,7 +53,9 @@ class Dim {
   };
   const std::vector<Term>& terms() const { return terms_; }
 
-  bool operator==(const Dim&) const = default;
+  friend bool operator==(const Dim& a, const Dim& b) {
+    return !a.overflowed_ && !b.overflowed_ && a.terms_ == b.terms_;
+  }
   friend Dim operator+(const Dim& a, const Dim& b);
   friend Dim operator*(const Dim& a, const Dim& b);
   friend Dim operator-(const Dim& a, const Dim& b) { return a + b * Dim(-1); }

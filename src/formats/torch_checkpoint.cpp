@@ -120,7 +120,7 @@ Expected<Checkpoint> read_zip_checkpoint(SharedBytes bytes) {
       if (const ZipEntry* entry = archive->find(fmt::format("{}{}{}", top, folder, reference.key)))
         return archive->read(*entry);
     return fail_with_hint(fmt::format("the archive has no entry '{}data/{}', which holds {} elements of {}", top,
-                                      excerpt(reference.key), reference.count, reference.type),
+                                      excerpt(reference.key), reference.count, excerpt(reference.type)),
                           "the file is incomplete: copy or save it again");
   };
   auto checkpoint = finish(std::move(document), std::move(source), "PyTorch zip");
@@ -159,7 +159,8 @@ Expected<StorageBytes> legacy_storages(const SharedBytes& bytes, std::size_t off
   for (const auto& [value, reference] : references) {
     const StorageReference* known = by_key.try_emplace(reference.key, &reference).first->second;
     if (known->element_size != reference.element_size)
-      return fail("storage '{}' is used as {} and as {}", excerpt(reference.key), known->type, reference.type);
+      return fail("storage '{}' is used as {} and as {}", excerpt(reference.key), excerpt(known->type),
+                  excerpt(reference.type));
   }
   ByteReader reader(bytes.view);
   TAPER_TRY(reader.seek(offset));
@@ -169,7 +170,7 @@ Expected<StorageBytes> legacy_storages(const SharedBytes& bytes, std::size_t off
     const auto reference = name ? by_key.find(*name) : by_key.end();
     if (reference == by_key.end()) return fail("{} is listed as a storage that no tensor uses", pickle::describe(*key));
     if (!reference->second->element_size)
-      return fail("storage '{}' is of {}, whose size is unknown", excerpt(*name), reference->second->type);
+      return fail("storage '{}' is of {}, whose size is unknown", excerpt(*name), excerpt(reference->second->type));
     if (reader.remaining() < sizeof(std::int64_t))
       return fail_with_hint(
           fmt::format("the file ends at byte {}, where storage '{}' should start", bytes.view.size(), excerpt(*name)),
@@ -178,7 +179,7 @@ Expected<StorageBytes> legacy_storages(const SharedBytes& bytes, std::size_t off
     const auto size = checked_mul<std::uint64_t>(static_cast<std::uint64_t>(count), *reference->second->element_size);
     if (count < 0 || !size || *size > reader.remaining())
       return fail_with_hint(fmt::format("storage '{}' declares {} elements of {}, the file has {} bytes left",
-                                        excerpt(*name), count, reference->second->type, reader.remaining()),
+                                        excerpt(*name), count, excerpt(reference->second->type), reader.remaining()),
                             std::string(kDamagedHint));
     storages.insert_or_assign(reference->first, bytes.sub(reader.offset(), *size));
     TAPER_TRY(reader.seek(reader.offset() + *size));

@@ -1,7 +1,9 @@
 // State dicts and pickled modules: walks over the values of a checkpoint.
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 
+#include "formats/text.h"
 #include "formats/torch_checkpoint.h"
 
 namespace taper {
@@ -13,7 +15,8 @@ using pickle::Value;
 // A pickle can refer to one value from many places, so what a walk visits does not follow from the file's size.
 constexpr std::size_t kMostModules = 65536;
 constexpr std::size_t kMostVisits = std::size_t{1} << 24;    // entries of dicts
-constexpr std::size_t kMostKeyBytes = std::size_t{1} << 28;  // of all keys together
+constexpr std::size_t kMostKeyBytes = std::size_t{1} << 25;  // of all keys and class names together
+constexpr int kMostPlaces = 64;                              // of one module: tied layers
 constexpr int kMostDepth = 200;
 constexpr std::size_t kMostKeyLength = 4096;
 
@@ -21,6 +24,7 @@ struct Walk {
   ModuleTree tree;
   std::size_t visits = 0;
   std::size_t key_bytes = 0;
+  std::unordered_map<const Value*, int> places = {};
 };
 
 Status count(Walk& walk, std::size_t entries) {
@@ -29,12 +33,17 @@ Status count(Walk& walk, std::size_t entries) {
   return {};
 }
 
+Status count_bytes(Walk& walk, std::size_t bytes) {
+  walk.key_bytes += bytes;
+  if (walk.key_bytes > kMostKeyBytes) return fail("the model's names take more than {} bytes", kMostKeyBytes);
+  return {};
+}
+
 Expected<std::string> joined(Walk& walk, const std::string& path, const Value& key) {
   const auto name = key.text();
   if (!name) return fail("a name is {}, expected a text", pickle::describe(key));
   if (path.size() + name->size() >= kMostKeyLength) return fail("a name is longer than {} bytes", kMostKeyLength);
-  walk.key_bytes += path.size() + name->size();
-  if (walk.key_bytes > kMostKeyBytes) return fail("the model's names take more than {} bytes", kMostKeyBytes);
+  TAPER_TRY(count_bytes(walk, path.size() + name->size()));
   return path.empty() ? std::string(*name) : fmt::format("{}.{}", path, *name);
 }
 
@@ -62,7 +71,10 @@ Status visit(Walk& walk, const Value& module, const std::string& path, int depth
   ModuleTree& tree = walk.tree;
   if (depth > kMostDepth) return fail("modules are nested deeper than {}, perhaps in a cycle", kMostDepth);
   if (tree.modules.size() >= kMostModules) return fail("the model has more than {} modules", kMostModules);
+  if (++walk.places[&module] > kMostPlaces)
+    return fail("module '{}' stands in more than {} places, perhaps in a cycle", excerpt(path), kMostPlaces);
   tree.modules.push_back({path, pickle::class_path(module), &module});
+  TAPER_TRY(count_bytes(walk, path.size() + tree.modules.back().class_path.size()));
   const auto parameters = pickle::attribute(module, "_parameters")->entries();
   const auto buffers = pickle::attribute(module, "_buffers")->entries();
   TAPER_TRY(count(walk, module.object()->state->entries().size() + parameters.size() + buffers.size()));
@@ -94,7 +106,7 @@ std::optional<StateDict> state_dict_of(const Value& value) {
   StateDict state;
   for (const Entry& entry : value.entries()) {
     const auto key = entry.key->text();
-    if (!key) return std::nullopt;
+    if (!key || key->size() > kMostKeyLength) return std::nullopt;  // many dicts may share one long key
     add_tensor(state, std::string(*key), *entry.value, true);
   }
   const std::size_t tensors = state.tensors.size() + state.unsupported.size();

@@ -71,7 +71,7 @@ Expected<StorageReference> storage_reference(Items id) {
     return fail("a storage is not described by its class, key, location and size");
   StorageReference reference;
   reference.key = *id[2]->text();
-  reference.type = pickle::class_path(*id[1]);
+  reference.type = id[1]->global()->name;
   reference.count = as_count(*id[4]);
   const auto row = std::ranges::find(kStorageTypes, id[1]->global()->name, &StorageType::name);
   if (row != std::end(kStorageTypes)) {
@@ -96,6 +96,7 @@ struct Context {
   std::unordered_map<const void*, SharedBytes> blobs = {};  // encoded or copied, by the text or bytes they came from
   std::uint64_t copied_items = 0;
   std::uint64_t repeated_bytes = 0;
+  std::uint64_t dimensions = 0;  // of all tensors
   bool merged_entries = false;
 };
 
@@ -114,6 +115,14 @@ Status count_copies(Context& context, std::size_t items) {
   context.copied_items += items;
   if (context.copied_items > context.source.file_size)
     return fail("collections are copied {} times over, more than the file's size justifies", context.copied_items);
+  return {};
+}
+
+// One tuple can be the shape and strides of any number of tensors.
+Status count_dimensions(Context& context, std::size_t rank) {
+  context.dimensions += rank;
+  if (context.dimensions > context.source.file_size)
+    return fail("tensors have {} dimensions in all, more than the file's size justifies", context.dimensions);
   return {};
 }
 
@@ -236,8 +245,8 @@ std::vector<std::int64_t> column_major_strides(std::span<const std::int64_t> sha
 
 Made numpy_array(Context& context, NumpyType type, const Value& shape_tuple, bool fortran, Bytes bytes) {
   TAPER_ASSIGN(std::vector<std::int64_t> shape, integers(shape_tuple, "shape"));
-  TAPER_ASSIGN(const std::int64_t count, checked_element_count(shape));
-  static_cast<void>(count);
+  TAPER_ASSIGN([[maybe_unused]] const std::int64_t count, checked_element_count(shape));
+  TAPER_TRY(count_dimensions(context, shape.size()));
   std::vector<std::int64_t> strides = fortran ? column_major_strides(shape) : row_major_strides(shape);
   TAPER_ASSIGN(Tensor tensor, make_view(type.dtype, std::move(shape), std::move(strides), shared_blob(context, bytes),
                                         0, type.big_endian));
@@ -294,7 +303,7 @@ Expected<SharedBytes> storage_bytes(Context& context, const StorageReference& re
   const std::uint64_t available = whole.view.size() / element_size;
   if (reference.count > available)
     return fail("storage '{}' should hold {} elements of {}, the file has {}", excerpt(reference.key), reference.count,
-                reference.type, available);
+                excerpt(reference.type), available);
   if (!reference.view) return whole.sub(0, reference.count * element_size);
   const auto [offset, size] = *reference.view;
   if (offset > reference.count || size > reference.count - offset)
@@ -325,6 +334,7 @@ Made storage_tensor(Context& context, const Call& call, const StorageReference& 
   if (!is_count(*call.args[1])) return fail("the offset is {}, expected 0 or more", pickle::describe(*call.args[1]));
   TAPER_ASSIGN(std::vector<std::int64_t> shape, integers(*call.args[2], "size"));
   TAPER_ASSIGN(std::vector<std::int64_t> strides, integers(*call.args[3], "stride"));
+  TAPER_TRY(count_dimensions(context, shape.size()));
   TAPER_ASSIGN(const SharedBytes bytes, storage_bytes(context, storage));
   const auto offset = checked_mul(*call.args[1]->integer(), static_cast<std::int64_t>(size_of(dtype)));
   if (!offset) return fail("the offset {} is too large", *call.args[1]->integer());
@@ -356,7 +366,7 @@ bool is_lazy_view(const Value* metadata) {
 // _rebuild_tensor(storage, offset, size, stride), _v2(..., requires_grad, hooks, metadata)
 Made make_tensor_value(Context& context, const Call& call) {
   TAPER_ASSIGN(const StorageReference* storage, storage_argument(context, call, 4));
-  if (!storage->dtype) return unsupported(context, storage->type, "has an element type that taper does not read");
+  if (!storage->dtype) return unsupported(context, excerpt(storage->type), "has an element type that taper does not read");
   if (is_lazy_view(call.arg(6))) return unsupported(context, call.path, "is a conjugated or negated view");
   return storage_tensor(context, call, *storage, *storage->dtype);
 }
@@ -372,7 +382,7 @@ Made make_tensor_value_v3(Context& context, const Call& call) {
   TAPER_ASSIGN(const StorageReference* storage, storage_argument(context, call, 7));
   const auto dtype = torch_dtype(call.args[6]);
   if (!dtype)
-    return unsupported(context, pickle::class_path(*call.args[6]), "is an element type that taper does not read");
+    return unsupported(context, excerpt(pickle::class_path(*call.args[6])), "is an element type that taper does not read");
   if (is_lazy_view(call.arg(7))) return unsupported(context, call.path, "is a conjugated or negated view");
   return storage_tensor(context, call, *storage, *dtype);
 }
@@ -389,6 +399,7 @@ Made make_unsupported(Context& context, const Call& call) {
 Made derived(Context& context, const Value* from, auto&& change) {
   if (from && from->unsupported()) return from->unsupported() ? std::optional(from->data) : std::nullopt;
   if (!from || !from->tensor()) return std::nullopt;
+  TAPER_TRY(count_dimensions(context, from->tensor()->tensor.shape.size()));
   TensorValue& made = context.arena.tensors.emplace_back(*from->tensor());
   change(made);
   return &made;

@@ -21,7 +21,7 @@ struct StorageReference {
     std::uint64_t size;
   };
   std::string_view key;
-  std::string type;                           // "torch.FloatStorage"
+  std::string_view type;                      // the class's name: "FloatStorage"
   std::optional<DType> dtype;                 // nothing for element types that taper doesn't read
   std::optional<std::uint64_t> element_size;  // known for more types than `dtype` is
   std::uint64_t count = 0;                    // elements of the whole storage

@@ -20,8 +20,12 @@ constexpr std::array<std::string_view, 7> kNotModels = {"optimizer",  "optimizer
                                                         "schedulers", "scaler",     "callbacks"};
 constexpr std::array<std::string_view, 3> kPrefixes = {"module.", "model.", "_orig_mod."};
 
-constexpr int kMostDepth = 5;                 // of dicts around a state dict
-constexpr std::size_t kMostVisited = 10'000;  // values: a pickle can refer to one value from many places
+constexpr int kMostDepth = 5;                   // of dicts around a state dict
+constexpr std::size_t kMostNameLength = 1000;   // of what is on the way to one
+// A pickle can refer to one value from many places, so what a search visits does not follow from the file's size.
+constexpr std::size_t kMostVisited = 10'000;          // values
+constexpr std::size_t kMostBytes = std::size_t{1} << 26;  // that names take in all sets together, roughly
+constexpr int kMostProblems = 8;                      // modules that can't be flattened
 
 std::vector<std::string> words(std::string_view name) {
   std::vector<std::string> result(1);
@@ -78,7 +82,13 @@ struct Search {
   };
   std::vector<Found> found;
   std::set<const Value*> visited;
+  std::size_t bytes = 0;         // that the names in `found` take
   std::optional<Error> problem;  // of the first module that can't be flattened
+  int problems = 0;
+
+  bool goes_on() const {
+    return visited.size() < kMostVisited && bytes < kMostBytes && problems < kMostProblems;
+  }
 };
 
 WeightSet weight_set(const StateDict& state, const Value* dict, std::vector<Module> modules) {
@@ -104,16 +114,25 @@ WeightSet weight_set(const StateDict& state, const Value* dict, std::vector<Modu
   return weights;
 }
 
+std::size_t size_of_names(const WeightSet& weights) {
+  constexpr std::size_t kEach = 100;  // what holds a name
+  std::size_t bytes = 0;
+  for (const auto& [key, tensor] : weights.tensors) bytes += kEach + key.size();
+  for (const auto& [key, reason] : weights.not_a_tensor) bytes += kEach + key.size() + reason.size();
+  for (const Module& module : weights.modules) bytes += kEach + module.path.size() + module.class_path.size();
+  return bytes;
+}
+
 void search(Search& state, const Value& value, const std::vector<std::string_view>& path,
             const std::vector<const Value*>& enclosing) {
-  if (path.size() > kMostDepth || state.visited.size() >= kMostVisited || !state.visited.insert(&value).second) return;
+  if (path.size() > kMostDepth || !state.goes_on() || !state.visited.insert(&value).second) return;
   std::vector<const Value*> around = {&value};
   around.insert(around.end(), enclosing.begin(), enclosing.end());
   std::optional<WeightSet> weights;
   if (is_module(value)) {
     auto tree = flatten_module(value);
     if (!tree) {
-      if (!state.problem) state.problem = std::move(tree).error();
+      if (++state.problems == 1) state.problem = std::move(tree).error();
       return;
     }
     weights = weight_set(tree->state, nullptr, std::move(tree->modules));
@@ -121,6 +140,7 @@ void search(Search& state, const Value& value, const std::vector<std::string_vie
     weights = weight_set(*dict, &value, {});
   }
   if (weights) {
+    state.bytes += size_of_names(*weights);
     weights->place = fmt::format("{}", fmt::join(path, "."));
     weights->averaged = std::ranges::any_of(path, [](std::string_view name) { return has_word_of(name, kAverages); });
     weights->enclosing = weights->modules.empty() ? around : enclosing;
@@ -131,7 +151,7 @@ void search(Search& state, const Value& value, const std::vector<std::string_vie
   }
   for (const pickle::Entry& entry : value.entries()) {
     const auto name = entry.key->text();
-    if (!name || has_word_of(*name, kNotModels)) continue;
+    if (!name || name->size() > kMostNameLength || has_word_of(*name, kNotModels)) continue;
     std::vector<std::string_view> deeper = path;
     deeper.push_back(*name);
     search(state, *entry.value, deeper, around);
@@ -165,6 +185,9 @@ std::vector<WeightSet> branches(const WeightSet& weights) {
     if (WeightSet* branch = branch_of(key)) branch->tensors[key.substr(key.find('.') + 1)] = tensor;
   for (const auto& [key, reason] : weights.not_a_tensor)
     if (WeightSet* branch = branch_of(key)) branch->not_a_tensor[key.substr(key.find('.') + 1)] = reason;
+  std::multimap<std::string_view, const Module*> modules;  // by the name at the top; equal ones stay in order
+  for (const Module& module : weights.modules)
+    modules.emplace(std::string_view(module.path).substr(0, module.path.find('.')), &module);
   std::vector<WeightSet> result;
   for (auto& [name, branch] : by_name) {
     branch.place = weights.place;
@@ -172,8 +195,9 @@ std::vector<WeightSet> branches(const WeightSet& weights) {
     branch.enclosing = weights.enclosing;
     branch.outside = weights.outside + weights.tensors.size() - branch.tensors.size();
     branch.averaged = weights.averaged || has_word_of(name, kAverages);
-    for (const Module& module : weights.modules) {
-      if (!(module.path + ".").starts_with(name + ".")) continue;
+    const auto [first, last] = modules.equal_range(name);
+    for (auto at = first; at != last; ++at) {
+      const Module& module = *at->second;
       const bool is_top = module.path == name;
       if (is_top) branch.class_path = module.class_path;
       branch.modules.push_back({is_top ? "" : module.path.substr(name.size() + 1), module.class_path, module.object});

@@ -169,8 +169,9 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
 Expected<std::vector<Type>> infer_onnx_gru(const InferCall& call) {
   const Shape& x = call.shape(0);
   const auto hidden = call.shape(2).size() == 3 ? call.shape(2)[2].constant() : std::nullopt;
-  if (x.size() != 3 || !hidden || call.shape(1) != Shape{1, 3 * *hidden, x[2]} ||
-      call.shape(2) != Shape{1, 3 * *hidden, *hidden} || call.shape(3) != Shape{1, 6 * *hidden})
+  const Dim h = hidden.value_or(0);
+  if (x.size() != 3 || !hidden || call.shape(1) != Shape{1, 3 * h, x[2]} || call.shape(2) != Shape{1, 3 * h, h} ||
+      call.shape(3) != Shape{1, 6 * h})
     return fail("x, w, r, b have shapes {}, {}, {}, {}", shape_text(x), shape_text(call.shape(1)),
                 shape_text(call.shape(2)), shape_text(call.shape(3)));
   const DType dtype = call.type(0).dtype;

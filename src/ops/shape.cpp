@@ -405,16 +405,23 @@ Array slice_axis(const Array& x, std::size_t axis, std::int64_t start, std::int6
   return out;
 }
 
+// The one size that an attribute holds.
+Expected<Dim> one_size(const Attrs& attrs, std::string_view name) {
+  const auto& sizes = attrs.get<Shape>(name);
+  if (sizes.size() != 1) return fail("attribute '{}' holds {} sizes, expected one", name, sizes.size());
+  return sizes[0];
+}
+
 Expected<std::vector<Type>> infer_slice(const InferCall& call) {
   Type type = call.type(0);
   TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
-  const Dim length = call.attrs.get<Shape>("end").at(0) - Dim(call.attrs.integer("start"));
-  const auto size = type.shape[axis].constant();
-  const auto known = length.constant();
+  TAPER_ASSIGN(const Dim end, one_size(call.attrs, "end"));
   const std::int64_t start = call.attrs.integer("start");
-  if (start < 0 || (known && *known < 0) || (size && start > *size) || (size && known && *known > *size - start))
-    return fail("entries {} to {} of axis {} of {}", start, call.attrs.get<Shape>("end")[0].text(), axis,
-                shape_text(type.shape));
+  const Dim length = end - Dim(start);
+  // Differences that are no numbers are known at run time.
+  const auto negative = [](const Dim& difference) { return difference.constant().value_or(0) < 0; };
+  if (start < 0 || negative(length) || negative(type.shape[axis] - end) || negative(type.shape[axis] - Dim(start)))
+    return fail("entries {} to {} of axis {} of {}", start, end.text(), axis, shape_text(type.shape));
   type.shape[axis] = length;
   return std::vector{std::move(type)};
 }
@@ -644,7 +651,7 @@ Op narrow_to() {
         TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
         if (call.shape(1) != Shape{Dim(static_cast<std::int64_t>(type.shape.size()))})
           return fail("sizes have shape {}, expected [{}]", shape_text(call.shape(1)), type.shape.size());
-        type.shape[axis] = call.attrs.get<Shape>("length").at(0);
+        TAPER_ASSIGN(type.shape[axis], one_size(call.attrs, "length"));
         return std::vector{std::move(type)};
       },
       .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
@@ -683,7 +690,7 @@ Op narrow() {
       .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
         Type type = call.type(0);
         TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
-        type.shape[axis] = call.attrs.get<Shape>("length").at(0);
+        TAPER_ASSIGN(type.shape[axis], one_size(call.attrs, "length"));
         return std::vector{std::move(type)};
       },
       .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {

@@ -106,13 +106,21 @@ ModelConfig ConfigFile::of(const std::string& model_key) const {
 }
 
 Expected<ConfigFile> parse_config(std::string_view text, const std::vector<std::string>& families) {
+  // What lies deeper than any member is left out while it is read: values are walked by recursion.
+  constexpr int kMostDepth = 8;
+  bool too_deep = false;
+  const auto keep = [&too_deep](int depth, Json::parse_event_t, const Json&) {
+    too_deep = too_deep || depth > kMostDepth;
+    return depth <= kMostDepth;
+  };
   Json json;
   try {
-    json = Json::parse(text);
+    json = Json::parse(text, keep);
   } catch (const Json::exception& exception) {
     const std::string_view message = exception.what();  // "[json.exception.parse_error.101] parse error at line 1, ..."
     return fail("not JSON: {}", printable(message.substr(std::min(message.find("] ") + 2, message.size()))));
   }
+  if (too_deep) return fail("objects or arrays are nested deeper than {}", kMostDepth);
   ConfigFile file;
   if (speaks_of_all(json)) {
     TAPER_ASSIGN(file.for_all, read_model(json, families));

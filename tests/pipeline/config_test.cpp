@@ -61,6 +61,19 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{R"({"norm_eps": 0})", "norm_eps is 0"}, Refusal{R"({"norm_eps": "1e-6"})", "norm_eps"},
         Refusal{R"({"family": null})", "the family is null"}, Refusal{R"({"gru": 3})", "found 3, expected an object"}));
 
+TEST(Config, refuses_deep_nesting_without_recursion) {
+  for (const std::size_t depth : {std::size_t{10}, std::size_t{100'000}}) {
+    const std::string open(depth, '[');
+    const auto list = parse_config(open + std::string(depth, ']'), kFamilies);
+    ASSERT_FALSE(list);
+    EXPECT_THAT(list.error().text(), HasSubstr("nested deeper than 8"));
+    EXPECT_FALSE(parse_config(open, kFamilies));
+    std::string objects = "0";
+    for (std::size_t i = 0; i < std::min<std::size_t>(depth, 1000); ++i) objects = R"({"gru":)" + objects + "}";
+    EXPECT_THAT(parse_config(objects, kFamilies).error().text(), HasSubstr("nested deeper than 8"));
+  }
+}
+
 TEST(Config, names_its_file_in_errors) {
   const testing_support::ScratchFolder scratch;
   const auto wrong = read_config_file(scratch.file("c.json", "{"), kFamilies);

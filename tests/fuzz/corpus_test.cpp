@@ -3,13 +3,13 @@
 
 #include <filesystem>
 
-#include "../fuzz/targets.h"
 #include "base/mapped_file.h"
+#include "targets.h"
 
-namespace taper {
+namespace taper::fuzz {
 namespace {
 
-class Corpus : public testing::TestWithParam<fuzz::Target> {};
+class Corpus : public testing::TestWithParam<Target> {};
 
 TEST_P(Corpus, is_read_or_refused) {
   const std::filesystem::path folder = std::filesystem::path(TAPER_SOURCE_DIR "/tests/fuzz/corpus") / GetParam().name;
@@ -24,8 +24,8 @@ TEST_P(Corpus, is_read_or_refused) {
   EXPECT_GT(count, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Fuzz, Corpus, testing::ValuesIn(fuzz::kTargets),
+INSTANTIATE_TEST_SUITE_P(Fuzz, Corpus, testing::ValuesIn(targets().begin(), targets().end()),
                          [](const auto& target) { return std::string(target.param.name); });
 
 }  // namespace
-}  // namespace taper
+}  // namespace taper::fuzz

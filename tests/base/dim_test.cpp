@@ -1,0 +1,86 @@
+#include "base/dim.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace taper {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kSmallest = std::numeric_limits<std::int64_t>::min();
+
+Dim symbol(const char* name) {
+  return Dim::symbol(name);
+}
+
+TEST(Dim, every_operation_that_leaves_64_bits_overflows) {
+  const Dim t = symbol("T");
+  for (const Dim& dim : {Dim(kLargest) + 1, Dim(kSmallest) - 1, Dim(kLargest) * 2, kLargest * t + t, kLargest * t * 2,
+                         Dim(0) - Dim(kSmallest), element_count({kLargest, kLargest})})
+    EXPECT_TRUE(dim.overflowed()) << dim.text();
+}
+
+TEST(Dim, one_that_overflowed_stays_so_and_equals_nothing) {
+  const Dim overflowed = Dim(kLargest) + 1;
+  EXPECT_TRUE((overflowed * 0).overflowed());
+  EXPECT_TRUE((symbol("T") - overflowed).overflowed());
+  EXPECT_NE(overflowed, overflowed);
+  EXPECT_NE(overflowed, Dim(0));
+  EXPECT_EQ(overflowed.constant(), std::nullopt);
+  EXPECT_EQ(overflowed.as_symbol(), std::nullopt);
+  EXPECT_FALSE(overflowed.evaluate({}));
+  EXPECT_EQ(divide_exactly(overflowed, 1), std::nullopt);
+  EXPECT_EQ(divide_exactly(4, overflowed), std::nullopt);
+}
+
+TEST(Dim, shapes_whose_counts_overflow_hold_no_equal_number_of_elements) {
+  EXPECT_NE(element_count({kLargest, 3}), element_count({kLargest, 5}));
+  EXPECT_NE(element_count({symbol("T"), kLargest, 3}), element_count({symbol("T"), kLargest, 3}));
+}
+
+TEST(Dim, division_never_leaves_64_bits) {
+  EXPECT_EQ(divide_exactly(kSmallest, Dim(-1)), std::nullopt);
+  EXPECT_EQ(divide_exactly(kSmallest * symbol("T"), Dim(-1) * symbol("T")), std::nullopt);
+  EXPECT_EQ(divide_exactly(kSmallest, 2), Dim(kSmallest / 2));
+  EXPECT_EQ(divide_exactly(7, 0), std::nullopt);
+  EXPECT_EQ(divide_exactly(6 * symbol("T"), Dim(-1)), -6 * symbol("T"));
+}
+
+// Sums times sums would have as many terms as the product of their lengths.
+TEST(Dim, grows_to_a_bounded_number_of_terms_and_factors) {
+  Dim sum;
+  for (std::size_t i = 0; i < Dim::kMostTerms; ++i) sum = sum + symbol(("s" + std::to_string(i)).c_str());
+  EXPECT_FALSE(sum.overflowed());
+  EXPECT_TRUE((sum + symbol("t")).overflowed());
+  EXPECT_TRUE((sum * sum).overflowed());
+  Dim product = 1;
+  for (std::size_t i = 0; i < Dim::kMostFactors; ++i) product = product * symbol("T");
+  EXPECT_FALSE(product.overflowed());
+  EXPECT_TRUE((product * symbol("T")).overflowed());
+}
+
+TEST(Dim, parsing_ends_where_a_text_overflows) {
+  EXPECT_EQ(*Dim::parse("-9223372036854775807 - 1"), Dim(kSmallest));
+  std::string longest = "T";
+  for (int i = 0; i < 100'000; ++i) longest += "*T";
+  EXPECT_THAT(Dim::parse(longest).error().text(), HasSubstr("overflows 64 bits or has too many terms"));
+  std::string sum = "t";
+  for (int i = 0; i < 100'000; ++i) sum += " + t" + std::to_string(i);
+  EXPECT_FALSE(Dim::parse(sum));
+  EXPECT_FALSE(Dim::parse("9223372036854775807 + 1"));
+}
+
+TEST(Dim, evaluation_is_checked) {
+  const Dim dim = symbol("T") * symbol("T") + 1;
+  EXPECT_EQ(*dim.evaluate({{"T", 3}}), 10);
+  EXPECT_FALSE(dim.evaluate({{"T", std::int64_t{1} << 32}}));
+  EXPECT_FALSE(dim.evaluate({{"B", 1}}));
+  EXPECT_FALSE(evaluate(Shape{symbol("T") - 5}, {{"T", 3}}));
+}
+
+}  // namespace
+}  // namespace taper

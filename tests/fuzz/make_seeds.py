@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Writes the corpora's seeds that are made of real files: small networks of tests/fixtures, as they are and exported.
+
+    tests/fuzz/make_seeds.py build/release/bin/export_models
+
+Fixtures have to be small: each run of the target `export` takes its whole seed through every pass.
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+FIXTURES = HERE.parent / "fixtures" / "checkpoints"
+
+# What the target `export` starts from: each family, each container.
+CHECKPOINTS = [
+    "variants/gru.pt",
+    "variants/gru_ctc.pt",
+    "variants/gru_projection.pt",
+    "forms/zip_parameters.pt",
+    "modules/gru.pt",
+    "forms/legacy_strided.pt",
+]
+# The other families, whose files are larger: as safetensors, which deflate has no part in.
+SAFETENSORS = ["forms/safetensors_f16_transformer_long.safetensors"]
+# What becomes seeds of the readers of our own formats.
+EXPORTED = ["variants/gru.pt", "variants/transformer_ctc_without_category.pt"]
+
+
+def write(target, name, content):
+    folder = HERE / "corpus" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+    print(f"{target}/{name}: {len(content)} bytes")
+
+
+def with_length(part):
+    return len(part).to_bytes(2, "little") + part
+
+
+def export(program, checkpoint):
+    name = pathlib.Path(checkpoint).stem
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder)
+        command = [program, "--model", f"seed_{name}={FIXTURES / checkpoint}", "--output-dir", out, "--sequence-length", "8", "--no-verify", "--quiet"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        (model,) = out.rglob("saved_model.pb")
+        index = model.parent / "variables" / "variables.index"
+        data = model.parent / "variables" / "variables.data-00000-of-00001"
+        bundle = with_length(index.read_bytes()) + data.read_bytes()
+        write("saved_model", f"seed_{name}", model.read_bytes())
+        write("tensor_bundle", f"seed_{name}", bundle)
+        write("tensorflow", f"seed_{name}", with_length(model.read_bytes()) + bundle)
+        write("onnx", f"seed_{name}", next(out.rglob("*.onnx")).read_bytes())
+        write("tflite", f"seed_{name}", next(out.rglob("*_fp16.tflite")).read_bytes())
+
+
+def main():
+    for checkpoint in CHECKPOINTS + SAFETENSORS:
+        write("export", "seed_" + checkpoint.replace("/", "_"), (FIXTURES / checkpoint).read_bytes())
+    for checkpoint in EXPORTED:
+        export(sys.argv[1], checkpoint)
+
+
+if __name__ == "__main__":
+    main()
