@@ -1,13 +1,12 @@
 // The tensor bundle of a SavedModel: raw tensors in one file, a table of leveldb's format that names them in another.
-#include <leveldb/comparator.h>
+// leveldb writes the table. It is read here, because leveldb's reader allocates whatever size a table declares.
 #include <leveldb/env.h>
-#include <leveldb/iterator.h>
 #include <leveldb/options.h>
-#include <leveldb/table.h>
 #include <leveldb/table_builder.h>
 
 #include <algorithm>
-#include <memory>
+#include <limits>
+#include <optional>
 
 #include "formats/crc32c.h"
 #include "formats/saved_model.h"
@@ -18,10 +17,6 @@ namespace {
 Status to_status(const leveldb::Status& status) {
   if (status.ok()) return {};
   return fail("{}", status.ToString());
-}
-
-leveldb::Slice slice_of(std::string_view text) {
-  return {text.data(), text.size()};
 }
 
 // Collects the table, which is small: a name and some 20 bytes per variable.
@@ -40,32 +35,10 @@ class TableText : public leveldb::WritableFile {
   std::string text_;
 };
 
-// A table in memory. Refuses compressed blocks, which TensorFlow doesn't write here: few bytes could claim gigabytes.
-class TableBytes : public leveldb::RandomAccessFile {
- public:
-  explicit TableBytes(Bytes bytes) : bytes_(bytes) {}
-  leveldb::Status Read(std::uint64_t offset, std::size_t count, leveldb::Slice* result, char*) const override {
-    constexpr std::size_t kBlockTrailer = 5;  // a byte of kind, four of checksum
-    constexpr std::size_t kFooter = 48;
-    if (offset > bytes_.size() || count > bytes_.size() - offset)
-      return leveldb::Status::Corruption("a block ends behind the file");
-    const Bytes block = bytes_.subspan(static_cast<std::size_t>(offset), count);
-    const bool footer = count == kFooter && offset + count == bytes_.size();
-    if (!footer && (count < kBlockTrailer || block[count - kBlockTrailer] != std::byte{0}))
-      return leveldb::Status::Corruption("a block is compressed");
-    *result = slice_of(as_text(block));
-    return {};
-  }
-
- private:
-  Bytes bytes_;
-};
-
 leveldb::Options table_options() {
   leveldb::Options options;
   options.compression = leveldb::kNoCompression;
   options.block_size = 256 << 10;
-  options.paranoid_checks = true;
   return options;
 }
 
@@ -119,7 +92,7 @@ Expected<Tensor> read_value(const tensorflow::BundleEntryProto& entry, const Sha
   if (!size || *size != entry.size())
     return fail("{} bytes for {} {}", entry.size(), info(*dtype).name, shape_text(shape));
   if (entry.offset() < 0 || entry.offset() > available || *size > available - entry.offset())
-    return fail("bytes {} to {} of a file of {}", entry.offset(), entry.offset() + *size, available);
+    return fail("{} bytes from {} on of a file of {}", *size, entry.offset(), available);
   const SharedBytes bytes = data.sub(static_cast<std::size_t>(entry.offset()), static_cast<std::size_t>(*size));
   if (masked_crc32c(crc32c(bytes.view)) != entry.crc32c()) return fail("the checksum of its bytes is wrong");
   std::vector<std::int64_t> strides = row_major_strides(shape);
@@ -162,37 +135,142 @@ Status write_tensor_bundle(std::span<const SavedModelVariable> variables, const 
   return index(as_bytes(table.text()));
 }
 
+namespace {
+
+// ---- the table (leveldb's doc/table_format.md): blocks, each with a byte of kind and a checksum behind it, and a
+// footer that says where the block of blocks lies
+
+struct Handle {
+  std::uint64_t offset;
+  std::uint64_t size;
+};
+
+Expected<std::uint64_t> take_varint(ByteReader& reader) {
+  std::uint64_t value = 0;
+  for (unsigned shift = 0; shift < 64; shift += 7) {
+    TAPER_ASSIGN(const auto byte, reader.read<std::uint8_t>());
+    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+    if ((byte & 0x80) == 0) return value;
+  }
+  return fail("a number of more than 64 bits");
+}
+
+Expected<Handle> take_handle(ByteReader& reader) {
+  TAPER_ASSIGN(const std::uint64_t offset, take_varint(reader));
+  TAPER_ASSIGN(const std::uint64_t size, take_varint(reader));
+  return Handle{offset, size};
+}
+
+Expected<Handle> block_of_blocks(Bytes table) {
+  constexpr std::size_t kFooter = 48;
+  constexpr std::uint64_t kMagic = 0xdb4775248b80fb57;
+  std::uint64_t magic = 0;
+  if (table.size() >= kFooter) std::memcpy(&magic, table.data() + table.size() - sizeof(magic), sizeof(magic));
+  if (magic != kMagic) return fail("not a table: it does not end in leveldb's magic number");
+  ByteReader footer(table.last(kFooter));
+  TAPER_ASSIGN([[maybe_unused]] const Handle filters, take_handle(footer));
+  return take_handle(footer);
+}
+
+Expected<Bytes> block_at(Bytes table, Handle handle) {
+  constexpr std::size_t kTrailer = 5;
+  if (handle.offset > table.size() || handle.size > table.size() - handle.offset ||
+      table.size() - handle.offset - handle.size < kTrailer)
+    return fail("a block of {} bytes at offset {} lies outside of the table of {} bytes", handle.size, handle.offset,
+                table.size());
+  const Bytes block = table.subspan(handle.offset, handle.size);
+  ByteReader trailer(table.subspan(handle.offset + handle.size, kTrailer));
+  TAPER_ASSIGN(const auto kind, trailer.read<std::uint8_t>());
+  // TensorFlow writes no compressed blocks here; few bytes could claim gigabytes.
+  if (kind != 0) return fail("a block is compressed");
+  TAPER_ASSIGN(const auto checksum, trailer.read<std::uint32_t>());
+  if (masked_crc32c(crc32c(table.subspan(handle.offset, handle.size + 1))) != checksum)
+    return fail("the checksum of a block is wrong");
+  return block;
+}
+
+// Calls `visit(key, value)` for each entry of a block. Each key repeats the first bytes of the one before it, so the
+// length of keys does not follow from the file's size.
+template <class Visit>
+Status visit_entries(Bytes block, Visit visit) {
+  constexpr std::size_t kMostKeyBytes = 1024;
+  std::uint32_t restarts = 0;
+  if (block.size() < sizeof(restarts)) return fail("a block is truncated");
+  std::memcpy(&restarts, block.data() + block.size() - sizeof(restarts), sizeof(restarts));
+  const std::size_t most = block.size() / sizeof(restarts) - 1;
+  if (restarts > most) return fail("a block of {} bytes has {} restarts", block.size(), restarts);
+  ByteReader reader(block.first(block.size() - sizeof(restarts) * (std::size_t{restarts} + 1)));
+  std::string key;
+  while (!reader.at_end()) {
+    TAPER_ASSIGN(const std::uint64_t shared, take_varint(reader));
+    TAPER_ASSIGN(const std::uint64_t fresh, take_varint(reader));
+    TAPER_ASSIGN(const std::uint64_t value_size, take_varint(reader));
+    TAPER_ASSIGN(const Bytes rest, reader.take(fresh));
+    TAPER_ASSIGN(const Bytes value, reader.take(value_size));
+    if (shared > key.size()) return fail("a key repeats {} bytes of one of {}", shared, key.size());
+    if (shared + fresh > kMostKeyBytes) return fail("a key is longer than {} bytes", kMostKeyBytes);
+    key.resize(shared);
+    key += as_text(rest);
+    TAPER_TRY(visit(std::string_view(key), value));
+  }
+  return {};
+}
+
+template <class Visit>
+Status visit_table(Bytes table, Visit visit) {
+  TAPER_ASSIGN(const Handle handle, block_of_blocks(table));
+  TAPER_ASSIGN(const Bytes blocks, block_at(table, handle));
+  std::optional<std::string> last;
+  const auto in_order = [&](std::string_view key, Bytes value) -> Status {
+    // So no block can be read twice.
+    if (last && *last >= key) return fail("its names are not in order");
+    last = key;
+    return visit(key, value);
+  };
+  return visit_entries(blocks, [&](std::string_view, Bytes value) -> Status {
+    ByteReader reader(value);
+    TAPER_ASSIGN(const Handle block, take_handle(reader));
+    TAPER_ASSIGN(const Bytes entries, block_at(table, block));
+    return visit_entries(entries, in_order);
+  });
+}
+
+template <class Message>
+bool parse_message(Message& message, Bytes bytes) {
+  return bytes.size() <= std::numeric_limits<int>::max() &&
+         message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+}  // namespace
+
 Expected<std::map<std::string, Tensor>> read_tensor_bundle(const SharedBytes& index, const SharedBytes& data) {
-  TableBytes bytes(index.view);
-  leveldb::Table* opened = nullptr;
-  TAPER_TRY(to_status(leveldb::Table::Open(table_options(), &bytes, index.view.size(), &opened)));
-  const std::unique_ptr<leveldb::Table> table(opened);
-  leveldb::ReadOptions options;
-  options.verify_checksums = true;
-  options.fill_cache = false;
-  const std::unique_ptr<leveldb::Iterator> entry(table->NewIterator(options));
   std::map<std::string, Tensor> tensors;
   bool header_read = false;
-  for (entry->SeekToFirst(); entry->Valid(); entry->Next()) {
-    const std::string name = entry->key().ToString();
-    const leveldb::Slice value = entry->value();
+  std::int64_t bytes = 0;  // of all values: each is checksummed
+  const auto visit = [&](std::string_view name, Bytes value) -> Status {
     if (name.empty()) {
       tensorflow::BundleHeaderProto header;
-      if (!header.ParseFromArray(value.data(), static_cast<int>(value.size())) || header.num_shards() != 1 ||
+      if (!parse_message(header, value) || header.num_shards() != 1 ||
           header.endianness() != tensorflow::BundleHeaderProto::LITTLE)
         return fail("a bundle of several shards or of big-endian numbers");
       header_read = true;
-      continue;
+      return {};
     }
     tensorflow::BundleEntryProto message;
     const std::string place = fmt::format("in variable '{}'", name);
-    if (!message.ParseFromArray(value.data(), static_cast<int>(value.size())))
+    if (!parse_message(message, value))
       return std::unexpected(within(fail("not an entry of a tensor bundle").error(), place));
+    const auto sum = checked_add(bytes, message.size());
+    if (message.size() < 0 || !sum || *sum > static_cast<std::int64_t>(data.view.size()))
+      return std::unexpected(
+          within(fail("{} bytes behind {} of others, of a file of {}", message.size(), bytes, data.view.size()).error(),
+                 place));
+    bytes = *sum;
     TAPER_ASSIGN_WITHIN(Tensor tensor, read_value(message, data), place);
-    if (!tensors.try_emplace(name, std::move(tensor)).second)
-      return std::unexpected(within(fail("it stands twice").error(), place));
-  }
-  TAPER_TRY(to_status(entry->status()));
+    tensors.emplace(name, std::move(tensor));
+    return {};
+  };
+  TAPER_TRY(visit_table(index.view, visit));
   if (!header_read) return fail("a table without a header");
   return tensors;
 }

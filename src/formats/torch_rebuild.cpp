@@ -366,7 +366,8 @@ bool is_lazy_view(const Value* metadata) {
 // _rebuild_tensor(storage, offset, size, stride), _v2(..., requires_grad, hooks, metadata)
 Made make_tensor_value(Context& context, const Call& call) {
   TAPER_ASSIGN(const StorageReference* storage, storage_argument(context, call, 4));
-  if (!storage->dtype) return unsupported(context, excerpt(storage->type), "has an element type that taper does not read");
+  if (!storage->dtype)
+    return unsupported(context, excerpt(storage->type), "has an element type that taper does not read");
   if (is_lazy_view(call.arg(6))) return unsupported(context, call.path, "is a conjugated or negated view");
   return storage_tensor(context, call, *storage, *storage->dtype);
 }
@@ -382,7 +383,8 @@ Made make_tensor_value_v3(Context& context, const Call& call) {
   TAPER_ASSIGN(const StorageReference* storage, storage_argument(context, call, 7));
   const auto dtype = torch_dtype(call.args[6]);
   if (!dtype)
-    return unsupported(context, excerpt(pickle::class_path(*call.args[6])), "is an element type that taper does not read");
+    return unsupported(context, excerpt(pickle::class_path(*call.args[6])),
+                       "is an element type that taper does not read");
   if (is_lazy_view(call.arg(7))) return unsupported(context, call.path, "is a conjugated or negated view");
   return storage_tensor(context, call, *storage, *dtype);
 }

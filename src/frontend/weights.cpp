@@ -20,12 +20,12 @@ constexpr std::array<std::string_view, 7> kNotModels = {"optimizer",  "optimizer
                                                         "schedulers", "scaler",     "callbacks"};
 constexpr std::array<std::string_view, 3> kPrefixes = {"module.", "model.", "_orig_mod."};
 
-constexpr int kMostDepth = 5;                   // of dicts around a state dict
-constexpr std::size_t kMostNameLength = 1000;   // of what is on the way to one
+constexpr int kMostDepth = 5;                  // of dicts around a state dict
+constexpr std::size_t kMostNameLength = 1000;  // of what is on the way to one
 // A pickle can refer to one value from many places, so what a search visits does not follow from the file's size.
-constexpr std::size_t kMostVisited = 10'000;          // values
+constexpr std::size_t kMostVisited = 10'000;              // values
 constexpr std::size_t kMostBytes = std::size_t{1} << 26;  // that names take in all sets together, roughly
-constexpr int kMostProblems = 8;                      // modules that can't be flattened
+constexpr int kMostProblems = 8;                          // modules that can't be flattened
 
 std::vector<std::string> words(std::string_view name) {
   std::vector<std::string> result(1);
@@ -86,9 +86,7 @@ struct Search {
   std::optional<Error> problem;  // of the first module that can't be flattened
   int problems = 0;
 
-  bool goes_on() const {
-    return visited.size() < kMostVisited && bytes < kMostBytes && problems < kMostProblems;
-  }
+  bool goes_on() const { return visited.size() < kMostVisited && bytes < kMostBytes && problems < kMostProblems; }
 };
 
 WeightSet weight_set(const StateDict& state, const Value* dict, std::vector<Module> modules) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "builders.h"
 #include "formats/crc32c.h"
 
 namespace taper {
@@ -133,6 +134,18 @@ TEST(TensorBundle, is_not_misled_by_any_changed_byte_of_the_index) {
     for (const SavedModelVariable& variable : variables)
       EXPECT_TRUE(identical(tensors->at(variable.name), variable.source.tensor)) << variable.name;
   }
+}
+
+TEST(TensorBundle, a_size_that_a_table_only_declares_is_not_allocated) {
+  // The footer: the block of filters at 0 with 0 bytes, the block of blocks at 0 with 2^42.
+  std::string footer = raw("\0\0\0\x80\x80\x80\x80\x80\x80\x01");
+  footer.resize(40, '\0');
+  footer += little(0xdb4775248b80fb57, 8);
+  BundleBytes bytes;
+  for (const char c : footer) bytes.index.push_back(static_cast<std::byte>(c));
+  const auto tensors = read(std::move(bytes));
+  ASSERT_FALSE(tensors);
+  EXPECT_THAT(tensors.error().text(), HasSubstr("a block of 4398046511104 bytes at offset 0 lies outside"));
 }
 
 TEST(TensorBundle, refuses_what_is_cut_off) {

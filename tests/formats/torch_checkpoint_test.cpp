@@ -71,8 +71,7 @@ TEST(TorchCheckpoint, the_error_names_the_tensor_and_the_place) {
   };
   const std::pair<std::string, std::string> cases[] = {
       {pickled_tensor(pickled_storage("0", 6), 4, {3}, {1}), "its storage holds"},
-      {pickled_tensor(pickled_storage("0", 7), 0, {3}, {1}),
-       "should hold 7 elements of FloatStorage, the file has 6"},
+      {pickled_tensor(pickled_storage("0", 7), 0, {3}, {1}), "should hold 7 elements of FloatStorage, the file has 6"},
       {pickled_tensor(pickled_storage("1", 6), 0, {3}, {1}), "no entry 'archive/data/1'"},
       {pickled_tensor(pickled_storage("0", 6), -1, {3}, {1}), "the offset is int -1"},
       {pickled_tensor(pickled_storage("0", 6), 0, {-3}, {1}), "negative size"},

@@ -331,6 +331,57 @@ TEST(FindWeights, says_when_there_is_a_choice) {
       ElementsAre(HasSubstr("the file also holds a MediaPipeGRU in 'student': the weights in 'model' were taken")));
 }
 
+// ---- a pickle can refer to one value from many places: the work follows from the file's size all the same
+
+TEST(FindWeights, names_that_many_dicts_share_are_not_copied_for_each) {
+  Values values;
+  const pickle::Value* weight = values.tensor(random_tensor({2}, 1));
+  const std::string name(std::size_t{1} << 20, 'n');
+  pickle::Arena arena;
+  const pickle::Value* shared = arena.add_text(name);
+  Values::Entries dicts;
+  for (int i = 0; i < 9000; ++i)
+    dicts.emplace_back(std::to_string(i), arena.add_dict({{shared, i % 2 == 0 ? weight : values.dict({})}}));
+  const auto sets = find_weights(*values.dict(dicts));  // 9 GB if copied
+  ASSERT_TRUE(sets);
+  EXPECT_THAT(*sets, IsEmpty());
+}
+
+const pickle::Value* module_of(Values& values, const pickle::Value* parameters, const Values::Entries& modules) {
+  return values.object(
+      "m", "N", {{"_parameters", parameters}, {"_buffers", values.dict({})}, {"_modules", values.dict(modules)}});
+}
+
+// With `count` modules of one weight each.
+const pickle::Value* large_module(Values& values, int count) {
+  const pickle::Value* parameters = values.dict({{"weight", values.tensor(random_tensor({1}, 1))}});
+  Values::Entries modules;
+  for (int i = 0; i < count; ++i) modules.emplace_back(fmt::format("part{}", i), module_of(values, parameters, {}));
+  return module_of(values, values.dict({}), modules);
+}
+
+TEST(FindWeights, a_module_inside_many_others_is_not_flattened_for_each) {
+  Values values;
+  const pickle::Value* large = large_module(values, 4000);
+  Values::Entries around;
+  for (int i = 0; i < 9000; ++i)
+    around.emplace_back(std::to_string(i), module_of(values, values.dict({}), {{"inner", large}}));
+  const auto sets = find_weights(*values.dict(around));
+  ASSERT_TRUE(sets);
+  EXPECT_LT(sets->size(), 200u);
+}
+
+TEST(FindWeights, branches_of_many_modules_take_linear_time) {
+  Values values;
+  const auto sets = find_weights(*large_module(values, 30'000));
+  ASSERT_TRUE(sets);
+  const std::vector<WeightSet> parts = branches(sets->at(0));
+  ASSERT_THAT(parts, SizeIs(30'000));
+  EXPECT_THAT(parts[0].modules, SizeIs(1));
+  EXPECT_EQ(parts[0].modules[0].path, "");
+  EXPECT_EQ(parts[0].class_path, "m.N");
+}
+
 TEST(FindWeights, names_what_the_file_holds_instead) {
   Values values;
   const auto* moments = values.state({{"exp_avg", random_tensor({3}, 1)}, {"exp_avg_sq", random_tensor({3}, 2)}});

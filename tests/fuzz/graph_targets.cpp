@@ -69,7 +69,8 @@ void must(const Status& status) {
 }
 
 void write_and_read_tflite(const Graph& legal) {
-  const TfliteModel spelled = must(spell_tflite(legal, {.description = "fuzz", .default_sizes = {}}));
+  const TfliteModel spelled =
+      must(spell_tflite(legal, {.description = "fuzz", .default_sizes = {{"batch_size", 1}, {"sequence_length", 4}}}));
   std::vector<std::byte> written;
   must(write_tflite(spelled.model, spelled.buffers, sink_to(written)));
   const TfliteFile file = must(read_tflite(share(std::move(written))));

@@ -142,9 +142,9 @@ ZipOptions lying_options(const std::vector<ZipFileEntry>& entries, Random& rando
 std::string mutate_zip(std::string input, Random& random, MutateBytes bytes) {
   auto entries = entries_of(input);
   if (!entries || entries->empty()) return bytes(std::move(input), random);
-  if (random.one_in(6)) lie_about(random.pick(*entries), random);
   if (random.one_in(10)) return zip_file(*entries, lying_options(*entries, random));
   change_entries(*entries, random, bytes);
+  if (random.one_in(6)) lie_about(random.pick(*entries), random);
   return zip_file(*entries);
 }
 

@@ -59,10 +59,16 @@ constexpr Opcode kOpcodes[] = {
 };
 static_assert(std::size(kOpcodes) == 68);
 
-constexpr std::string_view kTexts[] = {
-    "storage", "module",        "cpu",     "0",        "1",     "FloatStorage", "weight",     "_parameters",
-    "_modules", "_buffers",     "latin1",  "f4",       "<",     ">",            "state_dict", "_non_persistent_buffers_set",
-    "",         "\xc3\xa9\xed", "config",  "num_heads"};
+constexpr std::string_view kTexts[] = {"storage",    "module",
+                                       "cpu",        "0",
+                                       "1",          "FloatStorage",
+                                       "weight",     "_parameters",
+                                       "_modules",   "_buffers",
+                                       "latin1",     "f4",
+                                       "<",          ">",
+                                       "state_dict", "_non_persistent_buffers_set",
+                                       "",           "\xc3\xa9\xed",
+                                       "config",     "num_heads"};
 // Module and name, as GLOBAL and INST take them.
 constexpr std::string_view kGlobals[] = {"torch._utils\n_rebuild_tensor_v2\n",
                                          "torch._utils\n_rebuild_tensor_v3\n",

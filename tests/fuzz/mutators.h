@@ -46,7 +46,8 @@ std::vector<std::string> split_pickle(std::string_view input);
 // Changes an entry's content, with lengths and checksum repaired; or makes an entry or the directory lie about one
 // thing.
 std::string mutate_zip(std::string input, Random& random, MutateBytes bytes);
-// The pickle inside an archive, a legacy file's pickles, a safetensors header: what the archive holds stays well-formed.
+// The pickle inside an archive, a legacy file's pickles, a safetensors header: what the archive holds stays
+// well-formed.
 std::string mutate_checkpoint(std::string input, Random& random, MutateBytes bytes);
 // The header, with its length repaired, or the data.
 std::string mutate_safetensors(std::string input, Random& random, MutateBytes bytes);

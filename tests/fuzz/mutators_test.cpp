@@ -1,5 +1,5 @@
-// The mutators are worth their code if what they make gets past the door: most mutants of a readable input are readable,
-// and not all of them are the input itself.
+// The mutators are worth their code if what they make gets past the door: most mutants of a readable input are
+// readable, and not all of them are the input itself.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -76,8 +76,8 @@ bool reads_parts(const std::string& text) {
 }
 
 const std::vector<Case> kCases = {
-    {"zip", "export/seed_variants_gru.pt", mutate_zip, [](const std::string& t) { return open_zip(shared(t)).has_value(); },
-     60},
+    {"zip", "export/seed_variants_gru.pt", mutate_zip,
+     [](const std::string& t) { return open_zip(shared(t)).has_value(); }, 60},
     {"checkpoint", "export/seed_variants_gru.pt", mutate_checkpoint,
      [](const std::string& t) { return read_checkpoint(shared(t)).has_value(); }, 60},
     {"legacy", "export/seed_forms_legacy_strided.pt", mutate_checkpoint,
@@ -88,8 +88,8 @@ const std::vector<Case> kCases = {
     {"saved_model", "saved_model/seed_gru", mutate_message,
      [](const std::string& t) { return read_saved_model(as_bytes(t)).has_value(); }, 60},
     {"tensorflow", "tensorflow/seed_gru", mutate_tensorflow, reads_parts, 60},
-    {"onnx", "onnx/seed_gru", mutate_message,
-     [](const std::string& t) { return read_onnx(as_bytes(t)).has_value(); }, 60},
+    {"onnx", "onnx/seed_gru", mutate_message, [](const std::string& t) { return read_onnx(as_bytes(t)).has_value(); },
+     60},
     {"tflite", "tflite/seed_gru", mutate_tflite,
      [](const std::string& t) { return read_tflite(shared(t)).has_value(); }, 60},
 };

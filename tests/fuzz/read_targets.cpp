@@ -95,8 +95,7 @@ void npy(Bytes input) {
 // The index with its length before it, then the data.
 void tensor_bundle(Bytes input) {
   const Bytes index = take_part(input);
-  const auto tensors =
-      read_tensor_bundle(share({index.begin(), index.end()}), share({input.begin(), input.end()}));
+  const auto tensors = read_tensor_bundle(share({index.begin(), index.end()}), share({input.begin(), input.end()}));
   if (!tensors) return;
   for (const auto& [name, tensor] : *tensors) use(tensor);
 }
