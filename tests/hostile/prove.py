@@ -4,8 +4,8 @@
     prove.py FOLDER
 
 FOLDER was made by make_hostile.py. The payloads do nothing but make a file; still, this is the one program here that
-lets them run, so it is no part of the tests. A payload without proof may need a package or a program that is not
-installed; one that leaves a canary without `proof` is a mistake in the manifest.
+lets them run, so it is no part of the tests. A payload without `proof` may need a package or a program that is not
+installed, or another moment.
 """
 
 import json
@@ -49,10 +49,8 @@ def main(folder):
             ran, said = prove(record, folder / record["name"], pathlib.Path(work) / "scratch")
             proven += ran
             if ran != record["proof"]:
-                wrong += 1
-                print(
-                    f"{record['name']}: {'ran' if ran else 'did not run'}, proof={record['proof']}: {said}", flush=True
-                )
+                wrong += record["proof"] or not record["runs"]
+                print(f"{record['name']}: {'ran' if ran else 'did not run'}: {said}", flush=True)
     print(f"{proven} files ran their payload; {wrong} claims are wrong")
     return wrong > 0
 

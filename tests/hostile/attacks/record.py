@@ -16,8 +16,8 @@ class HostileFile:
     `runs` names what Python would call while it loads the file, as `module.name`, the first call first; empty if
     loading calls nothing that is not part of reading weights. `proof`: loading it with PyTorch (weights_only=False) on
     Linux with Python 3.11 leaves the canary, which proves the claim of `runs`. `program` is how taper is given it:
-    `checkpoint`, `config` or `verify-input`. `may_convert`: what is wrong with it may be invisible or harmless to a converter that
-    calls nothing, so that exporting is right too. `mentions`: the error holds one of these words.
+    `checkpoint`, `config` or `verify-input`. `may_convert`: what is wrong with it may be invisible or harmless to a
+    converter that calls nothing, so that exporting is right too. `mentions`: the error holds one of these words.
     """
 
     name: str

@@ -1,5 +1,6 @@
 """Pickles that are cyclic, deep, or large in effect: what costs an unwary reader its stack, its memory or its time."""
 
+import random
 import struct
 
 from attacks.archive import Entry, zip_of
@@ -12,9 +13,10 @@ DEEP = 100_000
 MILLION = 1_000_000
 
 
-def compressed(pickled):
-    """A zip checkpoint whose data.pkl is deflated."""
-    return zip_of([Entry("archive/data.pkl", pickled, deflated=True), *entries()[1:]])
+def compressed(pickled, padding=0):
+    """A zip checkpoint whose data.pkl is deflated; `padding` random bytes make the archive itself larger."""
+    more = [Entry("archive/data/99", random.Random("taper padding").randbytes(padding))] if padding else []
+    return zip_of([Entry("archive/data.pkl", pickled, deflated=True), *entries()[1:], *more])
 
 
 def file(name, about, pickled, *, may_convert=False):
@@ -231,6 +233,18 @@ def masses():
             b"\x80\x02" + named("collections:OrderedDict") + put(1) + b"(" + (b"h\1)R") * (4 << 20) + b"t.",
         ),
         file("globals_to_the_limit", "Two million globals.", b"\x80\x02(" + b"ca\nb\n" * (2 << 20) + b"t."),
+        HostileFile(
+            "size_objects_with_items.pt",
+            GROUP,
+            "Eight million objects, each with an item and an entry, in 1.3 MB.",
+            compressed(objects_with_items(8_300_000), 1_100_000),
+        ),
+        HostileFile(
+            "size_padded_bomb.pt",
+            GROUP,
+            "A pickle of 512 MiB, paid for by an entry of 8 MB that nobody needs.",
+            compressed(b"\x80\x02" + b"N0" * (1 << 28) + b"}.", 8_000_000),
+        ),
         aside("many_duplicates", "A million DUPs.", b"N" + b"2" * MILLION + b"0" * MILLION),
         aside("same_key", "One key a million times.", b"}(" + (key + b"N") * MILLION + b"u"),
         aside(
@@ -283,6 +297,12 @@ def masses():
             b"X" + struct.pack("<I", 3 * MILLION) + b"\xed\xa0\x80" * MILLION,
         ),
     ]
+
+
+def objects_with_items(count):
+    """What costs a reader of plain data the most memory for its bytes."""
+    kept = named("taper:Thing") + b"q\1)q\2Nq\x03000"
+    return b"\x80\x02" + kept + b"(" + b"h\1h\2Rh\3ah\3h\3s" * count + b"t."
 
 
 def many_tensors(count):
