@@ -206,7 +206,7 @@ def nested():
         gadget("pickle:_loads", NESTED),
         gadget("torch:load", stream, proof=False),
         gadget("torch.serialization:load", stream, proof=False),
-        gadget("torch.storage:_load_from_bytes", NESTED),
+        gadget("torch.storage:_load_from_bytes", NESTED, runs=("torch.storage._load_from_bytes", "posix.system")),
         gadget("torch.hub:load", "nowhere/taper", "model", proof=False),
         gadget("torch.utils.data.datapipes.utils.decoder:basichandlers", "pickle", NESTED),
         gadget("torch.utils._config_module:ConfigModule.load_config", proof=False),

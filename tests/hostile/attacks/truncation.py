@@ -39,10 +39,14 @@ def zip_boundaries(data):
 
 
 def of_zip():
-    """A zip checkpoint."""
+    """A zip checkpoint: every boundary of the first three entries, of the directory's first three and of the end."""
     data = fixture("variants/gru.pt")
     cuts = zip_boundaries(data) | {4: "Ends after the first signature", len(data) - 1: "Lacks its last byte"}
-    return [file("zip", length, about, data) for length, about in sorted(cuts.items()) if 0 < length < len(data)]
+    kinds = {}
+    for length, about in sorted(cuts.items()):
+        kinds.setdefault(about, []).append(length)
+    chosen = [(length, about) for about, lengths in kinds.items() for length in {*lengths[:4], *lengths[-2:]}]
+    return [file("zip", length, about, data) for length, about in sorted(chosen) if 0 < length < len(data)]
 
 
 def of_pickle():
