@@ -81,8 +81,8 @@ def through_the_memo():
         file(
             "duplicated",
             "One name serves as module and name.",
-            Code(text("code") + b"2" + STACK_GLOBAL + b"0" + posix + system + b"20" + STACK_GLOBAL + COMMAND),
-            proof=False,
+            Code(text("copy") + b"2" + STACK_GLOBAL + b"0" + posix + system + b"20" + STACK_GLOBAL + COMMAND),
+            ("posix.system", "copy.copy"),
         ),
         file(
             "misleading_frame",

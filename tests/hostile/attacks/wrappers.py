@@ -66,6 +66,7 @@ def with_names_changed():
     twins = [Entry("archive/data.pkl", CLEAN), *made]
     twins_reversed = [*made, Entry("archive/data.pkl", CLEAN)]
     other_case = [*entries(), Entry("archive/DATA.PKL", EVIL)]
+    other_case_first = [Entry("archive/DATA.PKL", EVIL), *entries()]
     extension = [*entries(), Entry("archive/extra.txt", whole(RUN))]
     in_storage = [entry if entry.name != "archive/data/11" else Entry(entry.name, whole(RUN)) for entry in entries()]
     jit = [*made, Entry("archive/constants.pkl", whole(RUN)), Entry("archive/code/__torch__.py", b"")]
@@ -90,6 +91,7 @@ def with_names_changed():
         file("twin_first_clean", "Two entries data.pkl, the first clean.", zip_of(twins), proof=False),
         file("twin_last_clean", "Two entries data.pkl, the last clean.", zip_of(twins_reversed)),
         file("other_case", "DATA.PKL calls, data.pkl is clean.", zip_of(other_case), proof=False),
+        file("other_case_first", "The same in other order: PyTorch loads DATA.PKL.", zip_of(other_case_first)),
         file("two_archives", "Two top folders, the second calls.", zip_of(folders), (), proof=False),
         file(
             "extra_pickle", "A pickle that nobody loads, as .txt.", zip_of(extension), (), proof=False, may_convert=True

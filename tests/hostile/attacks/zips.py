@@ -200,13 +200,11 @@ def names():
             "name_other_case",
             "data/0 also stands as DATA/0.",
             with_entry(Entry("archive/DATA/0", b"evil")),
-            may_convert=True,
         ),
         file(
             "name_data_pkl_case",
             "data.pkl also stands as Data.pkl.",
             with_entry(Entry("archive/Data.pkl", b"evil")),
-            may_convert=True,
         ),
         file("name_not_utf8", "A name that is not UTF-8.", latin),
         file(
