@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include "formats/pickle_opcodes.h"
 #include "formats/text.h"
 
 namespace taper::pickle {
@@ -14,11 +15,11 @@ namespace {
 struct Machine {
   Arena& arena;
   ByteReader reader;
-  std::uint64_t opcode_offset = 0;
+  Instruction now;  // the opcode that is being followed
   std::vector<Value*> stack;
   std::vector<std::size_t> marks;
   std::vector<Value*> memo;
-  std::uint64_t memoized = 0;  // how many numbers of the memo are set
+  std::size_t memoized = 0;  // how many numbers of the memo are set
   bool stopped = false;
 
   std::size_t floor() const { return marks.empty() ? 0 : marks.back(); }
@@ -110,14 +111,6 @@ Status push_string(Machine& m, std::string_view raw) {
   return check_utf8(raw) == Utf8::valid ? m.push_new(Text{raw}) : m.push_new(Blob{as_bytes(raw)});
 }
 
-// Reads a length of type L and so many bytes.
-template <class L>
-Expected<Bytes> counted(Machine& m) {
-  TAPER_ASSIGN(const L length, m.reader.read<L>());
-  if (std::is_signed_v<L> && length < 0) return fail("a length is negative ({})", length);
-  return m.reader.take(static_cast<std::uint64_t>(length));
-}
-
 // ---- values made from others
 
 bool is_callable(const Value* value) {
@@ -152,7 +145,7 @@ Status push_object(Machine& m, const Value* type, const Value* arguments, const 
   object.type = type;
   object.arguments = arguments;
   object.keywords = keywords;
-  object.offset = m.opcode_offset;
+  object.offset = m.now.offset;
   see_through_copyreg(m, object);
   return m.push_new(&object);
 }
@@ -160,7 +153,7 @@ Status push_object(Machine& m, const Value* type, const Value* arguments, const 
 Status push_global(Machine& m, std::string_view raw_module, std::string_view raw_name) {
   TAPER_ASSIGN(const std::string_view module, utf8(m, raw_module));
   TAPER_ASSIGN(const std::string_view name, utf8(m, raw_name));
-  return m.push_new(&m.arena.globals.emplace_back(Global{module, name, m.opcode_offset}));
+  return m.push_new(&m.arena.globals.emplace_back(Global{module, name, m.now.offset}));
 }
 
 Status append(Value* target, std::span<const Value* const> values) {
@@ -219,7 +212,7 @@ Status memo_get(Machine& m, std::uint64_t index) {
 }
 
 Expected<std::uint64_t> line_number(Machine& m) {
-  TAPER_ASSIGN(const std::string_view digits, m.reader.take_line());
+  const std::string_view digits = m.now.text();
   std::uint64_t index = 0;
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
   if (digits.empty() || end != digits.data() + digits.size() || code != std::errc{})
@@ -248,46 +241,32 @@ Status empty_sequence(Machine& m) {
   return m.push(m.arena.add_sequence(kind, {}));
 }
 
-template <class T>
 Status integer(Machine& m) {
-  TAPER_ASSIGN(const T value, m.reader.read<T>());
-  return m.push_new(static_cast<std::int64_t>(value));
+  return m.push_new(m.now.signed_number());
 }
 
-template <class L>
 Status counted_long(Machine& m) {
-  TAPER_ASSIGN(const Bytes bytes, counted<L>(m));
-  return push_long(m, bytes);
+  return push_long(m, m.now.bytes);
 }
 
-template <class L>
 Status counted_text(Machine& m) {
-  TAPER_ASSIGN(const Bytes bytes, counted<L>(m));
-  return push_text(m, as_text(bytes));
+  return push_text(m, m.now.text());
 }
 
-template <class L>
 Status counted_string(Machine& m) {
-  TAPER_ASSIGN(const Bytes bytes, counted<L>(m));
-  return push_string(m, as_text(bytes));
+  return push_string(m, m.now.text());
 }
 
-template <class L>
 Status counted_bytes(Machine& m) {
-  TAPER_ASSIGN(const Bytes bytes, counted<L>(m));
-  return m.push_new(Blob{bytes});
+  return m.push_new(Blob{m.now.bytes});
 }
 
-template <class T>
 Status put_number(Machine& m) {
-  TAPER_ASSIGN(const T index, m.reader.read<T>());
-  return memo_put(m, index);
+  return memo_put(m, m.now.number);
 }
 
-template <class T>
 Status get_number(Machine& m) {
-  TAPER_ASSIGN(const T index, m.reader.read<T>());
-  return memo_get(m, index);
+  return memo_get(m, m.now.number);
 }
 
 Status op_mark(Machine& m) {
@@ -327,17 +306,17 @@ Status op_false(Machine& m) {
 }
 
 Status op_int(Machine& m) {
-  TAPER_ASSIGN(const std::string_view digits, m.reader.take_line());
+  const std::string_view digits = m.now.text();
   if (digits == "00" || digits == "01") return m.push_new(digits == "01");  // how protocol 0 writes bools
   return push_decimal(m, digits);
 }
 Status op_long(Machine& m) {
-  TAPER_ASSIGN(std::string_view digits, m.reader.take_line());
+  std::string_view digits = m.now.text();
   if (digits.ends_with('L')) digits.remove_suffix(1);
   return push_decimal(m, digits);
 }
 Status op_float(Machine& m) {
-  TAPER_ASSIGN(const std::string_view digits, m.reader.take_line());
+  const std::string_view digits = m.now.text();
   double value = 0;
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   // from_chars also reads C's nan(...), which Python does not.
@@ -347,18 +326,15 @@ Status op_float(Machine& m) {
   return m.push_new(code == std::errc{} ? value : std::strtod(std::string(digits).c_str(), nullptr));
 }
 Status op_binfloat(Machine& m) {
-  TAPER_ASSIGN(const Bytes raw, m.reader.take(8));
-  return m.push_new(std::bit_cast<double>(big_endian<std::uint64_t>(raw)));
+  return m.push_new(std::bit_cast<double>(big_endian<std::uint64_t>(m.now.bytes)));
 }
 
 Status op_string(Machine& m) {
-  TAPER_ASSIGN(const std::string_view raw, m.reader.take_line());
-  TAPER_ASSIGN(std::string text, decode_python2_string(raw));
+  TAPER_ASSIGN(std::string text, decode_python2_string(m.now.text()));
   return push_string(m, m.arena.strings.emplace_back(std::move(text)));
 }
 Status op_unicode(Machine& m) {
-  TAPER_ASSIGN(const std::string_view raw, m.reader.take_line());
-  TAPER_ASSIGN(std::string text, decode_raw_unicode_escape(raw));
+  TAPER_ASSIGN(std::string text, decode_raw_unicode_escape(m.now.text()));
   return m.push(m.arena.add_text(std::move(text)));
 }
 
@@ -409,9 +385,7 @@ Status op_setitems(Machine& m) {
 }
 
 Status op_global(Machine& m) {
-  TAPER_ASSIGN(const std::string_view module, m.reader.take_line());
-  TAPER_ASSIGN(const std::string_view name, m.reader.take_line());
-  return push_global(m, module, name);
+  return push_global(m, m.now.text(), m.now.second_line);
 }
 Status op_stack_global(Machine& m) {
   TAPER_ASSIGN(const Value* name, m.pop());
@@ -434,10 +408,8 @@ Status op_newobj_ex(Machine& m) {
   return push_object(m, type, arguments, keywords);
 }
 Status op_inst(Machine& m) {
-  TAPER_ASSIGN(const std::string_view module, m.reader.take_line());
-  TAPER_ASSIGN(const std::string_view name, m.reader.take_line());
   TAPER_ASSIGN(auto arguments, m.pop_to_mark());
-  TAPER_TRY(push_global(m, module, name));
+  TAPER_TRY(push_global(m, m.now.text(), m.now.second_line));
   TAPER_ASSIGN(const Value* type, m.pop());
   return push_object(m, type, m.arena.add_sequence(SequenceKind::tuple, std::move(arguments)));
 }
@@ -459,8 +431,7 @@ Status op_build(Machine& m) {
 }
 
 Status op_persid(Machine& m) {
-  TAPER_ASSIGN(const std::string_view raw, m.reader.take_line());
-  TAPER_ASSIGN(const std::string_view id, utf8(m, raw));
+  TAPER_ASSIGN(const std::string_view id, utf8(m, m.now.text()));
   return m.push_new(Persistent{m.arena.add(Text{id})});
 }
 Status op_binpersid(Machine& m) {
@@ -481,13 +452,12 @@ Status op_memoize(Machine& m) {
 }
 
 Status op_proto(Machine& m) {
-  TAPER_ASSIGN(const auto version, m.reader.read<std::uint8_t>());
-  if (version > 5) return fail("protocol {} is unknown, expected 0 to 5", version);
+  if (m.now.number > 5) return fail("protocol {} is unknown, expected 0 to 5", m.now.number);
   return {};
 }
 Status op_frame(Machine& m) {
-  TAPER_ASSIGN(const auto length, m.reader.read<std::uint64_t>());
-  if (length > m.reader.remaining()) return fail("a frame of {} bytes has {} left", length, m.reader.remaining());
+  if (m.now.number > m.reader.remaining())
+    return fail("a frame of {} bytes has {} left", m.now.number, m.reader.remaining());
   return {};
 }
 
@@ -498,102 +468,98 @@ Status op_buffer(Machine&) {
   return fail("out-of-band buffers are not part of the file");
 }
 
-struct Opcode {
-  std::uint8_t code;
-  std::string_view name;
+struct Handler {
+  Op code;
   Status (*run)(Machine&);
 };
 
-constexpr Opcode kOpcodes[] = {
-    {'(', "MARK", op_mark},
-    {'.', "STOP", op_stop},
-    {'0', "POP", op_pop},
-    {'1', "POP_MARK", op_pop_mark},
-    {'2', "DUP", op_dup},
-    {'F', "FLOAT", op_float},
-    {'I', "INT", op_int},
-    {'J', "BININT", integer<std::int32_t>},
-    {'K', "BININT1", integer<std::uint8_t>},
-    {'L', "LONG", op_long},
-    {'M', "BININT2", integer<std::uint16_t>},
-    {'N', "NONE", op_none},
-    {'P', "PERSID", op_persid},
-    {'Q', "BINPERSID", op_binpersid},
-    {'R', "REDUCE", op_reduce},
-    {'S', "STRING", op_string},
-    {'T', "BINSTRING", counted_string<std::int32_t>},
-    {'U', "SHORT_BINSTRING", counted_string<std::uint8_t>},
-    {'V', "UNICODE", op_unicode},
-    {'X', "BINUNICODE", counted_text<std::uint32_t>},
-    {'a', "APPEND", op_append},
-    {'b', "BUILD", op_build},
-    {'c', "GLOBAL", op_global},
-    {'d', "DICT", op_dict},
-    {'}', "EMPTY_DICT", op_empty_dict},
-    {'e', "APPENDS", op_appends},
-    {'g', "GET", op_get},
-    {'h', "BINGET", get_number<std::uint8_t>},
-    {'i', "INST", op_inst},
-    {'j', "LONG_BINGET", get_number<std::uint32_t>},
-    {'l', "LIST", sequence_since_mark<SequenceKind::list>},
-    {']', "EMPTY_LIST", empty_sequence<SequenceKind::list>},
-    {'o', "OBJ", op_obj},
-    {'p', "PUT", op_put},
-    {'q', "BINPUT", put_number<std::uint8_t>},
-    {'r', "LONG_BINPUT", put_number<std::uint32_t>},
-    {'s', "SETITEM", op_setitem},
-    {'t', "TUPLE", sequence_since_mark<SequenceKind::tuple>},
-    {')', "EMPTY_TUPLE", empty_sequence<SequenceKind::tuple>},
-    {'u', "SETITEMS", op_setitems},
-    {'G', "BINFLOAT", op_binfloat},
-    {0x80, "PROTO", op_proto},
-    {0x81, "NEWOBJ", op_reduce},
-    {0x82, "EXT1", op_extension},
-    {0x83, "EXT2", op_extension},
-    {0x84, "EXT4", op_extension},
-    {0x85, "TUPLE1", op_tuple1},
-    {0x86, "TUPLE2", op_tuple2},
-    {0x87, "TUPLE3", op_tuple3},
-    {0x88, "NEWTRUE", op_true},
-    {0x89, "NEWFALSE", op_false},
-    {0x8a, "LONG1", counted_long<std::uint8_t>},
-    {0x8b, "LONG4", counted_long<std::int32_t>},
-    {'B', "BINBYTES", counted_bytes<std::uint32_t>},
-    {'C', "SHORT_BINBYTES", counted_bytes<std::uint8_t>},
-    {0x8c, "SHORT_BINUNICODE", counted_text<std::uint8_t>},
-    {0x8d, "BINUNICODE8", counted_text<std::uint64_t>},
-    {0x8e, "BINBYTES8", counted_bytes<std::uint64_t>},
-    {0x8f, "EMPTY_SET", empty_sequence<SequenceKind::set>},
-    {0x90, "ADDITEMS", op_additems},
-    {0x91, "FROZENSET", sequence_since_mark<SequenceKind::frozen_set>},
-    {0x92, "NEWOBJ_EX", op_newobj_ex},
-    {0x93, "STACK_GLOBAL", op_stack_global},
-    {0x94, "MEMOIZE", op_memoize},
-    {0x95, "FRAME", op_frame},
-    {0x96, "BYTEARRAY8", counted_bytes<std::uint64_t>},
-    {0x97, "NEXT_BUFFER", op_buffer},
-    {0x98, "READONLY_BUFFER", op_buffer},
+constexpr Handler kHandlers[] = {
+    {Op::mark, op_mark},
+    {Op::stop, op_stop},
+    {Op::pop, op_pop},
+    {Op::pop_mark, op_pop_mark},
+    {Op::dup, op_dup},
+    {Op::float_line, op_float},
+    {Op::int_line, op_int},
+    {Op::binint, integer},
+    {Op::binint1, integer},
+    {Op::long_line, op_long},
+    {Op::binint2, integer},
+    {Op::none, op_none},
+    {Op::persid, op_persid},
+    {Op::binpersid, op_binpersid},
+    {Op::reduce, op_reduce},
+    {Op::string, op_string},
+    {Op::binstring, counted_string},
+    {Op::short_binstring, counted_string},
+    {Op::unicode, op_unicode},
+    {Op::binunicode, counted_text},
+    {Op::append, op_append},
+    {Op::build, op_build},
+    {Op::global, op_global},
+    {Op::dict, op_dict},
+    {Op::appends, op_appends},
+    {Op::get, op_get},
+    {Op::binget, get_number},
+    {Op::inst, op_inst},
+    {Op::long_binget, get_number},
+    {Op::list, sequence_since_mark<SequenceKind::list>},
+    {Op::empty_list, empty_sequence<SequenceKind::list>},
+    {Op::obj, op_obj},
+    {Op::put, op_put},
+    {Op::binput, put_number},
+    {Op::long_binput, put_number},
+    {Op::setitem, op_setitem},
+    {Op::tuple, sequence_since_mark<SequenceKind::tuple>},
+    {Op::empty_tuple, empty_sequence<SequenceKind::tuple>},
+    {Op::setitems, op_setitems},
+    {Op::binfloat, op_binfloat},
+    {Op::proto, op_proto},
+    {Op::newobj, op_reduce},
+    {Op::ext1, op_extension},
+    {Op::ext2, op_extension},
+    {Op::ext4, op_extension},
+    {Op::tuple1, op_tuple1},
+    {Op::tuple2, op_tuple2},
+    {Op::tuple3, op_tuple3},
+    {Op::newtrue, op_true},
+    {Op::newfalse, op_false},
+    {Op::long1, counted_long},
+    {Op::long4, counted_long},
+    {Op::binbytes, counted_bytes},
+    {Op::short_binbytes, counted_bytes},
+    {Op::short_binunicode, counted_text},
+    {Op::binunicode8, counted_text},
+    {Op::binbytes8, counted_bytes},
+    {Op::empty_set, empty_sequence<SequenceKind::set>},
+    {Op::additems, op_additems},
+    {Op::frozenset, sequence_since_mark<SequenceKind::frozen_set>},
+    {Op::newobj_ex, op_newobj_ex},
+    {Op::stack_global, op_stack_global},
+    {Op::memoize, op_memoize},
+    {Op::frame, op_frame},
+    {Op::bytearray8, counted_bytes},
+    {Op::next_buffer, op_buffer},
+    {Op::readonly_buffer, op_buffer},
+    {Op::empty_dict, op_empty_dict},
 };
-static_assert(std::size(kOpcodes) == 68);  // those of pickletools.opcodes
 
-constexpr auto kOpcodeByCode = [] {
-  std::array<const Opcode*, 256> table = {};
-  for (const Opcode& row : kOpcodes) table[row.code] = &row;
+constexpr auto kHandlerByCode = [] {
+  std::array<Status (*)(Machine&), 256> table = {};
+  for (const Handler& row : kHandlers) table[static_cast<std::uint8_t>(row.code)] = row.run;
   return table;
 }();
+static_assert(std::size(kHandlers) == 68);  // one for each opcode, see pickle_opcodes.cpp
 
 Status step(Machine& machine, const Limits& limits) {
-  machine.opcode_offset = machine.reader.offset();
-  auto code = machine.reader.read<std::uint8_t>();
-  if (!code) return fail("the pickle ends at byte {} without STOP", machine.opcode_offset);
-  const Opcode* opcode = kOpcodeByCode[*code];
-  if (!opcode) return fail("byte 0x{:02x} at offset {} is not a pickle opcode", *code, machine.opcode_offset);
-  Status status = opcode->run(machine);
+  TAPER_ASSIGN(machine.now, next_instruction(machine.reader));
+  Status status = kHandlerByCode[static_cast<std::uint8_t>(machine.now.code())](machine);
   if (status && std::max({machine.arena.values.size(), machine.stack.size(), machine.marks.size()}) > limits.values)
     status = fail("the pickle holds more than {} values", limits.values);
   if (!status)
     return std::unexpected(
-        within(std::move(status).error(), fmt::format("in opcode {} at byte {}", opcode->name, machine.opcode_offset)));
+        within(std::move(status).error(),
+               fmt::format("in opcode {} at byte {}", machine.now.opcode->name, machine.now.offset)));
   return {};
 }
 
@@ -605,7 +571,7 @@ Expected<Document> read(SharedBytes bytes, Limits limits) {
   Machine machine{*arena, ByteReader(bytes.view)};
   while (!machine.stopped) TAPER_TRY(step(machine, limits));
   if (machine.stack.empty() || !machine.marks.empty())
-    return fail("the pickle ends at byte {} with {}", machine.opcode_offset,
+    return fail("the pickle ends at byte {} with {}", machine.now.offset,
                 machine.stack.empty() ? "an empty stack" : "an open mark");
   drop_repeated_keys(*arena);
   return Document{std::move(arena), machine.stack.back(), machine.reader.offset()};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "formats/archive_kind.h"
+#include "formats/file_look.h"
 #include "formats/text.h"
 #include "formats/torch_rebuild.h"
 #include "formats/zip.h"
@@ -17,8 +19,6 @@ constexpr std::int64_t kLegacyProtocol = 1001;
 constexpr std::int64_t kMostZipVersion = 10;
 
 constexpr std::string_view kDamagedHint = "the file is probably truncated or damaged: copy or download it again";
-constexpr std::string_view kSaveHint =
-    "load it in PyTorch and save its state dict: torch.save(model.state_dict(), 'model.pt')";
 
 Expected<Checkpoint> finish(pickle::Document document, StorageSource source, std::string_view format) {
   TAPER_TRY(rebuild_values(*document.arena, source));
@@ -27,40 +27,10 @@ Expected<Checkpoint> finish(pickle::Document document, StorageSource source, std
 
 // ---- the zip format
 
-struct ArchiveKind {
-  std::string_view marker;  // an entry's name, below the top folder or not; a suffix if it starts with '*'
-  std::string_view message;
-  std::string_view hint;
-};
-
-// In the order of precedence: a TorchScript archive holds data.pkl too.
-constexpr ArchiveKind kOtherArchives[] = {
-    {"bytecode.pkl", "this is a TorchScript archive for mobile (.ptl), which taper does not read yet", kSaveHint},
-    {"constants.pkl", "this is a TorchScript archive (torch.jit.save), which taper does not read yet", kSaveHint},
-    {"archive_format", "this is a torch.export archive (.pt2), which taper does not read yet", kSaveHint},
-    {"serialized_exported_program.json", "this is a torch.export archive (.pt2), which taper does not read yet",
-     kSaveHint},
-    {"models/model.json", "this is a torch.export archive (.pt2), which taper does not read yet", kSaveHint},
-    {"model.json", "this is a TorchScript archive of PyTorch 1.0, which taper does not read", kSaveHint},
-    {"model.weights.h5", "this is a Keras archive (.keras), expected a PyTorch checkpoint", ""},
-    {"*.npy", "this is a NumPy archive (.npz), expected a PyTorch checkpoint", ""},
-};
-
-std::string_view without_top_folder(std::string_view name) {
-  const std::size_t slash = name.find('/');
-  return slash == std::string_view::npos ? name : name.substr(slash + 1);
-}
-
-bool matches(const ArchiveKind& kind, std::string_view name) {
-  if (kind.marker.starts_with('*')) return name.ends_with(kind.marker.substr(1));
-  return name == kind.marker || without_top_folder(name) == kind.marker;
-}
-
 // The top folder with its slash ("archive/"), which is any name.
 Expected<std::string> top_folder(const ZipArchive& archive) {
-  for (const ArchiveKind& kind : kOtherArchives)
-    if (std::ranges::any_of(archive.entries(), [&](const ZipEntry& entry) { return matches(kind, entry.name); }))
-      return fail_with_hint(std::string(kind.message), std::string(kind.hint));
+  if (const ArchiveKind* kind = other_archive(archive))
+    return fail_with_hint(std::string(kind->message), std::string(kind->hint));
   std::vector<std::string> tops;
   for (const ZipEntry& entry : archive.entries())
     if (without_top_folder(entry.name) == "data.pkl") tops.push_back(entry.name.substr(0, entry.name.size() - 8));
@@ -216,16 +186,12 @@ Expected<Checkpoint> read_legacy_checkpoint(const SharedBytes& bytes) {
   return finish(std::move(document), std::move(source), "PyTorch legacy");
 }
 
-bool is_tar(Bytes bytes) {  // POSIX ustar and GNU tar: "ustar" in the first header
-  return bytes.size() >= 512 && as_text(bytes.subspan(257, 5)) == "ustar";
-}
-
 }  // namespace
 
 Expected<Checkpoint> read_torch_checkpoint(SharedBytes bytes) {
   const std::string_view text = as_text(bytes.view);
-  if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06")) return read_zip_checkpoint(std::move(bytes));
-  if (is_tar(bytes.view))
+  if (looks_like_zip(text)) return read_zip_checkpoint(std::move(bytes));
+  if (looks_like_tar(text))
     return fail_with_hint(
         "this is a tar archive, perhaps a checkpoint of PyTorch before 0.1.10, which taper does not read",
         "unpack it, or load it in PyTorch and save it again with torch.save");

@@ -1,0 +1,237 @@
+#include "cli/scan.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <fstream>
+#include <optional>
+#include <variant>
+
+#include "base/error.h"
+#include "cli/suggest.h"
+#include "report/text.h"
+
+namespace taper {
+namespace {
+
+using pickle::Mention;
+using pickle::Trust;
+using pickle::Use;
+
+constexpr std::string_view kHelp =
+    R"(taper scan reports what checkpoints would run if Python loaded them. It runs nothing itself.
+
+Examples
+  taper scan model.pt
+  taper scan downloads/*.pt downloads/*.pkl
+  taper scan --trust models --trust training.state whole_model.pt
+  taper scan --json *.pt > scan.json
+  taper scan --sarif --output scan.sarif *.pt       for code scanning in CI
+
+Files may be of torch.save (zip, legacy, tar), pickles, joblib, .npy and .npz, TorchScript, safetensors and others;
+archives in archives and pickles in pickles are scanned too.
+
+  --trust MODULE          a module of your own, with what is below it; may be repeated
+  --output FILE           write the result to FILE instead of standard output
+  --json, --sarif         the result as JSON, or as SARIF 2.1.0
+  --quiet                 only files that are not clean
+  --no-color              no colours (as does the environment variable NO_COLOR)
+  -h, --help
+
+Verdicts
+  clean        loading it runs nothing but what is known to rebuild data
+  unknown      it names code that taper doesn't know, or is of a format that can carry code
+  unreadable   damaged, or no kind of file that taper knows: something may be hidden
+  dangerous    loading it runs something that no checkpoint needs
+
+Exit status: 0 every file is clean; 1 one is not; 2 wrong usage.
+)";
+
+constexpr std::string_view kTry = "Try 'taper scan --help'.\n";
+
+struct Options {
+  std::vector<std::string> files;
+  std::vector<std::string> trusted;
+  std::string output;
+  bool json = false, sarif = false, quiet = false, no_color = false, help = false;
+};
+
+void declare(CLI::App& app, Options& options) {
+  app.set_help_flag("");
+  app.allow_extras();
+  app.add_option("--trust", options.trusted)->allow_extra_args(false);
+  app.add_option("--output", options.output);
+  app.add_flag("--json", options.json);
+  app.add_flag("--sarif", options.sarif);
+  app.add_flag("--quiet", options.quiet);
+  app.add_flag("--no-color", options.no_color);
+  app.add_flag("-h,--help", options.help);
+}
+
+// What doesn't start with '-' is a file, and so is all that follows "--".
+Status sort_leftovers(const CLI::App& app, Options& options) {
+  bool only_files = false;
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+  for (const std::string& word : app.remaining()) {
+    if (!only_files && word == "--") {
+      only_files = true;
+    } else if (!only_files && word.starts_with('-') && word.size() > 1) {
+      const auto suggestion = nearest(word.substr(0, word.find('=')), flags);
+      return fail("unknown option '{}'{}", printable(word),
+                  suggestion ? fmt::format(", did you mean '{}'?", *suggestion) : "");
+    } else {
+      options.files.push_back(word);
+    }
+  }
+  return {};
+}
+
+Expected<Options> parse(const std::vector<std::string>& arguments) {
+  Options options;
+  CLI::App app;
+  declare(app, options);
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    app.parse(reversed);
+  } catch (const CLI::ParseError& problem) {
+    return fail("{}", printable(problem.what()));
+  }
+  if (options.help) return options;
+  TAPER_TRY(sort_leftovers(app, options));
+  if (options.files.empty()) return fail("no file is given");
+  if (options.json && options.sarif) return fail("--json and --sarif contradict each other");
+  if (app.count("--output") > 0 && options.output.empty()) return fail("--output is empty, expected a path");
+  for (const std::string& module : options.trusted)
+    if (!pickle::is_dotted_name(module)) return fail("--trust is '{}', expected a module's name", printable(module));
+  return options;
+}
+
+// ---- text
+
+constexpr std::string_view kBold = "1";
+constexpr std::string_view kDim = "2";
+
+std::string paint(bool colour, std::string_view look, std::string_view text) {
+  return colour ? fmt::format("\x1b[{}m{}\x1b[0m", look, text) : std::string(text);
+}
+
+std::string_view look_of(Verdict verdict) {
+  constexpr std::array<std::string_view, 4> kLooks = {"32", "33", "33", "1;31"};
+  return kLooks[static_cast<std::size_t>(verdict)];
+}
+
+std::string use_text(const Mention& mention) {
+  constexpr std::array<std::string_view, 4> kWords = {"imported", "instantiated", "called", "changed"};
+  std::string text(kWords[static_cast<std::size_t>(mention.use)]);
+  if (mention.calls > 1) text += fmt::format(" {} times", mention.calls);
+  return text;
+}
+
+std::string place_text(const ScanFinding& finding) {
+  std::string text = fmt::format("byte {}", finding.mention.offset);
+  if (!finding.member.empty()) text += fmt::format(" of {}", printable(finding.member));
+  return text;
+}
+
+std::string finding_lines(const ScanFinding& finding, bool colour) {
+  const Mention& mention = finding.mention;
+  const Verdict verdict = mention.trust == Trust::dangerous ? Verdict::dangerous
+                          : mention.trust == Trust::unknown ? Verdict::unknown
+                                                            : Verdict::clean;
+  const auto word = paint(colour, look_of(verdict), fmt::format("{:9}", trust_name(mention.trust)));
+  const std::string what = paint(colour, kBold, printable(finding_text(mention)));
+  return fmt::format("  {}  {}  {}, {}\n             {}\n", word, what, use_text(mention), place_text(finding),
+                     paint(colour, kDim, printable(mention.reason)));
+}
+
+std::string file_text(const ScannedFile& file, bool colour) {
+  constexpr std::size_t kMostShown = 30;
+  const FileScan& scan = file.scan;
+  std::string text =
+      fmt::format("{}: {} ({})\n", path_text(file.path),
+                  paint(colour, look_of(scan.verdict), verdict_name(scan.verdict)), printable(scan.format));
+  if (!scan.reason.empty()) text += fmt::format("  {}\n", printable(scan.reason));
+  std::vector<const ScanFinding*> order;
+  for (const ScanFinding& finding : scan.findings) order.push_back(&finding);
+  std::ranges::stable_sort(order, std::greater(), [](const ScanFinding* finding) { return finding->mention.trust; });
+  for (std::size_t i = 0; i < std::min(order.size(), kMostShown); ++i) text += finding_lines(*order[i], colour);
+  if (order.size() > kMostShown) text += fmt::format("  ... and {} more (see --json)\n", order.size() - kMostShown);
+  return text;
+}
+
+std::string_view advice(Verdict worst) {
+  switch (worst) {
+    case Verdict::clean:
+      return "";
+    case Verdict::unknown:
+      return "Load it only if you trust the code that it names (--trust MODULE says so); torch.load(...,\n"
+             "weights_only=True) refuses that code, and export_models converts the file without running any.\n";
+    case Verdict::unreadable:
+      return "Don't load what can't be read to its end: get the file again from where it comes from.\n";
+    case Verdict::dangerous:
+      return "Don't load it. torch.load(..., weights_only=True) refuses it too; delete the file, and tell where it\n"
+             "comes from.\n";
+  }
+  return "";
+}
+
+std::string scan_text(const std::vector<ScannedFile>& files, const Options& options, bool colour) {
+  std::string text;
+  std::size_t clean = 0;
+  for (const ScannedFile& file : files) {
+    const bool is_clean = file.scan.verdict == Verdict::clean;
+    clean += is_clean ? 1 : 0;
+    if (!is_clean || !options.quiet) text += file_text(file, colour);
+  }
+  const std::string_view next = advice(worst_verdict(files));
+  if (!next.empty()) text += fmt::format("\n{}", next);
+  if (files.size() > 1 && !options.quiet) text += fmt::format("\n{} of {} files are clean\n", clean, files.size());
+  return text;
+}
+
+Status write_output(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file) return fail("cannot write file '{}'", path);
+  return {};
+}
+
+}  // namespace
+
+Verdict worst_verdict(const std::vector<ScannedFile>& files) {
+  Verdict worst = Verdict::clean;
+  for (const ScannedFile& file : files) worst = std::max(worst, file.scan.verdict);
+  return worst;
+}
+
+int run_scan(const std::vector<std::string>& arguments, const TaperContext& context) {
+  const auto options = parse(arguments);
+  if (!options) {
+    context.err.write(fmt::format("error: {}\n{}", options.error().message, kTry));
+    return 2;
+  }
+  if (options->help) {
+    context.out.write(kHelp);
+    return 0;
+  }
+  std::vector<ScannedFile> files;
+  for (const std::string& path : options->files) files.push_back({path, scan_file(path, {options->trusted})});
+  const bool colour = detect_style(context.out, context.err, context.environment).colour_out && !options->no_color &&
+                      options->output.empty();
+  const std::string text = options->json    ? scan_json(files)
+                           : options->sarif ? scan_sarif(files)
+                                            : scan_text(files, *options, colour);
+  if (options->output.empty()) {
+    context.out.write(text);
+  } else if (Status written = write_output(options->output, text); !written) {
+    context.err.write(fmt::format("error: {}\n", error_lines(written.error())));
+    return 1;
+  }
+  return worst_verdict(files) == Verdict::clean ? 0 : 1;
+}
+
+}  // namespace taper

@@ -1,0 +1,68 @@
+#include "cli/taper.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/scan.h"
+#include "cli/suggest.h"
+#include "report/text.h"
+#include "taper/taper.h"
+
+namespace taper {
+namespace {
+
+constexpr std::string_view kHelp =
+    R"(taper looks after machine learning models.
+
+Commands
+  taper scan FILE...      what checkpoints would run if Python loaded them, without running anything
+  taper COMMAND --help    more about a command
+
+To convert checkpoints, see export_models --help.
+
+  --version, -h, --help
+
+Exit status: that of the command; 2 wrong usage.
+)";
+
+constexpr std::string_view kTry = "Try 'taper --help'.\n";
+
+struct Command {
+  std::string_view name;
+  int (*run)(const std::vector<std::string>& arguments, const TaperContext& context);
+};
+constexpr Command kCommands[] = {{"scan", run_scan}};
+
+int refuse(const std::string& word, const TaperContext& context) {
+  std::vector<std::string> known = {"--help", "--version"};
+  for (const Command& command : kCommands) known.emplace_back(command.name);
+  const auto suggestion = nearest(word, known);
+  context.err.write(fmt::format("error: unknown {} '{}'{}\n{}", word.starts_with('-') ? "option" : "command",
+                                printable(word), suggestion ? fmt::format(", did you mean '{}'?", *suggestion) : "",
+                                kTry));
+  return 2;
+}
+
+}  // namespace
+
+int run_taper(const std::vector<std::string>& arguments, const TaperContext& context) {
+  if (arguments.empty()) {
+    context.err.write(fmt::format("error: a command is missing\n{}", kTry));
+    return 2;
+  }
+  const std::string& word = arguments.front();
+  if (word == "-h" || word == "--help" || word == "help") {
+    context.out.write(kHelp);
+    return 0;
+  }
+  if (word == "--version") {
+    context.out.write(fmt::format("taper {}\n", version()));
+    return 0;
+  }
+  const auto* command = std::ranges::find(kCommands, word, &Command::name);
+  if (command == std::end(kCommands)) return refuse(word, context);
+  return command->run({arguments.begin() + 1, arguments.end()}, context);
+}
+
+}  // namespace taper
