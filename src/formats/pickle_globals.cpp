@@ -74,7 +74,7 @@ std::optional<std::string_view> name_reason(std::string_view module, std::string
   for (const DangerousNames& row : dangerous_names()) {
     const auto modules = split(row.modules, ' ');
     const auto names = split(row.names, ' ');
-    if (!row.modules.empty() && std::ranges::find(modules, module) == modules.end()) continue;
+    if (std::ranges::find(modules, module) == modules.end()) continue;
     if (std::ranges::find(names, name) != names.end()) return row.reason;
   }
   return std::nullopt;
@@ -124,6 +124,7 @@ Judgement judge_other(std::string_view module, std::span<const std::string_view>
   const bool classes_only = std::ranges::all_of(parts, is_class_like);
   if (std::ranges::find(kLibraries, top) != kLibraries.end() && !classes_only)
     return dangerous(fmt::format("is a function or value of {} that no checkpoint needs", top));
+  if (const auto reason = name_reason("", parts.back())) return dangerous(*reason);
   if (std::ranges::any_of(trusted, [&](const std::string& package) { return is_within(module, package); }))
     return {Trust::trusted, Care::none, "is trusted (--trust)"};
   if (std::ranges::find(kLibraries, top) != kLibraries.end())

@@ -11,6 +11,7 @@
 #include "formats/archive_kind.h"
 #include "formats/file_look.h"
 #include "formats/npy.h"
+#include "formats/safetensors.h"
 #include "formats/text.h"
 #include "formats/zip.h"
 
@@ -412,7 +413,6 @@ std::string scan_other(Scan& scan, const SharedBytes& bytes, const Place& place)
                                              look->hint.empty() ? "there is nothing to scan" : look->hint));
     return std::string(look->name);
   }
-  if (looks_like_safetensors(text)) return "safetensors";
   if (looks_like_onnx(text)) return "ONNX";
   if (is_pickle) return "pickle";
   if (looks_like_text(text)) {
@@ -438,6 +438,16 @@ std::string scan_content(Scan& scan, const SharedBytes& bytes, const Place& plac
   if (looks_like_tar(text) || is_tar_header(text)) {
     sniff(scan, bytes, place, 0, false);
     return scan_tar(scan, bytes, place);
+  }
+  if (looks_like_safetensors(text)) {
+    const bool is_pickle = sniff(scan, bytes, place, 0, true) > 0;  // the length can be that of an opcode
+    const auto sound = read_safetensors(bytes);
+    if (sound) return is_pickle ? "safetensors and pickle" : "safetensors";
+    if (!starts_pickle(text)) {
+      add_problem(scan.problems,
+                  fmt::format("the safetensors file{} is broken: {}", place.text(), sound.error().text()));
+      return "safetensors";
+    }
   }
   if (looks_like_legacy(text) && (starts_pickle(text) || text.starts_with('L'))) {
     scan_pickles(scan, bytes, place, 0, kLegacyPickles);
@@ -521,15 +531,23 @@ FileScan scan_file(const std::filesystem::path& path, const ScanOptions& options
   return result;
 }
 
-Status refuse_dangerous_pickle(const SharedBytes& bytes, std::string_view member) {
-  const Walk walk = pickle::walk(bytes);
-  const auto found = std::ranges::find(walk.mentions, Trust::dangerous, &Mention::trust);
-  if (found == walk.mentions.end()) return {};
+Status refuse_dangerous_pickle(const SharedBytes& bytes, std::uint64_t start, std::string_view member) {
+  const Walk walk = pickle::walk(bytes.sub(start, bytes.view.size() - start));
+  constexpr const char* kHint =
+      "nothing was executed; do not load this file with torch.load; 'taper scan FILE' tells more";
   const std::string place = member.empty() ? "" : fmt::format(" of '{}'", member);
-  return fail_with_hint(
-      fmt::format("the checkpoint would {} {} (at byte {}{}) if Python loaded it, which {}",
-                  found->calls > 0 ? "run" : "import", finding_text(*found), found->offset, place, found->reason),
-      "nothing was executed; do not load this file with torch.load; 'taper scan FILE' tells more");
+  if (const auto found = std::ranges::find(walk.mentions, Trust::dangerous, &Mention::trust);
+      found != walk.mentions.end())
+    return fail_with_hint(fmt::format("the checkpoint would {} {} (at byte {}{}) if Python loaded it: it {}",
+                                      found->calls > 0 ? "run" : "import", finding_text(*found), start + found->offset,
+                                      place, found->reason),
+                          kHint);
+  for (const pickle::NestedPickle& nested : walk.nested)
+    if (const FileScan scan = scan_bytes(nested.bytes); scan.verdict == Verdict::dangerous)
+      return fail_with_hint(fmt::format("the checkpoint holds a pickle in bytes (at byte {}{}): {}",
+                                        start + nested.offset, place, scan.reason),
+                            kHint);
+  return {};
 }
 
 }  // namespace taper

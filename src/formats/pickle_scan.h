@@ -50,8 +50,8 @@ FileScan scan_file(const std::filesystem::path& path, const ScanOptions& options
 // "posix.system('id')", or without a call "posix.system".
 std::string finding_text(const pickle::Mention& mention);
 
-// For who loads checkpoints: an error if Python's unpickler would run something dangerous in the pickle at the start
-// of `bytes`, called `member` ("archive/data.pkl") in the message.
-Status refuse_dangerous_pickle(const SharedBytes& bytes, std::string_view member);
+// For who loads checkpoints: an error if Python's unpickler would run something dangerous in the pickle that starts at
+// byte `start`. `member` is what the bytes are in an archive ("archive/data.pkl"), or "".
+Status refuse_dangerous_pickle(const SharedBytes& bytes, std::uint64_t start, std::string_view member);
 
 }  // namespace taper

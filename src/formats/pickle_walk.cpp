@@ -659,10 +659,10 @@ Status Walker::step() {
 std::string quoted(std::string_view text, std::string_view prefix) {
   constexpr std::size_t kLongest = 60;
   const std::string_view part = text.substr(0, kLongest);
-  std::string shown(prefix);
-  shown += '\'';
-  shown += part;
-  return shown + (part.size() < text.size() ? "...'" : "'");
+  // As Python's repr: single quotes, unless the text has those and no double ones.
+  const bool has_single = part.find('\'') != std::string_view::npos;
+  const char quote = has_single && part.find('"') == std::string_view::npos ? '"' : '\'';
+  return fmt::format("{}{}{}{}{}", prefix, quote, part, part.size() < text.size() ? "..." : "", quote);
 }
 
 std::string Walker::shown(Ref ref, int depth) const {

@@ -4,6 +4,7 @@
 
 #include "formats/archive_kind.h"
 #include "formats/file_look.h"
+#include "formats/pickle_scan.h"
 #include "formats/text.h"
 #include "formats/torch_rebuild.h"
 #include "formats/zip.h"
@@ -82,6 +83,7 @@ Expected<Checkpoint> read_zip_checkpoint(SharedBytes bytes) {
   const std::string pickle_name = top + "data.pkl";
   TAPER_ASSIGN(SharedBytes pickled, archive->read(*archive->find(pickle_name)));
   source.file_size = std::max(file_size, pickled.view.size());
+  TAPER_TRY(refuse_dangerous_pickle(pickled, 0, pickle_name));
   const std::string place = fmt::format("in entry '{}'", pickle_name);
   TAPER_ASSIGN_WITHIN(pickle::Document document, pickle::read(std::move(pickled)), place);
   TAPER_ASSIGN_WITHIN(source.references, storage_references(*document.arena), place);
@@ -109,6 +111,7 @@ bool is_legacy_magic(const pickle::Value& value) {
 Expected<pickle::Document> next_pickle(const SharedBytes& bytes, std::size_t& offset, std::string_view what,
                                        pickle::Limits limits) {
   const std::size_t start = offset;
+  TAPER_TRY(refuse_dangerous_pickle(bytes, start, ""));
   auto document = pickle::read(bytes.sub(start, bytes.view.size() - start), limits);
   if (!document) {
     Error error = within(std::move(document).error(), fmt::format("in the {}, which starts at byte {}", what, start));

@@ -29,7 +29,8 @@ struct Checkpoint {
 // OrderedDict, defaultdict and Counter (`dict`), sets, torch.Size (a tuple), builtins such as int and complex' parts
 // where they have a plain value. Dtypes are Globals ("torch.float32"). All other classes are inert Objects. Errors: not
 // such a file, truncated, storages missing or shorter than declared, tensors that reach outside of their storage,
-// TorchScript and torch.export archives and the tar format of 2016 (by name, with a hint).
+// TorchScript and torch.export archives and the tar format of 2016 (by name, with a hint), and pickles that would run
+// something dangerous if Python loaded them, such as posix.system (formats/pickle_scan.h).
 Expected<Checkpoint> read_torch_checkpoint(SharedBytes bytes);
 
 struct NamedTensor {
