@@ -166,7 +166,9 @@ Expected<std::int64_t> checked_element_count(std::span<const std::int64_t> shape
 }
 
 std::string shape_text(std::span<const std::int64_t> shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
+  constexpr std::size_t kMost = 16;  // no tensor of a network has more; a hostile one may
+  const std::string more = shape.size() > kMost ? fmt::format(", and {} more", shape.size() - kMost) : "";
+  return fmt::format("[{}{}]", fmt::join(shape.first(std::min(shape.size(), kMost)), ", "), more);
 }
 
 std::string describe(const Tensor& tensor) {

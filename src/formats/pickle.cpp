@@ -20,7 +20,19 @@ struct Machine {
   std::vector<std::size_t> marks;
   std::vector<Value*> memo;
   std::size_t memoized = 0;  // how many numbers of the memo are set
+  std::size_t steps = 0;     // opcodes so far
   bool stopped = false;
+
+  // An upper estimate of the bytes held, but for texts, which are no longer than the pickle. Each opcode makes at most
+  // one value, and leaves it at most once in a list or dict, of twice the capacity.
+  std::size_t memory() const {
+    constexpr std::size_t kVector = 32;  // what the first element of a vector takes
+    constexpr std::size_t kElement = 2 * sizeof(Entry);
+    return steps * kElement + arena.values.size() * sizeof(Value) + arena.globals.size() * sizeof(Global) +
+           arena.objects.size() * (sizeof(Object) + 2 * kVector) +
+           arena.sequences.size() * (sizeof(Sequence) + kVector) + arena.dicts.size() * (sizeof(Dict) + kVector) +
+           (memo.capacity() + stack.capacity() + marks.capacity()) * sizeof(void*);
+  }
 
   std::size_t floor() const { return marks.empty() ? 0 : marks.back(); }
 
@@ -556,6 +568,8 @@ Status step(Machine& machine, const Limits& limits) {
   Status status = kHandlerByCode[static_cast<std::uint8_t>(machine.now.code())](machine);
   if (status && std::max({machine.arena.values.size(), machine.stack.size(), machine.marks.size()}) > limits.values)
     status = fail("the pickle holds more than {} values", limits.values);
+  if (status && ++machine.steps % 1024 == 0 && machine.memory() > limits.memory)
+    status = fail("the pickle needs more than {} MB of memory, far more than any checkpoint's", limits.memory >> 20);
   if (!status)
     return std::unexpected(
         within(std::move(status).error(),

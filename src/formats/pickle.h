@@ -171,13 +171,14 @@ struct Document {
 
 // Limits that don't follow from the size of the pickle.
 struct Limits {
-  std::size_t values = std::size_t{1} << 23;  // at about 100 bytes each
+  std::size_t values = std::size_t{1} << 23;
+  std::size_t memory = std::size_t{512} << 20;  // bytes, as far as they are easily counted
 };
 
 // Reads one pickle from the start of `bytes`; what follows STOP is left alone. Texts view `bytes`, which the arena
 // keeps alive. Errors name the opcode and its byte offset: truncated, unknown opcodes, a stack or memo that doesn't
-// hold what an opcode needs, EXT codes and out-of-band buffers, texts that are not UTF-8, more values than the limit.
-// Time and memory are linear in the bytes read.
+// hold what an opcode needs, EXT codes and out-of-band buffers, texts that are not UTF-8, more values or memory than
+// the limits. Time and memory are linear in the bytes read.
 Expected<Document> read(SharedBytes bytes, Limits limits = {});
 
 // Makes the keys of every dict in the arena unique, as `read` has done: for those who add entries afterwards.

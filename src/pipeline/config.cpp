@@ -20,9 +20,14 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+// As much of a text as a message can bear.
+std::string brief(std::string_view text, std::size_t most = 60) {
+  const std::string whole = printable(text.substr(0, most + 1));
+  return whole.size() <= most ? whole : whole.substr(0, most - 3) + "...";
+}
+
 std::string shown(const Json& value) {
-  std::string text = printable(value.dump(-1, ' ', false, Json::error_handler_t::replace));
-  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+  return brief(value.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 Status read_family(const Json& value, const std::vector<std::string>& families, ModelConfig& config) {
@@ -73,7 +78,7 @@ Status read_member(const std::string& name, const Json& value, const std::vector
   if (name == "num_heads") return read_num_heads(value, config);
   if (name == "pooling") return read_pooling(value, config);
   if (name == "norm_eps") return read_norm_eps(value, config);
-  return fail("unknown member '{}', expected family, num_heads, pooling or norm_eps", printable(name));
+  return fail("unknown member '{}', expected family, num_heads, pooling or norm_eps", brief(name));
 }
 
 // An object of members, or the name of a family.
@@ -106,6 +111,11 @@ ModelConfig ConfigFile::of(const std::string& model_key) const {
 }
 
 Expected<ConfigFile> parse_config(std::string_view text, const std::vector<std::string>& families) {
+  constexpr std::size_t kMostBytes = 64 << 10;
+  if (text.size() > kMostBytes)
+    return fail("{} bytes, expected a configuration of at most {}", text.size(), kMostBytes);
+  // The JSON library takes a NUL for the end.
+  if (text.find('\0') != std::string_view::npos) return fail("not JSON: there is a NUL byte");
   // What lies deeper than any member is left out while it is read: values are walked by recursion.
   constexpr int kMostDepth = 8;
   bool too_deep = false;
@@ -118,7 +128,7 @@ Expected<ConfigFile> parse_config(std::string_view text, const std::vector<std::
     json = Json::parse(text, keep);
   } catch (const Json::exception& exception) {
     const std::string_view message = exception.what();  // "[json.exception.parse_error.101] parse error at line 1, ..."
-    return fail("not JSON: {}", printable(message.substr(std::min(message.find("] ") + 2, message.size()))));
+    return fail("not JSON: {}", brief(message.substr(std::min(message.find("] ") + 2, message.size())), 200));
   }
   if (too_deep) return fail("objects or arrays are nested deeper than {}", kMostDepth);
   ConfigFile file;
@@ -127,8 +137,7 @@ Expected<ConfigFile> parse_config(std::string_view text, const std::vector<std::
     return file;
   }
   for (const auto& [key, value] : json.items()) {
-    TAPER_ASSIGN_WITHIN(file.by_model[key], read_model(value, families),
-                        fmt::format("for the model '{}'", printable(key)));
+    TAPER_ASSIGN_WITHIN(file.by_model[key], read_model(value, families), fmt::format("for the model '{}'", brief(key)));
   }
   return file;
 }

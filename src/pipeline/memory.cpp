@@ -83,7 +83,8 @@ std::uint64_t estimate_memory(const Model& model, const ExportRequest& request) 
       weights * convert_factor(request.convert, model.info().parameters <= kMostWeightsSideBySide);
   double verifying = 0;
   if (request.verify) {
-    const Bindings sizes = {{std::string(kBatch), 2}, {std::string(kSteps), impl.sequence_length}};
+    const std::int64_t windows = request.verification.input ? kMostWindows : 2;
+    const Bindings sizes = {{std::string(kBatch), windows}, {std::string(kSteps), impl.sequence_length}};
     verifying = weights * kVerify + kBytesPerElement * largest_operator(impl.imported.graph, sizes);
   }
   const double total = kPrograms + mapped + std::max(converting, verifying);

@@ -56,6 +56,9 @@ Array first_windows(const Array& x, std::int64_t batch, std::int64_t steps) {
 
 Expected<Tensor> find_array(const SharedBytes& bytes) {
   if (as_text(bytes.view).starts_with("\x93NUMPY")) return read_npy(bytes);
+  if (!as_text(bytes.view).starts_with("PK"))
+    return fail_with_hint(fmt::format("{} bytes that are neither a .npy nor a .npz file", bytes.view.size()),
+                          "save the input with numpy.save or numpy.savez");
   TAPER_ASSIGN(const std::vector<std::string> names, npz_names(bytes));
   if (names.empty()) return fail("holds no arrays");
   if (std::ranges::find(names, "X") != names.end()) return read_npz_array(bytes, "X");
@@ -76,6 +79,11 @@ Expected<Array> read_input(const fs::path& path, std::int64_t features) {
   Array x = to_array(converted(tensor, DType::f32));
   x.shape = shape;
   TAPER_TRY(check_unchanged(bytes));
+  const auto wrong = std::ranges::find_if_not(x.values, [](double value) { return std::isfinite(value); });
+  if (wrong != x.values.end())
+    return fail_with_hint(fmt::format("frame {} holds {}, expected numbers that are finite in float32 / in file '{}'",
+                                      (wrong - x.values.begin()) / features, *wrong, path_text(path)),
+                          "fill gaps in recordings before you verify with them");
   return x;
 }
 
@@ -89,7 +97,6 @@ Expected<std::vector<Array>> choose_inputs(const Model& model, const VerifyOptio
     if (!static_shapes) inputs.push_back(random_input({2, steps / 3 + 1, features}, options.seed + 1));
     return inputs;
   }
-  constexpr std::int64_t kMostWindows = 16;
   TAPER_ASSIGN(const Array x, read_input(*options.input, features));
   if (static_shapes && x.size(1) < steps)
     return fail_with_hint(

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "base/mapped_file.h"
 #include "formats/checkpoint_file.h"
 #include "formats/onnx.h"
 #include "formats/pickle.h"

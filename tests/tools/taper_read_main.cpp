@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/mapped_file.h"
 #include "formats/pickle.h"
 #include "formats/safetensors.h"
 #include "formats/zip.h"
