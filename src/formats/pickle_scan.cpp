@@ -71,6 +71,11 @@ bool is_plausible(const Mention& mention) {
          pickle::is_dotted_name(mention.name);
 }
 
+// Numbers that look like opcodes name nothing that could be a name.
+void drop_implausible(Walk& walk) {
+  std::erase_if(walk.mentions, [](const Mention& mention) { return !is_plausible(mention); });
+}
+
 // `start`: of the pickle in its member.
 void take_findings(Scan& scan, Walk& walk, const Place& place, std::uint64_t start) {
   scan.harmless.insert(walk.harmless.begin(), walk.harmless.end());
@@ -90,8 +95,9 @@ void take_findings(Scan& scan, Walk& walk, const Place& place, std::uint64_t sta
 }
 
 std::string broken_text(const Walk& walk, const Place& place, std::uint64_t start) {
-  std::string text =
-      fmt::format("the pickle{} is broken at byte {}: {}", place.text(), start + walk.problem_offset, walk.problem);
+  std::string text = fmt::format("the pickle{}", place.text());
+  if (start > 0) text += fmt::format(" that starts at byte {}", start);
+  text += fmt::format(" is broken: {}", walk.problem);
   const auto before = std::ranges::find(walk.mentions, Trust::dangerous, &Mention::trust);
   if (before != walk.mentions.end())
     text += fmt::format("; before that it {} {}", before->calls > 0 ? "calls" : "imports", finding_text(*before));
@@ -106,7 +112,7 @@ bool starts_pickle(std::string_view text) {  // PROTO, from protocol 2 on
 // names something that has the form of a name and is not harmless. Returns the bytes walked if it is one, else 0.
 std::uint64_t sniff(Scan& scan, const SharedBytes& bytes, const Place& place, std::uint64_t start, bool whole) {
   Walk walk = pickle::walk(bytes.sub(start, bytes.view.size() - start), scan.options.trusted);
-  std::erase_if(walk.mentions, [](const Mention& mention) { return !is_plausible(mention); });
+  if (!walk.stopped) drop_implausible(walk);
   const bool names = !walk.mentions.empty() || !walk.harmless.empty() || !walk.nested.empty();
   const bool is_pickle = (walk.stopped && (names || whole)) || !walk.mentions.empty();
   if (!is_pickle) return 0;
@@ -124,7 +130,7 @@ void search_pickles(Scan& scan, const SharedBytes& bytes, const Place& place, st
     Walk walk = pickle::walk(bytes.sub(at, text.size() - at), scan.options.trusted);
     if (walk.size > scan.walkable) return;
     scan.walkable -= walk.size;
-    std::erase_if(walk.mentions, [](const Mention& mention) { return !is_plausible(mention); });
+    drop_implausible(walk);
     if (walk.mentions.empty()) continue;
     const std::uint64_t size = walk.size;
     take_findings(scan, walk, place, at);
@@ -138,6 +144,8 @@ std::uint64_t scan_pickles(Scan& scan, const SharedBytes& bytes, const Place& pl
                            std::size_t most) {
   const std::string_view text = as_text(bytes.view);
   std::uint64_t offset = start;
+  if (offset >= text.size())
+    add_problem(scan.problems, fmt::format("the pickle{} is missing at byte {}", place.text(), start));
   for (std::size_t count = 0; count < most && offset < text.size(); ++count) {
     const bool required = count == 0 || most != static_cast<std::size_t>(-1) || starts_pickle(text.substr(offset));
     if (!required) {
@@ -212,8 +220,15 @@ bool must_be_pickle(std::string_view name) {
   return name.ends_with(".pkl") || name.ends_with(".pickle");
 }
 
+bool is_native_code(std::string_view text, std::string_view name) {
+  return text.starts_with("\x7f\x45LF") || text.starts_with("MZ") || name.ends_with(".so") || name.ends_with(".dll") ||
+         name.ends_with(".dylib") || name.ends_with(".pyd");
+}
+
 void scan_member(Scan& scan, const SharedBytes& bytes, const Place& place, std::string_view name) {
   const std::string_view text = as_text(bytes.view);
+  if (!is_storage(name) && is_native_code(text, name))
+    add_problem(scan.doubts, fmt::format("it carries native code, '{}'", excerpt(place.member)));
   if (is_storage(name)) {
     sniff(scan, bytes, place, 0, false);
   } else if (must_be_pickle(name) && !looks_like_zip(text)) {
@@ -221,10 +236,6 @@ void scan_member(Scan& scan, const SharedBytes& bytes, const Place& place, std::
   } else if (starts_pickle(text) || looks_like_zip(text) || looks_like_tar(text) || text.starts_with("\x93NUMPY") ||
              text.starts_with("\x1f\x8b")) {
     scan_content(scan, bytes, place);
-  } else if (text.starts_with("\x7f"
-                              "ELF") ||
-             text.starts_with("MZ") || name.ends_with(".so")) {
-    add_problem(scan.doubts, fmt::format("it carries native code, '{}'", excerpt(place.member)));
   } else {
     sniff(scan, bytes, place, 0, false);
   }
@@ -291,7 +302,7 @@ void scan_damaged_zip(Scan& scan, const SharedBytes& bytes, const Place& place) 
     Walk walk = pickle::walk(content, scan.options.trusted);
     if (walk.size > scan.walkable) return;
     scan.walkable -= walk.size;
-    std::erase_if(walk.mentions, [](const Mention& mention) { return !is_plausible(mention); });
+    drop_implausible(walk);
     take_findings(scan, walk, inside, 0);
   }
 }

@@ -137,10 +137,24 @@ TEST(TorchCheckpoint, tensors_with_attributes_and_of_subclasses_are_tensors) {
   ASSERT_TRUE(checkpoint.root->tensor());
   EXPECT_EQ(values(*checkpoint.root), kSixNumbers);
   // Any other function there stays an inert record.
-  EXPECT_EQ(read_ok(six_floats_with("ctorch._tensor\n_rebuild_from_type_v2\n(cposix\nsystem\nca.b\nMyTensor\n" + args +
-                                    "}tR"))
-                .root->kind(),
-            pickle::Kind::object);
+  EXPECT_EQ(
+      read_ok(six_floats_with("ctorch._tensor\n_rebuild_from_type_v2\n(ca.b\nrebuild\nca.b\nMyTensor\n" + args + "}tR"))
+          .root->kind(),
+      pickle::Kind::object);
+}
+
+// The function there is called by PyTorch although the pickle only imports it.
+TEST(TorchCheckpoint, refuses_what_would_run_something_dangerous) {
+  const auto refused = [](const std::string& body) {
+    const auto checkpoint = read_torch_checkpoint(shared(torch_zip(protocol2(body))));
+    return checkpoint ? "read" : checkpoint.error().message;
+  };
+  EXPECT_EQ(
+      refused("}" + pickled_text("a") + "cposix\nsystem\n(U\x02idtRs"),
+      "the checkpoint would run posix.system('id') (at byte 9 of 'archive/data.pkl') if Python loaded it: it runs "
+      "shell commands");
+  EXPECT_THAT(refused("cposix\nsystem\n0}"), testing::HasSubstr("would import posix.system (at byte 2 of"));
+  EXPECT_THAT(refused("cposix\nsystem\n(U\x02idtR\xff"), testing::HasSubstr("would run posix.system('id')"));
 }
 
 TEST(TorchCheckpoint, an_untyped_storage_gets_its_type_from_the_tensor) {
