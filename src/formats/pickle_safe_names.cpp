@@ -213,6 +213,7 @@ constexpr SafeNames kSafeNames[] = {
     {"numpy.random._sfc64", "SFC64"},
     {"numpy.random.bit_generator", "SeedSequence __pyx_unpickle_SeedSequence"},
     {"numpy.ma.core", "_mareconstruct MaskedArray"},
+    {"numpy.ma", "_mareconstruct MaskedArray"},
     {"joblib.numpy_pickle", "NumpyArrayWrapper"},
 };
 

@@ -138,45 +138,51 @@ void search_pickles(Scan& scan, const SharedBytes& bytes, const Place& place, st
   }
 }
 
-// Walks the pickles one after another from `start`, at most `most` of them; returns where the last one ends. The first
-// must be one.
-std::uint64_t scan_pickles(Scan& scan, const SharedBytes& bytes, const Place& place, std::uint64_t start,
-                           std::size_t most) {
-  const std::string_view text = as_text(bytes.view);
-  std::uint64_t offset = start;
-  if (offset >= text.size())
+// Walks what must be a pickle; returns its end, or that of the bytes if it can't be followed.
+std::uint64_t follow_pickle(Scan& scan, const SharedBytes& bytes, const Place& place, std::uint64_t start) {
+  const std::uint64_t size = bytes.view.size();
+  if (start >= size) {
     add_problem(scan.problems, fmt::format("the pickle{} is missing at byte {}", place.text(), start));
-  for (std::size_t count = 0; count < most && offset < text.size(); ++count) {
-    const bool required = count == 0 || most != static_cast<std::size_t>(-1) || starts_pickle(text.substr(offset));
-    if (!required) {
-      const std::uint64_t size = sniff(scan, bytes, place, offset, false);
-      if (size == 0) break;
-      offset += size;
-      continue;
-    }
-    Walk walk = pickle::walk(bytes.sub(offset, text.size() - offset), scan.options.trusted);
-    const std::uint64_t at = offset;
-    offset += walk.size;
-    if (walk.stopped) {
-      take_findings(scan, walk, place, at);
-      continue;
-    }
-    if (walk.holds_raw_arrays) {
-      add_problem(scan.doubts,
-                  fmt::format("joblib's arrays between the opcodes{} were searched, not followed", place.text()));
-      take_findings(scan, walk, place, at);
-      search_pickles(scan, bytes, place, at + walk.problem_offset);
-    } else {
-      add_problem(scan.problems, broken_text(walk, place, at));
-      take_findings(scan, walk, place, at);
-    }
-    return text.size();
+    return size;
   }
-  return offset;
+  Walk walk = pickle::walk(bytes.sub(start, size - start), scan.options.trusted);
+  if (!walk.stopped && !walk.holds_raw_arrays) add_problem(scan.problems, broken_text(walk, place, start));
+  take_findings(scan, walk, place, start);
+  if (walk.stopped) return start + walk.size;
+  if (walk.holds_raw_arrays) {
+    add_problem(scan.doubts,
+                fmt::format("joblib's arrays between the opcodes{} were searched, not followed", place.text()));
+    search_pickles(scan, bytes, place, start + walk.problem_offset);
+  }
+  return size;
 }
 
-constexpr auto kAllPickles = static_cast<std::size_t>(-1);
-constexpr std::size_t kLegacyPickles = 5;  // magic number, protocol, system, the checkpoint, the keys of its storages
+// Files may hold one pickle after another. What follows the last one is not read by anyone.
+void follow_more(Scan& scan, const SharedBytes& bytes, const Place& place, std::uint64_t offset) {
+  const std::string_view text = as_text(bytes.view);
+  while (offset < text.size()) {
+    if (starts_pickle(text.substr(offset))) {
+      offset = follow_pickle(scan, bytes, place, offset);
+      continue;
+    }
+    const std::uint64_t size = sniff(scan, bytes, place, offset, false);
+    if (size == 0) return;
+    offset += size;
+  }
+}
+
+void scan_pickles(Scan& scan, const SharedBytes& bytes, const Place& place, std::uint64_t start) {
+  follow_more(scan, bytes, place, follow_pickle(scan, bytes, place, start));
+}
+
+// torch.save's legacy format: magic number, protocol, system, the checkpoint, the keys of its storages; then numbers.
+void scan_legacy(Scan& scan, const SharedBytes& bytes, const Place& place) {
+  constexpr int kPickles = 5;
+  std::uint64_t offset = 0;
+  const std::size_t problems = scan.problems.size();
+  for (int i = 0; i < kPickles && scan.problems.size() == problems; ++i)
+    offset = follow_pickle(scan, bytes, place, offset);
+}
 
 bool looks_like_legacy(std::string_view text) {
   constexpr std::string_view kMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
@@ -232,7 +238,7 @@ void scan_member(Scan& scan, const SharedBytes& bytes, const Place& place, std::
   if (is_storage(name)) {
     sniff(scan, bytes, place, 0, false);
   } else if (must_be_pickle(name) && !looks_like_zip(text)) {
-    scan_pickles(scan, bytes, place, 0, kAllPickles);
+    scan_pickles(scan, bytes, place, 0);
   } else if (starts_pickle(text) || looks_like_zip(text) || looks_like_tar(text) || text.starts_with("\x93NUMPY") ||
              text.starts_with("\x1f\x8b")) {
     scan_content(scan, bytes, place);
@@ -294,9 +300,6 @@ void scan_damaged_zip(Scan& scan, const SharedBytes& bytes, const Place& place) 
       content = *std::move(unpacked);
       scan.inflatable -= content.view.size();
     }
-    if (content.view.size() > scan.walkable) return;
-    // A size that isn't known may run over many members: then only what a walk takes is paid for.
-    if (known || deflated) scan.walkable -= content.view.size();
     const Place inside = place.inside(name, deflated ? std::nullopt : std::optional<std::uint64_t>(data));
     if (is_storage(name) || inside.depth > kDeepest) continue;
     Walk walk = pickle::walk(content, scan.options.trusted);
@@ -357,7 +360,7 @@ std::string scan_tar(Scan& scan, const SharedBytes& bytes, const Place& place) {
     const Place inside = place.inside(name, at + kTarBlock);
     if (name == "pickle" || name == "sys_info") {
       torch = torch || name == "pickle";
-      scan_pickles(scan, content, inside, 0, kAllPickles);
+      scan_pickles(scan, content, inside, 0);
     } else if (name == "tensors" || name == "storages") {
       // A number of pickles with raw numbers between them.
       add_problem(scan.doubts, fmt::format("the numbers in '{}' were searched for pickles, not followed", name));
@@ -391,7 +394,7 @@ void scan_npy(Scan& scan, const SharedBytes& bytes, const Place& place) {
   if (plain) {
     sniff(scan, bytes, place, start + header_size, false);
   } else {
-    scan_pickles(scan, bytes, place, start + header_size, 1);
+    follow_pickle(scan, bytes, place, start + header_size);
   }
 }
 
@@ -416,7 +419,9 @@ bool looks_like_zlib(std::string_view text) {
 // Kinds that are told by their first bytes and hold no pickle. A pickle can begin like some of them.
 std::string scan_other(Scan& scan, const SharedBytes& bytes, const Place& place) {
   const std::string_view text = as_text(bytes.view);
-  const bool is_pickle = sniff(scan, bytes, place, 0, true) > 0;
+  const std::uint64_t walked = sniff(scan, bytes, place, 0, true);
+  const bool is_pickle = walked > 0;
+  if (is_pickle) follow_more(scan, bytes, place, walked);
   if (const Look* look = look_of(text)) {
     if (look->carries == Carries::perhaps_code) add_problem(scan.doubts, fmt::format("{} can carry code", look->name));
     if (look->carries == Carries::packed || look->carries == Carries::nothing)
@@ -461,11 +466,11 @@ std::string scan_content(Scan& scan, const SharedBytes& bytes, const Place& plac
     }
   }
   if (looks_like_legacy(text) && (starts_pickle(text) || text.starts_with('L'))) {
-    scan_pickles(scan, bytes, place, 0, kLegacyPickles);
+    scan_legacy(scan, bytes, place);
     return "PyTorch legacy";
   }
   if (starts_pickle(text)) {
-    scan_pickles(scan, bytes, place, 0, kAllPickles);
+    scan_pickles(scan, bytes, place, 0);
     return "pickle";
   }
   if (text.starts_with("\x93NUMPY")) {
