@@ -8,6 +8,7 @@
 #include <cstring>
 #include <set>
 
+#include "base/mapped_file.h"
 #include "formats/archive_kind.h"
 #include "formats/file_look.h"
 #include "formats/npy.h"
