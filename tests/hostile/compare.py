@@ -122,7 +122,8 @@ def lists(records, real_names, outcomes):
     everything = [record["name"] for record in records] + real_names
     for tool in TOOLS:
         of = outcomes[tool]
-        lines += named(f"{tool}, let pass", [name for name in runs if of[name].verdict == "clean"])
+        passed = [name for name in runs if of[name].verdict == "clean"]
+        lines += named(f"{tool}, {'loaded, and ran nothing' if tool in LOADERS else 'let pass'}", passed)
         lines += named(f"{tool}, ran the payload", [name for name in everything if of[name].verdict == "ran"])
         for verdict, head in FAULTS.items():
             lines += named(f"{tool}, {head}", [name for name in everything if of[name].verdict == verdict])

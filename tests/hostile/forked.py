@@ -71,8 +71,6 @@ def _be_child(function, path, folder, writer, space):
         resource.setrlimit(resource.RLIMIT_AS, (space + ADDRESS_SPACE, space + ADDRESS_SPACE))
         try:
             answer = function(path)
-        except MemoryError as error:
-            answer = "memory", f"MemoryError: {error}"
         except BaseException as error:  # a payload may raise anything, SystemExit too
             answer = "error", f"{type(error).__name__}: {error}"[:300]
         os.write(writer, json.dumps(answer).encode()[:60_000])

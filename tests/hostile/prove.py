@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import time
 
 import forked
 import numpy
@@ -22,11 +23,21 @@ from attacks.record import CANARY
 
 def load(path):
     """Loads a file as its user would who trusts it."""
-    if path.suffix in (".npy", ".npz"):
-        loaded = numpy.load(path, allow_pickle=True)
-        found = [loaded[name] for name in loaded.files] if hasattr(loaded, "files") else loaded
-        return "loaded", str(type(found))
-    return "loaded", str(type(torch.load(path, map_location="cpu", weights_only=False)))
+    try:
+        if path.suffix in (".npy", ".npz"):
+            loaded = numpy.load(path, allow_pickle=True)
+            found = [loaded[name] for name in loaded.files] if hasattr(loaded, "files") else loaded
+            return "loaded", str(type(found))
+        return "loaded", str(type(torch.load(path, map_location="cpu", weights_only=False)))
+    finally:
+        _wait_for_canary()
+
+
+def _wait_for_canary(seconds=0.5):
+    """What was started may not be done."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not pathlib.Path(CANARY).exists():
+        time.sleep(0.01)
 
 
 def prove(record, path, scratch):

@@ -26,8 +26,6 @@ def torch_weights_only(path):
     """PyTorch's loader of weights."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
     except Exception as error:  # noqa: BLE001  (whatever it raises, it did not load)
         return "refused", f"{type(error).__name__}: {error}"[:300]
     return "clean", ""
@@ -37,8 +35,6 @@ def with_picklescan(path):
     """picklescan, as its command line calls it: it ends with 1 for dangerous globals and with 2 for errors."""
     try:
         result = picklescan.scanner.scan_file_path(str(path))
-    except MemoryError:
-        raise
     except Exception as error:  # noqa: BLE001
         return "refused", f"{type(error).__name__}: {error}"[:300]
     names = [f"{found.module}.{found.name}" for found in result.globals]
@@ -56,8 +52,6 @@ def with_fickling(path):
             results = list(fickling.loader.scan_zip_archive(str(path), graceful=True).values())
         else:
             results = [fickling.loader.scan_file(str(path), graceful=True)]
-    except MemoryError:
-        raise
     except Exception as error:  # noqa: BLE001
         return "refused", f"{type(error).__name__}: {error}"[:300]
     worst = max((result.severity for result in results), default=Severity.LIKELY_SAFE)
@@ -74,8 +68,6 @@ def with_fickling_environment(path):
     fickling.hook.activate_safe_ml_environment()
     try:
         torch.load(path, map_location="cpu", weights_only=False)
-    except MemoryError:
-        raise
     except BaseException as error:  # noqa: BLE001
         return "refused", f"{type(error).__name__}: {error}"[:300]
     return "clean", ""

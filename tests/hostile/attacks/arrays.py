@@ -23,9 +23,9 @@ def npy(descr="'<f4'", shape=SOUND_SHAPE, data=SOUND_DATA, *, order="False", hea
     return b"\x93NUMPY" + bytes(version) + size + raw + data
 
 
-def file(name, about, data, *, runs=(), suffix=".npy", may_convert=False):
+def file(name, about, data, *, runs=(), suffix=".npy"):
     proof = bool(runs)
-    return HostileFile(f"input_{name}{suffix}", GROUP, about, data, runs, proof, "verify-input", may_convert)
+    return HostileFile(f"input_{name}{suffix}", GROUP, about, data, runs, proof, "verify-input")
 
 
 def headers():
@@ -76,12 +76,11 @@ def headers():
         file("dtype_void", "Raw bytes of 2^40.", npy(f"'|V{2**40}'")),
         file("dtype_nested", "dtypes inside of dtypes.", npy("[('a', " * 500 + "'<f4'" + ")]" * 500)),
         file("nan", "NaN in a frame.", npy(data=nan + SOUND_DATA[4:])),
-        file("infinite", "An infinite number in a frame.", npy(data=infinite + SOUND_DATA[4:]), may_convert=True),
+        file("infinite", "An infinite number in a frame.", npy(data=infinite + SOUND_DATA[4:])),
         file(
             "largest",
             "The largest float64 in every place.",
             npy("'<f8'", data=struct.pack(f"<{4 * FEATURES}d", *[1.7e308] * (4 * FEATURES))),
-            may_convert=True,
         ),
         file("short", "Fewer bytes than the shape needs.", npy(data=SOUND_DATA[:-1])),
         file("magic_only", "The magic number and nothing else.", b"\x93NUMPY"),

@@ -36,9 +36,11 @@ def with_fields_changed():
     """What strict readers of zip files refuse and PyTorch does not look at."""
     return [
         file("wrong_crc", "A wrong checksum of data.pkl.", changed(crc=0x12345678)),
-        file("encrypted_flag", "Marked as encrypted in the directory.", changed(flags=1, local_flags=0), proof=False),
+        file(
+            "encrypted_flag", "Marked as encrypted in the directory.", changed(flags=1, local_flags=0), (), proof=False
+        ),
         file("encrypted_flag_local", "Marked as encrypted in its own header.", changed(local_flags=1)),
-        file("encrypted_flag_both", "Marked as encrypted.", changed(flags=1), proof=False),
+        file("encrypted_flag_both", "Marked as encrypted.", changed(flags=1), (), proof=False),
         file("strange_flags", "Reserved flag bits.", changed(flags=0xD780)),
         file("local_name", "Another name in its own header.", changed(local_name="archive/readme.m")),
         file("local_name_longer", "A longer name in its own header.", changed(local_name="archive/readme.markdown")),
@@ -83,25 +85,31 @@ def with_names_changed():
             "deep_top_folder",
             "Two top folders.",
             zip_of(renamed(lambda name: name.replace("archive/", "a/b/"))),
+            (),
             proof=False,
         ),
         file(
-            "no_top_folder", "No top folder.", zip_of(renamed(lambda name: name.replace("archive/", ""))), proof=False
+            "no_top_folder",
+            "No top folder.",
+            zip_of(renamed(lambda name: name.replace("archive/", ""))),
+            (),
+            proof=False,
         ),
-        file("twin_first_clean", "Two entries data.pkl, the first clean.", zip_of(twins), proof=False),
+        file("twin_first_clean", "Two entries data.pkl, the first clean.", zip_of(twins), (), proof=False),
         file("twin_last_clean", "Two entries data.pkl, the last clean.", zip_of(twins_reversed)),
-        file("other_case", "DATA.PKL calls, data.pkl is clean.", zip_of(other_case), proof=False),
+        file("other_case", "DATA.PKL calls, data.pkl is clean.", zip_of(other_case), (), proof=False),
         file("other_case_first", "The same in other order: PyTorch loads DATA.PKL.", zip_of(other_case_first)),
         file("two_archives", "Two top folders, the second calls.", zip_of(folders), (), proof=False),
         file(
             "extra_pickle", "A pickle that nobody loads, as .txt.", zip_of(extension), (), proof=False, may_convert=True
         ),
         file("in_storage", "A pickle in place of a storage.", zip_of(in_storage), (), proof=False, may_convert=True),
-        file("torchscript", "A TorchScript archive whose data.pkl calls.", zip_of(jit), proof=False),
+        file("torchscript", "A TorchScript archive whose data.pkl calls.", zip_of(jit), (), proof=False),
         file(
             "torchscript_constants",
             "A TorchScript archive whose constants.pkl calls.",
             zip_of(jit_constants),
+            (),
             proof=False,
         ),
         file("zip64", "With zip64 records.", zip64_of(made)),
@@ -109,6 +117,7 @@ def with_names_changed():
             "no_version",
             "Without the entry version.",
             zip_of([entry for entry in made if not entry.name.endswith("version")]),
+            (),
             proof=False,
         ),
         file(
@@ -145,6 +154,7 @@ def two_directories():
             "end_in_comment",
             "The comment holds an end record of an empty archive.",
             zip_of(evil, comment=fake_end),
+            (),
             proof=False,
         ),
         file("appended_text", "Text behind the end record.", zip_of(evil) + b"# end\n" * 10),
@@ -202,8 +212,8 @@ def pickle_and_safetensors():
 def other_wrappers():
     """Formats other than zip."""
     evil, plain = zip_of(entries(data_pkl=EVIL)), whole(RUN)
-    parts = {"storages": plain, "tensors": b"\x80\x02K\0.", "pickle": whole({})}
-    main = {"storages": b"\x80\x02K\0.", "tensors": b"\x80\x02K\0.", "pickle": plain}
+    nothing = {"storages": whole(0) + whole([]), "tensors": whole(0), "pickle": whole({})}
+    parts, main = nothing | {"storages": plain}, nothing | {"pickle": plain}
     compressed_pickle = zlib.compress(plain)
     return [
         file("gzip", "A checkpoint in gzip.", gzip.compress(evil, mtime=0), (), proof=False),
@@ -211,7 +221,7 @@ def other_wrappers():
         file("zlib_joblib", "A pickle in zlib, as joblib writes it.", compressed_pickle, (), proof=False),
         file("seven_zip", "The magic of a 7z archive, then a pickle.", b"7z\xbc\xaf\x27\x1c" + plain, (), proof=False),
         file("tar_storages", "The tar format; the list of storages calls.", tar_of(parts)),
-        file("tar_pickle", "The tar format; the main pickle calls.", tar_of(main), proof=False),
+        file("tar_pickle", "The tar format; the main pickle calls.", tar_of(main)),
         file("npy", "A NumPy array of objects as a checkpoint.", numpy_object_array(plain), (), proof=False),
         file(
             "npz",
@@ -239,9 +249,8 @@ def other_wrappers():
         file(
             "weights_then_pickle",
             "Raw opcodes without a frame, as .pth.",
-            b"]0" + weights() + b"0" + RUN + b".",
+            b"]0" + RUN + b"0" + weights() + b".",
             suffix=".pth",
-            proof=False,
         ),
     ]
 
