@@ -1,6 +1,7 @@
 """Zip archives of which every field can lie. Records: APPNOTE.TXT, sections 4.3.7, 4.3.12 and 4.3.14 to 4.3.16."""
 
 import dataclasses
+import functools
 import struct
 import zlib
 
@@ -39,6 +40,20 @@ def deflate(data, level=9):
     """A raw deflate stream."""
     engine = zlib.compressobj(level, zlib.DEFLATED, -15)
     return engine.compress(data) + engine.flush()
+
+
+@functools.cache
+def repeated(head, block, count, tail=b""):
+    """A nameless entry of `head`, `count` times `block`, and `tail`, deflated without holding them."""
+    engine = zlib.compressobj(9, zlib.DEFLATED, -15)
+    first = engine.compress(head) + engine.flush(zlib.Z_FULL_FLUSH)
+    turn = engine.compress(block) + engine.flush(zlib.Z_FULL_FLUSH)  # depends on nothing before it
+    last = engine.compress(tail) + engine.flush()
+    crc = zlib.crc32(head)
+    for _ in range(count):
+        crc = zlib.crc32(block, crc)
+    size = len(head) + count * len(block) + len(tail)
+    return Entry("", raw=first + turn * count + last, size=size, crc=zlib.crc32(tail, crc), method=8)
 
 
 def first_of(*values):

@@ -1,11 +1,12 @@
 """Inputs for verification (.npy and .npz) that lie, expand, or hold pickles."""
 
+import dataclasses
 import struct
 
-from attacks.archive import Entry, zip_of
+from attacks.archive import Entry, repeated, zip_of
 from attacks.assemble import called, whole
 from attacks.record import CANARY, SHELL, HostileFile
-from attacks.zips import zeros_deflated
+from attacks.zips import zeros
 
 GROUP = "inputs"
 FEATURES = 12  # of the sound checkpoint
@@ -97,11 +98,8 @@ def headers():
 
 def archives():
     """Archives of arrays."""
-    body, crc = zeros_deflated(1 << 30)
-    bomb = Entry("X.npy", raw=body, size=1 << 30, crc=crc, method=8)
     header = npy(shape=f"({(1 << 28) // FEATURES}, {FEATURES})", data=b"")
-    stream, frames_crc = zeros_deflated(1 << 30, header)
-    frames = Entry("X.npy", raw=stream, size=len(header) + (1 << 30), crc=frames_crc, method=8)
+    frames = dataclasses.replace(repeated(header, bytes(1 << 20), 1024), name="X.npy")
     sound = Entry("X.npy", npy())
     return [
         file(
@@ -111,12 +109,12 @@ def archives():
             runs=("posix.system",),
             suffix=".npz",
         ),
-        file("npz_bomb", "1 GiB of zeros in 1 MB.", zip_of([bomb]), suffix=".npz"),
+        file("npz_bomb", "1 GiB of zeros in 1 MB.", zip_of([zeros("X.npy", 1 << 30)]), suffix=".npz"),
         file("npz_bomb_of_frames", "A gigabyte of frames in 1 MB.", zip_of([frames]), suffix=".npz"),
         file(
             "npz_bomb_beside",
             "A sound array beside such a bomb.",
-            zip_of([sound, Entry("Y.npy", raw=body, size=1 << 30, crc=crc, method=8)]),
+            zip_of([sound, zeros("Y.npy", 1 << 30)]),
             suffix=".npz",
         ),
         file("npz_climbs", "An array named ../X.npy.", zip_of([Entry("../X.npy", npy())]), suffix=".npz"),

@@ -1,10 +1,11 @@
 """A call at a place that a reader may not reach: before damage, after the end, in another of the file's pickles."""
 
+import dataclasses
 import pickle
 import pickletools
 import struct
 
-from attacks.archive import Entry, zip_of
+from attacks.archive import repeated, zip_of
 from attacks.assemble import Code, called, named, text, whole
 from attacks.record import SHELL, HostileFile
 from attacks.sound import checkpoint, entries, fixture, weights
@@ -166,18 +167,14 @@ def lookalikes():
 
 def far_away():
     """Behind much that does nothing."""
+
+    def behind(mebibytes):
+        idle = repeated(b"\x80\2", b"N0" * (1 << 19), mebibytes, RUN + b"0" + weights() + b".")
+        return zip_of([dataclasses.replace(idle, name="archive/data.pkl"), *entries()[1:]])
+
     return [
-        file(
-            f"behind_{mega}_mib",
-            f"The call comes after {mega} MiB of opcodes.",
-            deflated(b"\x80\2" + b"N0" * (mega << 19) + RUN + b"0" + weights() + b"."),
-        )
-        for mega in (60, 100)
+        file(f"behind_{size}_mib", f"The call comes after {size} MiB of opcodes.", behind(size)) for size in (60, 100)
     ]
-
-
-def deflated(pickled):
-    return zip_of([Entry("archive/data.pkl", pickled, deflated=True), *entries()[1:]])
 
 
 def pickle_4(system):

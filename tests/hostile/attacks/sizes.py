@@ -1,9 +1,10 @@
 """Pickles that are cyclic, deep, or large in effect: what costs an unwary reader its stack, its memory or its time."""
 
+import dataclasses
 import random
 import struct
 
-from attacks.archive import Entry, zip_of
+from attacks.archive import Entry, repeated, zip_of
 from attacks.assemble import Code, called, get, named, put, text, value
 from attacks.record import HostileFile
 from attacks.sound import beside, entries, weights
@@ -14,9 +15,10 @@ MILLION = 1_000_000
 
 
 def compressed(pickled, padding=0):
-    """A zip checkpoint whose data.pkl is deflated; `padding` random bytes make the archive itself larger."""
+    """A zip checkpoint whose data.pkl (a pickle, or an entry) is deflated; `padding` makes the archive larger."""
+    entry = pickled if isinstance(pickled, Entry) else Entry("", pickled, deflated=True)
     more = [Entry("archive/data/99", random.Random("taper padding").randbytes(padding))] if padding else []
-    return zip_of([Entry("archive/data.pkl", pickled, deflated=True), *entries()[1:], *more])
+    return zip_of([dataclasses.replace(entry, name="archive/data.pkl"), *entries()[1:], *more])
 
 
 def file(name, about, pickled, *, may_convert=False):
@@ -237,13 +239,13 @@ def masses():
             "size_objects_with_items.pt",
             GROUP,
             "Eight million objects, each with an item and an entry, in 1.3 MB.",
-            compressed(objects_with_items(8_300_000), 1_100_000),
+            compressed(objects_with_items(83), 1_100_000),
         ),
         HostileFile(
             "size_padded_bomb.pt",
             GROUP,
             "A pickle of 512 MiB, paid for by an entry of 8 MB that nobody needs.",
-            compressed(b"\x80\x02" + b"N0" * (1 << 28) + b"}.", 8_000_000),
+            compressed(repeated(b"\x80\x02", b"N0" * (1 << 19), 512, b"}."), 8_000_000),
         ),
         aside("many_duplicates", "A million DUPs.", b"N" + b"2" * MILLION + b"0" * MILLION),
         aside("same_key", "One key a million times.", b"}(" + (key + b"N") * MILLION + b"u"),
@@ -300,9 +302,9 @@ def masses():
 
 
 def objects_with_items(count):
-    """What costs a reader of plain data the most memory for its bytes."""
+    """What costs a reader of plain data the most memory for its bytes: `count` times 100,000 of it."""
     kept = named("taper:Thing") + b"q\1)q\2Nq\x03000"
-    return b"\x80\x02" + kept + b"(" + b"h\1h\2Rh\3ah\3h\3s" * count + b"t."
+    return repeated(b"\x80\x02" + kept + b"(", b"h\1h\2Rh\3ah\3h\3s" * 100_000, count, b"t.")
 
 
 def many_tensors(count):

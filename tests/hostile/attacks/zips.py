@@ -1,10 +1,9 @@
 """Zip archives that lie about themselves, expand without end, or name files outside of their folder."""
 
-import functools
+import dataclasses
 import struct
-import zlib
 
-from attacks.archive import Entry, deflate, end_record, zip64_extra, zip64_of, zip_of, zip_parts
+from attacks.archive import Entry, deflate, end_record, repeated, zip64_extra, zip64_of, zip_of, zip_parts
 from attacks.record import HostileFile
 from attacks.sound import contents, entries
 
@@ -227,28 +226,17 @@ def names():
     ]
 
 
-@functools.cache
-def zeros_deflated(size, head=b""):
-    """`head` and then `size` zeros (whole MiB) as a deflate stream of a thousandth of that, and their checksum."""
-    engine = zlib.compressobj(9, zlib.DEFLATED, -15)
-    first = engine.compress(head) + engine.flush(zlib.Z_FULL_FLUSH)
-    block = bytes(1 << 20)
-    repeated = engine.compress(block) + engine.flush(zlib.Z_FULL_FLUSH)  # depends on nothing before it
-    crc = zlib.crc32(head)
-    for _ in range(size >> 20):
-        crc = zlib.crc32(block, crc)
-    return first + repeated * (size >> 20) + engine.flush(), crc
+def zeros(name, size):
+    """An entry of `size` zeros (whole MiB), deflated to a thousandth of that."""
+    return dataclasses.replace(repeated(b"", bytes(1 << 20), size >> 20), name=name)
 
 
 def overlapping(count, size):
     """Many entries of the directory that share one deflated body."""
-    body, crc = zeros_deflated(size)
-    shared = Entry("archive/data/x0", raw=body, size=size, crc=crc, method=8)
+    shared = zeros("archive/data/x0", size)
     front, directory, offsets = zip_parts([*entries(), shared])
     for index in range(1, count):
-        more = Entry(
-            f"archive/data/x{index}", raw=body, size=size, crc=crc, method=8, offset=offsets[-1], written=False
-        )
+        more = dataclasses.replace(shared, name=f"archive/data/x{index}", offset=offsets[-1], written=False)
         directory += zip_parts([more])[1]
     return front + directory + end_record(len(entries()) + count, len(directory), len(front))
 
@@ -266,29 +254,24 @@ def nested_overlap():
 
 def bombs():
     """A few kilobytes that would fill a disk."""
-    body, crc = zeros_deflated(GIB)
-    pickle_bomb = Entry("archive/data.pkl", raw=body, size=GIB, crc=crc, method=8)
-    storage_bomb = [
-        Entry(entry.name, raw=body, size=GIB, crc=crc, method=8) if entry.name == "archive/data/0" else entry
-        for entry in entries()
-    ]
-    lying = Entry("archive/data.pkl", raw=body, size=100, crc=crc, method=8)
-    version = [
-        Entry(entry.name, raw=body, size=GIB, crc=crc, method=8) if entry.name == "archive/version" else entry
-        for entry in entries()
-    ]
+
+    def with_bomb(name):
+        return zip_of([zeros(name, GIB) if entry.name == name else entry for entry in entries()])
+
+    pickle_bomb = zeros("archive/data.pkl", GIB)
+    lying = dataclasses.replace(pickle_bomb, size=100)
     return [
-        file("bomb_pickle", "data.pkl is 1 GiB of zeros in 1 MB.", zip_of([pickle_bomb, *entries()[1:]])),
-        file("bomb_storage", "A storage is.", zip_of(storage_bomb)),
+        file("bomb_pickle", "data.pkl is 1 GiB of zeros in 1 MB.", with_bomb("archive/data.pkl")),
+        file("bomb_storage", "A storage is.", with_bomb("archive/data/0")),
         file(
             "bomb_unused",
             "An entry that nobody needs is.",
-            with_entry(Entry("archive/data/99", raw=body, size=GIB, crc=crc, method=8)),
+            with_entry(zeros("archive/data/99", GIB)),
         ),
         file(
             "bomb_declared_small", "data.pkl inflates to 1 GiB and declares 100 bytes.", zip_of([lying, *entries()[1:]])
         ),
-        file("bomb_version", "The entry version is.", zip_of(version)),
+        file("bomb_version", "The entry version is.", with_bomb("archive/version")),
         file("bomb_overlapping", "200 entries share one body of 16 MiB.", overlapping(200, 16 << 20)),
         file("bomb_overlapping_small", "1,000 entries share one body of 1 MiB.", overlapping(1000, 1 << 20)),
         file("overlap_nested", "An entry lies in the data of another.", nested_overlap()),
