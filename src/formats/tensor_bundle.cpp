@@ -1,5 +1,6 @@
 // The tensor bundle of a SavedModel: raw tensors in one file, a table of leveldb's format that names them in another.
 // leveldb writes the table. It is read here, because leveldb's reader allocates whatever size a table declares.
+#include <google/protobuf/stubs/logging.h>
 #include <leveldb/env.h>
 #include <leveldb/options.h>
 #include <leveldb/table_builder.h>
@@ -244,6 +245,7 @@ bool parse_message(Message& message, Bytes bytes) {
 }  // namespace
 
 Expected<std::map<std::string, Tensor>> read_tensor_bundle(const SharedBytes& index, const SharedBytes& data) {
+  const google::protobuf::LogSilencer quiet;  // the library prints nothing
   std::map<std::string, Tensor> tensors;
   bool header_read = false;
   std::int64_t bytes = 0;  // of all values: each is checksummed

@@ -28,7 +28,7 @@ namespace {
 using pickle::Value;
 
 constexpr std::size_t kMostListed = 40;                         // of keys that don't fit, in one error
-constexpr std::int64_t kMostUnfounded = std::int64_t{1} << 29;  // weights that fewer bytes may stand for
+constexpr std::int64_t kMostUnfounded = std::int64_t{1} << 26;  // weights that fewer bytes may stand for
 
 constexpr std::string_view kSaveHint = "save the weights with torch.save(model.state_dict(), 'model.pt')";
 

@@ -26,7 +26,8 @@ std::optional<Scalar> as_scalar(const Value& value) {
   if (const auto flag = value.boolean()) return *flag;
   if (const auto number = value.integer()) return *number;
   if (const auto number = value.number()) return *number;
-  if (const auto text = value.text()) return std::string(*text);
+  constexpr std::size_t kMostText = 1000;  // no setting is longer, and each claim has a copy
+  if (const auto text = value.text(); text && text->size() <= kMostText) return std::string(*text);
   return std::nullopt;
 }
 
@@ -67,7 +68,8 @@ std::string scalar_text(const Scalar& value) {
 }
 
 Settings::Settings(const ModelConfig& config, const WeightSet& weights, const Checkpoint& checkpoint)
-    : config_(config), weights_(weights), metadata_(checkpoint.metadata) {
+    : config_(config), metadata_(checkpoint.metadata) {
+  for (const Module& module : weights.modules) modules_.emplace(module.path, module.object);
   const auto add = [this](std::string_view origin, const Container& container, const Value* values) {
     if (!values) return;
     sources_.push_back({origin, std::string(container.name), values, container.about_model});
@@ -75,11 +77,16 @@ Settings::Settings(const ModelConfig& config, const WeightSet& weights, const Ch
     if (const Value* inner = member(*values, "model"))
       sources_.push_back({origin, fmt::format("{}.model", container.name), inner, true});
   };
-  for (const Container& container : kContainers) add(origin::module, container, weights.attribute("", container.name));
+  for (const Container& container : kContainers) add(origin::module, container, attribute("", container.name));
   for (const Value* around : weights.enclosing) {
     for (const Container& container : kContainers) add(origin::file, container, pickle::find(*around, container.name));
     sources_.push_back({origin::file, "", around, false});
   }
+}
+
+const Value* Settings::attribute(std::string_view path, std::string_view name) const {
+  const auto module = modules_.find(path);
+  return module == modules_.end() ? nullptr : pickle::attribute(*module->second, name);
 }
 
 namespace {
@@ -97,7 +104,7 @@ std::vector<Claim> Settings::claims(const Setting& setting, std::string_view pat
     result.push_back({origin::config, "the configuration", *value});
   for (const std::string_view name : setting.attributes)
     add_claim(result, origin::module, fmt::format("'{}{}{}'", path, path.empty() ? "" : ".", name),
-              weights_.attribute(path, name));
+              attribute(path, name));
   const std::vector<Claim>& others = claims_on_the_whole(setting);
   result.insert(result.end(), others.begin(), others.end());
   return result;
@@ -108,7 +115,7 @@ const std::vector<Claim>& Settings::claims_on_the_whole(const Setting& setting) 
   std::vector<Claim>& result = entry->second;
   if (!is_new) return result;
   for (const std::string_view name : setting.anywhere)
-    add_claim(result, origin::module, fmt::format("'{}'", name), weights_.attribute("", name));
+    add_claim(result, origin::module, fmt::format("'{}'", name), attribute("", name));
   for (const Source& source : sources_) {
     const auto look_up = [&](std::string_view name) {
       add_claim(result, source.origin, fmt::format("'{}{}{}'", source.place, source.place.empty() ? "" : ".", name),

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -57,11 +58,13 @@ class Settings {
     bool about_model;  // not about training
   };
 
+  // The attribute `name` of the pickled module at `path`; null if there is none.
+  const pickle::Value* attribute(std::string_view path, std::string_view name) const;
   // Those that don't depend on a path, looked up once.
   const std::vector<Claim>& claims_on_the_whole(const Setting& setting);
 
   ModelConfig config_;
-  const WeightSet& weights_;
+  std::unordered_map<std::string_view, const pickle::Value*> modules_;  // by path
   std::vector<Source> sources_;
   const std::vector<std::pair<std::string, std::string>>& metadata_;
   std::map<std::string_view, std::vector<Claim>> whole_;  // by the name of the setting

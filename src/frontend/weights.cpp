@@ -158,11 +158,6 @@ void search(Search& state, const Value& value, const std::vector<std::string_vie
 
 }  // namespace
 
-const Value* WeightSet::attribute(std::string_view path, std::string_view name) const {
-  const auto module = std::ranges::find(modules, path, &Module::path);
-  return module == modules.end() ? nullptr : pickle::attribute(*module->object, name);
-}
-
 Expected<std::vector<WeightSet>> find_weights(const Value& root) {
   Search state;
   search(state, root, {}, {});

@@ -20,9 +20,6 @@ struct WeightSet {
   std::vector<const pickle::Value*> enclosing;                   // the dicts around it, innermost first
   std::size_t outside = 0;                                       // weights beside this part of a larger module
   bool averaged = false;                                         // a moving average of the weights
-
-  // The attribute `name` of the pickled module at `path`; null if there is none.
-  const pickle::Value* attribute(std::string_view path, std::string_view name) const;
 };
 
 // All sets in a checkpoint, in the order of their usual names (`model_state_dict`, `state_dict`, `model`, `net`, ...),

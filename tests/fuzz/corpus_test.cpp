@@ -2,11 +2,17 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <ostream>
 
 #include "base/mapped_file.h"
 #include "targets.h"
 
 namespace taper::fuzz {
+
+void PrintTo(const Target& target, std::ostream* out) {
+  *out << target.name;
+}
+
 namespace {
 
 class Corpus : public testing::TestWithParam<Target> {};

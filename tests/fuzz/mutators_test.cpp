@@ -82,7 +82,7 @@ const std::vector<Case> kCases = {
     {"checkpoint", "export/seed_variants_gru.pt", mutate_checkpoint,
      [](const std::string& t) { return read_checkpoint(shared(t)).has_value(); }, 60},
     {"legacy", "export/seed_forms_legacy_strided.pt", mutate_checkpoint,
-     [](const std::string& t) { return read_checkpoint(shared(t)).has_value(); }, 60},
+     [](const std::string& t) { return read_checkpoint(shared(t)).has_value(); }, 30},
     {"safetensors", "export/seed_forms_safetensors_f16_transformer_long.safetensors", mutate_safetensors,
      [](const std::string& t) { return read_checkpoint(shared(t)).has_value(); }, 60},
     {"tensor_bundle", "tensor_bundle/seed_gru", mutate_tensor_bundle, reads_bundle, 60},
