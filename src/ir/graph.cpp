@@ -86,10 +86,8 @@ Status check_structure(const Graph& graph) {
   std::set<std::string_view> names;
   const auto define = [&](const Value* value) -> Status {
     if (!names.insert(value->name).second) return fail("value name '{}' stands twice", value->name);
-    for (const Dim& dim : value->type.shape) {
+    for (const Dim& dim : value->type.shape)
       if (dim.overflowed()) return fail("a dimension of value '{}' overflows 64 bits", value->name);
-      if (dim.constant().value_or(0) < 0) return fail("a dimension of value '{}' is negative", value->name);
-    }
     return {};
   };
   for (const Value* input : graph.inputs()) TAPER_TRY(define(input));

@@ -132,7 +132,7 @@ class Graph {
 };
 
 // Checks the graph's own invariants: operands defined before use and owned by the same graph, unique names, outputs
-// present, no overflowed or negative dimension; regions likewise. Does not know what operators mean (ops/check.h does).
+// present, no overflowed dimension; regions likewise. Does not know what operators mean (ops/check.h does).
 Status check_structure(const Graph& graph);
 
 }  // namespace taper

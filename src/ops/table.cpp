@@ -30,6 +30,12 @@ bool holds_kind(const Attr& attr, AttrKind kind) {
   return false;
 }
 
+Status check_sizes(const Value& value) {
+  for (const Dim& size : value.type.shape)
+    if (size.constant().value_or(0) < 0) return fail("value '{}' has the negative size {}", value.name, size.text());
+  return {};
+}
+
 Status check_node(const Node& node) {
   const Op* op = find_op(node.op);
   if (op == nullptr) return fail("there is no operator '{}'", node.op);
@@ -43,6 +49,7 @@ Status check_node(const Node& node) {
     if (types[i] != node.results[i]->type)
       return fail("result '{}' has type {}, the operator gives {}", node.results[i]->name,
                   type_text(node.results[i]->type), type_text(types[i]));
+  for (const Value* result : node.results) TAPER_TRY(check_sizes(*result));
   return {};
 }
 
@@ -137,6 +144,7 @@ Status check_operand_count(const Op& op, std::span<Value* const> operands) {
 
 Status check(const Graph& graph) {
   TAPER_TRY(check_structure(graph));
+  for (const Value* input : graph.inputs()) TAPER_TRY(check_sizes(*input));
   for (const Node& node : graph.nodes()) {
     if (auto status = check_node(node); !status) {
       Error error = std::move(status).error();

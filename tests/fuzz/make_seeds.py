@@ -25,6 +25,8 @@ CHECKPOINTS = [
 ]
 # The other families, whose files are larger: as safetensors, which deflate has no part in.
 SAFETENSORS = ["forms/safetensors_f16_transformer_long.safetensors"]
+# What a scan has something to say of.
+SCANNED = ["hostile/runs_a_command.pt", "hostile/runs_a_command_legacy.pt", "hostile/weight_from_eval.pt"]
 # What becomes seeds of the readers of our own formats.
 EXPORTED = ["variants/gru.pt", "variants/transformer_ctc_without_category.pt"]
 
@@ -58,8 +60,9 @@ def export(program, checkpoint):
 
 
 def main():
-    for checkpoint in CHECKPOINTS + SAFETENSORS:
-        write("export", "seed_" + checkpoint.replace("/", "_"), (FIXTURES / checkpoint).read_bytes())
+    for target, checkpoints in (("export", CHECKPOINTS + SAFETENSORS), ("pickle_scan", SCANNED)):
+        for checkpoint in checkpoints:
+            write(target, "seed_" + checkpoint.replace("/", "_"), (FIXTURES / checkpoint).read_bytes())
     for checkpoint in EXPORTED:
         export(sys.argv[1], checkpoint)
 

@@ -3,6 +3,7 @@
 #include "formats/checkpoint_file.h"
 #include "formats/npy.h"
 #include "formats/onnx.h"
+#include "formats/pickle_scan.h"
 #include "formats/safetensors.h"
 #include "formats/saved_model.h"
 #include "formats/zip.h"
@@ -47,6 +48,17 @@ void pickle(Bytes input) {
   if (!document) return;
   require(document->size <= input.size());
   walk(*document->arena);
+}
+
+// A verdict in any case, with a reason where it is not "clean" and places that the file has.
+void pickle_scan(Bytes input) {
+  const FileScan scan = scan_bytes(share({input.begin(), input.end()}));
+  require((scan.verdict == Verdict::clean) == scan.reason.empty());
+  require(!scan.format.empty());
+  for (const ScanFinding& finding : scan.findings) {
+    require(!finding_text(finding.mention).empty());
+    require(!finding.file_offset || *finding.file_offset < input.size());
+  }
 }
 
 namespace {

@@ -8,6 +8,7 @@ namespace {
 constexpr Target kTargets[] = {
     {"zip", zip, mutate_zip},
     {"pickle", pickle, mutate_pickle},
+    {"pickle_scan", pickle_scan, mutate_checkpoint},
     {"checkpoint", checkpoint, mutate_checkpoint},
     {"torch_pickle", torch_pickle, mutate_pickle},
     {"safetensors", safetensors, mutate_safetensors},

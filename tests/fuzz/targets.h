@@ -35,6 +35,7 @@ Bytes take_part(Bytes& bytes);
 // read_targets.cpp: bytes -> plain structs.
 void zip(Bytes input);
 void pickle(Bytes input);
+void pickle_scan(Bytes input);
 void checkpoint(Bytes input);
 void torch_pickle(Bytes input);
 void safetensors(Bytes input);
