@@ -45,12 +45,52 @@ TEST(Options, without_arguments_are_the_documented_defaults) {
   EXPECT_FALSE(options.json || options.quiet || options.verbose);
 }
 
+TEST(Options, sizes_have_units_of_powers_of_1024) {
+  const std::pair<const char*, std::uint64_t> kSizes[] = {{"1500000", 1'500'000},  {"500M", 500ULL << 20},
+                                                          {"500MB", 500ULL << 20}, {"2GiB", 2ULL << 30},
+                                                          {"1t", 1ULL << 40},      {"64k", 64 << 10}};
+  for (const auto& [text, bytes] : kSizes) EXPECT_EQ(accepted({"--max-memory", text}).max_memory, bytes) << text;
+  for (const char* text : {"", "G", "0", "-1", "1X", "1GG", "2 G", "nan", "inf", "1e30G"})
+    EXPECT_THAT(refused({"--max-memory", text}), HasSubstr("--max-memory")) << text;
+}
+
+TEST(Options, jobs_are_a_small_number) {
+  EXPECT_EQ(accepted({}).jobs, 1);
+  EXPECT_EQ(accepted({"--jobs", "256"}).jobs, 256);
+  for (const char* text : {"", "0", "-1", "257", "two", "2x", "1.5", "99999999999"})
+    EXPECT_THAT(refused({"--jobs", text}), HasSubstr("--jobs")) << text;
+}
+
 TEST(Options, take_every_flag) {
-  const ExportOptions options = accepted({"--transformer", "t.pt",     "--gru=g.pt",        "--config", "c.json",
-                                          "--output-dir",  "out",      "--sequence-length", "500",      "--heads",
-                                          "all",           "--static", "--verify-input",    "x.npz",    "--quantize",
-                                          "fp16",          "--to",     "tflite,onnx",       "--json",   "-v",
-                                          "--no-color"});
+  const ExportOptions options = accepted({"--transformer",
+                                          "t.pt",
+                                          "--gru=g.pt",
+                                          "--config",
+                                          "c.json",
+                                          "--output-dir",
+                                          "out",
+                                          "--sequence-length",
+                                          "500",
+                                          "--heads",
+                                          "all",
+                                          "--static",
+                                          "--verify-input",
+                                          "x.npz",
+                                          "--quantize",
+                                          "fp16",
+                                          "--to",
+                                          "tflite,onnx",
+                                          "--json",
+                                          "-v",
+                                          "--no-color",
+                                          "--jobs",
+                                          "3",
+                                          "--max-memory",
+                                          "1.5G",
+                                          "--no-sandbox"});
+  EXPECT_EQ(options.jobs, 3);
+  EXPECT_EQ(options.max_memory, 3ULL << 29);
+  EXPECT_FALSE(options.sandbox);
   EXPECT_EQ(options.transformer, "t.pt");
   EXPECT_EQ(options.gru, "g.pt");
   EXPECT_EQ(options.config, "c.json");

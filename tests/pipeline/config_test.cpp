@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{R"({"family": null})", "the family is null"}, Refusal{R"({"gru": 3})", "found 3, expected an object"}));
 
 TEST(Config, refuses_deep_nesting_without_recursion) {
-  for (const std::size_t depth : {std::size_t{10}, std::size_t{100'000}}) {
+  for (const std::size_t depth : {std::size_t{10}, std::size_t{30'000}}) {
     const std::string open(depth, '[');
     const auto list = parse_config(open + std::string(depth, ']'), kFamilies);
     ASSERT_FALSE(list);
@@ -72,6 +72,16 @@ TEST(Config, refuses_deep_nesting_without_recursion) {
     for (std::size_t i = 0; i < std::min<std::size_t>(depth, 1000); ++i) objects = R"({"gru":)" + objects + "}";
     EXPECT_THAT(parse_config(objects, kFamilies).error().text(), HasSubstr("nested deeper than 8"));
   }
+}
+
+TEST(Config, refuses_what_no_configuration_is_in_few_words) {
+  const std::string digits = R"({"num_heads": 1)" + std::string(5000, '7') + "x}";
+  EXPECT_LT(parse_config(digits, kFamilies).error().text().size(), 400U);
+  const std::string key = R"({")" + std::string(5000, 'k') + R"(": {"num_heads": 4, "poolin": 1}})";
+  EXPECT_LT(parse_config(key, kFamilies).error().text().size(), 400U);
+  EXPECT_THAT(parse_config(std::string(70'000, ' '), kFamilies).error().text(), HasSubstr("at most 65536"));
+  using namespace std::string_view_literals;
+  EXPECT_THAT(parse_config("{}\0{}"sv, kFamilies).error().text(), HasSubstr("NUL"));
 }
 
 TEST(Config, names_its_file_in_errors) {

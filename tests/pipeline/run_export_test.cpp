@@ -1,7 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "pipeline/fake_steps.h"
 
@@ -70,6 +73,57 @@ TEST_F(RunExport, hands_its_options_to_each_step) {
   EXPECT_TRUE(calls->conversions.at(0).static_shapes);
   EXPECT_FALSE(calls->conversions.at(0).onnx);
   EXPECT_EQ(calls->verifications.at(0).seed, 7U);
+}
+
+TEST_F(RunExport, refuses_what_would_need_more_memory_than_is_allowed) {
+  add("small", scratch.file("small.pt"));
+  add("large", scratch.file("large.pt", std::string(3 << 20, 'x')));  // the steps need 1 MiB for each
+  request.max_memory = 2 << 20;
+  const ExportReport report = run();
+  EXPECT_FALSE(report.models[0].error);
+  ASSERT_TRUE(report.models[1].error);
+  EXPECT_THAT(report.models[1].error->text(), HasSubstr("needs about 3.1 MB of memory, more than the 2.1 MB"));
+  EXPECT_THAT(report.models[1].error->hint, HasSubstr("--max-memory"));
+  request.max_memory = 1000;
+  EXPECT_TRUE(run().models[0].error);
+  EXPECT_EQ(calls->conversions.size(), 1U);
+}
+
+TEST_F(RunExport, tells_of_models_side_by_side_in_their_order) {
+  constexpr int kModels = 12;
+  for (int i = 0; i < kModels; ++i)
+    add(fmt::format("m{}", i), scratch.file(i == 3 ? "broken.pt" : fmt::format("{}.pt", i)));
+  ExportSteps steps = fake_steps(calls);
+  std::mutex mutex;  // the fake steps keep no order among threads
+  std::atomic<int> running = 0, most = 0;
+  const auto load = steps.load;
+  steps.load = [&](const fs::path& path, const LoadOptions& options) {
+    most = std::max(most.load(), ++running);
+    std::this_thread::sleep_for(std::chrono::milliseconds(path.stem() == "0" ? 30 : 3));
+    const std::lock_guard lock(mutex);
+    --running;
+    return load(path, options);
+  };
+  const auto locked = [&mutex](auto step) {
+    return [&mutex, step](const auto&... arguments) {
+      const std::lock_guard lock(mutex);
+      return step(arguments...);
+    };
+  };
+  steps.convert = locked(steps.convert);
+  steps.verify = locked(steps.verify);
+  request.jobs = 4;
+  const ExportReport report = run_export(request, steps);
+  EXPECT_GT(most, 1);
+  ASSERT_EQ(report.models.size(), static_cast<std::size_t>(kModels));
+  std::vector<std::string> told;
+  for (const Progress& progress : seen)
+    if (told.empty() || told.back() != progress.model) told.push_back(progress.model);
+  ASSERT_EQ(told.size(), static_cast<std::size_t>(kModels));
+  for (int i = 0; i < kModels; ++i) {
+    EXPECT_EQ(told[static_cast<std::size_t>(i)], fmt::format("m{}", i));
+    EXPECT_EQ(report.models[static_cast<std::size_t>(i)].error.has_value(), i == 3);
+  }
 }
 
 TEST_F(RunExport, does_not_verify_when_told_so) {
