@@ -122,6 +122,18 @@ std::uint64_t sniff(Scan& scan, const SharedBytes& bytes, const Place& place, st
   return walk.size;
 }
 
+// Whether a search may go on after this walk: together they are linear in the size of the file.
+bool pay(Scan& scan, const Walk& walk) {
+  constexpr std::uint64_t kStart = 256;  // what it takes to begin one
+  if (walk.looked_at + kStart > scan.walkable) {
+    add_problem(scan.problems, "searching it for pickles took too long");
+    scan.walkable = 0;
+    return false;
+  }
+  scan.walkable -= walk.looked_at + kStart;
+  return true;
+}
+
 // Searches bytes that can't be followed for the beginnings of pickles. What it finds counts; that it finds nothing
 // proves nothing.
 void search_pickles(Scan& scan, const SharedBytes& bytes, const Place& place, std::uint64_t from) {
@@ -129,8 +141,7 @@ void search_pickles(Scan& scan, const SharedBytes& bytes, const Place& place, st
   for (std::size_t at = text.find('\x80', from); at != std::string_view::npos; at = text.find('\x80', at + 1)) {
     if (!starts_pickle(text.substr(at))) continue;
     Walk walk = pickle::walk(bytes.sub(at, text.size() - at), scan.options.trusted);
-    if (walk.size > scan.walkable) return;
-    scan.walkable -= walk.size;
+    if (!pay(scan, walk)) return;
     drop_implausible(walk);
     if (walk.mentions.empty()) continue;
     const std::uint64_t size = walk.size;
@@ -304,8 +315,7 @@ void scan_damaged_zip(Scan& scan, const SharedBytes& bytes, const Place& place) 
     const Place inside = place.inside(name, deflated ? std::nullopt : std::optional<std::uint64_t>(data));
     if (is_storage(name) || inside.depth > kDeepest) continue;
     Walk walk = pickle::walk(content, scan.options.trusted);
-    if (walk.size > scan.walkable) return;
-    scan.walkable -= walk.size;
+    if (!pay(scan, walk)) return;
     drop_implausible(walk);
     take_findings(scan, walk, inside, 0);
   }

@@ -17,20 +17,21 @@ namespace {
 
 using Ref = std::uint32_t;  // of a node
 
-constexpr std::size_t kMostNodes = 12'000'000;
+constexpr std::size_t kMostNodes = 10'000'000;
 constexpr std::size_t kMostRefs = std::size_t{1} << 25;  // on the stack, in tuples, in the memo
 constexpr std::size_t kMostSymbols = 10'000;
-constexpr std::size_t kLongestName = 1000;
+constexpr std::size_t kLongestName = 300;
 constexpr std::size_t kMostShownCalls = 4;
 constexpr std::size_t kLongestArguments = 120;
-constexpr Ref kNoSymbol = ~Ref{0};
+constexpr std::size_t kMostSparse = 1'000'000;  // of the memo
+constexpr Ref kNothing = ~Ref{0};
 
 enum class Kind : std::uint8_t { other, none, boolean, integer, text, bytes, global, object, tuple, dict };
 
 struct Node {
   Kind kind = Kind::other;
   bool risky = false;          // a dict or object with a key that changes what Python does with it
-  Ref symbol = kNoSymbol;      // of a global; of an object: what was called to make it
+  Ref symbol = kNothing;       // of a global; of an object: what was called to make it
   std::int64_t number = 0;     // an integer; a tuple's first child; the text that was encoded
   std::string_view text = {};  // of texts and bytes
   std::uint32_t count = 0;     // of a tuple's children
@@ -114,16 +115,19 @@ class Walker {
   std::string shown(Ref ref, int depth) const;
   std::string shown(std::span<const Ref> items, int depth) const;
   void finish(Walk& walk);
+  bool lacks_end_of_line(std::uint64_t offset) const;
 
   const SharedBytes& bytes_;
   ByteReader reader_;
   const std::vector<std::string>& trusted_;
   Instruction now_;
-  std::vector<Node> nodes_;
+  std::deque<Node> nodes_;
   std::vector<Ref> children_;  // of all tuples
   std::vector<Ref> stack_;
   std::vector<std::size_t> marks_;
-  std::unordered_map<std::uint64_t, Ref> memo_;
+  std::vector<Ref> memo_;                               // by number, as picklers count
+  std::unordered_map<std::uint64_t, Ref> sparse_memo_;  // numbers far beyond the count
+  std::size_t memoized_ = 0;
   std::deque<std::string> strings_;
   std::deque<Symbol> symbols_;
   std::unordered_map<std::string, Ref> symbol_by_name_;
@@ -181,14 +185,24 @@ Expected<std::vector<Ref>> Walker::pop_to_mark() {
 
 Status Walker::memo_put(std::uint64_t index) {
   TAPER_ASSIGN(const Ref ref, top());
-  if (memo_.size() >= kMostRefs) return fail("the memo holds more than {} values", kMostRefs);
+  if (memoized_ >= kMostRefs) return fail("the memo holds more than {} values", kMostRefs);
+  if (index > 2 * memoized_ + 1024) {
+    if (sparse_memo_.size() >= kMostSparse) return fail("the memo has more than {} gaps", kMostSparse);
+    memoized_ += sparse_memo_.insert_or_assign(index, ref).second ? 1 : 0;
+    return {};
+  }
+  if (index >= memo_.size()) memo_.resize(index + 1, kNothing);
+  // A number that was far beyond the count may not be by now.
+  const bool is_new = memo_[index] == kNothing && sparse_memo_.erase(index) == 0;
+  memoized_ += is_new ? 1 : 0;
   memo_[index] = ref;
   return {};
 }
 
 Status Walker::memo_get(std::uint64_t index) {
-  const auto found = memo_.find(index);
-  if (found == memo_.end()) return fail("memo number {} was never set", index);
+  if (index < memo_.size() && memo_[index] != kNothing) return push(memo_[index]);
+  const auto found = sparse_memo_.find(index);
+  if (found == sparse_memo_.end()) return fail("memo number {} was never set", index);
   return push(found->second);
 }
 
@@ -290,7 +304,7 @@ Status Walker::call(Ref callee, std::span<const Ref> arguments, bool instantiate
   const Node& node = nodes_[callee];
   if (node.kind != Kind::global) {
     TAPER_TRY(push_computed(
-        node.symbol == kNoSymbol
+        node.symbol == kNothing
             ? "value"
             : fmt::format("result of {}.{}", symbols_[node.symbol].mention.module, symbols_[node.symbol].mention.name),
         "calls a value that was made while loading, not a plain class or function"));
@@ -344,8 +358,8 @@ Status Walker::call_careful(Ref symbol, std::span<const Ref> arguments) {
 // getattr(X, 'name') is how Python pickles methods, and nested classes up to protocol 3: the same as the global X.name.
 Status Walker::call_getattr(Ref symbol, std::span<const Ref> arguments) {
   const bool literal = arguments.size() == 2 && nodes_[arguments[1]].kind == Kind::text;
-  const Ref owner = arguments.empty() ? kNoSymbol : nodes_[arguments[0]].symbol;
-  if (!literal || owner == kNoSymbol) {
+  const Ref owner = arguments.empty() ? kNothing : nodes_[arguments[0]].symbol;
+  if (!literal || owner == kNothing) {
     become_value(arguments);
     note_call(symbol, arguments, false, true);
     return push_computed("attribute", "reaches an attribute of a value that was made while loading");
@@ -393,7 +407,7 @@ Status Walker::build() {
   if (given.kind == Kind::tuple)
     for (const Ref part : children(given)) risky = risky || nodes_[part].risky;
   const Node& node = nodes_[target];
-  if (node.symbol == kNoSymbol) return {};
+  if (node.symbol == kNothing) return {};
   Mention& mention = symbols_[node.symbol].mention;
   mention.state_set = true;
   if (mention.module == "joblib.numpy_pickle") walk_.holds_raw_arrays = true;
@@ -614,7 +628,7 @@ Status Walker::step() {
     case Op::long_binget:
       return memo_get(now_.number);
     case Op::memoize:
-      return memo_put(memo_.size());
+      return memo_put(memoized_);
     case Op::proto:
       if (now_.number > 5) return fail("protocol {} is unknown, expected 0 to 5", now_.number);
       return {};
@@ -680,7 +694,7 @@ std::string Walker::shown(Ref ref, int depth) const {
       return quoted(node.text, "b");
     case Kind::global:
     case Kind::object: {
-      if (node.symbol == kNoSymbol) return "...";
+      if (node.symbol == kNothing) return "...";
       const Mention& mention = symbols_[node.symbol].mention;
       return fmt::format("{}.{}{}", mention.module, mention.name, node.kind == Kind::object ? "(...)" : "");
     }
@@ -723,12 +737,21 @@ void Walker::finish(Walk& walk) {
   std::ranges::sort(walk.mentions, {}, &Mention::offset);
 }
 
+// Whether the opcode there is followed by a line without an end.
+bool Walker::lacks_end_of_line(std::uint64_t offset) const {
+  if (offset >= bytes_.view.size()) return false;
+  const auto code = static_cast<Op>(bytes_.view[offset]);
+  const auto opcode = std::ranges::find(opcodes(), code, &Opcode::code);
+  return opcode != opcodes().end() && (opcode->argument == Argument::line || opcode->argument == Argument::two_lines);
+}
+
 Walk Walker::run() {
   Status status;
   while (status && !walk_.stopped) {
     walk_.problem_offset = reader_.offset();
     auto next = next_instruction(reader_);
     if (!next) {
+      if (lacks_end_of_line(walk_.problem_offset)) walk_.looked_at = bytes_.view.size();
       status = std::unexpected(std::move(next).error());
       break;
     }
@@ -739,6 +762,7 @@ Walk Walker::run() {
           within(std::move(status).error(), fmt::format("in opcode {} at byte {}", now_.opcode->name, now_.offset)));
   }
   walk_.size = reader_.offset();
+  walk_.looked_at = std::max(walk_.looked_at, walk_.size);
   if (!status) walk_.problem = status.error().text();
   finish(walk_);
   return std::move(walk_);

@@ -40,6 +40,7 @@ struct Walk {
   std::string problem;   // "the pickle ends at byte 7 without STOP"
   std::uint64_t problem_offset = 0;
   std::uint64_t size = 0;         // bytes followed, up to and including STOP
+  std::uint64_t looked_at = 0;    // bytes: more than `size` if the end of a line was searched in vain
   bool holds_raw_arrays = false;  // joblib writes arrays between the opcodes, which end the walk
 };
 

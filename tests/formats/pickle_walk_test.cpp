@@ -67,6 +67,8 @@ TEST(PickleWalk, follows_the_memo_as_python_does) {
   // MEMOIZE numbers by how many entries there are, not by the highest.
   EXPECT_THAT(found("\x80\x04"s + short_text("posix") + "q\x09" + short_text("system") + "\x94h\x09h\x01\x93."),
               ElementsAre(HasSubstr("posix.system")));
+  EXPECT_THAT(found("N" + std::string("p5000\n0") + kSystem + "p4000\n0" + kSystem + "p5000\n0g5000\n" + kId + "R."),
+              ElementsAre("dangerous called posix.system('id') 8"));
   EXPECT_THAT(found(kSystem + "p7\n0Vx\n0g7\n" + kId + "R."), ElementsAre("dangerous called posix.system('id') 0"));
   EXPECT_THAT(found("cposix\nsystem\nr\xff\xff\xff\xff"s + "j\xff\xff\xff\xff" + kId + "R."),
               ElementsAre("dangerous called posix.system('id') 0"));
