@@ -6,8 +6,8 @@
     compare.py TAPER --save verdicts.json       and keeps every single verdict
 
 TAPER is the built program `taper`. Run by hand, with a Python that has the packages of scripts/judges.txt, and
-picklescan and fickling. Each file is given to each tool in a process of its own, with 10 s and 8 GB more than the tool
-itself holds.
+picklescan and fickling. Each file is given to each tool in a process of its own, with 10 s of processor time and 8 GB
+more than the tool itself holds.
 """
 
 import argparse
@@ -150,8 +150,8 @@ def report(records, real_names, outcomes, versions):
             "",
             *alarm_table(real_names, outcomes),
             "",
-            f"**Endurance.** All {len(names)} files, 10 s for each. The tools of Python are imported before the clock",
-            "starts; `taper scan` is started anew for each file.",
+            f"**Endurance.** All {len(names)} files, with 10 s of processor time for each. The tools of Python are",
+            "imported before the clock starts; `taper scan` is started anew for each file.",
             "",
             *endurance_table(names, outcomes),
             "",

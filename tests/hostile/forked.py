@@ -11,7 +11,8 @@ import signal
 import sys
 import time
 
-SECONDS = 10
+SECONDS = 10  # of processor time, so that other work on the machine does not count
+WALL_SECONDS = 60
 GROWTH = 1_000_000_000  # bytes that the call may add to what its parent holds
 ADDRESS_SPACE = 8 << 30  # that it may add
 
@@ -33,25 +34,28 @@ def held():
     return int(pages[1]) * size, int(pages[0]) * size
 
 
-def call(function, path, folder, seconds=SECONDS):
-    """The outcome of `function(path)`, called in `folder`; it returns (verdict, detail)."""
+def call(function, path, folder):
+    """The outcome of `function(path)`, called in `folder`; it returns (verdict, detail).
+
+    `seconds` are those of the processor.
+    """
     resident, space = held()
     reader, writer = os.pipe()
-    started = time.monotonic()
+    deadline = time.monotonic() + WALL_SECONDS
     child = os.fork()
     if child == 0:
         _be_child(function, path, folder, writer, space)
     os.close(writer)
-    said = _read(reader, started + seconds)
+    said = _read(reader, deadline)
     hung = said is None
     if not hung:  # it ends now, unless a payload replaced it by another program
-        _wait_for_end(child, started + seconds)
+        _wait_for_end(child, deadline)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # also what a payload may have started
     _, status, usage = os.wait4(child, 0)
-    took, growth = time.monotonic() - started, max(0, usage.ru_maxrss * 1024 - resident)
-    if hung:
-        return Outcome("hang", f"{seconds} s", took, growth)
+    took, growth = usage.ru_utime + usage.ru_stime, max(0, usage.ru_maxrss * 1024 - resident)
+    if hung or took > SECONDS:
+        return Outcome("hang", f"{took:.0f} s", took, growth)
     if not said:
         return Outcome("crash", f"ended by {os.waitstatus_to_exitcode(status)}", took, growth)
     verdict, detail = json.loads(said)
@@ -68,6 +72,7 @@ def _be_child(function, path, folder, writer, space):
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS + 1, SECONDS + 1))
         resource.setrlimit(resource.RLIMIT_AS, (space + ADDRESS_SPACE, space + ADDRESS_SPACE))
         try:
             answer = function(path)

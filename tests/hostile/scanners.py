@@ -76,7 +76,7 @@ def with_fickling_environment(path):
 def of_taper(outcome):
     """The verdict of `taper scan --json`, run by run_bounded."""
     if outcome["late"]:
-        return "hang", "10 s"
+        return "hang", f"{outcome['seconds']:.0f} s"
     try:
         (file,) = json.loads(outcome["stdout"])["files"]
     except (ValueError, KeyError):
