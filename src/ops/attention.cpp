@@ -16,7 +16,7 @@ Expected<std::vector<Type>> infer_attention(const InferCall& call) {
                 shape_text(k), shape_text(call.shape(2)));
   const std::int64_t heads = call.attrs.integer("num_heads");
   const auto width = q[2].constant();
-  if (!width || heads < 1 || *width % heads != 0)
+  if (!width || *width < 1 || heads < 1 || *width % heads != 0)
     return fail("{} columns don't split into {} heads", q[2].text(), heads);
   return std::vector{call.type(0)};
 }

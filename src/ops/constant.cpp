@@ -46,11 +46,19 @@ std::vector<Op> constant_ops() {
       .operands = {"sizes"},
       .attrs = {{"shape", AttrKind::shape}},
       .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
-        return std::vector{Type{DType::f32, call.attrs.get<Shape>("shape")}};
+        const auto& shape = call.attrs.get<Shape>("shape");
+        const Type sizes = {DType::i64, {Dim(static_cast<std::int64_t>(shape.size()))}};
+        if (call.type(0) != sizes)
+          return fail("sizes are {}, expected {} for shape {}", type_text(call.type(0)), type_text(sizes),
+                      shape_text(shape));
+        return std::vector{Type{DType::f32, shape}};
       },
       .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
-        std::vector<std::int64_t> shape;
-        for (const double size : call.operand(0).values) shape.push_back(static_cast<std::int64_t>(size));
+        TAPER_ASSIGN(const std::vector<std::int64_t> shape, evaluate(call.attrs.get<Shape>("shape"), call.bindings));
+        if (!std::ranges::equal(shape, call.operand(0).values,
+                                [](std::int64_t size, double given) { return static_cast<double>(size) == given; }))
+          return fail("sizes are [{}], expected {}", fmt::join(call.operand(0).values, ", "),
+                      shape_text(std::span(shape)));
         TAPER_ASSIGN([[maybe_unused]] const std::int64_t count, checked_element_count(shape));
         return std::vector{make_array(DType::f32, shape)};
       },

@@ -39,21 +39,29 @@ Expected<std::vector<Array>> eval_linear(const EvalCall& call) {
   return std::vector{std::move(out)};
 }
 
-// x W^T + b, with W^T as a constant of its own.
-std::vector<Value*> expand_linear(Builder& build, const Node& node, std::span<Value* const> operands) {
-  Value* transposed =
-      build("permute", {operands[1]}, {{"dims", std::vector<std::int64_t>{1, 0}}}, operands[1]->name + ".transposed");
-  Value* y = build("matmul", {operands[0], transposed});
+// activation(x * weight + b); products take matrices, so that a vector becomes one of one row.
+std::vector<Value*> expand_linear_with(Builder& build, const Node& node, std::span<Value* const> operands,
+                                       Value* weight, const Attrs& attrs) {
+  const Attrs first = {{"dims", std::vector<std::int64_t>{0}}};
+  const bool is_vector = node.operands[0]->type.shape.size() == 1;
+  Value* x = is_vector ? build("unsqueeze", {operands[0]}, first) : operands[0];
+  Value* y = build("matmul", {x, weight}, attrs);
+  if (is_vector) y = build("squeeze", {y}, first);
   if (operands.size() > 2 && operands[2] != nullptr) y = build("add", {y, operands[2]});
   const std::string& activation = node.attrs.text("activation");
   return {activation == "none" ? y : build(activation, {y})};
 }
 
-// x W^T + b with the weight as PyTorch keeps it, so that who tunes the file finds it under its name.
+// W^T as a constant of its own.
+std::vector<Value*> expand_linear(Builder& build, const Node& node, std::span<Value* const> operands) {
+  Value* transposed =
+      build("permute", {operands[1]}, {{"dims", std::vector<std::int64_t>{1, 0}}}, operands[1]->name + ".transposed");
+  return expand_linear_with(build, node, operands, transposed, {});
+}
+
+// The weight as PyTorch keeps it, so that who tunes the file finds it under its name.
 std::vector<Value*> expand_linear_tensorflow(Builder& build, const Node& node, std::span<Value* const> operands) {
-  Value* y = build("matmul", {operands[0], operands[1]}, {{"transpose_b", true}});
-  if (operands.size() > 2 && operands[2] != nullptr) y = build("add", {y, operands[2]});
-  return {node.attrs.text("activation") == "none" ? y : build(node.attrs.text("activation"), {y})};
+  return expand_linear_with(build, node, operands, operands[1], {{"transpose_b", true}});
 }
 
 Op linear() {
@@ -83,6 +91,7 @@ Op linear() {
                      }},
       .examples = {{{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {5, 4}}}},
+                   {{{DType::f32, {4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
                    {{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}},
                     {{"activation", std::string("relu")}}}},
   };

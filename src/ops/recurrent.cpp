@@ -17,8 +17,9 @@ Expected<std::vector<Type>> infer_gru(const InferCall& call) {
   const Shape& input_weight = call.shape(1);
   const Shape& hidden_weight = call.shape(2);
   if (x.size() != 3) return fail("x has shape {}, expected [B, T, F]", shape_text(x));
+  if (x[1].is(0) || x[2].is(0)) return fail("x has shape {}: no steps or no features", shape_text(x));
   const auto rows = hidden_weight.size() == 2 ? hidden_weight[0].constant() : std::nullopt;
-  if (!rows || *rows % 3 != 0 || !hidden_weight[1].is(*rows / 3))
+  if (!rows || *rows < 3 || *rows % 3 != 0 || !hidden_weight[1].is(*rows / 3))
     return fail("weight_hh has shape {}, expected [3h, h]", shape_text(hidden_weight));
   if (input_weight != Shape{*rows, x[2]})
     return fail("weight_ih has shape {}, expected [{}, {}]", shape_text(input_weight), *rows, x[2].text());
@@ -174,6 +175,10 @@ Expected<std::vector<Type>> infer_onnx_gru(const InferCall& call) {
       call.shape(3) != Shape{1, 6 * h})
     return fail("x, w, r, b have shapes {}, {}, {}, {}", shape_text(x), shape_text(call.shape(1)),
                 shape_text(call.shape(2)), shape_text(call.shape(3)));
+  if (x[0].is(0) || x[2].is(0)) return fail("x has shape {}: no steps or no features", shape_text(x));
+  if (call.attrs.integer("hidden_size") != *hidden)
+    return fail("hidden_size is {}, expected {} as in r {}", call.attrs.integer("hidden_size"), *hidden,
+                shape_text(call.shape(2)));
   const DType dtype = call.type(0).dtype;
   return std::vector{Type{dtype, {x[0], 1, x[1], *hidden}}, Type{dtype, {1, x[1], *hidden}}};
 }

@@ -690,6 +690,8 @@ Op narrow() {
       .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
         Type type = call.type(0);
         TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
+        if (is_floating(call.type(1).dtype) || call.shape(1) != Shape{1})
+          return fail("count is {}, expected one integer", type_text(call.type(1)));
         TAPER_ASSIGN(type.shape[axis], one_size(call.attrs, "length"));
         return std::vector{std::move(type)};
       },

@@ -218,7 +218,7 @@ def of_value(rng):
 OPCODES = {each.name: each for each in pickletools.opcodes}
 # fmt: off
 LINES = [
-    b"builtins", b"os", b"system", b"torch._utils", b"copyreg", b"__newobj__", b"_reconstructor", b"a.b", b"caf\xc3\xa9",
+    b"builtins", b"os", b"torch._utils", b"copyreg", b"__newobj__", b"_reconstructor", b"a.b", b"caf\xc3\xa9",
     b"\xed\xa0\x80", b"\xff", b"", b"'a'", b"'\\x41\\n\\101\\q'", b"\"it's\"", b"'\\", b"'\xc3\xa9\xff'",
     b"\\u00e9\\U0001f91f", b"\\ud800", b"\\u12", b"\\U00110000", b"\\\\u0041",
 ]

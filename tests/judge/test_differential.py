@@ -18,6 +18,8 @@ import zlib
 import pytest
 
 import inert_pickle
+import numpy as np
+import onnxruntime
 import random_archives
 import random_pickles
 import safetensors
@@ -249,3 +251,54 @@ def test_sees_in_damaged_safetensors_what_the_official_reader_does(seed, tmp_pat
     taken, stricter = check_safetensors(files, seed, "damaged safetensors", tmp_path)
     assert 500 <= taken <= 2500
     assert set(stricter) <= STRICTER, next(iter(set(stricter) - STRICTER))
+
+
+# ---------------------------------------------------------------------------------------------------------------- ONNX
+
+
+def array_of(described):
+    """An array as taper_read prints it."""
+    return np.array(described["values"], np.dtype(described["dtype"])).reshape(described["shape"])
+
+
+def check_outputs(model, outputs, expected, where):
+    """Compares what ONNX Runtime gives with the formulas."""
+    for name, found in zip(outputs, model, strict=True):
+        described = expected[name]
+        assert list(found.shape) == described["shape"], where
+        assert found.dtype == np.dtype(described["dtype"]), where
+        if "values" not in described:  # it jumps where its operand changes a little
+            continue
+        reference = np.array(described["values"]).reshape(described["shape"])
+        # Where results cancel, errors follow the operands, which are of the order of 1.
+        largest = max(1.0, float(np.abs(reference).max(initial=0)))
+        error = float(np.abs(found.astype(np.float64) - reference).max(initial=0))
+        assert error <= described["tolerance"] * largest, f"{name}: {error} of {largest}\n{where}"
+
+
+def test_onnx_runtime_agrees_on_random_calls_and_graphs(seed, tmp_path):
+    count = 500
+    first = (seed - 1) * count + 1
+    done = subprocess.run(
+        [TAPER_READ, "random-onnx", tmp_path, str(first), str(count)], capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    lines = done.stdout.splitlines()
+    for line in map(json.loads, lines):
+        where = f"seed {line['seed']}: {line['text']}"
+        try:
+            session = onnxruntime.InferenceSession(line["file"], options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001  (it has many kinds)
+            pytest.fail(f"{error}\n{where}")
+        outputs = [output.name for output in session.get_outputs()]
+        for run in line["runs"]:
+            expected = {name: each | {"tolerance": line["tolerance"]} for name, each in run["outputs"].items()}
+            try:
+                found = session.run(outputs, {name: array_of(each) for name, each in run["inputs"].items()})
+            except Exception as error:  # noqa: BLE001
+                pytest.fail(f"{error}\n{where}")
+            check_outputs(found, outputs, expected, where)
+    assert len(lines) > count / 2

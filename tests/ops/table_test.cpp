@@ -110,5 +110,44 @@ TEST(Builder, refuses_unknown_operators_and_attributes) {
   EXPECT_FALSE(missing_operand.status());
 }
 
+std::string refusal(std::string_view op, const std::vector<Type>& operands, const Attrs& attrs) {
+  Graph graph;
+  Builder build(graph);
+  std::vector<Value*> values;
+  for (const Type& type : operands) values.push_back(graph.add_input("x", type));
+  build(op, values, attrs);
+  return build.status() ? "" : build.status().error().text();
+}
+
+// What random calls found that rows let through and could not compute.
+TEST(Rows, refuse_operands_that_contradict_their_attributes) {
+  const auto f32 = [](std::vector<std::int64_t> sizes) { return Type{DType::f32, to_shape(sizes)}; };
+  EXPECT_EQ(refusal("constant_of_shape", {{DType::i64, {4, 3}}}, {{"shape", Shape{3, 3}}}),
+            "constant_of_shape: sizes are i64[4, 3], expected i64[2] for shape [3, 3]");
+  EXPECT_EQ(refusal("narrow", {f32({2, 5}), {DType::i64, {2}}}, {{"dim", std::int64_t{1}}, {"length", Shape{3}}}),
+            "narrow: count is i64[2], expected one integer");
+  EXPECT_EQ(refusal("narrow", {f32({2, 5}), {DType::i64, {1}}}, {{"dim", std::int64_t{1}}, {"length", Shape{}}}),
+            "narrow: length is [], expected one size");
+  EXPECT_EQ(refusal("gru", {f32({2, 5, 0}), f32({6, 0}), f32({6, 2})}, {}),
+            "gru: x has shape [2, 5, 0]: no steps or no features");
+  EXPECT_EQ(refusal("onnx_gru", {f32({5, 2, 3}), f32({1, 12, 3}), f32({1, 12, 4}), f32({1, 24})},
+                    {{"hidden_size", std::int64_t{3}}}),
+            "onnx_gru: hidden_size is 3, expected 4 as in r [1, 12, 4]");
+  EXPECT_NE(refusal("multi_head_attention", {f32({1, 2, 0}), f32({1, 2, 0}), f32({1, 2, 0})},
+                    {{"num_heads", std::int64_t{2}}}),
+            "");
+}
+
+// The sizes come from data, which may say anything.
+TEST(Rows, make_no_constant_in_a_shape_other_than_their_type) {
+  Graph graph;
+  Builder build(graph);
+  Value* sizes = graph.add_input("sizes", {DType::i64, {2}});
+  graph.add_output("y", build("constant_of_shape", {sizes}, {{"shape", Shape{3, 3}}}));
+  ASSERT_TRUE(build.status());
+  EXPECT_TRUE(evaluate(graph, {Array{DType::i64, {2}, {3, 3}}}));
+  EXPECT_FALSE(evaluate(graph, {Array{DType::i64, {2}, {1e9, 1e9}}}));
+}
+
 }  // namespace
 }  // namespace taper

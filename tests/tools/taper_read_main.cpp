@@ -2,12 +2,14 @@
 // with what other readers see:
 //
 //   taper_read pickle|zip|safetensors FILE...
+//   taper_read random-onnx FOLDER SEED COUNT    see random_onnx.h
 //
 // A file that the reader refuses gives {"error": "..."}; the exit status is 0 all the same.
 #include <zlib.h>
 
 #include <bit>
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <unordered_map>
@@ -17,6 +19,7 @@
 #include "formats/pickle.h"
 #include "formats/safetensors.h"
 #include "formats/zip.h"
+#include "tools/random_onnx.h"
 
 namespace taper {
 namespace {
@@ -158,6 +161,12 @@ Expected<Json> read_safetensors_file(const SharedBytes& bytes) {
 
 int run(std::span<char*> arguments) {
   const std::string_view what = arguments.empty() ? "" : arguments[0];
+  if (what == "random-onnx" && arguments.size() == 4) {
+    const Status status = write_random_onnx(arguments[1], std::strtoull(arguments[2], nullptr, 10),
+                                            std::strtoull(arguments[3], nullptr, 10));
+    if (!status) std::fprintf(stderr, "error: %s\n", status.error().text().c_str());
+    return status ? 0 : 1;
+  }
   const auto reader = what == "pickle"        ? read_pickle
                       : what == "zip"         ? read_zip
                       : what == "safetensors" ? read_safetensors_file
