@@ -1,6 +1,7 @@
 #include "formats/torch_checkpoint.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "formats/archive_kind.h"
 #include "formats/file_look.h"
@@ -71,10 +72,29 @@ Expected<bool> is_big_endian(const ZipArchive& archive, const std::string& top) 
   return fail("the archive's byte order is '{}', expected little or big", excerpt(*order));
 }
 
+// PyTorch looks entries up without regard to the case of ASCII letters: of two that differ in case alone it takes one,
+// others take the other.
+Status refuse_ambiguous_names(const ZipArchive& archive) {
+  const auto folded = [](std::string name) {
+    for (char& letter : name)
+      if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+    return name;
+  };
+  std::unordered_map<std::string, const ZipEntry*> seen;
+  for (const ZipEntry& entry : archive.entries()) {
+    const auto [other, is_new] = seen.emplace(folded(entry.name), &entry);
+    if (!is_new)
+      return fail("the entries '{}' and '{}' differ in case alone: programs take one for the other",
+                  excerpt(other->second->name), excerpt(entry.name));
+  }
+  return {};
+}
+
 Expected<Checkpoint> read_zip_checkpoint(SharedBytes bytes) {
   const std::size_t file_size = bytes.view.size();
   TAPER_ASSIGN(ZipArchive opened, open_zip(std::move(bytes)));
   const auto archive = std::make_shared<const ZipArchive>(std::move(opened));
+  TAPER_TRY(refuse_ambiguous_names(*archive));
   TAPER_ASSIGN(const std::string top, top_folder(*archive));
   TAPER_TRY(check_version(*archive, top));
   StorageSource source;

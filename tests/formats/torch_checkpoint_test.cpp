@@ -44,6 +44,17 @@ TEST(TorchCheckpoint, reads_a_strided_view_in_place) {
   EXPECT_EQ(checkpoint.format, "PyTorch zip");
 }
 
+TEST(TorchCheckpoint, refuses_entries_whose_names_differ_in_case_alone) {
+  const std::string tensor = protocol2(pickled_tensor(pickled_storage("0", 6), 0, {6}, {1}));
+  const auto with = [&](const std::string& name) {
+    return torch_zip(tensor, {stored("archive/data/0", floats_text(kSix)), stored(name, floats_text(kSix))});
+  };
+  EXPECT_THAT(error_of(with("archive/DATA/0")),
+              HasSubstr("'archive/data/0' and 'archive/DATA/0' differ in case alone"));
+  EXPECT_THAT(error_of(with("Archive/data.pkl")), HasSubstr("differ in case alone"));
+  read_ok(with("archive/data/1"));
+}
+
 TEST(TorchCheckpoint, reads_deflated_storages_once_for_all_their_views) {
   const std::string tensor = pickled_tensor(pickled_storage("0", 6), 0, {6}, {1});
   const std::string file = zip_file(

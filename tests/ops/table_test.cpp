@@ -127,7 +127,7 @@ TEST(Rows, refuse_operands_that_contradict_their_attributes) {
   EXPECT_EQ(refusal("narrow", {f32({2, 5}), {DType::i64, {2}}}, {{"dim", std::int64_t{1}}, {"length", Shape{3}}}),
             "narrow: count is i64[2], expected one integer");
   EXPECT_EQ(refusal("narrow", {f32({2, 5}), {DType::i64, {1}}}, {{"dim", std::int64_t{1}}, {"length", Shape{}}}),
-            "narrow: length is [], expected one size");
+            "narrow: attribute 'length' holds 0 sizes, expected one");
   EXPECT_EQ(refusal("gru", {f32({2, 5, 0}), f32({6, 0}), f32({6, 2})}, {}),
             "gru: x has shape [2, 5, 0]: no steps or no features");
   EXPECT_EQ(refusal("onnx_gru", {f32({5, 2, 3}), f32({1, 12, 3}), f32({1, 12, 4}), f32({1, 24})},
