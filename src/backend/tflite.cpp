@@ -206,7 +206,7 @@ Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIn
     tflite::WhileOptionsT options;
     TAPER_ASSIGN(options.cond_subgraph_index, add_subgraph(*node.regions[0], node.results[0]->name + ".condition"));
     TAPER_ASSIGN(options.body_subgraph_index, add_subgraph(*node.regions[1], node.results[0]->name + ".body"));
-    call->builtin_options.Set(std::move(options));
+    call->builtin_options.Set(options);
   }
   subgraph.operators.push_back(std::move(call));
   return {};

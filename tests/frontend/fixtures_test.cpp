@@ -80,7 +80,7 @@ TEST_P(Accepted, computes_what_pytorch_computes) {
   const auto imported = import_file(record);
   ASSERT_TRUE(imported) << imported.error().text();
   const ModelInfo& info = imported->info;
-  EXPECT_EQ(info.family, model["family"]);
+  EXPECT_EQ(info.family, model["family"].get<std::string>());
   std::string told;
   for (const auto* list : {&info.warnings, &info.assumptions})
     for (const std::string& sentence : *list) told += sentence + "\n";
