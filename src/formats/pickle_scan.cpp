@@ -177,7 +177,7 @@ void follow_more(Scan& scan, const SharedBytes& bytes, const Place& place, std::
       offset = follow_pickle(scan, bytes, place, offset);
       continue;
     }
-    const std::uint64_t size = sniff(scan, bytes, place, offset, false);
+    const std::uint64_t size = sniff(scan, bytes, place, offset, true);
     if (size == 0) return;
     offset += size;
   }
@@ -476,7 +476,7 @@ std::string scan_content(Scan& scan, const SharedBytes& bytes, const Place& plac
       return "safetensors";
     }
   }
-  if (looks_like_legacy(text) && (starts_pickle(text) || text.starts_with('L'))) {
+  if (looks_like_legacy(text)) {
     scan_legacy(scan, bytes, place);
     return "PyTorch legacy";
   }

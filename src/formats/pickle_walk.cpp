@@ -92,11 +92,13 @@ Status Walker::memo_get(std::uint64_t index) {
 }
 
 Expected<std::uint64_t> Walker::line_number() const {
-  const std::string_view digits = now_.text();
+  // As Python's int() reads it: with white space, a sign and underscores.
+  std::string digits(now_.text());
+  std::erase_if(digits, [](char c) { return (c >= '\t' && c <= '\r') || c == ' ' || c == '_' || c == '+'; });
   std::uint64_t index = 0;
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
   if (digits.empty() || end != digits.data() + digits.size() || code != std::errc{})
-    return fail("'{}' is not a memo number", excerpt(digits));
+    return fail("'{}' is not a memo number", excerpt(now_.text()));
   return index;
 }
 

@@ -171,7 +171,9 @@ Status Walker::build() {
   Mention& mention = symbols_[node.symbol].mention;
   mention.state_set = true;
   if (mention.module == "joblib.numpy_pickle") walk_.holds_raw_arrays = true;
-  if (node.kind != Kind::global && !risky) return {};
+  // What getLogger returns is shared by the whole program.
+  const bool shared = node.kind == Kind::global || mention.module == "logging";
+  if (!shared && !risky) return {};
   mention.trust = Trust::dangerous;
   mention.use = Use::changed;
   mention.offset = now_.offset;

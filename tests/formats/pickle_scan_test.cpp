@@ -97,6 +97,15 @@ TEST(PickleScan, finds_the_pickles_of_every_container) {
   for (const auto& [file, expected] : cases) EXPECT_EQ(outcome(file), expected);
 }
 
+// torch.load compares the magic number, not how it is written.
+TEST(PickleScan, a_legacy_file_may_write_its_magic_number_in_any_way) {
+  for (const std::string& magic : {"I119547037146038801333356\n."s, "L1195_47037146038801333356L\n."s,
+                                   "N0\x8a\x0b\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\0."s}) {
+    const std::string start = magic + "I1001\n.}.";
+    EXPECT_EQ(outcome(start + kCall + ".]."), fmt::format("dangerous  {}", start.size())) << magic;
+  }
+}
+
 TEST(PickleScan, pickles_in_bytes_of_pickles_are_scanned) {
   const std::string inner = torch_zip(protocol2(kCall));
   const std::string outer = protocol2("ctorch.storage\n_load_from_bytes\n(B" + little(inner.size(), 4) + inner + "tR");

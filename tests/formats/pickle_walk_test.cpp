@@ -69,6 +69,7 @@ TEST(PickleWalk, follows_the_memo_as_python_does) {
               ElementsAre(HasSubstr("posix.system")));
   EXPECT_THAT(found("N" + std::string("p5000\n0") + kSystem + "p4000\n0" + kSystem + "p5000\n0g5000\n" + kId + "R."),
               ElementsAre("dangerous called posix.system('id') 8"));
+  EXPECT_THAT(found(kSystem + "p 1_0\n0g+10\n" + kId + "R."), ElementsAre(HasSubstr("called posix.system")));
   EXPECT_THAT(found(kSystem + "p7\n0Vx\n0g7\n" + kId + "R."), ElementsAre("dangerous called posix.system('id') 0"));
   EXPECT_THAT(found("cposix\nsystem\nr\xff\xff\xff\xff"s + "j\xff\xff\xff\xff" + kId + "R."),
               ElementsAre("dangerous called posix.system('id') 0"));
@@ -141,6 +142,7 @@ TEST(PickleWalk, a_state_that_python_calls_by_itself_is_dangerous) {
   EXPECT_THAT(found(object + "}U\x0c__setstate__Nsb."),
               ElementsAre(HasSubstr("dangerous changed collections.OrderedDict")));
   EXPECT_THAT(found(object + "N}U\x0c__setstate__Ns\x86"s + "b."), ElementsAre(HasSubstr("dangerous changed")));
+  EXPECT_THAT(found("clogging\ngetLogger\n)R}b."), ElementsAre(HasSubstr("dangerous changed logging.getLogger")));
   EXPECT_THAT(found("cnumpy\nndarray\nN}U\x01"s + "aU\x02oss\x86"s + "b."),
               ElementsAre(HasSubstr("dangerous changed numpy.ndarray")));
 }

@@ -12,6 +12,7 @@ import ai_edge_litert
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXPORT_MODELS = pathlib.Path(os.environ.get("TAPER_EXPORT_MODELS", ROOT / "build/release/bin/export_models")).resolve()
+TAPER = pathlib.Path(os.environ.get("TAPER_PROGRAM", EXPORT_MODELS.parent / "taper")).resolve()
 RESULTS = "export_results.json"
 STEMS = {"transformer": "sign_transformer", "gru": "mediapipe_gru"}
 KINDS = ("onnx", "tf", "fp32", "fp16")

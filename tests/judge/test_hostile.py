@@ -16,11 +16,10 @@ import onnx
 import pytest
 from attacks.record import CANARY
 from make_hostile import BUILDERS, write
-from program import EXPORT_MODELS, RESULTS, STEMS, export, file_name, plain_environment
+from program import EXPORT_MODELS, RESULTS, STEMS, TAPER, export, file_name, plain_environment
 from references import fixture
 from run_bounded import BYTES
 
-TAPER = pathlib.Path(os.environ.get("TAPER_PROGRAM", EXPORT_MODELS.parent / "taper")).resolve()
 RUN_BOUNDED = pathlib.Path(sys.modules[BUILDERS["zips"].__name__].__file__).parents[1] / "run_bounded.py"
 LONGEST_ERROR = 4000
 _, SOUND = fixture("variants/gru.pt")

@@ -27,12 +27,11 @@ import uuid
 import numpy as np
 import pytest
 import torch
-from program import EXPORT_MODELS, TIME_LIMIT
+from program import TAPER, TIME_LIMIT
 from references import FIXTURES
 from torch import nn
 from torch._weights_only_unpickler import _get_allowed_globals
 
-TAPER = pathlib.Path(os.environ.get("TAPER_SCAN", EXPORT_MODELS.parent / "taper"))
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 MANIFEST = json.loads((FIXTURES / "manifest.json").read_text(encoding="utf-8"))["fixtures"]
 
