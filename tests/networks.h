@@ -29,7 +29,7 @@ class RandomWeights {
   std::mt19937 generator_{11};
 };
 
-struct Network {
+struct SampleNetwork {
   Graph graph;
   Builder build{graph};
   RandomWeights weights{build};
@@ -51,7 +51,7 @@ struct Network {
 
 // Two layers, the last state into a head.
 inline Graph gru_stack() {
-  Network net;
+  SampleNetwork net;
   Value* x = net.input(6);
   Value* y = net.gru(x, 6, 5, false, "gru1")[0];
   Value* h = net.gru(y, 5, 4, false, "gru2")[1];
@@ -61,7 +61,7 @@ inline Graph gru_stack() {
 
 // Two bidirectional layers.
 inline Graph bidirectional_gru() {
-  Network net;
+  SampleNetwork net;
   Value* x = net.input(6);
   const Attrs last = {{"dim", std::int64_t{-1}}};
   Value* y = net.build("concat", {net.gru(x, 6, 5, false, "gru1")[0], net.gru(x, 6, 5, true, "gru1_reverse")[0]}, last);
@@ -73,7 +73,7 @@ inline Graph bidirectional_gru() {
 
 // A label per frame.
 inline Graph ctc_gru() {
-  Network net;
+  SampleNetwork net;
   Value* y = net.gru(net.input(6), 6, 5, false, "gru1")[0];
   y = net.build("layer_norm", {y, net.weights({5}, "ln1.weight"), net.weights({5}, "ln1.bias")});
   y = net.gru(y, 5, 4, false, "gru2")[0];
@@ -84,7 +84,7 @@ inline Graph ctc_gru() {
 // Embedding, positions, one pre-norm block, a pooled head; with `cls` a token in front of the frames.
 inline Graph transformer(std::int64_t heads = 4, const std::string& pooling = "mean") {
   const std::int64_t width = 8 * heads, longest = 320;
-  Network net;
+  SampleNetwork net;
   Builder& build = net.build;
   Value* x = net.linear(net.input(6), 6, width, "embedding");
   Value* positions = net.weights({1, longest, width}, "pe");
