@@ -124,7 +124,7 @@ std::uint64_t sniff(Scan& scan, const SharedBytes& bytes, const Place& place, st
 
 // Whether a search may go on after this walk: together they are linear in the size of the file.
 bool pay(Scan& scan, const Walk& walk) {
-  constexpr std::uint64_t kStart = 256;  // what it takes to begin one
+  constexpr std::uint64_t kStart = 1024;  // what it takes to begin one
   if (walk.looked_at + kStart > scan.walkable) {
     add_problem(scan.problems, "searching it for pickles took too long");
     scan.walkable = 0;
@@ -542,7 +542,7 @@ std::string finding_text(const Mention& mention) {
 
 FileScan scan_bytes(const SharedBytes& bytes, const ScanOptions& options) {
   const std::uint64_t size = bytes.view.size();
-  Scan scan{options, kInflatedBase + kInflatedRatio * size, kInflatedBase + 4 * size};
+  Scan scan{options, kInflatedBase + kInflatedRatio * size, kInflatedBase + size};
   scan.result.format = scan_content(scan, bytes, Place{"", 0});
   conclude(scan);
   return std::move(scan.result);
