@@ -4,6 +4,7 @@
     compare.py TAPER                            prints the tables
     compare.py TAPER --write docs/security.md   and puts them between the marks of that file
     compare.py TAPER --save verdicts.json       and keeps every single verdict
+    compare.py TAPER --reuse verdicts.json      asks the other tools nothing that they have answered there
 
 TAPER is the built program `taper`. Run by hand, with a Python that has the packages of scripts/judges.txt, and
 picklescan and fickling. Each file is given to each tool in a process of its own, with 10 s of processor time and 8 GB
@@ -46,11 +47,14 @@ def taper_verdicts(program, paths, folder):
     return found
 
 
-def verdicts_of(tool, paths, folder):
-    """{path: Outcome} of a tool of Python's; a payload that ran is the verdict `ran`."""
+def verdicts_of(tool, paths, folder, known):
+    """{path: Outcome} of a tool of Python's; a payload that ran is the verdict `ran`. `known`: outcomes by name."""
     found = {}
     folder.mkdir()
     for path in paths:
+        if path.name in known:
+            found[path] = forked.Outcome(**known[path.name])
+            continue
         outcome = forked.call(scanners.IN_PROCESS[tool], path, folder)
         if (folder / CANARY).exists():
             (folder / CANARY).unlink()
@@ -142,7 +146,8 @@ def report(records, real_names, outcomes, versions):
             f"Compared: {tools}; Python {sys.version.split()[0]}.",
             "",
             f"**Detection.** {dangerous} hostile files whose loading would run something. Of a scanner: how many it",
-            "calls dangerous, + how many it warns of otherwise or can't read; of a loader: how many it does not load.",
+            "calls dangerous, + how many it warns of otherwise, can't read or doesn't finish; of a loader: how many it",
+            "does not load.",
             "",
             *detection_table(records, outcomes),
             "",
@@ -177,8 +182,10 @@ def main():
     parser.add_argument("taper")
     parser.add_argument("--write", type=pathlib.Path)
     parser.add_argument("--save", type=pathlib.Path)
+    parser.add_argument("--reuse", type=pathlib.Path)
     parser.add_argument("--only", help="one class of attack, to try things out")
     options = parser.parse_args()
+    known = json.loads(options.reuse.read_text(encoding="utf-8")) if options.reuse else {}
     with tempfile.TemporaryDirectory() as work:
         folder = pathlib.Path(work)
         groups = tuple(make_hostile.BUILDERS) if not options.only else (options.only,)
@@ -192,7 +199,7 @@ def main():
             if tool == "taper scan":
                 found = taper_verdicts(options.taper, paths, folder / "runs")
             else:
-                found = verdicts_of(tool, paths, folder / f"scratch{index}")
+                found = verdicts_of(tool, paths, folder / f"scratch{index}", known.get(tool, {}))
             outcomes[tool] = {path.name: outcome for path, outcome in found.items()}
             print(f"{tool}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     if options.save:

@@ -7,7 +7,7 @@ a loader does not load it).
 import importlib.metadata
 import json
 import logging
-import pathlib
+import subprocess
 import zipfile
 
 import fickling.hook
@@ -96,9 +96,10 @@ IN_PROCESS = {
 
 def versions(taper):
     """The tools with their versions, for the heads of columns."""
+    own = subprocess.run([taper, "--version"], capture_output=True, text=True, check=True).stdout
     pickle_scan, fickle = (importlib.metadata.version(name) for name in ("picklescan", "fickling"))
     return {
-        "taper scan": pathlib.Path(taper).name and "this version",
+        "taper scan": own.split()[-1],
         "torch.load": torch.__version__.partition("+")[0],
         "picklescan": pickle_scan,
         "fickling": fickle,

@@ -21,9 +21,9 @@ def gadget(path, *arguments, proof=True, name=None, runs=None):
     return described(name or dotted, f"Calls {dotted}.", called(path, *arguments), runs or (dotted,), proof)
 
 
-def described(name, about, code, runs, proof=True, protocol=4):
+def described(name, about, code, runs, proof=True):
     word = name.replace(".", "_")
-    return HostileFile(f"gadget_{word}.pt", GROUP, about, beside_weights(code, protocol), runs, proof)
+    return HostileFile(f"gadget_{word}.pt", GROUP, about, beside_weights(code), runs, proof)
 
 
 def processes():
