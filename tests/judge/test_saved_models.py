@@ -484,8 +484,8 @@ class TestPlace:
         assert not np.allclose(model.run(np.ones((2, 5, 12), np.float32), None)["output"], old_output)
 
     def test_what_a_killed_run_left_is_swept_away(self, tmp_path, place):
-        left = place.with_name(f".{self.NAME}.partial")
-        left.mkdir()
+        left = place.with_name(".taper-partial-aBcDeF") / self.NAME
+        left.mkdir(parents=True)
         (left / "saved_model.pb").write_text("half of it")
         assert gru(tmp_path).expect(0).files == [RESULTS, self.NAME]
 
