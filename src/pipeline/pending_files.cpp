@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <future>
 
 #include "report/text.h"
 
@@ -17,22 +18,27 @@ namespace fs = std::filesystem;
 
 // ------------------------------------------------------------------------------------------------------------- writing
 
+// A file descriptor that is closed with its last owner; null if the system gave none.
+std::shared_ptr<const int> owned(int descriptor) {
+  if (descriptor < 0) return nullptr;
+  return {new int(descriptor), [](const int* open) {
+            ::close(*open);
+            delete open;
+          }};
+}
+
 // A file that is being written. Its bytes are sent on to the disk as they come, so that syncing it in the end, during
 // which a program can't be stopped, is short for large files too.
 class OutputFile {
  public:
   explicit OutputFile(const fs::path& path) {
     const auto lock = staging_lock();
-    descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-  }
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
-  ~OutputFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
+    file_ = owned(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
   }
 
-  bool is_open() const { return descriptor_ >= 0; }
+  bool is_open() const { return file_ != nullptr; }
   std::uint64_t size() const { return size_; }
+  const std::shared_ptr<const int>& descriptor() const { return file_; }
 
   bool write(Bytes bytes) {
     if (buffer_.size() + bytes.size() > kBuffer) {
@@ -43,7 +49,12 @@ class OutputFile {
     return true;
   }
 
-  bool sync() { return flush() && ::fsync(descriptor_) == 0; }
+  // Writes what is left and starts to send it to the disk.
+  bool finish() {
+    if (!flush()) return false;
+    static_cast<void>(::sync_file_range(*file_, static_cast<off_t>(sent_), 0, SYNC_FILE_RANGE_WRITE));
+    return true;
+  }
 
  private:
   static constexpr std::size_t kBuffer = 64 << 10;
@@ -57,7 +68,7 @@ class OutputFile {
 
   bool write_all(Bytes bytes) {
     while (!bytes.empty()) {
-      const ssize_t written = ::write(descriptor_, bytes.data(), std::min(bytes.size(), kStretch));
+      const ssize_t written = ::write(*file_, bytes.data(), std::min(bytes.size(), kStretch));
       if (written < 0 && errno == EINTR) continue;
       if (written <= 0) return false;
       bytes = bytes.subspan(static_cast<std::size_t>(written));
@@ -67,39 +78,40 @@ class OutputFile {
     return true;
   }
 
-  // Starts to write the last stretch to the disk and waits for the one before; errors show in sync().
+  // Starts to write the last stretch to the disk and waits for the one before; errors show in the last sync.
   void send_on() {
     if (size_ - sent_ < kStretch) return;
     const auto from = static_cast<off_t>(sent_);
     const auto length = static_cast<off_t>(size_ - sent_);
-    static_cast<void>(::sync_file_range(descriptor_, from, length, SYNC_FILE_RANGE_WRITE));
+    static_cast<void>(::sync_file_range(*file_, from, length, SYNC_FILE_RANGE_WRITE));
     if (sent_ > 0) {
       constexpr unsigned kWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-      static_cast<void>(::sync_file_range(descriptor_, from - last_, last_, kWait));
+      static_cast<void>(::sync_file_range(*file_, from - last_, last_, kWait));
     }
     last_ = length;
     sent_ = size_;
   }
 
-  int descriptor_;
+  std::shared_ptr<const int> file_;
   std::uint64_t size_ = 0;
   std::uint64_t sent_ = 0;  // up to here the disk has been told
   off_t last_ = 0;          // length of the last stretch
   std::vector<std::byte> buffer_;
 };
 
-Expected<std::uint64_t> write_file(const fs::path& path, const fs::path& name,
-                                   const std::function<Status(const ByteSink&)>& write) {
-  OutputFile file(path);
-  const auto failed = [&] { return fail("cannot write the file '{}': {}", path_text(name), std::strerror(errno)); };
-  if (!file.is_open()) return failed();
+std::unexpected<Error> write_error(const fs::path& name) {
+  return fail("cannot write the file '{}': {}", path_text(name), std::strerror(errno));
+}
+
+Status write_file(OutputFile& file, const fs::path& name, const std::function<Status(const ByteSink&)>& write) {
+  if (!file.is_open()) return write_error(name);
   const Status written = write([&](Bytes bytes) -> Status {
-    if (!file.write(bytes)) return failed();
+    if (!file.write(bytes)) return write_error(name);
     return {};
   });
   if (!written) return std::unexpected(within(written.error(), fmt::format("in file '{}'", path_text(name))));
-  if (!file.sync()) return failed();
-  return file.size();
+  if (!file.finish()) return write_error(name);
+  return {};
 }
 
 // The names in a folder reach the disk. Not every file system knows this for folders, and none loses by it.
@@ -175,7 +187,26 @@ Expected<std::uint64_t> PendingFiles::write(const fs::path& name, const std::fun
     fs::create_directories(path.parent_path(), error);
     if (error) return fail("cannot create '{}': {}", path_text(folder_ / name.parent_path()), error.message());
   }
-  return write_file(path, folder_ / name, write);
+  OutputFile file(path);
+  TAPER_TRY(write_file(file, folder_ / name, write));
+  const auto lock = staging_lock();
+  unsynced_.push_back({folder_ / name, file.descriptor()});
+  return file.size();
+}
+
+// All at once: each waits for the disk's cache to be flushed, and one flush serves all that wait.
+Status PendingFiles::sync() const {
+  std::vector<std::future<int>> files;
+  for (const Unsynced& file : unsynced_)
+    files.push_back(std::async(std::launch::async, [&] { return ::fsync(*file.descriptor) == 0 ? 0 : errno; }));
+  std::vector<std::future<void>> folders;
+  for (const Entry& entry : entries_)
+    if (entry.is_folder) folders.push_back(std::async(std::launch::async, [&] { sync_folders_of(staged(entry)); }));
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    errno = files[i].get();
+    if (errno != 0) return write_error(unsynced_[i].name);
+  }
+  return {};
 }
 
 Status PendingFiles::give_name(Entry& entry) const {
@@ -201,7 +232,7 @@ void PendingFiles::take_back(const Entry& entry) const {
 }
 
 Status PendingFiles::publish() {
-  sync_folders_of(staging_->path());
+  TAPER_TRY(sync());
   {
     const auto lock = staging_lock();
     for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {

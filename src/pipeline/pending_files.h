@@ -30,6 +30,11 @@ class PendingFiles {
   Status publish();
 
  private:
+  // A file that was written and is not yet known to be on the disk.
+  struct Unsynced {
+    std::filesystem::path name;
+    std::shared_ptr<const int> descriptor;
+  };
   struct Entry {
     std::string name;
     bool is_folder = false;
@@ -40,12 +45,14 @@ class PendingFiles {
   std::filesystem::path staged(const Entry& entry) const { return staging_->path() / entry.name; }
   std::filesystem::path final(const Entry& entry) const { return folder_ / entry.name; }
   Status add(const std::string& name, bool is_folder);
+  Status sync() const;
   Status give_name(Entry& entry) const;
   void take_back(const Entry& entry) const;
 
   std::filesystem::path folder_;
   std::unique_ptr<StagingFolder> staging_;
-  std::vector<Entry> entries_;  // under staging_lock
+  std::vector<Entry> entries_;      // under staging_lock
+  std::vector<Unsynced> unsynced_;  // likewise
 };
 
 }  // namespace taper
