@@ -179,7 +179,7 @@ def put_between_marks(path, text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("taper")
+    parser.add_argument("taper", type=lambda path: str(pathlib.Path(path).resolve()))
     parser.add_argument("--write", type=pathlib.Path)
     parser.add_argument("--save", type=pathlib.Path)
     parser.add_argument("--reuse", type=pathlib.Path)
