@@ -176,7 +176,8 @@ std::string describe(const Tensor& tensor) {
 }
 
 Expected<Tensor> make_view(DType dtype, std::vector<std::int64_t> shape, std::vector<std::int64_t> strides,
-                           SharedBytes storage, std::int64_t byte_offset, bool big_endian) {
+                           SharedBytes storage,  // NOLINT(performance-unnecessary-value-param): as the header has it
+                           std::int64_t byte_offset, bool big_endian) {
   TAPER_ASSIGN(const std::int64_t count, checked_element_count(shape));
   if (strides.size() != shape.size()) return fail("{} strides for a tensor of rank {}", strides.size(), shape.size());
   if (byte_offset < 0 || static_cast<std::uint64_t>(byte_offset) > storage.view.size())

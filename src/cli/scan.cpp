@@ -17,7 +17,6 @@ namespace {
 
 using pickle::Mention;
 using pickle::Trust;
-using pickle::Use;
 
 constexpr std::string_view kHelp =
     R"(taper scan reports what checkpoints would run if Python loaded them. It runs nothing itself.
@@ -155,6 +154,7 @@ std::string file_text(const ScannedFile& file, bool colour) {
                   paint(colour, look_of(scan.verdict), verdict_name(scan.verdict)), printable(scan.format));
   if (!scan.reason.empty()) text += fmt::format("  {}\n", printable(scan.reason));
   std::vector<const ScanFinding*> order;
+  order.reserve(scan.findings.size());
   for (const ScanFinding& finding : scan.findings) order.push_back(&finding);
   std::ranges::stable_sort(order, std::greater(), [](const ScanFinding* finding) { return finding->mention.trust; });
   for (std::size_t i = 0; i < std::min(order.size(), kMostShown); ++i) text += finding_lines(*order[i], colour);

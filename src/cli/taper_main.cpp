@@ -5,8 +5,8 @@
 int main(int argc, char** argv) {
   return taper::run_program(
       argc, argv, [](const std::vector<std::string>& arguments, const taper::Stream& out, const taper::Stream& err) {
-        static_cast<void>(
-            taper::give_up_rights());  // where the kernel allows it: no command of this program needs them
+        // Where the kernel allows it: no command of this program needs them.
+        [[maybe_unused]] const taper::Status given_up = taper::give_up_rights();
         return taper::run_taper(arguments, {out, err, taper::environment_variable});
       });
 }

@@ -581,8 +581,9 @@ Status step(Machine& machine, const Limits& limits) {
 
 Expected<Document> read(SharedBytes bytes, Limits limits) {
   auto arena = std::make_shared<Arena>();
-  arena->sources.push_back(bytes);
-  Machine machine{*arena, ByteReader(bytes.view)};
+  const Bytes view = bytes.view;
+  arena->sources.push_back(std::move(bytes));
+  Machine machine{*arena, ByteReader(view)};
   while (!machine.stopped) TAPER_TRY(step(machine, limits));
   if (machine.stack.empty() || !machine.marks.empty())
     return fail("the pickle ends at byte {} with {}", machine.now.offset,

@@ -53,6 +53,7 @@ Expected<std::vector<Result>> side_by_side(const Job& job, const std::vector<Tas
   const auto policy = job.model.info().parameters > kMostWeightsSideBySide ? std::launch::deferred
                                                                            : std::launch::async | std::launch::deferred;
   std::vector<std::future<Expected<Result>>> running;
+  running.reserve(tasks.size());
   for (const Task<Result>& task : tasks) running.push_back(std::async(policy, std::cref(task)));
   std::vector<Result> results;
   for (std::future<Expected<Result>>& future : running) {
@@ -148,6 +149,7 @@ Expected<Artifact> write_tflite_artifact(const Job& job, const Graph& graph, Pre
   TAPER_ASSIGN(const TfliteModel spelled, spell_tflite(half ? halved : graph, {.description = job.description(),
                                                                                .default_sizes = job.default_sizes()}));
   std::vector<std::string> notes;
+  notes.reserve(kept.size());
   for (const HalfPrecisionNote& note : kept)
     notes.push_back(fmt::format("'{}' stays float32: it {}", note.tensor, note.reason));
   return write_file(job, half ? "tflite_fp16" : "tflite_fp32", half ? "_fp16.tflite" : "_fp32.tflite", start,
@@ -159,6 +161,7 @@ Artifacts write_tflite_artifacts(const Job& job) {
   const auto start = std::chrono::steady_clock::now();
   TAPER_ASSIGN(const Graph legal, legalize(job.graph(), Target::tflite, job.legalize_options()));
   std::vector<Task<Artifact>> tasks;
+  tasks.reserve(job.options.tflite.size());
   for (const Precision precision : job.options.tflite) {
     const auto begin = tasks.empty() ? start : std::chrono::steady_clock::now();
     tasks.push_back([&job, &legal, precision, begin] { return write_tflite_artifact(job, legal, precision, begin); });

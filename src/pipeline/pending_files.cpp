@@ -197,6 +197,7 @@ Expected<std::uint64_t> PendingFiles::write(const fs::path& name, const std::fun
 // All at once: each waits for the disk's cache to be flushed, and one flush serves all that wait.
 Status PendingFiles::sync() const {
   std::vector<std::future<int>> files;
+  files.reserve(unsynced_.size());
   for (const Unsynced& file : unsynced_)
     files.push_back(std::async(std::launch::async, [&] { return ::fsync(*file.descriptor) == 0 ? 0 : errno; }));
   std::vector<std::future<void>> folders;
