@@ -60,8 +60,8 @@ Expected<std::vector<Array>> eval_attention(const EvalCall& call) {
 
 // softmax(q k^T / sqrt(D)) v
 double score_scale(const Node& node) {
-  const std::int64_t width = *node.operands[0]->type.shape[2].constant();
-  return 1 / std::sqrt(static_cast<double>(width / node.attrs.integer("num_heads")));
+  const std::int64_t head = *node.operands[0]->type.shape[2].constant() / node.attrs.integer("num_heads");
+  return 1 / std::sqrt(static_cast<double>(head));
 }
 
 // The scores of one head.

@@ -45,10 +45,6 @@ Expected<std::vector<Type>> infer_comparison(const InferCall& call) {
   return std::vector{Type{DType::boolean, std::move(shape)}};
 }
 
-Type f32(std::vector<std::int64_t> sizes) {
-  return {DType::f32, to_shape(sizes)};
-}
-
 Op unary(std::string_view name, std::string_view doc, EvalFn eval) {
   return {.name = name,
           .doc = doc,
@@ -73,6 +69,7 @@ Op binary(std::string_view name, std::string_view doc, EvalFn eval) {
 Op spelled(Op op, std::string_view onnx, std::string_view tensorflow, std::optional<tflite::BuiltinOperator> builtin,
            std::string_view since = {}, TfliteOptions options = {}) {
   std::vector<SpelledInput> inputs;
+  inputs.reserve(op.operands.size());
   for (std::size_t i = 0; i < op.operands.size(); ++i) inputs.push_back(operand(i));
   if (!onnx.empty()) op.onnx = {.op_type = onnx, .inputs = inputs};
   if (!tensorflow.empty())
@@ -161,7 +158,7 @@ Op cast() {
                                    Options options;
                                    options.in_data_type = *tflite_type(node.operands[0]->type.dtype);
                                    options.out_data_type = *tflite_type(node.attrs.get<DType>("to"));
-                                   out.Set(std::move(options));
+                                   out.Set(options);
                                  },
                                  tflite_options<Options>(
                                      OptionField<Options, tflite::TensorType>{&Options::out_data_type, "to"})

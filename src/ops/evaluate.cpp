@@ -59,6 +59,7 @@ struct PreparedGraph::Impl {
 
 Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs) {
   std::vector<std::vector<std::int64_t>> shapes;
+  shapes.reserve(inputs.size());
   for (const Array& input : inputs) shapes.push_back(input.shape);
   TAPER_ASSIGN(const Bindings bindings, bind_symbols(graph.inputs(), shapes));
   std::unordered_map<const Value*, Array> values;
@@ -77,6 +78,7 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
     const Node& node = *nodes[i];
     if (node.op == "constant") continue;
     std::vector<const Array*> operands;
+    operands.reserve(node.operands.size());
     for (const Value* operand : node.operands) operands.push_back(find(operand));
     auto results = op_of(node).eval({operands, node.attrs, node.regions, bindings});
     if (!results) {

@@ -1,4 +1,6 @@
 // Products of matrices.
+#include <numeric>
+
 #include "ops/families.h"
 #include "ops/rules.h"
 
@@ -173,8 +175,8 @@ Op matmul() {
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
         Value* b = operands[1];
         if (node.attrs.flag("transpose_b")) {
-          std::vector<std::int64_t> dims;
-          for (std::size_t i = 0; i < b->type.shape.size(); ++i) dims.push_back(static_cast<std::int64_t>(i));
+          std::vector<std::int64_t> dims(b->type.shape.size());
+          std::iota(dims.begin(), dims.end(), 0);
           std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
           b = build("permute", {b}, {{"dims", dims}});
         }

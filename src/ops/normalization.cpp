@@ -21,10 +21,6 @@ Expected<std::vector<Type>> infer_last_axis(const InferCall& call) {
   return same_as_first(call);
 }
 
-Type f32(std::vector<std::int64_t> sizes) {
-  return {DType::f32, to_shape(sizes)};
-}
-
 const std::vector<std::int64_t> kLastAxis = {-1};
 
 double maximum_of(std::span<const double> row) {

@@ -259,7 +259,7 @@ Expected<std::vector<Type>> infer_scan(const InferCall& call) {
     return fail("a direction is missing");
   const Shape& first = call.shape(static_cast<std::size_t>(states));
   if (first.size() < 2) return fail("a sequence has shape {}, expected [B, T, ...]", shape_text(first));
-  const Dim steps = first[1];
+  const Dim& steps = first[1];
   for (std::int64_t i = 0; i < operands; ++i) {
     Type type = call.type(static_cast<std::size_t>(i));
     if (i >= states) {
@@ -309,6 +309,7 @@ Expected<std::vector<Array>> eval_scan(const EvalCall& call) {
   const auto& reverse_inputs = call.attrs.integers("reverse_inputs");
   const auto& reverse_outputs = call.attrs.integers("reverse_outputs");
   std::vector<Array> carried;
+  carried.reserve(states);
   for (std::size_t i = 0; i < states; ++i) carried.push_back(call.operand(i));
   std::vector<Array> stacked;
   const std::int64_t steps = call.operand(states).size(1);
@@ -332,10 +333,6 @@ Expected<std::vector<Array>> eval_scan(const EvalCall& call) {
   if (steps == 0 && body.outputs().size() > states) return fail("no steps to stack");
   std::ranges::move(stacked, std::back_inserter(carried));
   return carried;
-}
-
-Type f32(std::vector<std::int64_t> sizes) {
-  return {DType::f32, to_shape(sizes)};
 }
 
 }  // namespace

@@ -7,6 +7,10 @@
 
 namespace taper {
 
+Type f32(const std::vector<std::int64_t>& sizes) {
+  return {DType::f32, to_shape(sizes)};
+}
+
 Expected<std::size_t> normalize_axis(std::int64_t axis, std::size_t rank) {
   const auto count = static_cast<std::int64_t>(rank);
   if (axis < -count || axis >= count) return fail("axis {} of a value of rank {}", axis, rank);

@@ -14,6 +14,9 @@ Expected<std::size_t> normalize_axis(std::int64_t axis, std::size_t rank);
 // NumPy's broadcasting of two shapes. Symbolic sizes must be equal or 1.
 Expected<Shape> broadcast(const Shape& a, const Shape& b);
 
+// The type of a float32 operand of an example.
+Type f32(const std::vector<std::int64_t>& sizes);
+
 // Shape rules.
 Expected<std::vector<Type>> same_as_first(const InferCall& call);
 

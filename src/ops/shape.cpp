@@ -7,10 +7,6 @@ namespace {
 
 using Integers = std::vector<std::int64_t>;
 
-Type f32(Integers sizes) {
-  return {DType::f32, to_shape(sizes)};
-}
-
 // ------------------------------------------------------------------------------------------------------------- reshape
 
 // The sizes as ONNX's Reshape takes them: 0 copies a symbolic size that x has at the same axis, one other symbolic size
@@ -378,6 +374,7 @@ Op split() {
         const std::int64_t parts = attrs.integer("parts");
         const std::int64_t size = operands[0]->shape[axis] / parts;
         std::vector<Tensor> out;
+        out.reserve(static_cast<std::size_t>(parts));
         for (std::int64_t part = 0; part < parts; ++part)
           out.push_back(slice_view(*operands[0], axis, part * size, size));
         return out;
@@ -511,7 +508,7 @@ TfliteOptions strided_slice_options(Slicing slicing) {
             options.begin_mask = static_cast<std::int32_t>(masks.begin);
             options.end_mask = static_cast<std::int32_t>(masks.end);
             options.shrink_axis_mask = static_cast<std::int32_t>(masks.shrink_axis);
-            out.Set(std::move(options));
+            out.Set(options);
           },
           [slicing](const tflite::BuiltinOptionsUnion& in, Attrs& attrs) -> Status {
             const Options* options = in.AsStridedSliceOptions();

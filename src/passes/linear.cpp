@@ -124,7 +124,8 @@ Expected<Graph> fold_scales(const Graph& graph) {
       // The layer: this node, or the one before it if this is linear(x) * c and nothing else reads linear(x).
       const Node* linear = foldable_linear(&node) ? &node : nullptr;
       const Value* factor = nullptr;
-      if (plain_arithmetic(&node, "mul") && (factor = scale_operand(node)) != nullptr) {
+      if (plain_arithmetic(&node, "mul")) factor = scale_operand(node);
+      if (factor != nullptr) {
         const Node* producer = other_operand(node, factor)->producer;
         if (foldable_linear(producer) && producer->attrs.text("activation") == "none" &&
             users.at(producer->results[0]).size() == 1)

@@ -51,6 +51,7 @@ std::vector<Value*> Cloner::at(std::span<Value* const> old_values) const {
 
 void Cloner::clone(const Node& node) {
   std::vector<std::unique_ptr<Graph>> regions;
+  regions.reserve(node.regions.size());
   for (const auto& region : node.regions) regions.push_back(copy(*region));
   build_.set_scope(node.scope);
   const std::vector<Value*> results =

@@ -478,6 +478,7 @@ class ScanLowering {
     Builder& body = loop.body();
     const auto in_body = [&](const std::vector<std::size_t>& indices) {
       std::vector<Value*> values;
+      values.reserve(indices.size());
       for (const std::size_t k : indices) values.push_back(loop.in_body(k));
       return values;
     };
@@ -497,6 +498,7 @@ class ScanLowering {
     if (build_.failed()) return std::vector<Value*>(scan_.node.results.size(), nullptr);
 
     std::vector<Value*> results;
+    results.reserve(state.size() + stacked.size());
     for (const std::size_t k : state) results.push_back(done[k]);
     for (std::size_t k = 0; k < stacked.size(); ++k) {
       const Dim steps_dim = any_sequence->type.shape[1];

@@ -30,7 +30,7 @@ Shape substitute(Shape shape, const Bindings& bindings) {
 }  // namespace
 
 Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings) {
-  const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
+  Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
     Attrs attrs = node.attrs;
     bool changed = false;
     for (const auto& [name, attr] : node.attrs)
@@ -72,6 +72,7 @@ Replacement rearrange_constants(Builder& build, const Node& node, std::span<Valu
   std::vector<Tensor> results = op.rearrange(tensors, node.attrs);
   if (results.size() != node.results.size()) return std::nullopt;
   std::vector<Value*> values;
+  values.reserve(results.size());
   for (std::size_t i = 0; i < results.size(); ++i)
     values.push_back(build.constant(std::move(results[i]), folded_name(node, i)));
   return values;
@@ -101,9 +102,11 @@ Expected<Graph> fold_constants(const Graph& graph) {
     if (node.op == "dequantize") return std::nullopt;
     if (auto rearranged = rearrange_constants(build, node, operands)) return rearranged;
     std::vector<Array> arrays;
+    arrays.reserve(operands.size());
     for (const Value* operand : operands)
       arrays.push_back(operand == nullptr ? Array{} : to_array(*constant_of(operand)));
     std::vector<const Array*> pointers;
+    pointers.reserve(operands.size());
     for (std::size_t i = 0; i < operands.size(); ++i) pointers.push_back(operands[i] == nullptr ? nullptr : &arrays[i]);
     const auto results = op.eval({pointers, node.attrs, node.regions, {}});
     if (!results) {
@@ -111,6 +114,7 @@ Expected<Graph> fold_constants(const Graph& graph) {
       return std::vector<Value*>(node.results.size(), nullptr);
     }
     std::vector<Value*> values;
+    values.reserve(node.results.size());
     for (std::size_t i = 0; i < node.results.size(); ++i)
       values.push_back(build.constant(to_tensor((*results)[i]), folded_name(node, i)));
     return values;
