@@ -142,6 +142,7 @@ class HeaderHandler : public nlohmann::json_sax<Json> {
 template <class T>
 Status check_unique(const std::vector<T>& values, auto&& name_of) {
   std::vector<std::string_view> names;
+  names.reserve(values.size());
   for (const T& value : values) names.push_back(name_of(value));
   std::ranges::sort(names);
   const auto twin = std::ranges::adjacent_find(names);
@@ -151,6 +152,7 @@ Status check_unique(const std::vector<T>& values, auto&& name_of) {
 
 Status check_contiguous(const std::vector<Declared>& tensors, std::uint64_t data_size) {
   std::vector<const Declared*> order;
+  order.reserve(tensors.size());
   for (const Declared& tensor : tensors) order.push_back(&tensor);
   std::ranges::sort(order, {}, [](const Declared* tensor) { return tensor->offsets; });
   std::uint64_t position = 0;

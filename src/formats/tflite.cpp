@@ -13,7 +13,7 @@ using tflite::TensorType;
 // The flatbuffers library asserts that a buffer is smaller than this.
 constexpr std::size_t kMaxFlatbuffer = (std::size_t{1} << 31) - 2;
 constexpr std::size_t kDataAlignment = 16;
-constexpr std::string_view kIdentifier = "TFL3";
+constexpr char kIdentifier[] = "TFL3";
 
 struct TypePair {
   DType dtype;
@@ -107,6 +107,7 @@ template <class Table, class Value>
 flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<Table>>> pack_all(
     flatbuffers::FlatBufferBuilder& builder, const std::vector<std::unique_ptr<Value>>& values) {
   std::vector<flatbuffers::Offset<Table>> offsets;
+  offsets.reserve(values.size());
   for (const auto& value : values) offsets.push_back(Table::Pack(builder, value.get()));
   return offsets.empty() ? 0 : builder.CreateVector(offsets);
 }
@@ -149,7 +150,7 @@ Head build_head(const tflite::ModelT& model, std::span<const WeightSource> buffe
   const auto externals = pack_all<tflite::ExternalBuffer>(builder, model.external_buffers);
   builder.Finish(tflite::CreateModel(builder, 3, codes, subgraphs, description, buffer_vector, metadata_buffer,
                                      metadata, signatures, groups, externals),
-                 kIdentifier.data());
+                 kIdentifier);
   Head head;
   // Offsets count from the end of the buffer, which grows towards its front.
   for (const auto& table : tables) head.buffers.push_back(builder.GetSize() - table.o);

@@ -9,6 +9,7 @@ namespace {
 // 10000^(2i/E) for the columns 2i and 2i+1.
 std::vector<double> wavelengths(std::int64_t width) {
   std::vector<double> result;
+  result.reserve(static_cast<std::size_t>(width));
   for (std::int64_t column = 0; column < width; ++column)
     result.push_back(std::pow(10000.0, static_cast<double>(column - column % 2) / static_cast<double>(width)));
   return result;

@@ -46,7 +46,7 @@ std::vector<std::int64_t> indices_of(const Tensor& tensor) {
 }
 
 Expected<Attr> attr_from(const Tensor& tensor, AttrKind kind) {
-  const std::vector<std::int64_t> values = indices_of(tensor);
+  std::vector<std::int64_t> values = indices_of(tensor);
   if (kind == AttrKind::integer && values.size() == 1) return values[0];
   if (kind == AttrKind::integers) return values;
   if (kind == AttrKind::shape) return to_shape(values);

@@ -239,6 +239,7 @@ Status Reader::check_operators_known(const NodeList& nodes, const std::unordered
     if (needed.contains(&node) && !is_structural(node.op()) && rows_of(node.op()).empty()) ++unknown[node.op()];
   if (unknown.empty()) return {};
   std::vector<std::string> list;
+  list.reserve(unknown.size());
   for (const auto& [name, count] : unknown) list.push_back(fmt::format("{} ({} times)", name, count));
   return fail("operators that are not read: {}", fmt::join(list, "; "));
 }
@@ -388,8 +389,11 @@ Status Reader::read_inputs(const Op& op, Frame& frame, const NodeDef& node, Node
   }
   if (next < count) return fail("{} inputs, expected {}", count, next);
   if (op.tensorflow.read_inputs == nullptr) return {};
+  const auto input_count = static_cast<std::size_t>(node.input_size());
   std::vector<std::optional<Tensor>> constants;
   std::vector<const Tensor*> pointers;
+  constants.reserve(input_count);
+  pointers.reserve(input_count);
   for (const std::string& reference : node.input()) constants.push_back(index_of(frame, reference));
   for (const auto& constant : constants) pointers.push_back(constant ? &*constant : nullptr);
   return op.tensorflow.read_inputs(pointers, call.attrs);

@@ -40,6 +40,7 @@ Status check_operators_known(const tflite::ModelT& model) {
     }
   if (unknown.empty()) return {};
   std::vector<std::string> list;
+  list.reserve(unknown.size());
   for (const auto& [name, count] : unknown) list.push_back(fmt::format("{} ({} times)", name, count));
   return fail("operators that are not read: {}", fmt::join(list, "; "));
 }
@@ -306,6 +307,7 @@ Status Reader::read_inputs(const Op& op, Frame& frame, const tflite::OperatorT& 
   if (spelling.read_inputs == nullptr) return {};
   std::vector<std::optional<Tensor>> constants;
   std::vector<const Tensor*> pointers;
+  pointers.reserve(source.inputs.size());
   for (const std::int32_t tensor : source.inputs) {
     TAPER_ASSIGN(auto constant, index_of(frame, tensor));
     constants.push_back(std::move(constant));

@@ -111,7 +111,7 @@ Expected<std::int64_t> Transformer::heads(const std::string& path) {
 }
 
 Expected<std::string> Transformer::pooling() {
-  const std::string pooling = net_.text(
+  std::string pooling = net_.text(
       kPooling, "",
       {"mean", "the pooling over time", "to tell it: --config with {\"pooling\": \"mean\", \"max\" or \"cls\"}"});
   if (pooling == "mean" || pooling == "max" || pooling == "cls") return pooling;

@@ -143,6 +143,7 @@ void search(Search& state, const Value& value, const std::vector<std::string_vie
     weights->averaged = std::ranges::any_of(path, [](std::string_view name) { return has_word_of(name, kAverages); });
     weights->enclosing = weights->modules.empty() ? around : enclosing;
     std::vector<std::size_t> ranks;
+    ranks.reserve(path.size());
     for (const std::string_view name : path) ranks.push_back(rank_of(name));
     state.found.push_back({std::move(*weights), std::move(ranks)});
     return;
@@ -164,6 +165,7 @@ Expected<std::vector<WeightSet>> find_weights(const Value& root) {
   if (state.found.empty() && state.problem) return std::unexpected(std::move(*state.problem));
   std::ranges::stable_sort(state.found, {}, &Search::Found::ranks);
   std::vector<WeightSet> sets;
+  sets.reserve(state.found.size());
   for (Search::Found& found : state.found) sets.push_back(std::move(found.weights));
   return sets;
 }

@@ -54,7 +54,7 @@ std::string Graph::unique_name(std::string_view hint) {
   }
 }
 
-Value* Graph::add_input(std::string input_name, Type type) {
+Value* Graph::add_input(std::string_view input_name, Type type) {
   values_.push_back({unique_name(input_name), std::move(type), nullptr, inputs_.size()});
   inputs_.push_back(&values_.back());
   return inputs_.back();
@@ -64,6 +64,7 @@ Node* Graph::add_node(std::string op, std::vector<Value*> operands, Attrs attrs,
                       std::string name_hint, std::vector<std::unique_ptr<Graph>> regions) {
   if (name_hint.empty()) name_hint = op;
   std::vector<std::string> result_names;
+  result_names.reserve(types.size());
   for (std::size_t i = 0; i < types.size(); ++i)
     result_names.push_back(i == 0 ? name_hint : fmt::format("{}.{}", name_hint, i));
   return add_named_node(std::move(op), std::move(operands), std::move(attrs), std::move(types), result_names,

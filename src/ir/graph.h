@@ -107,7 +107,7 @@ class Graph {
 
   std::string name;
 
-  Value* add_input(std::string input_name, Type type);
+  Value* add_input(std::string_view input_name, Type type);
   // Appends a node; `types` are those of its results. Names are made unique by a numeric suffix.
   Node* add_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
                  std::string name_hint = {}, std::vector<std::unique_ptr<Graph>> regions = {});

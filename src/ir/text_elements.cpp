@@ -16,12 +16,13 @@ constexpr std::string_view kHexPrefix = "0x";
 template <class Number>
 std::optional<Number> number_from(std::string_view text, int base = 10) {
   Number number{};
-  const char* end = text.data() + text.size();
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
   std::from_chars_result result{};
   if constexpr (std::is_floating_point_v<Number>)
-    result = std::from_chars(text.data(), end, number);
+    result = std::from_chars(begin, end, number);
   else
-    result = std::from_chars(text.data(), end, number, base);
+    result = std::from_chars(begin, end, number, base);
   if (result.ec != std::errc{} || result.ptr != end) return std::nullopt;
   return number;
 }

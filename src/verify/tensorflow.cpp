@@ -215,8 +215,8 @@ Expected<Owned<api::Tensor>> TensorflowModel::Impl::to_tensorflow(const Tensor& 
 }
 
 Expected<Tensor> TensorflowModel::Impl::from_tensorflow(const api::Tensor* value, DType dtype) const {
-  std::vector<std::int64_t> shape;
-  for (int axis = 0; axis < calls().NumDims(value); ++axis) shape.push_back(calls().Dim(value, axis));
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(std::max(calls().NumDims(value), 0)));
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) shape[axis] = calls().Dim(value, static_cast<int>(axis));
   TAPER_ASSIGN(const std::int64_t count, checked_element_count(shape));
   const std::span raw(static_cast<const std::byte*>(calls().TensorData(value)), calls().TensorByteSize(value));
   if (calls().TensorType(value) != tensorflow_type(dtype) ||
