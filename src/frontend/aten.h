@@ -75,9 +75,9 @@ class Tensor {
   WriteBack write_back_;
 };
 
-// Calls `name`, with its overload ("add.Tensor") or without ("add"): then the first overload that takes these arguments.
-// An operator with a trailing underscore writes into its first argument. Errors: no such operator (see knows), arguments
-// that no overload takes, what the operator's shape rule says.
+// Calls `name`, with its overload ("add.Tensor") or without ("add"): then the first overload that takes these
+// arguments. An operator with a trailing underscore writes into its first argument. Errors: no such operator (see
+// knows), arguments that no overload takes, what the operator's shape rule says.
 Expected<Arg> call(Builder& build, std::string_view name, std::span<const NamedArg> arguments);
 
 // Whether the table has the operator. `name` as for call.
