@@ -32,7 +32,9 @@ endif()
 include(CheckPIESupported)
 check_pie_supported()
 
+# With paths relative to the build folder, what one clone compiled serves every other.
 find_program(TAPER_CCACHE ccache)
 if(TAPER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${TAPER_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
+    ${TAPER_CCACHE})
 endif()
