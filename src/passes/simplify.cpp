@@ -10,16 +10,7 @@ namespace taper {
 namespace {
 
 Dim substitute(const Dim& dim, const Bindings& bindings) {
-  Dim sum;
-  for (const Dim::Term& term : dim.terms()) {
-    Dim product = term.coefficient;
-    for (const std::string& symbol : term.symbols) {
-      const auto bound = bindings.find(symbol);
-      product = product * (bound == bindings.end() ? Dim::symbol(symbol) : Dim(bound->second));
-    }
-    sum = sum + product;
-  }
-  return sum;
+  return substitute(dim, std::map<std::string, Dim, std::less<>>(bindings.begin(), bindings.end()));
 }
 
 Shape substitute(Shape shape, const Bindings& bindings) {
