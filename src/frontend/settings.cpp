@@ -9,7 +9,6 @@
 namespace taper {
 namespace {
 
-
 struct Container {
   std::string_view name;
   bool about_model;

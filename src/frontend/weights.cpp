@@ -7,7 +7,6 @@
 namespace taper {
 namespace {
 
-
 // In the order of preference. A name that isn't listed comes after all of these.
 constexpr std::array<std::string_view, 12> kNames = {
     "model_state_dict", "state_dict", "model_state", "model",   "net",    "network",

@@ -168,9 +168,10 @@ struct Op {
   Dim (*workspace)(const Node&) = nullptr;
   // Fits every target as it is: the backend writes it without an operator (constants).
   bool is_constant = false;
-  ExpandFn expand = nullptr;         // in simpler operators, for targets that have no spelling
-  ExpandFn expand_onnx = nullptr;    // the form that suits ONNX best, where it differs
-  ExpandFn expand_tflite = nullptr;  // the form that suits TFLite best, where it differs
+  ExpandFn expand = nullptr;                          // in simpler operators, for targets that have no spelling
+  bool (*expands_if)(const Node&, Target) = nullptr;  // where not every call can be expanded
+  ExpandFn expand_onnx = nullptr;                     // the form that suits ONNX best, where it differs
+  ExpandFn expand_tflite = nullptr;                   // the form that suits TFLite best, where it differs
   ExpandFn expand_tensorflow = nullptr;
   OnnxSpelling onnx = {};
   TfliteSpelling tflite = {};
@@ -182,6 +183,10 @@ struct Op {
   bool spelled_in(Target target, const Node& node) const;
   // The expansion for a target; nothing if there is none.
   ExpandFn expansion_for(Target target) const;
+  // The same for one call.
+  ExpandFn expansion_for(Target target, const Node& node) const {
+    return expands_if == nullptr || expands_if(node, target) ? expansion_for(target) : nullptr;
+  }
 };
 
 }  // namespace taper

@@ -123,9 +123,10 @@ Expected<Graph> expand_for(const Graph& graph, Target target) {
     bool changed = false;
     const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
       const Op& op = op_of(node);
-      if (op.is_constant || op.spelled_in(target, node) || op.expansion_for(target) == nullptr) return std::nullopt;
+      const ExpandFn expand = op.expansion_for(target, node);
+      if (op.is_constant || op.spelled_in(target, node) || expand == nullptr) return std::nullopt;
       changed = true;
-      return op.expansion_for(target)(build, node, operands);
+      return expand(build, node, operands);
     };
     TAPER_ASSIGN(result, rewrite(*current, rule));
     current = &result;
