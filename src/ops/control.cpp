@@ -43,6 +43,37 @@ Expected<std::vector<Array>> eval_while(const EvalCall& call) {
   }
 }
 
+// Both regions take the operands behind the condition and give values of the same types.
+Expected<std::vector<Type>> infer_if(const InferCall& call) {
+  if (call.regions.size() != 2) return fail("expected two regions");
+  if (call.operands.empty() || call.type(0) != Type{DType::boolean, {}})
+    return fail("the condition is {}, expected a bool", call.operands.empty() ? "absent" : type_text(call.type(0)));
+  for (const auto& region : call.regions) {
+    if (region->inputs().size() + 1 != call.operands.size())
+      return fail("a region has {} inputs, expected {}", region->inputs().size(), call.operands.size() - 1);
+    for (std::size_t i = 0; i < region->inputs().size(); ++i)
+      if (region->inputs()[i]->type != call.type(i + 1))
+        return fail("region input '{}' is {}, expected {}", region->inputs()[i]->name,
+                    type_text(region->inputs()[i]->type), type_text(call.type(i + 1)));
+  }
+  std::vector<Type> types;
+  for (const Output& output : call.regions[0]->outputs()) types.push_back(output.value->type);
+  const auto& others = call.regions[1]->outputs();
+  if (types.empty() || others.size() != types.size())
+    return fail("the regions give {} and {} values", types.size(), others.size());
+  for (std::size_t i = 0; i < types.size(); ++i)
+    if (others[i].value->type != types[i])
+      return fail("value {} is {} in one region, {} in the other", i, type_text(types[i]),
+                  type_text(others[i].value->type));
+  return types;
+}
+
+Expected<std::vector<Array>> eval_if(const EvalCall& call) {
+  std::vector<Array> inputs;
+  for (std::size_t i = 1; i < call.operands.size(); ++i) inputs.push_back(call.operand(i));
+  return evaluate(*call.regions[call.operand(0).values.at(0) != 0 ? 0 : 1], std::move(inputs));
+}
+
 }  // namespace
 
 std::vector<Op> control_ops() {
@@ -55,6 +86,14 @@ std::vector<Op> control_ops() {
       .eval = eval_while,
       .tflite = {.builtin = tflite::BuiltinOperator::WHILE, .since = "1.15.0", .inputs = {operands_from(0)}},
       .tensorflow = {.op = "While", .inputs = {operands_from(0)}, .types = {}},
+  });
+  rows.push_back({
+      .name = "if",
+      .doc =
+          "what the first region makes of the operands behind the condition if that holds, else what the second does",
+      .operands = {"condition", "operands*"},
+      .infer = infer_if,
+      .eval = eval_if,
   });
   return rows;
 }

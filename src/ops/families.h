@@ -18,9 +18,15 @@ std::vector<Op> padding_ops();
 std::vector<Op> channel_norm_ops();
 std::vector<Op> image_ops();
 std::vector<Op> attention_ops();
+std::vector<Op> dot_product_attention_ops();
 std::vector<Op> reduce_ops();
 std::vector<Op> shape_ops();
+std::vector<Op> joining_ops();
+std::vector<Op> slicing_ops();
+std::vector<Op> indexing_ops();
+std::vector<Op> filling_ops();
 std::vector<Op> recurrent_ops();
+std::vector<Op> lstm_ops();
 std::vector<Op> control_ops();
 
 }  // namespace taper

@@ -408,7 +408,7 @@ class ScanLowering {
   // `frames` [T, B, ...] with `frame` [B, ...] as number `index`.
   static Value* put_frame(Builder& build, Value* frames, Value* frame, Value* index) {
     Value* indices = build("reshape", {index}, {{"shape", Shape{1, 1}}});
-    return build("scatter", {frames, indices, build("unsqueeze", {frame}, {{"dims", Integers{0}}})});
+    return build("scatter_nd", {frames, indices, build("unsqueeze", {frame}, {{"dims", Integers{0}}})});
   }
 
   // The number of columns n of a result of shape [B, n]; nothing, and an error, for other shapes.
