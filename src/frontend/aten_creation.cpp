@@ -241,7 +241,10 @@ std::vector<Overload> creation_overloads() {
       {"arange.start(Scalar start, Scalar end, *, " TAPER_PLACE ") -> Tensor", range},
       {"arange.start_step(Scalar start, Scalar end, Scalar step=1, *, " TAPER_PLACE ") -> Tensor", range},
       {"linspace(Scalar start, Scalar end, SymInt steps, *, " TAPER_PLACE ") -> Tensor", linear_space},
-      {"scalar_tensor(Scalar s, *, " TAPER_PLACE ") -> Tensor", [](Call& call) { return scalar(call, "s"); }},
+      {"scalar_tensor(Scalar s, *, " TAPER_PLACE ") -> Tensor",
+       [](Call& call) -> Expected<Arg> {
+         return fresh(number(call.build, call.arg("s"), dtype_or(call, DType::f32)));
+       }},
       {"tensor.float(float t, *, ScalarType? dtype=None, Device? device=None, bool requires_grad=False) -> Tensor",
        [](Call& call) { return scalar(call, "t"); }},
       {"tensor.int(SymInt t, *, ScalarType? dtype=None, Device? device=None, bool requires_grad=False) -> Tensor",

@@ -211,8 +211,7 @@ Expected<Arg> mesh_grid(Call& call) {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     Shape along(parts.size(), Dim(1));
     along[i] = shape[i];
-    Value* grid = expand(build, reshape(build, parts[i], along), shape);
-    grids.push_back(columns_first ? transpose(build, grid, 0, 1) : grid);
+    grids.push_back(expand(build, reshape(build, parts[i], along), shape));
   }
   if (columns_first) std::swap(grids[0], grids[1]);
   return fresh_list(grids);
