@@ -1,0 +1,138 @@
+#include "frontend/torchscript_value.h"
+
+#include <cmath>
+
+#include "formats/text.h"
+
+namespace taper::torchscript {
+namespace {
+
+constexpr int kMostDepth = 32;  // of nested lists in messages and comparisons
+
+std::string real_text(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+  std::string text = fmt::format("{}", value);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+// `quoted`: as inside of a list.
+std::string python_text(const Value& value, bool quoted, int depth) {
+  if (depth > kMostDepth) return "...";
+  const auto joined = [&](const std::vector<Value>& items) {
+    std::string all;
+    for (const Value& item : items) all += (all.empty() ? "" : ", ") + python_text(item, true, depth + 1);
+    return all;
+  };
+  if (value.is_none()) return "None";
+  if (const Dim* size = value.as<Dim>()) return size->text();
+  if (const double* real = value.as<double>()) return real_text(*real);
+  if (const bool* flag = value.as<bool>()) return *flag ? "True" : "False";
+  if (const auto* text = value.as<std::string>()) return quoted ? fmt::format("'{}'", *text) : *text;
+  if (const auto* list = value.as<std::shared_ptr<List>>()) return fmt::format("[{}]", joined((*list)->items));
+  if (const auto* tuple = value.as<std::shared_ptr<Tuple>>())
+    return fmt::format("({}{})", joined((*tuple)->items), (*tuple)->items.size() == 1 ? "," : "");
+  if (value.as<Device>() != nullptr) return "cpu";
+  return fmt::format("<{}>", describe(value));
+}
+
+std::optional<bool> same_items(const std::vector<Value>& a, const std::vector<Value>& b, int depth);
+
+std::optional<bool> same(const Value& a, const Value& b, int depth) {
+  if (depth > kMostDepth) return std::nullopt;
+  if (a.tensor() || b.tensor() || a.is_unknown() || b.is_unknown()) return std::nullopt;
+  const auto* size_a = a.as<Dim>();
+  const auto* size_b = b.as<Dim>();
+  if (size_a && size_b) {
+    if (const auto difference = (*size_a - *size_b).constant()) return *difference == 0;
+    return std::nullopt;
+  }
+  if (a.number() && b.number()) return *a.number() == *b.number();
+  if ((size_a && b.number()) || (size_b && a.number())) return std::nullopt;
+  if (a.items() && b.items()) return same_items(*a.items(), *b.items(), depth + 1);
+  const auto* text_a = a.as<std::string>();
+  const auto* text_b = b.as<std::string>();
+  if (text_a && text_b) return *text_a == *text_b;
+  if (a.as<Device>() && text_b) return true;  // a device and its name
+  if (const auto* object_a = a.as<std::shared_ptr<Object>>())
+    if (const auto* object_b = b.as<std::shared_ptr<Object>>()) return *object_a == *object_b;
+  return a.data.index() == b.data.index();
+}
+
+std::optional<bool> same_items(const std::vector<Value>& a, const std::vector<Value>& b, int depth) {
+  if (a.size() != b.size()) return false;
+  std::optional<bool> result = true;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const auto equal = same(a[i], b[i], depth);
+    if (equal == false) return false;
+    if (!equal) result.reset();
+  }
+  return result;
+}
+
+}  // namespace
+
+const std::vector<Value>* Value::items() const {
+  if (const auto* list = as<std::shared_ptr<List>>()) return &(*list)->items;
+  if (const auto* tuple = as<std::shared_ptr<Tuple>>()) return &(*tuple)->items;
+  return nullptr;
+}
+
+std::optional<std::int64_t> Value::integer() const {
+  const auto* size = as<Dim>();
+  return size ? size->constant() : std::nullopt;
+}
+
+std::optional<double> Value::number() const {
+  if (const double* real = as<double>()) return *real;
+  if (const bool* flag = as<bool>()) return *flag ? 1 : 0;
+  if (const auto whole = integer()) return static_cast<double>(*whole);
+  return std::nullopt;
+}
+
+std::string describe(const Value& value) {
+  struct Describe {
+    std::string operator()(const None&) const { return "None"; }
+    std::string operator()(const TensorRef& tensor) const {
+      return fmt::format("{} {}", tensor.is_number ? "a number that depends on data," : "a tensor",
+                         type_text(tensor.tensor->type()));
+    }
+    std::string operator()(const Dim& size) const { return fmt::format("the integer {}", size.text()); }
+    std::string operator()(double real) const { return fmt::format("the number {}", real_text(real)); }
+    std::string operator()(bool flag) const { return flag ? "True" : "False"; }
+    std::string operator()(const std::string& text) const { return fmt::format("the text '{}'", excerpt(text)); }
+    std::string operator()(const std::shared_ptr<List>& list) const {
+      return fmt::format("a list of {}", list->items.size());
+    }
+    std::string operator()(const std::shared_ptr<Tuple>& tuple) const {
+      return fmt::format("a tuple of {}", tuple->items.size());
+    }
+    std::string operator()(const std::shared_ptr<Dict>& dict) const {
+      return fmt::format("a dict of {}", dict->entries.size());
+    }
+    std::string operator()(const std::shared_ptr<Object>& object) const {
+      return fmt::format("an object of {}", excerpt(object->class_name));
+    }
+    std::string operator()(const FunctionRef& function) const {
+      return fmt::format("the function {}", excerpt(function.symbol->function->name));
+    }
+    std::string operator()(const ClassRef& type) const { return fmt::format("the class {}", excerpt(type.name)); }
+    std::string operator()(const Device&) const { return "a device"; }
+    std::string operator()(const Undecided& condition) const { return fmt::format("the condition {}", condition.text); }
+    std::string operator()(const Unknown&) const { return "the result of an operator that can't be converted"; }
+    std::string operator()(const Uninitialized&) const { return "a value that was not set"; }
+    std::string operator()(const Pending&) const { return "a result of a branch"; }
+  };
+  return std::visit(Describe{}, value.data);
+}
+
+std::string text_of(const Value& value) {
+  return python_text(value, false, 0);
+}
+
+std::optional<bool> same_value(const Value& a, const Value& b) {
+  return same(a, b, 0);
+}
+
+}  // namespace taper::torchscript
