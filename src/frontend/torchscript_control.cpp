@@ -228,7 +228,8 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
   if (!merging.pairs.empty()) {
     // Both branches take all that either reads.
     std::vector<taper::Value*> operands;
-    TAPER_ASSIGN(taper::Value * chosen, content_in(*region_, condition));
+    TAPER_ASSIGN(const Value flag, to_number(condition, "bool"));
+    TAPER_ASSIGN(taper::Value * chosen, number_in(*region_, flag, DType::boolean));
     operands.push_back(chosen);
     std::vector<WantedInput> then_inputs, otherwise_inputs;
     const auto find_input = [](const Branch& branch, const taper::Value* outer) -> const taper::Value* {
@@ -312,6 +313,7 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
   }
 
   const Variables before = frame_->variables;
+  const UnsupportedOperators unsupported_before = unsupported;
   const auto enter = [&](Branch& branch) {
     branch.region = std::make_unique<Region>(*branch.graph, &outer);
     branch.region->context.symbols = outer.context.symbols;
@@ -359,7 +361,10 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
     carried.insert(name);
     complete = false;
   }
-  if (!complete) return false;
+  if (!complete) {
+    unsupported = unsupported_before;
+    return false;
+  }
 
   // The condition for another iteration.
   Branch condition;

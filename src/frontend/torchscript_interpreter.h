@@ -128,6 +128,9 @@ class Interpreter {
   Expected<Value> call_prim(std::string_view name, std::vector<Argument> arguments);
   Expected<Value> call_aten(std::string_view name, const std::vector<Argument>& arguments);
   Expected<Value> dynamic_select(const TensorRef& x, const Value& dim, const TensorRef& index);
+  Expected<Value> make_tensor(const std::vector<Argument>& arguments);  // torch.tensor
+  Expected<Value> make_full(const std::vector<Argument>& arguments);    // torch.full of what depends on data
+  Expected<Value> stacked(const Value& value, std::optional<DType> dtype, std::size_t depth);
   Expected<Value> to_number(const Value& value, std::string_view kind);  // int(x), float(x), bool(x)
   Value unsupported_operator(std::string_view name, std::string_view hint = {});
 

@@ -1,109 +1,14 @@
-// Operators of TorchScript on what is no tensor: numbers, sizes, texts, lists, dicts; and what is known of tensors.
+// Operators of TorchScript on numbers, sizes and conditions; and what is known of tensors.
 #include <algorithm>
 #include <cmath>
 
 #include "formats/text.h"
 #include "frontend/aten_table.h"
-#include "frontend/torchscript_interpreter.h"
+#include "frontend/torchscript_builtins.h"
 
 namespace taper::torchscript {
 
-// One call; `at(i)` is None where there is no such argument.
-class Builtins {
- public:
-  using Made = Expected<std::optional<Value>>;  // nothing: not for these arguments
-  using Function = Made (*)(Builtins&);
-
-  Builtins(Interpreter& interpreter, std::string_view the_name, std::vector<Argument>& arguments)
-      : run(interpreter), name(the_name), args(arguments) {}
-
-  Interpreter& run;
-  std::string_view name;
-  std::vector<Argument>& args;
-
-  const Value& at(std::size_t i, std::string_view keyword = {}) const {
-    static const Value none;
-    if (i < args.size() && args[i].name.empty()) return args[i].value;
-    for (const Argument& argument : args)
-      if (!keyword.empty() && argument.name == keyword) return argument.value;
-    return none;
-  }
-  std::size_t count() const { return args.size(); }
-  std::unexpected<Error> error(std::string message, std::string hint = {}) const {
-    return run.error_here(std::move(message), std::move(hint));
-  }
-  const aten::Context& context() const { return run.region_->context; }
-  Value list(std::vector<Value> items) const { return run.new_list(std::move(items)); }
-  Status may_change(const Region* home, std::string_view what) const { return run.check_may_change(home, what); }
-  Expected<Value> again(std::string_view other, std::vector<Argument> arguments) const {
-    return run.call_operator(other, std::move(arguments));
-  }
-  const Type& type_of(std::size_t i) const { return at(i).tensor()->tensor->type(); }
-  Status warn(std::string text) const {
-    if (std::ranges::find(run.warnings, text) == run.warnings.end() && run.warnings.size() < 100)
-      run.warnings.push_back(std::move(text));
-    return {};
-  }
-
-  Region* region() const { return run.region_; }
-  Expected<Value> slice(const Value& object, const Value& begin, const Value& end, const Value& step) const {
-    return run.slice_of(object, begin, end, step);
-  }
-  Expected<Value> item(const Value& object, const Value& index) const { return run.subscript(object, index); }
-  // A number that depends on data, rounded to an integer.
-  Made rounded() const {
-    TAPER_ASSIGN(const Value real, run.call_aten(name, args));
-    return run.to_number(real, "int");
-  }
-
-  Made compare() const;
-  Made arithmetic() const;
-  Made real_function() const;
-};
-
 namespace {
-
-using Made = Builtins::Made;
-
-const std::shared_ptr<List>* list_of(const Value& value) {
-  return value.as<std::shared_ptr<List>>();
-}
-const std::shared_ptr<Dict>* dict_of(const Value& value) {
-  return value.as<std::shared_ptr<Dict>>();
-}
-
-// PyTorch's numbers of dtypes.
-std::int64_t dtype_code(DType dtype) {
-  switch (dtype) {
-    case DType::u8:
-      return 0;
-    case DType::i8:
-      return 1;
-    case DType::i16:
-      return 2;
-    case DType::i32:
-      return 3;
-    case DType::i64:
-      return 4;
-    case DType::f16:
-      return 5;
-    case DType::f32:
-      return 6;
-    case DType::f64:
-      return 7;
-    case DType::boolean:
-      return 11;
-    case DType::bf16:
-      return 15;
-    case DType::u16:
-      return 27;
-    case DType::u32:
-      return 28;
-    case DType::u64:
-      return 29;
-  }
-  return 6;
-}
 
 // What holds for sizes if no symbol is 0 or 1.
 aten::Context without_small_sizes(const aten::Context& context, const Dim& a, const Dim& b) {
@@ -182,6 +87,7 @@ Made tensor_is_floating(Builtins& call) {
 Made always_false(Builtins&) {
   return false;
 }
+// Also whether gradients are kept: PyTorch's modules then take the way without operators that are fused for inference.
 Made always_true(Builtins&) {
   return true;
 }
@@ -324,261 +230,6 @@ Made range_list(Builtins& call) {
   return call.list(std::move(items));
 }
 
-// ---- lists, texts, dicts
-
-Made length(Builtins& call) {
-  const Value& value = call.at(0);
-  if (const auto* items = value.items()) return Dim(static_cast<std::int64_t>(items->size()));
-  if (const auto* dict = dict_of(value)) return Dim(static_cast<std::int64_t>((*dict)->entries.size()));
-  if (const auto* text = value.as<std::string>()) return Dim(static_cast<std::int64_t>(text->size()));
-  if (value.tensor()) {
-    if (call.type_of(0).shape.empty()) return call.error("the length of a tensor of rank 0");
-    return call.type_of(0).shape[0];
-  }
-  return std::nullopt;
-}
-
-Made contains(Builtins& call) {
-  const Value& value = call.at(0);
-  bool undecided = false;
-  const auto has = [&](const Value& item) {
-    const auto same = same_value(item, call.at(1));
-    undecided |= !same;
-    return same == true;
-  };
-  bool found = false;
-  if (const auto* items = value.items()) {
-    found = std::ranges::any_of(*items, has);
-  } else if (const auto* dict = dict_of(value)) {
-    found = std::ranges::any_of((*dict)->entries, has, [](const auto& entry) -> const Value& { return entry.first; });
-  } else if (const auto* text = value.as<std::string>(); text && call.at(1).as<std::string>()) {
-    found = text->contains(*call.at(1).as<std::string>());
-  } else {
-    return std::nullopt;
-  }
-  if (!found && undecided) return call.error("whether a list holds a value is not known");
-  return found;
-}
-
-Made change_list(Builtins& call) {
-  const auto* list = list_of(call.at(0));
-  if (!list) return std::nullopt;
-  TAPER_TRY(call.may_change((*list)->home, "a list"));
-  std::vector<Value>& items = (*list)->items;
-  const auto position = [&](const Value& given) -> std::optional<std::size_t> {
-    const auto at = given.integer();
-    const auto size = static_cast<std::int64_t>(items.size());
-    if (!at || *at >= size || *at < -size) return std::nullopt;
-    return static_cast<std::size_t>(*at < 0 ? *at + size : *at);
-  };
-  if (call.name == "append") {
-    items.push_back(call.at(1));
-    return *list;
-  }
-  if (call.name == "extend") {
-    const auto* more = call.at(1).items();
-    if (!more) return call.error(fmt::format("a list is extended by {}", describe(call.at(1))));
-    const std::vector<Value> copy = *more;
-    items.insert(items.end(), copy.begin(), copy.end());
-    return None{};
-  }
-  if (call.name == "insert") {
-    const auto at = call.at(1).integer();
-    if (!at) return call.error("where a list grows is not known");
-    const auto size = static_cast<std::int64_t>(items.size());
-    items.insert(items.begin() + std::clamp<std::int64_t>(*at < 0 ? *at + size : *at, 0, size), call.at(2));
-    return None{};
-  }
-  if (call.name == "reverse") {
-    std::ranges::reverse(items);
-    return None{};
-  }
-  if (call.name == "clear") {
-    items.clear();
-    return None{};
-  }
-  // pop, Delete
-  const auto at = position(call.count() > 1 ? call.at(1) : Value(Dim(-1)));
-  if (!at) return call.error("an entry is taken that the list does not have");
-  Value taken = items[*at];
-  items.erase(items.begin() + static_cast<std::ptrdiff_t>(*at));
-  return taken;
-}
-
-Made set_item(Builtins& call) {
-  if (const auto* dict = dict_of(call.at(0))) {
-    TAPER_TRY(call.may_change((*dict)->home, "a dict"));
-    for (auto& [key, value] : (*dict)->entries)
-      if (same_value(key, call.at(1)) == true) {
-        value = call.at(2);
-        return None{};
-      }
-    (*dict)->entries.emplace_back(call.at(1), call.at(2));
-    return None{};
-  }
-  const auto* list = list_of(call.at(0));
-  if (!list) return std::nullopt;
-  TAPER_TRY(call.may_change((*list)->home, "a list"));
-  const auto at = call.at(1).integer();
-  const auto size = static_cast<std::int64_t>((*list)->items.size());
-  if (!at || *at >= size || *at < -size) return call.error("an entry is set that the list does not have");
-  (*list)->items[static_cast<std::size_t>(*at < 0 ? *at + size : *at)] = call.at(2);
-  return None{};
-}
-
-Made dict_parts(Builtins& call) {
-  const auto* dict = dict_of(call.at(0));
-  if (!dict) return std::nullopt;
-  std::vector<Value> items;
-  for (const auto& [key, value] : (*dict)->entries) {
-    if (call.name == "keys") items.push_back(key);
-    if (call.name == "values") items.push_back(value);
-    if (call.name == "items") items.emplace_back(std::make_shared<Tuple>(Tuple{{key, value}, nullptr}));
-  }
-  return call.list(std::move(items));
-}
-
-Made dict_get(Builtins& call) {
-  const auto* dict = dict_of(call.at(0));
-  if (!dict) return std::nullopt;
-  for (const auto& [key, value] : (*dict)->entries)
-    if (same_value(key, call.at(1)) == true) return value;
-  return call.at(2);
-}
-
-Made copy_list(Builtins& call) {
-  if (const auto* items = call.at(0).items()) return call.list(*items);
-  if (const auto* dict = dict_of(call.at(0))) {
-    if (call.name == "list") return std::nullopt;
-    const auto copy = std::make_shared<Dict>(**dict);
-    copy->home = call.region();
-    return copy;
-  }
-  if (const auto* text = call.at(0).as<std::string>(); text && call.name == "list") {
-    std::vector<Value> letters;
-    for (const char letter : *text) letters.emplace_back(std::string(1, letter));
-    return call.list(std::move(letters));
-  }
-  return std::nullopt;
-}
-
-Made sort_list(Builtins& call) {
-  const auto* list = list_of(call.at(0));
-  if (!list) return std::nullopt;
-  std::vector<Value> sorted = (*list)->items;
-  const bool numbers = std::ranges::all_of(sorted, [](const Value& item) { return item.number().has_value(); });
-  const bool texts = std::ranges::all_of(sorted, [](const Value& item) { return item.as<std::string>() != nullptr; });
-  if (!numbers && !texts) return call.error("a list is sorted whose entries are not known");
-  if (numbers)
-    std::ranges::stable_sort(sorted, {}, [](const Value& item) { return *item.number(); });
-  else
-    std::ranges::stable_sort(sorted, {}, [](const Value& item) { return *item.as<std::string>(); });
-  const bool* descending = call.at(1, "reverse").as<bool>();
-  if (descending && *descending) std::ranges::reverse(sorted);
-  if (call.name == "sorted") return call.list(std::move(sorted));
-  TAPER_TRY(call.may_change((*list)->home, "a list"));
-  (*list)->items = std::move(sorted);
-  return None{};
-}
-
-Made index_in_list(Builtins& call) {
-  const auto* list = list_of(call.at(0));
-  if (!list || call.count() != 2) return std::nullopt;
-  std::int64_t times = 0;
-  for (std::size_t i = 0; i < (*list)->items.size(); ++i) {
-    if (same_value((*list)->items[i], call.at(1)) != true) continue;
-    if (call.name == "index") return Dim(static_cast<std::int64_t>(i));
-    ++times;
-  }
-  if (call.name == "count") return Dim(times);
-  return call.error(fmt::format("{} is not in the list", text_of(call.at(1))));
-}
-
-Made slice_list(Builtins& call) {
-  if (call.at(0).is_tensor() || !(call.at(0).items() || call.at(0).as<std::string>())) return std::nullopt;
-  return call.slice(call.at(0), call.at(1, "start"), call.at(2, "end"), call.at(3, "step"));
-}
-
-Made get_item(Builtins& call) {
-  if (call.at(0).is_tensor()) return std::nullopt;
-  return call.item(call.at(0), call.at(1));
-}
-
-// any, all, sum, min and max of a list that is known.
-Made fold_list(Builtins& call) {
-  const auto* list = list_of(call.at(0));
-  if (!list || call.count() != 1) return std::nullopt;
-  if (std::ranges::any_of((*list)->items, [](const Value& item) { return item.is_tensor(); })) return std::nullopt;
-  std::optional<Value> folded;
-  if (call.name == "any") folded = false;
-  if (call.name == "all") folded = true;
-  if (call.name == "sum") folded = Dim(0);
-  for (const Value& item : (*list)->items) {
-    if (call.name == "any" || call.name == "all") {
-      const auto number = item.number();
-      const Value flag = number ? Value(*number != 0) : item;
-      TAPER_ASSIGN(folded, call.again(call.name == "any" ? "__or__" : "__and__", {{"", *folded}, {"", flag}}));
-    } else if (!folded) {
-      folded = item;
-    } else {
-      TAPER_ASSIGN(folded, call.again(call.name == "sum" ? "add" : call.name, {{"", *folded}, {"", item}}));
-    }
-  }
-  if (!folded) return call.error(fmt::format("{} of an empty list", call.name));
-  return folded;
-}
-
-Made text_function(Builtins& call) {
-  const auto* self = call.at(0).as<std::string>();
-  if (!self) return std::nullopt;
-  const auto* other = call.at(1).as<std::string>();
-  std::string text = *self;
-  if (call.name == "startswith" && other) return text.starts_with(*other);
-  if (call.name == "endswith" && other) return text.ends_with(*other);
-  if (call.name == "find" && other) {
-    const auto found = text.find(*other);
-    return Dim(found == std::string::npos ? -1 : static_cast<std::int64_t>(found));
-  }
-  const auto change_case = [&](char first, char last) {
-    for (char& letter : text)
-      if (letter >= first && letter <= last) letter = static_cast<char>(letter ^ 0x20);
-    return text;
-  };
-  if (call.name == "lower") return change_case('A', 'Z');
-  if (call.name == "upper") return change_case('a', 'z');
-  if (call.name == "strip") {
-    const std::string_view blanks = other ? std::string_view(*other) : " \t\n\r\v\f";
-    const auto begin = text.find_first_not_of(blanks);
-    return begin == std::string::npos ? std::string() : text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
-  }
-  if (call.name == "replace" && other && call.at(2).as<std::string>()) {
-    const std::string& by = *call.at(2).as<std::string>();
-    if (other->empty() || by.size() > 1000) return call.error("a text is replaced in a way that is not supported");
-    for (std::size_t i = text.find(*other); i != std::string::npos; i = text.find(*other, i + by.size()))
-      text.replace(i, other->size(), by);
-    return text;
-  }
-  if (call.name == "join" && call.at(1).items()) {
-    std::string all;
-    for (const Value& part : *call.at(1).items()) all += (all.empty() ? "" : *self) + text_of(part);
-    return all;
-  }
-  if (call.name == "split" && (other || call.count() == 1)) {
-    const std::string separator = other ? *other : " ";
-    if (separator.empty()) return call.error("a text is split by an empty one");
-    std::vector<Value> parts;
-    std::size_t begin = 0;
-    for (std::size_t i = text.find(separator);; i = text.find(separator, begin)) {
-      const std::string part = text.substr(begin, i == std::string::npos ? i : i - begin);
-      if (other || !part.empty()) parts.emplace_back(part);
-      if (i == std::string::npos) break;
-      begin = i + separator.size();
-    }
-    return call.list(std::move(parts));
-  }
-  return std::nullopt;
-}
-
 Made compare(Builtins& call) {
   return call.compare();
 }
@@ -589,115 +240,90 @@ Made real_function(Builtins& call) {
   return call.real_function();
 }
 
+constexpr NamedBuiltin kBuiltins[] = {
+    {"size", tensor_size},
+    {"dim", tensor_rank},
+    {"ndimension", tensor_rank},
+    {"numel", tensor_elements},
+    {"dtype", tensor_dtype},
+    {"is_floating_point", tensor_is_floating},
+    {"is_complex", always_false},
+    {"is_grad_enabled", always_true},
+    {"is_autocast_enabled", always_false},
+    {"is_autocast_cpu_enabled", always_false},
+    {"requires_grad", always_true},
+    {"is_cuda", always_false},
+    {"is_nested", always_false},
+    {"is_quantized", always_false},
+    {"is_sparse", always_false},
+    {"is_mkldnn", always_false},
+    {"is_cpu", always_true},
+    {"is_contiguous", always_true},
+    {"device", device},
+    {"type", device_type},
+    {"layout", zero},
+    {"warn", warn},
+    {"print", nothing},
+    {"set_grad_enabled", nothing},
+    {"data", identity},
+    {"requires_grad_", identity},
+    {"RaiseException", raise},
+    {"__is__", is_same},
+    {"__isnot__", is_same},
+    {"__not__", negate_condition},
+    {"__and__", join_conditions},
+    {"__or__", join_conditions},
+    {"format", format},
+    {"str", text},
+    {"floor", floor_or_ceil},
+    {"ceil", floor_or_ceil},
+    {"round", floor_or_ceil},
+    {"__range_length", range_length},
+    {"__derive_index", derive_index},
+    {"range", range_list},
+    {"eq", compare},
+    {"ne", compare},
+    {"lt", compare},
+    {"le", compare},
+    {"gt", compare},
+    {"ge", compare},
+    {"add", arithmetic},
+    {"sub", arithmetic},
+    {"mul", arithmetic},
+    {"div", arithmetic},
+    {"floordiv", arithmetic},
+    {"remainder", arithmetic},
+    {"neg", arithmetic},
+    {"pow", arithmetic},
+    {"abs", arithmetic},
+    {"min", arithmetic},
+    {"max", arithmetic},
+    {"__round_to_zero_floordiv", arithmetic},
+    {"add_", arithmetic},
+    {"floor_divide", arithmetic},
+    {"sqrt", real_function},
+    {"exp", real_function},
+    {"log", real_function},
+    {"log2", real_function},
+    {"sin", real_function},
+    {"cos", real_function},
+    {"tanh", real_function},
+    {"isnan", real_function},
+    {"isinf", real_function},
+    {"isfinite", real_function},
+};
+
 const std::unordered_map<std::string_view, Builtins::Function>& builtins() {
-  static const std::unordered_map<std::string_view, Builtins::Function> table = {
-      {"size", tensor_size},
-      {"dim", tensor_rank},
-      {"ndimension", tensor_rank},
-      {"numel", tensor_elements},
-      {"dtype", tensor_dtype},
-      {"is_floating_point", tensor_is_floating},
-      {"is_complex", always_false},
-      {"is_grad_enabled", always_false},
-      {"is_autocast_enabled", always_false},
-      {"requires_grad", always_false},
-      {"is_autocast_cpu_enabled", always_false},
-      {"is_cuda", always_false},
-      {"is_nested", always_false},
-      {"is_quantized", always_false},
-      {"is_sparse", always_false},
-      {"is_mkldnn", always_false},
-      {"is_cpu", always_true},
-      {"is_contiguous", always_true},
-      {"device", device},
-      {"type", device_type},
-      {"layout", zero},
-      {"warn", warn},
-      {"print", nothing},
-      {"set_grad_enabled", nothing},
-      {"data", identity},
-      {"RaiseException", raise},
-      {"__is__", is_same},
-      {"__isnot__", is_same},
-      {"__not__", negate_condition},
-      {"__and__", join_conditions},
-      {"__or__", join_conditions},
-      {"format", format},
-      {"str", text},
-      {"floor", floor_or_ceil},
-      {"ceil", floor_or_ceil},
-      {"round", floor_or_ceil},
-      {"__range_length", range_length},
-      {"__derive_index", derive_index},
-      {"range", range_list},
-      {"len", length},
-      {"__contains__", contains},
-      {"append", change_list},
-      {"extend", change_list},
-      {"insert", change_list},
-      {"reverse", change_list},
-      {"clear", change_list},
-      {"pop", change_list},
-      {"Delete", change_list},
-      {"_set_item", set_item},
-      {"keys", dict_parts},
-      {"values", dict_parts},
-      {"items", dict_parts},
-      {"get", dict_get},
-      {"list", copy_list},
-      {"copy", copy_list},
-      {"dict", copy_list},
-      {"sort", sort_list},
-      {"sorted", sort_list},
-      {"index", index_in_list},
-      {"count", index_in_list},
-      {"slice", slice_list},
-      {"__getitem__", get_item},
-      {"any", fold_list},
-      {"all", fold_list},
-      {"sum", fold_list},
-      {"startswith", text_function},
-      {"endswith", text_function},
-      {"find", text_function},
-      {"lower", text_function},
-      {"upper", text_function},
-      {"strip", text_function},
-      {"replace", text_function},
-      {"join", text_function},
-      {"split", text_function},
-      {"eq", compare},
-      {"ne", compare},
-      {"lt", compare},
-      {"le", compare},
-      {"gt", compare},
-      {"ge", compare},
-      {"add", arithmetic},
-      {"sub", arithmetic},
-      {"mul", arithmetic},
-      {"div", arithmetic},
-      {"floordiv", arithmetic},
-      {"remainder", arithmetic},
-      {"neg", arithmetic},
-      {"pow", arithmetic},
-      {"abs", arithmetic},
-      {"min", arithmetic},
-      {"max", arithmetic},
-      {"__round_to_zero_floordiv", arithmetic},
-      {"add_", arithmetic},
-      {"floor_divide", arithmetic},
-      {"sqrt", real_function},
-      {"exp", real_function},
-      {"log", real_function},
-      {"sin", real_function},
-      {"cos", real_function},
-      {"tanh", real_function},
-      {"log2", real_function},
-      {"isnan", real_function},
-      {"isinf", real_function},
-      {"isfinite", real_function},
-  };
+  static const std::unordered_map<std::string_view, Builtins::Function> table = [] {
+    std::unordered_map<std::string_view, Builtins::Function> all(std::begin(kBuiltins), std::end(kBuiltins));
+    all.insert(container_builtins().begin(), container_builtins().end());
+    return all;
+  }();
   return table;
 }
+
+// What may be done with the result of an operator that can't be read, to go on and find the others.
+constexpr std::string_view kTakeUnknown[] = {"append", "extend", "insert", "_set_item", "__is__", "__isnot__"};
 
 }  // namespace
 
@@ -868,8 +494,7 @@ Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Ar
   const auto& table = builtins();
   if (const auto found = table.find(name); table.contains(name)) {
     const bool unknown = std::ranges::any_of(arguments, [](const Argument& a) { return a.value.is_unknown(); });
-    const bool changes = found->second == change_list || found->second == set_item || found->second == is_same;
-    if (unknown && !changes) {
+    if (unknown && std::ranges::find(kTakeUnknown, name) == std::end(kTakeUnknown)) {
       for (const Argument& argument : arguments)
         if (const auto* value = argument.value.as<Unknown>(); value && !value->why.empty())
           return error_here(value->why);
@@ -884,6 +509,8 @@ Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Ar
     if (index.tensor()) return dynamic_select(*arguments[0].value.tensor(), arguments[1].value, *index.tensor());
     arguments[2].value = index;
   }
+  if (name == "tensor" || name == "as_tensor" || name == "scalar_tensor") return make_tensor(arguments);
+  if (name == "full" && arguments.size() > 1 && arguments[1].value.tensor()) return make_full(arguments);
   if (name == "item") return to_number(arguments.empty() ? Value(None{}) : arguments[0].value, "number");
   if (name == "Int" || name == "Float" || name == "Bool") {
     const std::string_view kind = name == "Int" ? "int" : name == "Float" ? "float" : "bool";

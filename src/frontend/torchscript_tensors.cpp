@@ -9,16 +9,16 @@
 namespace taper::torchscript {
 namespace {
 
-constexpr int kMostDepth = 16;  // of lists in arguments
+constexpr std::size_t kMostDepth = 16;  // of lists in arguments
 
-bool holds_unknown(const Value& value, int depth = 0) {
+bool holds_unknown(const Value& value, std::size_t depth = 0) {
   if (value.is_unknown()) return true;
   const auto* items = depth < kMostDepth ? value.items() : nullptr;
   return items && std::ranges::any_of(*items, [&](const Value& item) { return holds_unknown(item, depth + 1); });
 }
 
 // Whether there is a tensor that is no number.
-bool holds_tensor(const Value& value, int depth = 0) {
+bool holds_tensor(const Value& value, std::size_t depth = 0) {
   if (value.is_tensor()) return true;
   const auto* items = depth < kMostDepth ? value.items() : nullptr;
   return items && std::ranges::any_of(*items, [&](const Value& item) { return holds_tensor(item, depth + 1); });
@@ -206,6 +206,85 @@ Expected<std::optional<bool>> Interpreter::decide(const Value& condition) {
   TAPER_ASSIGN(const Value known, to_number(condition, "bool"));
   if (const bool* flag = known.as<bool>()) return *flag;
   return std::nullopt;
+}
+
+namespace {
+
+std::optional<DType> dtype_argument(const std::vector<Argument>& arguments) {
+  for (const Argument& argument : arguments)
+    if (argument.name == "dtype")
+      if (const auto code = argument.value.integer()) return dtype_of_code(*code);
+  return std::nullopt;
+}
+
+// All numbers of nested lists, and the lists' shape. Nothing if they aren't known or don't make a box.
+bool collect_numbers(const Value& value, std::size_t depth, std::vector<std::int64_t>& shape, std::vector<double>& all,
+                     DType& dtype) {
+  if (const auto* items = value.items()) {
+    const auto count = static_cast<std::int64_t>(items->size());
+    if (depth >= kMostDepth || all.size() > (std::size_t{1} << 20)) return false;
+    if (depth == shape.size()) {
+      if (!all.empty()) return false;
+      shape.push_back(count);
+    }
+    return shape[depth] == count && std::ranges::all_of(*items, [&](const Value& item) {
+             return collect_numbers(item, depth + 1, shape, all, dtype);
+           });
+  }
+  const auto number = value.number();
+  if (!number || depth != shape.size()) return false;
+  const DType own = value.as<bool>() ? DType::boolean : value.as<double>() ? DType::f32 : DType::i64;
+  if (all.empty() || own == DType::f32 || (own == DType::i64 && dtype == DType::boolean)) dtype = own;
+  all.push_back(*number);
+  return true;
+}
+
+}  // namespace
+
+// A list of what depends on data or sizes as a tensor.
+Expected<Value> Interpreter::stacked(const Value& value, std::optional<DType> dtype, std::size_t depth) {
+  if (const auto* items = value.items()) {
+    if (depth > kMostDepth) return error_here("a list is nested too deep");
+    std::vector<Value> parts;
+    for (const Value& item : *items) {
+      TAPER_ASSIGN(Value part, stacked(item, dtype, depth + 1));
+      parts.push_back(std::move(part));
+    }
+    return call_aten("stack", {{"", new_list(std::move(parts))}});
+  }
+  if (value.is_unknown()) return value;
+  TAPER_ASSIGN(taper::Value * content, number_in(*region_, value, dtype));
+  return TensorRef{aten::Tensor::make(content), region_, false};
+}
+
+Expected<Value> Interpreter::make_tensor(const std::vector<Argument>& arguments) {
+  if (arguments.empty()) return error_here("torch.tensor is called without data");
+  std::optional<DType> dtype = dtype_argument(arguments);
+  if (dtype) dtype = aten::graph_dtype(*dtype);
+  std::vector<std::int64_t> shape;
+  std::vector<double> numbers;
+  DType own = DType::f32;
+  if (!collect_numbers(arguments[0].value, 0, shape, numbers, own)) return stacked(arguments[0].value, dtype, 0);
+  taper::Value* content =
+      region_->build.constant(to_tensor(Array{dtype.value_or(own), std::move(shape), std::move(numbers)}));
+  TAPER_TRY(region_->build.status());
+  return TensorRef{aten::Tensor::make(content), region_, false};
+}
+
+Expected<Value> Interpreter::make_full(const std::vector<Argument>& arguments) {
+  if (holds_unknown(arguments[0].value)) return Unknown{};
+  const auto* sizes = arguments[0].value.items();
+  Shape shape;
+  if (sizes)
+    for (const Value& size : *sizes)
+      if (const Dim* dim = size.as<Dim>()) shape.push_back(*dim);
+  if (!sizes || shape.size() != sizes->size()) return error_here("the sizes of torch.full are not known");
+  std::optional<DType> dtype = dtype_argument(arguments);
+  if (dtype) dtype = aten::graph_dtype(*dtype);
+  TAPER_ASSIGN(taper::Value * content, number_in(*region_, arguments[1].value, dtype));
+  content = aten::expand(region_->build, content, shape);
+  TAPER_TRY(region_->build.status());
+  return TensorRef{aten::Tensor::make(content), region_, false};
 }
 
 // x.select(dim, index) with an index that only the running program knows.

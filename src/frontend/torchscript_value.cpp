@@ -1,5 +1,6 @@
 #include "frontend/torchscript_value.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "formats/text.h"
@@ -72,6 +73,25 @@ std::optional<bool> same_items(const std::vector<Value>& a, const std::vector<Va
 }
 
 }  // namespace
+
+namespace {
+
+constexpr std::pair<std::int64_t, DType> kDTypeCodes[] = {
+    {0, DType::u8},   {1, DType::i8},   {2, DType::i16},  {3, DType::i32},      {4, DType::i64},
+    {5, DType::f16},  {6, DType::f32},  {7, DType::f64},  {11, DType::boolean}, {15, DType::bf16},
+    {27, DType::u16}, {28, DType::u32}, {29, DType::u64},
+};
+
+}  // namespace
+
+std::int64_t dtype_code(DType dtype) {
+  return std::ranges::find(kDTypeCodes, dtype, &std::pair<std::int64_t, DType>::second)->first;
+}
+
+std::optional<DType> dtype_of_code(std::int64_t code) {
+  const auto* found = std::ranges::find(kDTypeCodes, code, &std::pair<std::int64_t, DType>::first);
+  return found != std::end(kDTypeCodes) ? std::optional(found->second) : std::nullopt;
+}
 
 const std::vector<Value>* Value::items() const {
   if (const auto* list = as<std::shared_ptr<List>>()) return &(*list)->items;

@@ -53,9 +53,9 @@ struct Pending {
 };
 struct None {};
 
-using Data = std::variant<None, TensorRef, Dim, double, bool, std::string, std::shared_ptr<List>, std::shared_ptr<Tuple>,
-                          std::shared_ptr<Dict>, std::shared_ptr<Object>, FunctionRef, ClassRef, Device, Undecided,
-                          Unknown, Uninitialized, Pending>;
+using Data = std::variant<None, TensorRef, Dim, double, bool, std::string, std::shared_ptr<List>,
+                          std::shared_ptr<Tuple>, std::shared_ptr<Dict>, std::shared_ptr<Object>, FunctionRef, ClassRef,
+                          Device, Undecided, Unknown, Uninitialized, Pending>;
 
 struct Value {
   Data data;
@@ -101,6 +101,10 @@ struct Object {
   std::string path;                // "encoder.layers.0"
   std::map<std::string, Value, std::less<>> attributes;
 };
+
+// PyTorch's numbers of dtypes, which TorchScript's integers are; nothing for those that taper doesn't have.
+std::int64_t dtype_code(DType dtype);
+std::optional<DType> dtype_of_code(std::int64_t code);
 
 // For messages: "a tensor f32[2, 3]", "the integer 3", "a list of 4".
 std::string describe(const Value& value);

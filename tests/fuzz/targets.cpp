@@ -20,6 +20,7 @@ constexpr Target kTargets[] = {
     {"ir", ir},
     {"tflite", tflite, mutate_tflite},
     {"tensorflow", tensorflow, mutate_tensorflow},
+    {"torchscript", torchscript},
     {"export", export_model, mutate_checkpoint},
 };
 }  // namespace

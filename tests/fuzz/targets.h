@@ -49,6 +49,7 @@ void config(Bytes input);
 void ir(Bytes input);
 void tflite(Bytes input);
 void tensorflow(Bytes input);
+void torchscript(Bytes input);
 void export_model(Bytes input);
 
 }  // namespace taper::fuzz
