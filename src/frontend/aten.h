@@ -73,8 +73,9 @@ class Tensor {
  public:
   // A tensor of its own storage, row-major.
   static TensorPtr make(Value* content);
-  // A view of `base`, which is cut at once unless `content` is the view already. Without `write_back` writing through it is an error. `contiguous`: the
-  // elements of the view follow one another in row-major order. Null if cutting failed: the builder has the error.
+  // A view of `base`, which is cut at once unless `content` is the view already. Without `write_back` writing through
+  // it is an error. `contiguous`: the elements of the view follow one another in row-major order. Null if cutting
+  // failed: the builder has the error.
   static TensorPtr make_view(Builder& build, TensorPtr base, View view, WriteBack write_back, bool contiguous,
                              Value* content = nullptr);
 

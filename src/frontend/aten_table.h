@@ -43,15 +43,15 @@ enum class Promotion {
   boolean,   // to bool: x != 0
 };
 
-// An overload. Where `build` is null, it is one of our rows: operands are the schema's tensors and scalars in order, but
-// for those that are attributes. An integer which must be a number here is an `int` even if PyTorch has SymInt.
+// An overload. Where `build` is null, it is one of our rows: operands are the schema's tensors and scalars in order,
+// but for those that are attributes. An integer which must be a number here is an `int` even if PyTorch has SymInt.
 struct Overload {
   std::string_view schema;
   BuildFn build = nullptr;
   std::string_view row = {};
   Promotion promotion = Promotion::none;
   std::vector<std::pair<std::string_view, std::string_view>> attrs = {};  // our attribute, PyTorch's parameter
-  Attrs fixed = {};                                                      // attributes that never vary
+  Attrs fixed = {};                                                       // attributes that never vary
 };
 
 std::vector<Overload> pointwise_overloads();
@@ -127,7 +127,8 @@ inline Arg fresh(Value* content) {
 }
 Arg fresh_list(const std::vector<Value*>& contents);
 
-// -------------------------------------------------------------------------------------- values; null stays null throughout
+// -------------------------------------------------------------------------------------- values; null stays null
+// throughout
 
 // The dtype of "value op value" in PyTorch, by dtypes alone.
 DType promote_types(DType a, DType b);
@@ -168,7 +169,8 @@ Expected<std::size_t> axis_of(std::int64_t dim, std::size_t rank);
 // The value of a small tensor that follows from constants alone.
 std::optional<Array> constant_value(const Value* value);
 
-// ---------------------------------------------------------------------------------------------------------------- sizes
+// ----------------------------------------------------------------------------------------------------------------
+// sizes
 
 struct Interval {
   double least, most;
