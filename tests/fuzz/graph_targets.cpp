@@ -4,6 +4,7 @@
 #include "backend/tensorflow.h"
 #include "backend/tflite.h"
 #include "formats/checkpoint_file.h"
+#include "frontend/exported_program.h"
 #include "frontend/families.h"
 #include "frontend/tensorflow.h"
 #include "frontend/tflite.h"
@@ -67,6 +68,17 @@ void torchscript(Bytes input) {
   ProgramOptions options;
   options.input_shapes["x"] = {Dim::symbol("B"), 4};
   if (const auto program = import_torchscript(shared(archive), options)) use(program->graph);
+}
+
+// An archive, or the JSON of one whose only weight has 16 bytes.
+void exported_program(Bytes input) {
+  const SharedBytes bytes = as_text(input).starts_with("PK") ? share({input.begin(), input.end()})
+                                                             : shared(exported_program_of(std::string(as_text(input))));
+  for (const bool free : {false, true}) {
+    ProgramOptions options;
+    if (free) options.dynamic["x"] = {0};
+    if (const auto program = import_exported_program(bytes, options)) use(program->graph);
+  }
 }
 
 namespace {

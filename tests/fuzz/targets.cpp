@@ -21,6 +21,7 @@ constexpr Target kTargets[] = {
     {"tflite", tflite, mutate_tflite},
     {"tensorflow", tensorflow, mutate_tensorflow},
     {"torchscript", torchscript},
+    {"exported_program", exported_program, mutate_zip},
     {"export", export_model, mutate_checkpoint},
 };
 }  // namespace

@@ -50,6 +50,7 @@ void ir(Bytes input);
 void tflite(Bytes input);
 void tensorflow(Bytes input);
 void torchscript(Bytes input);
+void exported_program(Bytes input);
 void export_model(Bytes input);
 
 }  // namespace taper::fuzz
