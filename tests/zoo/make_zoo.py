@@ -33,8 +33,9 @@ def save(network, module, form, path):
         return
     dynamic = None
     if form == "dynamic":
+        dims = {name: torch.export.Dim(name, max=network.most) for name in network.sizes}
         dynamic = tuple(
-            {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(entry.shape) if network.is_exported(size)}
+            {axis: dims[size] for axis, size in enumerate(entry.shape) if network.is_exported(size)}
             for entry in network.inputs.values()
         )
     program = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=dynamic)

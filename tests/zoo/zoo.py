@@ -48,7 +48,8 @@ class Network:
     """A network with what is needed to export and judge it.
 
     `sizes` gives two values for each size that may vary: that of the export, and one for a second look. Those in
-    `frozen` are fixed by torch.export all the same, and are to be set free by taper. `forms` are the ways of saving it.
+    `frozen` are fixed by torch.export all the same, and are to be set free by taper. `most` bounds all of them. `forms` are the ways of
+    saving it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Network:
     inputs: dict
     sizes: dict
     frozen: tuple
+    most: int
     forms: tuple
 
     def is_exported(self, size):
@@ -91,7 +93,7 @@ def seed_of(text):
     return random.Random(text).randrange(1 << 31)
 
 
-def network(forms=("pt2", "dynamic", "traced", "scripted"), sizes=None, frozen=(), **inputs):
+def network(forms=("pt2", "dynamic", "traced", "scripted"), sizes=None, frozen=(), most=1024, **inputs):
     """Registers a function that builds a module. Inputs are Input objects, or shapes of float32 tensors."""
 
     def register(build):
@@ -99,7 +101,7 @@ def network(forms=("pt2", "dynamic", "traced", "scripted"), sizes=None, frozen=(
         name = build.__name__
         assert name not in NETWORKS, name
         kept = tuple(form for form in forms if sizes or form != "dynamic")
-        NETWORKS[name] = Network(name, build, entries, sizes or {}, tuple(frozen), kept)
+        NETWORKS[name] = Network(name, build, entries, sizes or {}, tuple(frozen), most, kept)
         return build
 
     return register

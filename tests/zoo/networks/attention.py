@@ -162,7 +162,7 @@ class NanoGpt(nn.Module):
         return self.head(x[:, [-1], :])
 
 
-@network(idx=ids("B", "T"), sizes=STEPS)
+@network(idx=ids("B", "T"), sizes=STEPS, most=32)
 def nano_gpt():
     return NanoGpt()
 

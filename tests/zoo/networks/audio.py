@@ -31,7 +31,7 @@ class SpeechEncoder(nn.Module):
         return self.norm(self.encoder(x))
 
 
-@network(mel=("B", 8, "T"), sizes=STEPS)
+@network(mel=("B", 8, "T"), sizes=STEPS, most=120)
 def speech_encoder():
     return SpeechEncoder()
 

@@ -33,7 +33,7 @@ class Single(nn.Module):
 
 
 def text(forms=FORMS):
-    return network(input_ids=ids("B", "T"), attention_mask=mask("B", "T"), sizes=TOKENS, forms=forms)
+    return network(input_ids=ids("B", "T"), attention_mask=mask("B", "T"), sizes=TOKENS, most=32, forms=forms)
 
 
 @text()

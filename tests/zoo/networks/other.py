@@ -126,7 +126,7 @@ class SplineLayer(nn.Module):
         return self.spline(basis.view(*x.shape[:-1], -1)) + self.base(F.silu(x))
 
 
-@network(x=("B", 4), sizes=BATCH, forms=("pt2", "dynamic", "traced"))
+@network(input=("B", 4), sizes=BATCH, forms=("pt2", "dynamic", "traced"))
 def kan():
     return nn.Sequential(SplineLayer(4, 8), SplineLayer(8, 2))
 

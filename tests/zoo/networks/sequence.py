@@ -23,7 +23,7 @@ class TemporalBlock(nn.Module):
         return F.relu(out + self.downsample(x))
 
 
-@network(x=("B", 6, "T"), sizes=STEPS)
+@network(input=("B", 6, "T"), sizes=STEPS)
 def temporal_convolutions():
     return nn.Sequential(TemporalBlock(6, 12, 1), TemporalBlock(12, 12, 2), nn.Conv1d(12, 3, 1))
 

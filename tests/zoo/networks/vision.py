@@ -9,7 +9,7 @@ from zoo import network
 BATCH = {"B": (2, 3)}
 
 
-@network(x=("B", 1, 28, 28), sizes=BATCH)
+@network(input=("B", 1, 28, 28), sizes=BATCH)
 def digits_cnn():
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
@@ -86,7 +86,7 @@ class InvertedResidual(nn.Module):
         return self.layers(x)
 
 
-@network(x=("B", 3, 32, 32), sizes=BATCH)
+@network(input=("B", 3, 32, 32), sizes=BATCH)
 def mobilenet_v2():
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1, bias=False),
@@ -127,7 +127,7 @@ class ConvNeXtBlock(nn.Module):
         return residual + (self.gamma * x).permute(0, 3, 1, 2)
 
 
-@network(x=("B", 3, 32, 32), sizes=BATCH)
+@network(input=("B", 3, 32, 32), sizes=BATCH)
 def convnext():
     return nn.Sequential(
         nn.Conv2d(3, 16, 4, stride=4), ChannelsLastNorm(16), ConvNeXtBlock(16), ConvNeXtBlock(16), nn.AvgPool2d(8)
@@ -206,7 +206,7 @@ class SqueezeExcite(nn.Module):
         return x * torch.sigmoid(self.expand(F.silu(self.reduce(scale))))
 
 
-@network(x=("B", 3, 16, 16), sizes=BATCH)
+@network(input=("B", 3, 16, 16), sizes=BATCH)
 def efficientnet_block():
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, 2, 1),
@@ -277,7 +277,7 @@ class Hourglass(nn.Module):
         return self.skip(x) + self.up(self.inner(self.down(x)))
 
 
-@network(image=("B", 3, 16, 16), sizes=BATCH)
+@network(input=("B", 3, 16, 16), sizes=BATCH)
 def hourglass():
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Hourglass(3, 8), nn.Conv2d(8, 4, 1), nn.Softplus())
 
@@ -397,7 +397,7 @@ class DenseBlock(nn.Module):
         return x
 
 
-@network(x=("B", 3, 12, 12), sizes=BATCH)
+@network(input=("B", 3, 12, 12), sizes=BATCH)
 def densenet():
     return nn.Sequential(DenseBlock(3, 4, 3), nn.Conv2d(15, 8, 1), nn.AvgPool2d(2, 2), nn.InstanceNorm2d(8, affine=True))
 
@@ -418,7 +418,7 @@ class ShuffleUnit(nn.Module):
         return torch.transpose(x, 1, 2).contiguous().view(batch, -1, height, width)
 
 
-@network(x=("B", 8, 10, 10), sizes=BATCH)
+@network(input=("B", 8, 10, 10), sizes=BATCH)
 def shufflenet():
     return nn.Sequential(ShuffleUnit(8), nn.ReflectionPad2d(1), ShuffleUnit(8), nn.AdaptiveMaxPool2d((3, 3)))
 
