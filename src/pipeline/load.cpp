@@ -1,8 +1,12 @@
 #include <openssl/evp.h>
 
+#include <set>
+
 #include "base/mapped_file.h"
 #include "formats/checkpoint_file.h"
+#include "frontend/families.h"
 #include "pipeline/model.h"
+#include "pipeline/program_inputs.h"
 #include "report/text.h"
 
 namespace taper {
@@ -18,21 +22,49 @@ Expected<std::string> sha256(Bytes bytes) {
   return hex;
 }
 
-Expected<Model> load_bytes(const SharedBytes& bytes, const std::filesystem::path& path, const LoadOptions& options) {
+Expected<Model::Impl> load_family(const Checkpoint& checkpoint, const LoadOptions& options) {
+  if (!options.inputs.empty())
+    return fail_with_hint(fmt::format("the input '{}' is described, but this is a state dict, whose family decides",
+                                      printable(options.inputs[0].name)),
+                          "leave the flags for inputs out; --sequence-length sets the number of frames");
+  TAPER_ASSIGN(ImportedModel imported, import_checkpoint(checkpoint, options));
+  Model::Impl impl;
+  impl.graph = std::move(imported.graph);
+  impl.info = std::move(imported.info);
+  impl.symbols = {{std::string(kBatch), {.least = 1}},
+                  {std::string(kSteps), {.least = 1, .most = kMostFrames, .usual = options.sequence_length}}};
+  return impl;
+}
+
+TensorInfo tensor_info(const std::string& name, const Type& type) {
+  return {name, std::string(info(type.dtype).name), shape_text(type.shape)};
+}
+
+void describe_types(Model::Impl& impl) {
+  for (const Value* input : impl.graph.inputs()) impl.info.inputs.push_back(tensor_info(input->name, input->type));
+  for (const Output& output : impl.graph.outputs())
+    impl.info.output_types.push_back(tensor_info(output.name, output.value->type));
+}
+
+Expected<Model::Impl> load_source(const SharedBytes& bytes, const LoadOptions& options) {
   TAPER_ASSIGN(const Checkpoint checkpoint, read_checkpoint(bytes));
-  auto impl = std::make_shared<Model::Impl>();
-  TAPER_ASSIGN(impl->imported, import_checkpoint(checkpoint, options));
-  impl->sequence_length = options.sequence_length;
-  impl->imported.info.source = path;
+  return load_family(checkpoint, options);
+}
+
+Expected<Model> load_bytes(const SharedBytes& bytes, const std::filesystem::path& path, const LoadOptions& options) {
+  TAPER_ASSIGN(Model::Impl loaded, load_source(bytes, options));
+  auto impl = std::make_shared<Model::Impl>(std::move(loaded));
   impl->source = bytes;
-  TAPER_ASSIGN(impl->imported.info.source_sha256, sha256(bytes.view));
+  impl->info.source = path;
+  describe_types(*impl);
+  TAPER_ASSIGN(impl->info.source_sha256, sha256(bytes.view));
   return Model(std::move(impl));
 }
 
 }  // namespace
 
 const ModelInfo& Model::info() const {
-  return impl_->imported.info;
+  return impl_->info;
 }
 
 std::vector<std::string> known_families() {
