@@ -1,5 +1,6 @@
 #include "cli/convert.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "report/text.h"

@@ -1,7 +1,6 @@
 // What the programs that convert have in common: flags, the request, the run, and what is shown of it.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <optional>
 #include <string>
@@ -10,6 +9,10 @@
 #include "base/error.h"
 #include "cli/terminal.h"
 #include "taper/taper.h"
+
+namespace CLI {
+class App;
+}
 
 namespace taper {
 

@@ -1,5 +1,6 @@
 #include "cli/ops.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
