@@ -126,6 +126,7 @@ struct ConvertOptions {
   std::vector<Precision> tflite = {Precision::fp32, Precision::fp16};
   bool onnx = true;
   bool savedmodel = true;
+  bool channels_last = false;  // inputs and outputs [N, C, H, W] (and with three such axes) become [N, H, W, C]
   std::optional<std::filesystem::path> dump_ir = {};  // a folder for the graph after each pass that changed it
   bool check_each = false;  // evaluate the graph after each pass; an error names the first one that changes results
 };
@@ -138,6 +139,7 @@ struct Artifact {
   double seconds = 0;              // to build and write it
   std::vector<std::string> notes;  // for instance weights kept in float32 because float16 can't hold them
   bool static_shapes = false;      // takes inputs of one shape only
+  bool channels_last = false;      // as ConvertOptions says
 };
 
 // Writes the files `<folder>/<stem>.onnx`, `<folder>/<stem>_fp32.tflite`, ... and the SavedModel `<folder>/<stem>_tf`,

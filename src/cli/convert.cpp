@@ -33,6 +33,7 @@ Checkpoints of known families
 Files
   -o, --output-dir DIR    where to write (the current folder)
   --name NAME             of the outputs: NAME_fp32.tflite, ... (that of the file)
+  --io-layout LAYOUT      nhwc: images [N, C, H, W] become [N, H, W, C] in inputs and outputs; source: as they are
 )";
 
 constexpr std::string_view kDebugHelp =
@@ -44,7 +45,7 @@ constexpr std::string_view kDebugHelp =
 constexpr std::string_view kTry = "Try 'taper convert --help'.\n";
 
 struct Texts {
-  std::string name, dump_ir;
+  std::string name, dump_ir, layout = "source";
   std::vector<std::string> shapes, dtypes, dynamic;
   bool check_each = false;
   JobTexts job;
@@ -56,6 +57,7 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("--input-shape", texts.shapes)->type_name("NAME=SIZES")->allow_extra_args(false);
   app.add_option("--input-dtype", texts.dtypes)->type_name("NAME=DTYPE")->allow_extra_args(false);
   app.add_option("--dynamic", texts.dynamic)->type_name("NAME:AXIS")->allow_extra_args(false);
+  app.add_option("--io-layout", texts.layout)->type_name("nhwc|source");
   app.add_option("--dump-ir", texts.dump_ir)->type_name("DIR");
   app.add_flag("--check-each", texts.check_each);
 }
@@ -124,6 +126,9 @@ Expected<ConvertCommand> make_sense(const CLI::App& app, const Texts& texts) {
     if (command.files.size() > 1) return fail("--name is for one file, {} are given", command.files.size());
     command.name = texts.name;
   }
+  if (texts.layout != "nhwc" && texts.layout != "source")
+    return fail("--io-layout is '{}', expected nhwc or source", printable(texts.layout));
+  command.convert.channels_last = texts.layout == "nhwc";
   TAPER_TRY(read_path(app, "--dump-ir", texts.dump_ir, command.convert.dump_ir));
   command.convert.check_each = texts.check_each;
   return command;

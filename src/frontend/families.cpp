@@ -273,6 +273,13 @@ std::string format_text(const Checkpoint& checkpoint, const WeightSet& weights) 
 
 }  // namespace
 
+bool recognises_family(const Checkpoint& checkpoint, const ModelConfig& config) {
+  if (config.family) return true;
+  auto sets = find_weights(*checkpoint.root);
+  return sets && std::ranges::any_of(all_matches(std::move(*sets), {}),
+                                     [](const Match& match) { return match.fit.recognised(); });
+}
+
 Expected<ImportedModel> import_checkpoint(const Checkpoint& checkpoint, const LoadOptions& options) {
   if (options.sequence_length < 1 || options.sequence_length > kMostFrames)
     return fail("the sequence length is {}, expected 1 to {}", options.sequence_length, kMostFrames);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/mapped_file.h"
 #include "ops/evaluate.h"
 #include "ops/rules.h"
 #include "ops/table.h"
@@ -194,6 +195,7 @@ Expected<Graph> store_weights_as_f16(const Graph& graph, std::vector<HalfPrecisi
       return std::nullopt;
     }
     Value* half = build.constant(converted(*weight, DType::f16), operands[1]->name);
+    release_pages(weight->storage.view);
     std::vector<Value*> all(operands.begin(), operands.end());
     all[1] = build("dequantize", {half}, {}, operands[1]->name + ".f32");
     return build.call(node.op, all, node.attrs, node.results[0]->name);

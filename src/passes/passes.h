@@ -35,6 +35,13 @@ Expected<Graph> fold_scales(const Graph& graph);
 // Lets an operator apply the activation that follows it.
 Expected<Graph> fuse_activations(const Graph& graph);
 
+// Gives inputs and outputs that hold images (floats of four or five axes, [N, C, ...]) the order [N, ..., C].
+Expected<Graph> put_channels_last(const Graph& graph);
+bool holds_image(const Type& type);
+// The orders of axes for permute: from [N, C, ...] to [N, ..., C], and back.
+std::vector<std::int64_t> channels_last_order(std::size_t rank);
+std::vector<std::int64_t> channels_first_order(std::size_t rank);
+
 // What store_weights_as_f16 did not store as float16, and why.
 struct HalfPrecisionNote {
   std::string tensor;

@@ -25,9 +25,9 @@ struct Job {
   const std::string& stem;
   const ConvertOptions& options;
   PendingFiles& pending;
+  const Graph& graph;  // that of the model, perhaps with other inputs and outputs
   const Trial* trial;  // to check each pass with, where that is asked for
 
-  const Graph& graph() const { return model.impl().graph; }
   Bindings default_sizes() const { return usual_sizes(model.impl().symbols); }
   bool static_shapes() const { return options.static_shapes || model.impl().symbols.empty(); }
   std::string description() const {
@@ -39,8 +39,8 @@ struct Job {
 // The graph that a target's backend can spell.
 Expected<Graph> legalized(const Job& job, Target target) {
   const LegalizeOptions options = {.freeze = job.options.static_shapes ? job.default_sizes() : Bindings{}};
-  PassWatcher watcher(job.graph(), target, job.options, job.stem, job.trial);
-  Expected<Graph> legal = legalize(job.graph(), target, options, watcher.observer());
+  PassWatcher watcher(job.graph, target, job.options, job.stem, job.trial);
+  Expected<Graph> legal = legalize(job.graph, target, options, watcher.observer());
   TAPER_TRY(watcher.status());
   return legal;
 }
@@ -54,7 +54,13 @@ Expected<Artifact> write_file(const Job& job, const std::string& key, const std:
                               const std::function<Status(const ByteSink&)>& write) {
   const std::string name = job.stem + suffix;
   TAPER_ASSIGN(const std::uint64_t bytes, job.pending.write(name, write));
-  return Artifact{key, job.folder / name, bytes, seconds_since(start), std::move(notes), job.static_shapes()};
+  return Artifact{key,
+                  job.folder / name,
+                  bytes,
+                  seconds_since(start),
+                  std::move(notes),
+                  job.static_shapes(),
+                  job.options.channels_last};
 }
 
 template <class Result>
@@ -148,7 +154,13 @@ Artifacts write_savedmodel_artifact(const Job& job) {
                   [&](const ByteSink& sink) { return write_tensor_bundle(file.variables, sink, sink_to(index)); }));
   TAPER_TRY(write(kBundleIndexFile, [&](const ByteSink& sink) { return sink(index); }));
   TAPER_TRY(write(kSavedModelFile, [&](const ByteSink& sink) { return write_saved_model(file.model, sink); }));
-  return std::vector{Artifact{"tensorflow", job.folder / name, bytes, seconds_since(start), {}, job.static_shapes()}};
+  return std::vector{Artifact{"tensorflow",
+                              job.folder / name,
+                              bytes,
+                              seconds_since(start),
+                              {},
+                              job.static_shapes(),
+                              job.options.channels_last}};
 }
 
 Expected<Artifact> write_tflite_artifact(const Job& job, const Graph& graph, Precision precision,
@@ -222,7 +234,13 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
   if (options.check_each) {
     TAPER_ASSIGN(trial, random_trial(model.impl().graph, usual_sizes(model.impl().symbols), 0));
   }
-  const Job job{model, folder, stem, options, pending, trial ? &*trial : nullptr};
+  Graph turned;
+  if (options.channels_last) {
+    TAPER_ASSIGN(turned, put_channels_last(model.impl().graph));
+    if (trial) trial = with_channels_last(model.impl().graph, *trial);
+  }
+  const Graph& graph = options.channels_last ? turned : model.impl().graph;
+  const Job job{model, folder, stem, options, pending, graph, trial ? &*trial : nullptr};
   TAPER_TRY(check_source_stays(job));
   TAPER_ASSIGN(std::vector<Artifact> artifacts, unless_changed(model.impl().source, write_formats(job)));
   TAPER_TRY(pending.publish());

@@ -1,6 +1,7 @@
 #include "pipeline/inspect.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/mapped_file.h"
 #include "formats/archive_kind.h"
@@ -142,12 +143,11 @@ Expected<Inspection> inspect_onnx(const SharedBytes& bytes) {
     found.facts.emplace_back("producer", fmt::format("{} {}", model.producer_name(), model.producer_version()));
   if (!model.doc_string().empty()) found.facts.emplace_back("description", model.doc_string());
   const onnx::GraphProto& graph = model.graph();
-  const auto is_weight = [&](const std::string& name) {
-    return std::ranges::any_of(graph.initializer(), [&](const auto& weight) { return weight.name() == name; });
-  };
+  std::set<std::string_view> weights;
+  for (const auto& weight : graph.initializer()) weights.insert(weight.name());
   found.parameters = 0;
   for (const auto& input : graph.input())
-    if (!is_weight(input.name())) found.inputs.push_back(onnx_info(input));
+    if (!weights.contains(input.name())) found.inputs.push_back(onnx_info(input));
   for (const auto& output : graph.output()) found.outputs.push_back(onnx_info(output));
   count_onnx(graph, found);
   for (const auto& function : model.functions()) ++found.operators["function " + function.name()];

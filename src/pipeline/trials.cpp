@@ -6,6 +6,7 @@
 #include <random>
 
 #include "ops/evaluate.h"
+#include "passes/passes.h"
 #include "pipeline/index_bounds.h"
 #include "pipeline/verify_input.h"
 #include "report/text.h"
@@ -180,6 +181,36 @@ Bindings other_sizes(const Symbols& symbols) {
   Bindings sizes;
   for (const auto& [name, range] : symbols) sizes.emplace(name, other_size(range));
   return sizes;
+}
+
+Trial with_channels_last(const Graph& graph, const Trial& trial) {
+  const auto moved = [](const Array& array, const Type& type) {
+    if (!holds_image(type)) return array;
+    const std::size_t rank = array.shape.size();
+    const std::vector<std::int64_t> order = channels_last_order(rank);
+    const std::vector<std::int64_t> strides = row_major_strides(array.shape);
+    Array out{array.dtype, std::vector<std::int64_t>(rank), {}};
+    for (std::size_t axis = 0; axis < rank; ++axis) out.shape[axis] = array.size(order[axis]);
+    out.values.reserve(array.values.size());
+    std::vector<std::int64_t> index(rank, 0);
+    for (std::size_t i = 0; i < array.values.size(); ++i) {
+      std::int64_t at = 0;
+      for (std::size_t axis = 0; axis < rank; ++axis)
+        at += index[axis] * strides[static_cast<std::size_t>(order[axis])];
+      out.values.push_back(array.values[static_cast<std::size_t>(at)]);
+      for (std::size_t axis = rank; axis-- > 0;) {
+        if (++index[axis] < out.shape[axis]) break;
+        index[axis] = 0;
+      }
+    }
+    return out;
+  };
+  Trial last;
+  for (std::size_t i = 0; i < trial.inputs.size(); ++i)
+    last.inputs.push_back(moved(trial.inputs[i], graph.inputs()[i]->type));
+  for (std::size_t i = 0; i < trial.reference.size(); ++i)
+    last.reference.push_back(moved(trial.reference[i], graph.outputs()[i].value->type));
+  return last;
 }
 
 Expected<Trial> random_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed) {

@@ -31,6 +31,9 @@ Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, b
 // Seeded inputs at `sizes`, tame enough for the network to be evaluated, with the results.
 Expected<Trial> random_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed);
 
+// The same trial for files whose images have their channels last (passes/passes.h, put_channels_last).
+Trial with_channels_last(const Graph& graph, const Trial& trial);
+
 // Sizes for a second trial: as unlike the usual ones as the ranges allow. The same where nothing is open.
 Bindings other_sizes(const Symbols& symbols);
 

@@ -146,7 +146,9 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
   std::vector<Verification> verifications;
   if (files.empty()) return verifications;
 
-  TAPER_ASSIGN(const Trials trials, make_trials(model, options, files[0].static_shapes));
+  TAPER_ASSIGN(Trials trials, make_trials(model, options, files[0].static_shapes));
+  if (files[0].channels_last)
+    for (Trial& trial : trials.all) trial = with_channels_last(model.impl().graph, trial);
   const bool finite = std::ranges::all_of(trials.all, &Trial::finite);
   std::map<std::string, Judge> judges;  // by format: each loaded once, and only where needed
   for (const Artifact& file : files) {
