@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "frontend/aten.h"
 #include "ops/documentation.h"
 
 namespace taper {
@@ -12,10 +13,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kHelp =
-    R"(taper ops lists the operators of taper's graph and how ONNX, TFLite and TensorFlow spell them.
+    R"(taper ops lists the operators of taper's graph, how ONNX, TFLite and TensorFlow spell them, and how many of PyTorch's
+operators are read.
 
   --markdown              with their formulas, as docs/operators.md
-  --json                  as JSON
+  --json                  as JSON, with the overloads of PyTorch's operators
   -h, --help
 )";
 
@@ -65,7 +67,7 @@ std::string operators_json() {
                          {"tflite", row.tflite},
                          {"tflite_since", row.since},
                          {"tensorflow", row.tensorflow}});
-  return Json{{"operators", std::move(operators)}}.dump(2) + "\n";
+  return Json{{"operators", std::move(operators)}, {"aten", aten::known_overloads()}}.dump(2) + "\n";
 }
 
 }  // namespace
