@@ -5,8 +5,11 @@
 #include "base/mapped_file.h"
 #include "formats/checkpoint_file.h"
 #include "frontend/families.h"
+#include "frontend/modules.h"
+#include "ops/evaluate.h"
 #include "pipeline/model.h"
 #include "pipeline/program_inputs.h"
+#include "pipeline/sources.h"
 #include "report/text.h"
 
 namespace taper {
@@ -36,6 +39,37 @@ Expected<Model::Impl> load_family(const Checkpoint& checkpoint, const LoadOption
   return impl;
 }
 
+// Every weight once, however many constants view it.
+void count_weights(const Graph& graph, std::set<const std::byte*>& seen, std::int64_t& count) {
+  for (const Node& node : graph.nodes()) {
+    const Tensor* tensor = node.results.empty() ? nullptr : constant_of(node.results[0]);
+    if (tensor != nullptr && is_floating(tensor->dtype) && seen.insert(tensor->storage.view.data()).second)
+      count = checked_add(count, tensor->element_count()).value_or(count);
+    for (const auto& region : node.regions) count_weights(*region, seen, count);
+  }
+}
+
+Expected<Model::Impl> model_of_program(ImportedProgram program, const ProgramOptions& options, SourceKind kind) {
+  TAPER_TRY(apply_shapes(options, program));
+  if (program.graph.outputs().empty()) return fail("the program has no outputs");
+  Model::Impl impl;
+  impl.symbols = complete_symbols(program);
+  impl.graph = std::move(program.graph);
+  impl.info.kind = kind;
+  impl.info.family = impl.graph.name;
+  impl.info.source_format = program_format(kind);
+  impl.info.assumptions = std::move(program.assumptions);
+  impl.info.warnings = std::move(program.warnings);
+  for (const Output& output : impl.graph.outputs()) impl.info.outputs.push_back(output.name);
+  std::set<const std::byte*> seen;
+  count_weights(impl.graph, seen, impl.info.parameters);
+  if (!impl.graph.inputs().empty()) {
+    const auto shape = evaluate(impl.graph.inputs()[0]->type.shape, usual_sizes(impl.symbols));
+    if (shape) impl.info.input_shape = *shape;
+  }
+  return impl;
+}
+
 TensorInfo tensor_info(const std::string& name, const Type& type) {
   return {name, std::string(info(type.dtype).name), shape_text(type.shape)};
 }
@@ -46,13 +80,23 @@ void describe_types(Model::Impl& impl) {
     impl.info.output_types.push_back(tensor_info(output.name, output.value->type));
 }
 
-Expected<Model::Impl> load_source(const SharedBytes& bytes, const LoadOptions& options) {
+Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesystem::path& path,
+                                  const LoadOptions& options) {
+  if (const auto kind = program_kind(bytes)) {
+    TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
+    TAPER_ASSIGN(ImportedProgram program, import_program(*kind, bytes, path, said));
+    return model_of_program(std::move(program), said, *kind);
+  }
   TAPER_ASSIGN(const Checkpoint checkpoint, read_checkpoint(bytes));
-  return load_family(checkpoint, options);
+  if (!is_module(*checkpoint.root) || recognises_family(checkpoint, options.config))
+    return load_family(checkpoint, options);
+  TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
+  TAPER_ASSIGN(ImportedProgram program, import_module(checkpoint, said));
+  return model_of_program(std::move(program), said, SourceKind::module);
 }
 
 Expected<Model> load_bytes(const SharedBytes& bytes, const std::filesystem::path& path, const LoadOptions& options) {
-  TAPER_ASSIGN(Model::Impl loaded, load_source(bytes, options));
+  TAPER_ASSIGN(Model::Impl loaded, load_source(bytes, path, options));
   auto impl = std::make_shared<Model::Impl>(std::move(loaded));
   impl->source = bytes;
   impl->info.source = path;
