@@ -149,6 +149,7 @@ std::vector<Row> shape_rows();
 std::vector<Row> index_rows();
 std::vector<Row> image_rows();
 std::vector<Row> norm_rows();
+std::vector<Row> resample_rows();
 std::vector<Row> quantized_rows();
 std::vector<Row> recurrent_rows();
 std::vector<Row> attention_rows();

@@ -32,9 +32,9 @@ struct Direction {
   Value* hidden_weight = nullptr;  // [G h, h]
   Value* input_bias = nullptr;     // [G h]
   Value* hidden_bias = nullptr;
-  Value* state = nullptr;          // [B, h]
+  Value* state = nullptr;  // [B, h]
   Value* cell = nullptr;
-  Value* peepholes = nullptr;      // [3 h]: input, output, forget
+  Value* peepholes = nullptr;  // [3 h]: input, output, forget
   bool reverse = false;
 };
 
@@ -115,7 +115,8 @@ States run_scan(Call& call, const Layer& layer, const Direction& side, bool has_
   Type frame = product->type;
   frame.shape.erase(frame.shape.begin() + 1);
   Value* x = body->add_input("frame", frame);
-  const auto [h, c] = step({build, x, inner[0], has_cell ? inner[1] : nullptr, [&](Value* value) { return value == nullptr ? nullptr : inside.at(value); }});
+  const auto [h, c] = step({build, x, inner[0], has_cell ? inner[1] : nullptr,
+                            [&](Value* value) { return value == nullptr ? nullptr : inside.at(value); }});
   if (const auto status = build.status(); !status) {
     call.build.set_error(status.error());
     return result;
@@ -147,31 +148,33 @@ std::vector<Value*> gates_of(Builder& build, Value* joined, std::int64_t count) 
 
 // i = f(Wx + Rh + P c), o with the next cell, c' = f c + i c~; with input_forget f = 1 - i.
 States lstm_openly(Call& call, const Layer& layer, const Direction& side, bool input_forget) {
-  return run_scan(call, layer, side, true, {side.hidden_weight, side.hidden_bias, side.peepholes}, [&](const StepInputs& in) {
-    Builder& b = in.build;
-    Value* sums = b("add", {in.frame, b("linear", {in.h, in.carried(side.hidden_weight), in.carried(side.hidden_bias)})});
-    const std::vector<Value*> gate = gates_of(b, sums, 4);  // i, o, f, c
-    std::vector<Value*> peep(3, nullptr);
-    if (side.peepholes != nullptr)
-      peep = b.call("split", {in.carried(side.peepholes)}, {{"dim", std::int64_t{0}}, {"parts", std::int64_t{3}}});
-    const auto looked = [&](Value* sum, Value* weight, Value* cell) {
-      return weight == nullptr ? sum : b("add", {sum, b("mul", {weight, cell})});
-    };
-    Value* i = activate(b, layer, 0, looked(gate[0], peep[0], in.c));
-    Value* f = nullptr;
-    if (input_forget) {
-      Array one{in.c->type.dtype, {}, {1}};
-      f = b("sub", {b.constant(to_tensor(one)), i});
-    } else {
-      f = activate(b, layer, 0, looked(gate[2], peep[2], in.c));
-    }
-    Value* c = b("add", {b("mul", {f, in.c}), b("mul", {i, activate(b, layer, 1, gate[3])})});
-    Value* o = activate(b, layer, 0, looked(gate[1], peep[1], c));
-    Layer unclipped = layer;
-    unclipped.clip.reset();
-    Value* h = b("mul", {o, activate(b, unclipped, 2, c)});
-    return std::pair(h, c);
-  });
+  return run_scan(
+      call, layer, side, true, {side.hidden_weight, side.hidden_bias, side.peepholes}, [&](const StepInputs& in) {
+        Builder& b = in.build;
+        Value* sums =
+            b("add", {in.frame, b("linear", {in.h, in.carried(side.hidden_weight), in.carried(side.hidden_bias)})});
+        const std::vector<Value*> gate = gates_of(b, sums, 4);  // i, o, f, c
+        std::vector<Value*> peep(3, nullptr);
+        if (side.peepholes != nullptr)
+          peep = b.call("split", {in.carried(side.peepholes)}, {{"dim", std::int64_t{0}}, {"parts", std::int64_t{3}}});
+        const auto looked = [&](Value* sum, Value* weight, Value* cell) {
+          return weight == nullptr ? sum : b("add", {sum, b("mul", {weight, cell})});
+        };
+        Value* i = activate(b, layer, 0, looked(gate[0], peep[0], in.c));
+        Value* f = nullptr;
+        if (input_forget) {
+          Array one{in.c->type.dtype, {}, {1}};
+          f = b("sub", {b.constant(to_tensor(one)), i});
+        } else {
+          f = activate(b, layer, 0, looked(gate[2], peep[2], in.c));
+        }
+        Value* c = b("add", {b("mul", {f, in.c}), b("mul", {i, activate(b, layer, 1, gate[3])})});
+        Value* o = activate(b, layer, 0, looked(gate[1], peep[1], c));
+        Layer unclipped = layer;
+        unclipped.clip.reset();
+        Value* h = b("mul", {o, activate(b, unclipped, 2, c)});
+        return std::pair(h, c);
+      });
 }
 
 // z, r as PyTorch's; the candidate with the state reset before or after its product.
@@ -189,7 +192,8 @@ States gru_openly(Call& call, const Layer& layer, const Direction& side, bool re
   return run_scan(call, layer, side, false, {weights[0], weights[1], biases[0], biases[1]}, [&](const StepInputs& in) {
     Builder& b = in.build;
     const std::vector<Value*> from_x = gates_of(b, in.frame, 3);
-    const std::vector<Value*> from_h = gates_of(b, b("linear", {in.h, in.carried(weights[0]), in.carried(biases[0])}), 2);
+    const std::vector<Value*> from_h =
+        gates_of(b, b("linear", {in.h, in.carried(weights[0]), in.carried(biases[0])}), 2);
     Value* z = activate(b, layer, 0, b("add", {from_x[0], from_h[0]}));
     Value* r = activate(b, layer, 0, b("add", {from_x[1], from_h[1]}));
     Value* state = reset_after ? in.h : b("mul", {r, in.h});
@@ -204,7 +208,8 @@ States gru_openly(Call& call, const Layer& layer, const Direction& side, bool re
 States rnn_openly(Call& call, const Layer& layer, const Direction& side) {
   return run_scan(call, layer, side, false, {side.hidden_weight, side.hidden_bias}, [&](const StepInputs& in) {
     Builder& b = in.build;
-    Value* sum = b("add", {in.frame, b("linear", {in.h, in.carried(side.hidden_weight), in.carried(side.hidden_bias)})});
+    Value* sum =
+        b("add", {in.frame, b("linear", {in.h, in.carried(side.hidden_weight), in.carried(side.hidden_bias)})});
     return std::pair<Value*, Value*>(activate(b, layer, 0, sum), nullptr);
   });
 }
@@ -251,7 +256,8 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
   if (shape.size() != 3 || weights[1]->type.shape.size() != 3 || weights[0]->type.shape.size() != 3)
     return call.fail("x, w and r need three axes");
   const auto hidden = weights[1]->type.shape[2].constant();
-  if (!hidden || *hidden < 1 || !weights[1]->type.shape[1].is(kind.gates * *hidden) || !weights[1]->type.shape[0].is(directions))
+  if (!hidden || *hidden < 1 || !weights[1]->type.shape[1].is(kind.gates * *hidden) ||
+      !weights[1]->type.shape[0].is(directions))
     return call.fail(fmt::format("r has shape {}", shape_text(weights[1]->type.shape)));
   layer.hidden = *hidden;
   if (!layer.batch_first) layer.x = call.permute(layer.x, {1, 0, 2});
@@ -283,9 +289,11 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
     const std::size_t count = defaults.size();
     layer.activations.assign(defaults.begin(), defaults.end());
     if (given) {
-      const std::size_t first = given->size() == count * static_cast<std::size_t>(directions) ? static_cast<std::size_t>(i) * count : 0;
+      const std::size_t first =
+          given->size() == count * static_cast<std::size_t>(directions) ? static_cast<std::size_t>(i) * count : 0;
       if (given->size() < first + count) return call.fail("activations are missing");
-      layer.activations.assign(given->begin() + static_cast<std::ptrdiff_t>(first), given->begin() + static_cast<std::ptrdiff_t>(first + count));
+      layer.activations.assign(given->begin() + static_cast<std::ptrdiff_t>(first),
+                               given->begin() + static_cast<std::ptrdiff_t>(first + count));
     }
     layer.alphas = alphas.value_or(std::vector<double>{});
     layer.betas = betas.value_or(std::vector<double>{});
@@ -300,7 +308,8 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
       states = whole ? run_whole(call, layer, side, kind, "gru", {}) : gru_openly(call, layer, side, reset_after);
     } else {
       const bool whole = usual && (are(layer, {"Tanh"}) || are(layer, {"Relu"}));
-      states = whole ? run_whole(call, layer, side, kind, "rnn", {{"nonlinearity", std::string(are(layer, {"Tanh"}) ? "tanh" : "relu")}})
+      states = whole ? run_whole(call, layer, side, kind, "rnn",
+                                 {{"nonlinearity", std::string(are(layer, {"Tanh"}) ? "tanh" : "relu")}})
                      : rnn_openly(call, layer, side);
     }
     ys.push_back(states.y);
@@ -326,8 +335,12 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
 
 std::vector<Row> recurrent_rows() {
   return {
-      {.op = "LSTM", .since = 7, .read = [](Call& c) { read_recurrent(c, {"LSTM", 4, {0, 2, 3, 1}, true}, {"Sigmoid", "Tanh", "Tanh"}); }},
-      {.op = "GRU", .since = 7, .read = [](Call& c) { read_recurrent(c, {"GRU", 3, {1, 0, 2}, false}, {"Sigmoid", "Tanh"}); }},
+      {.op = "LSTM",
+       .since = 7,
+       .read = [](Call& c) { read_recurrent(c, {"LSTM", 4, {0, 2, 3, 1}, true}, {"Sigmoid", "Tanh", "Tanh"}); }},
+      {.op = "GRU",
+       .since = 7,
+       .read = [](Call& c) { read_recurrent(c, {"GRU", 3, {1, 0, 2}, false}, {"Sigmoid", "Tanh"}); }},
       {.op = "RNN", .since = 7, .read = [](Call& c) { read_recurrent(c, {"RNN", 1, {0}, false}, {"Tanh"}); }},
   };
 }
