@@ -188,6 +188,7 @@ Expected<std::vector<std::byte>> widen_small_elements(int data_type, Bytes packe
 
 Expected<SharedBytes> OnnxFolder::file(const std::string& location) {
   if (const auto found = files_.find(location); found != files_.end()) return found->second;
+  if (folder_.empty()) return fail("external data in '{}', but the model lies in no folder", location);
   const std::filesystem::path relative(location);
   if (relative.is_absolute() || location.find('\0') != std::string::npos)
     return fail("external data in '{}', which is no path inside of the model's folder", location);
@@ -203,20 +204,23 @@ Expected<SharedBytes> OnnxFolder::file(const std::string& location) {
   return files_.emplace(location, std::move(bytes)).first->second;
 }
 
-Expected<Tensor> onnx_tensor(const onnx::TensorProto& message, OnnxFolder& folder, std::shared_ptr<const void> owner) {
+Expected<Tensor> onnx_tensor(const onnx::TensorProto& message, OnnxFolder& folder, std::shared_ptr<const void> owner,
+                             const SharedBytes& raw) {
   const auto read = [&]() -> Expected<Tensor> {
     const auto dtype = widened_dtype(message.data_type());
     if (!dtype) return fail("element type {} is not read", message.data_type());
     const bool external = message.data_location() == onnx::TensorProto::EXTERNAL;
     const bool small = !dtype_from_onnx(message.data_type());
-    if (!external && !message.has_raw_data() && !small) return onnx_tensor(message);
+    const bool has_raw = message.has_raw_data() || !raw.view.empty();
+    const Bytes given = raw.view.empty() ? as_bytes(message.raw_data()) : raw.view;
+    if (!external && !has_raw && !small) return onnx_tensor(message);
     const std::vector<std::int64_t> shape(message.dims().begin(), message.dims().end());
     TAPER_ASSIGN(const std::int64_t count, checked_element_count(shape));
     if (small) {
       // Typed fields hold one element, or a byte of packed ones, per number.
       std::vector<std::byte> typed;
       for (const std::int32_t number : message.int32_data()) typed.push_back(static_cast<std::byte>(number));
-      SharedBytes packed{message.has_raw_data() ? as_bytes(message.raw_data()) : Bytes(typed), nullptr};
+      SharedBytes packed{has_raw ? given : Bytes(typed), nullptr};
       if (external) {
         const auto per_byte = static_cast<std::uint64_t>(8 / bits_of(message.data_type()));
         const auto bytes = (static_cast<std::uint64_t>(count) + per_byte - 1) / per_byte;
@@ -227,7 +231,7 @@ Expected<Tensor> onnx_tensor(const onnx::TensorProto& message, OnnxFolder& folde
     }
     const auto bytes = checked_mul<std::uint64_t>(static_cast<std::uint64_t>(count), size_of(*dtype));
     if (!bytes) return fail("{} elements are too many", count);
-    SharedBytes storage{as_bytes(message.raw_data()), std::move(owner)};
+    SharedBytes storage = raw.view.empty() ? SharedBytes{given, std::move(owner)} : raw;
     if (external) {
       TAPER_ASSIGN(storage, external_bytes(message, folder, *bytes));
     }

@@ -57,8 +57,8 @@ int small_element(int element) {
 
 }  // namespace
 
-Expected<Tensor> Importer::tensor(const onnx::TensorProto& message) {
-  return onnx_tensor(message, folder_, owner_);
+Expected<Tensor> Importer::tensor(const onnx::TensorProto& message, const SharedBytes& raw) {
+  return onnx_tensor(message, folder_, file_, raw);
 }
 
 const Shape* Importer::declared_shape(const std::string& name) const {
@@ -383,10 +383,12 @@ Expected<std::vector<Slot>> Importer::read_subgraph(const onnx::GraphProto& grap
 
 // --------------------------------------------------------------------------------------------------------------- model
 
-Status Importer::read_initializers(const onnx::GraphProto& graph, Scope& scope) {
+Status Importer::read_initializers(const onnx::GraphProto& graph, Scope& scope, std::span<const SharedBytes> raw) {
   if (graph.sparse_initializer_size() > 0) return fail("sparse initializers are not read");
-  for (const auto& message : graph.initializer()) {
-    TAPER_ASSIGN(Tensor value, tensor(message));
+  for (int i = 0; i < graph.initializer_size(); ++i) {
+    const auto& message = graph.initializer(i);
+    const auto at = static_cast<std::size_t>(i);
+    TAPER_ASSIGN(Tensor value, tensor(message, at < raw.size() ? raw[at] : SharedBytes{}));
     Slot slot;
     slot.element = small_element(message.data_type());
     slot.value = scope.build->constant(std::move(value), clean_name(message.name()));
@@ -489,7 +491,7 @@ Expected<ImportedProgram> Importer::run() {
   Builder build(program_.graph);
   Scope scope;
   scope.build = &build;
-  TAPER_TRY(read_initializers(model_.graph(), scope));
+  TAPER_TRY(read_initializers(model_.graph(), scope, file_->weights));
   TAPER_TRY(read_inputs(scope));
   TAPER_TRY(read_nodes(model_.graph().node(), scope));
   for (const auto& output : model_.graph().output()) {
@@ -508,9 +510,10 @@ Expected<ImportedProgram> Importer::run() {
 
 Expected<ImportedProgram> import_onnx(const std::filesystem::path& path, const SharedBytes& bytes,
                                       const ProgramOptions& options, std::vector<std::string>* wanted) {
-  TAPER_ASSIGN(onnx::ModelProto parsed, read_onnx(bytes.view));
-  const auto model = std::make_shared<const onnx::ModelProto>(std::move(parsed));
-  OnnxFolder folder(path.parent_path());
+  TAPER_ASSIGN(MappedOnnx parsed, read_onnx(bytes));
+  const auto model = std::make_shared<const MappedOnnx>(std::move(parsed));
+  OnnxFolder folder;
+  if (!path.empty()) folder = OnnxFolder(path.has_parent_path() ? path.parent_path() : ".");
   onnx_reader::Importer importer(model, folder, options);
   auto program = importer.run();
   if (wanted != nullptr) *wanted = importer.wanted();

@@ -280,9 +280,9 @@ Value* Call::binary(std::string_view op, Value* a, double b) const {
 const std::vector<Row>& rows() {
   static const std::vector<Row> table = [] {
     std::vector<Row> all;
-    for (auto* family :
-         {elementwise_rows, matrix_rows, reduce_rows, shape_rows, index_rows, image_rows, resample_rows, norm_rows,
-          control_rows, quantized_rows, recurrent_rows, attention_rows, loss_rows, sequence_rows, signal_rows})
+    for (auto* family : {elementwise_rows, matrix_rows, reduce_rows, shape_rows, index_rows, image_rows, resample_rows,
+                         sampling_rows, norm_rows, control_rows, quantized_rows, recurrent_rows, attention_rows,
+                         loss_rows, sequence_rows, signal_rows})
       for (Row& row : family()) all.push_back(std::move(row));
     return all;
   }();

@@ -150,6 +150,7 @@ std::vector<Row> index_rows();
 std::vector<Row> image_rows();
 std::vector<Row> norm_rows();
 std::vector<Row> resample_rows();
+std::vector<Row> sampling_rows();
 std::vector<Row> quantized_rows();
 std::vector<Row> recurrent_rows();
 std::vector<Row> attention_rows();

@@ -167,96 +167,136 @@ void unroll(Call& call, const Loop& loop, std::int64_t turns) {
   }
 }
 
-// As a `while` that carries: turn, condition, the carried values, a buffer per stacked result, what it captures. Gives
-// false where the shapes of carried values change.
-bool as_while(Call& call, const Loop& loop) {
+// The body as a region: its inputs are the carried values and what it captures; `turn` is the first of its inputs, or
+// the entry of a sequence.
+struct LoopBody {
+  explicit LoopBody(Scope& outer) : region(outer) {}
+
+  Region region;
+  std::vector<std::string> captured;
+  std::vector<Value*> start;    // the condition and the carried values
+  std::vector<Value*> next;     // of the same
+  std::vector<Value*> stacked;  // one entry of each
+  bool goes_on = false;
+};
+
+// Reads the body. Nothing where the shapes of carried values change from turn to turn, or after an error.
+std::unique_ptr<LoopBody> read_body(Call& call, const Loop& loop, bool stacks) {
   Importer& importer = call.importer;
   Scope& outer = *importer.scope();
+  auto body = std::make_unique<LoopBody>(outer);
+  Graph& graph = *body->region.graph;
+  Builder& build = body->region.build;
   const onnx::GraphProto* graphs[] = {&loop.body};
-  const std::vector<std::string> captured = importer.captures(graphs, outer);
-  std::vector<Value*> start = {call.number(0, DType::i64), loop.condition != nullptr ? call.reshape(loop.condition, {})
-                                                                                     : call.number(1, DType::boolean)};
-  for (std::size_t i = 0; i < loop.carried; ++i) start.push_back(call.x(2 + i));
-  if (call.failed()) return true;
-  const std::size_t buffers = start.size();
-
-  Region body(outer);
+  body->captured = importer.captures(graphs, outer);
+  Value* turn = nullptr;
+  if (!stacks) turn = graph.add_input("turn", {DType::i64, {}});
+  body->start.push_back(loop.condition != nullptr ? call.reshape(loop.condition, {}) : call.number(1, DType::boolean));
+  for (std::size_t i = 0; i < loop.carried; ++i) body->start.push_back(call.x(2 + i));
+  if (call.failed()) return nullptr;
   std::vector<Value*> inputs;
-  for (std::size_t i = 0; i < start.size(); ++i) {
-    Value* input = body.graph->add_input(fmt::format("carried_{}", i), start[i]->type);
-    inputs.push_back(input);
-    body.scope.slots.emplace(loop.body.input(static_cast<int>(i)).name(), slot_of(input));
+  for (std::size_t i = 0; i < body->start.size(); ++i) {
+    inputs.push_back(graph.add_input(fmt::format("carried_{}", i), body->start[i]->type));
+    body->region.scope.slots.emplace(loop.body.input(static_cast<int>(1 + i)).name(), slot_of(inputs.back()));
   }
-  // The limit is carried along where it isn't a number.
-  const bool limit_varies = loop.limit != nullptr && constant_of(loop.limit) == nullptr;
-  body.capture(importer, outer, captured);
-  auto results = importer.read_subgraph(loop.body, body.scope);
-  if (!results || !body.build.status()) {
+  body->region.capture(importer, outer, body->captured);
+  if (stacks)
+    turn = build("squeeze", {graph.add_input("turn", {DType::i64, {1}})}, {{"dims", std::vector<std::int64_t>{0}}});
+  body->region.scope.slots.emplace(loop.body.input(0).name(), slot_of(turn));
+  const auto results = importer.read_subgraph(loop.body, body->region.scope);
+  if (!results || !build.status()) {
     // What changes its shape may be what the body can't be read with.
-    if (loop.turns && loop.turns->constant().value_or(kMostUnrolled + 1) <= kMostUnrolled) return false;
-    call.build.set_error(!results ? results.error() : body.build.status().error());
-    return true;
+    const bool unrolls = loop.turns && loop.turns->constant().value_or(kMostUnrolled + 1) <= kMostUnrolled;
+    if (!unrolls) call.build.set_error(!results ? results.error() : build.status().error());
+    return nullptr;
   }
-  std::vector<Value*> next = {nullptr};
-  for (const Slot& slot : *results) next.push_back(importer.materialize(body.build, slot));
-  if (std::ranges::find(next.begin() + 1, next.end(), nullptr) != next.end()) return false;
-  next[1] = next[1]->type.shape.empty() ? next[1] : body.build("reshape", {next[1]}, {{"shape", Shape{}}});
-  for (std::size_t i = 0; i < loop.carried; ++i)
-    if (next[2 + i]->type != start[2 + i]->type) return false;
-  if (loop.scanned > 0 && (!loop.turns || !goes_on(loop, *results, inputs[1]))) {
-    call.fail("the number of stacked results depends on data");
-    return true;
+  body->goes_on = goes_on(loop, *results, inputs[0]);
+  for (std::size_t i = 0; i < results->size(); ++i) {
+    Value* value = importer.materialize(build, (*results)[i]);
+    if (value == nullptr) return nullptr;
+    if (i == 0 && !value->type.shape.empty()) value = build("reshape", {value}, {{"shape", Shape{}}});
+    (i <= loop.carried ? body->next : body->stacked).push_back(value);
   }
-  next[0] = body.build("add", {inputs[0], body.build.constant(tensor_i64({}, std::array{std::int64_t{1}}))});
-  // Buffers, written at the turn's place.
-  std::vector<Value*> outputs(next.begin(), next.begin() + static_cast<std::ptrdiff_t>(2 + loop.carried));
-  for (std::size_t i = 0; i < loop.scanned; ++i) {
-    Value* entry = next[2 + loop.carried + i];
-    Type type = entry->type;
-    type.shape.insert(type.shape.begin(), *loop.turns);
-    start.push_back(call.full(type.shape, 0, type.dtype));
-    Value* buffer = body.graph->add_input(fmt::format("buffer_{}", i), type);
-    Value* row = body.build("unsqueeze", {entry}, {{"dims", std::vector<std::int64_t>{0}}});
-    Value* place = body.build("unsqueeze", {inputs[0]}, {{"dims", std::vector<std::int64_t>{0}}});
-    place = body.build("unsqueeze", {place}, {{"dims", std::vector<std::int64_t>{1}}});
-    outputs.push_back(body.build("scatter_nd", {buffer, place, row}, {{"reduction", std::string("none")}}));
-  }
-  // What stays the same goes through; inputs are in the order: carried, captured, buffers.
-  std::vector<Value*> operands(start.begin(), start.begin() + static_cast<std::ptrdiff_t>(buffers));
-  std::vector<Value*> given = captured_values(call, outer, captured);
+  for (std::size_t i = 0; i < body->start.size(); ++i)
+    if (body->next[i]->type != body->start[i]->type) return nullptr;
+  return body;
+}
+
+// A `while` that carries: turn, condition, carried values, what it captures, and the limit where it is no number.
+bool as_while(Call& call, const Loop& loop) {
+  const auto body = read_body(call, loop, false);
+  if (body == nullptr) return call.failed();
+  Graph& graph = *body->region.graph;
+  Builder& build = body->region.build;
+  std::vector<Value*> operands = {call.number(0, DType::i64)};
+  operands.insert(operands.end(), body->start.begin(), body->start.end());
+  const std::vector<Value*> given = captured_values(call, *call.importer.scope(), body->captured);
   operands.insert(operands.end(), given.begin(), given.end());
-  operands.insert(operands.end(), start.begin() + static_cast<std::ptrdiff_t>(buffers), start.end());
-  std::vector<Value*> through;
-  for (std::size_t i = 0; i < captured.size(); ++i) through.push_back(body.graph->inputs()[buffers + i]);
-  outputs.insert(outputs.begin() + static_cast<std::ptrdiff_t>(2 + loop.carried), through.begin(), through.end());
+  std::vector<Value*> next = {
+      build("add", {graph.inputs()[0], build.constant(tensor_i64({}, std::array{std::int64_t{1}}))})};
+  next.insert(next.end(), body->next.begin(), body->next.end());
+  for (std::size_t i = next.size(); i < operands.size(); ++i) next.push_back(graph.inputs()[i]);
+  const bool limit_varies = loop.limit != nullptr && constant_of(loop.limit) == nullptr;
   if (limit_varies) {
     operands.push_back(loop.limit);
-    outputs.push_back(body.graph->add_input("limit", loop.limit->type));
+    next.push_back(graph.add_input("limit", loop.limit->type));
   }
   auto test = std::make_unique<Graph>();
   Builder check(*test);
   for (std::size_t i = 0; i < operands.size(); ++i) {
-    if (operands[i] == nullptr || outputs[i] == nullptr) return true;
-    test->add_input(fmt::format("carried_{}", i), operands[i]->type);
-    body.graph->add_output(fmt::format("next_{}", i), outputs[i]);
+    test->add_input(graph.inputs()[i]->name, graph.inputs()[i]->type);
+    graph.add_output(fmt::format("next_{}", i), next[i]);
   }
   Value* go_on = test->inputs()[1];
   if (loop.limit != nullptr) {
     Value* limit = limit_varies ? test->inputs().back() : check.constant(*constant_of(loop.limit));
     go_on = check("logical_and", {go_on, check("less", {test->inputs()[0], limit})});
   }
-  if (!check.status() || !body.build.status()) {
-    call.build.set_error(!check.status() ? check.status().error() : body.build.status().error());
-    return true;
-  }
+  for (const Status& status : {check.status(), build.status()})
+    if (!status) call.build.set_error(status.error());
   test->add_output("go_on", go_on);
   Graphs regions;
   regions.push_back(std::move(test));
-  regions.push_back(std::move(body.graph));
+  regions.push_back(std::move(body->region.graph));
   const std::vector<Value*> out = call.build.call("while", operands, {}, call.name(), std::move(regions));
+  for (std::size_t i = 0; i < loop.carried && !call.failed(); ++i) call.set(i, out[2 + i]);
+  return true;
+}
+
+// With stacked results: a scan over the numbers of the turns, [1, turns], whose batch is one.
+bool as_scan(Call& call, const Loop& loop) {
+  if (!loop.turns) {
+    call.importer.want(loop.limit);
+    call.fail("the number of stacked results depends on data");
+    return true;
+  }
+  const auto body = read_body(call, loop, true);
+  if (body == nullptr) return call.failed();
+  if (!body->goes_on) return false;
+  Graph& graph = *body->region.graph;
+  std::vector<Value*> operands = body->start;
+  const std::vector<Value*> given = captured_values(call, *call.importer.scope(), body->captured);
+  operands.insert(operands.end(), given.begin(), given.end());
+  const std::size_t states = operands.size();
+  Value* turns = call.build(
+      "arange", {},
+      {{"start", Shape{0}}, {"step", std::int64_t{1}}, {"length", Shape{*loop.turns}}, {"dtype", DType::i64}});
+  operands.push_back(call.unsqueeze(turns, {0}));
+  for (std::size_t i = 0; i < states; ++i)
+    graph.add_output(fmt::format("next_{}", i), i < body->next.size() ? body->next[i] : graph.inputs()[i]);
+  for (Value* entry : body->stacked)
+    graph.add_output("stacked", body->region.build("unsqueeze", {entry}, {{"dims", std::vector<std::int64_t>{0}}}));
+  if (const auto status = body->region.build.status(); !status) call.build.set_error(status.error());
+  Graphs regions;
+  regions.push_back(std::move(body->region.graph));
+  const std::vector<Value*> out = call.build.call("scan", operands,
+                                                  {{"states", static_cast<std::int64_t>(states)},
+                                                   {"reverse_inputs", std::vector<std::int64_t>{0}},
+                                                   {"reverse_outputs", std::vector<std::int64_t>(loop.scanned, 0)}},
+                                                  call.name(), std::move(regions));
   if (call.failed()) return true;
-  for (std::size_t i = 0; i < loop.carried; ++i) call.set(i, out[2 + i]);
-  for (std::size_t i = 0; i < loop.scanned; ++i) call.set(loop.carried + i, out[buffers + captured.size() + i]);
+  for (std::size_t i = 0; i < loop.carried; ++i) call.set(i, out[1 + i]);
+  for (std::size_t i = 0; i < loop.scanned; ++i) call.set(loop.carried + i, call.squeeze(out[states + i], {0}));
   return true;
 }
 
@@ -277,7 +317,7 @@ void read_loop(Call& call) {
   bool plain = true;
   for (std::size_t i = 0; i < carried; ++i)
     plain = plain && call.slot(2 + i).sequence == nullptr && !call.slot(2 + i).absent_optional;
-  if (plain && as_while(call, loop)) return;
+  if (plain && (loop.scanned > 0 ? as_scan(call, loop) : as_while(call, loop))) return;
   const auto turns = loop.turns ? loop.turns->constant() : std::nullopt;
   const bool stops = loop.condition != nullptr && constant_of(loop.condition) == nullptr;
   if (stops || !turns || *turns > kMostUnrolled)

@@ -37,6 +37,7 @@ std::optional<Windows> windows_of(Call& call, const Shape& x, std::optional<Inte
     return std::nullopt;
   }
   constexpr std::int64_t kMost = 1 << 20;
+  std::int64_t elements = 1;
   for (std::size_t i = 0; i < axes; ++i)
     if (windows.kernel[i] < 1 || windows.kernel[i] > kMost || windows.stride[i] < 1 || windows.stride[i] > kMost ||
         windows.dilation[i] < 1 || windows.dilation[i] > kMost || std::abs(windows.padding[i]) > kMost ||
@@ -44,6 +45,11 @@ std::optional<Windows> windows_of(Call& call, const Shape& x, std::optional<Inte
       call.fail("kernel_shape, strides, dilations or pads are out of range");
       return std::nullopt;
     }
+  for (const std::int64_t size : windows.kernel) elements *= std::min(size, kMost / elements + 1);
+  if (elements > kMost) {
+    call.fail("kernel_shape is out of range");
+    return std::nullopt;
+  }
   windows.automatic = call.text("auto_pad", "NOTSET");
   return windows;
 }

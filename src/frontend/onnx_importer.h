@@ -26,8 +26,8 @@ struct Scope {
 
 class Importer {
  public:
-  Importer(std::shared_ptr<const onnx::ModelProto> model, OnnxFolder& folder, const ProgramOptions& given)
-      : options(given), owner_(std::move(model)), model_(*owner_), folder_(folder) {}
+  Importer(std::shared_ptr<const MappedOnnx> file, OnnxFolder& folder, const ProgramOptions& given)
+      : options(given), file_(std::move(file)), model_(file_->model), folder_(folder) {}
 
   Expected<ImportedProgram> run();
 
@@ -39,7 +39,7 @@ class Importer {
   std::vector<std::string> captures(std::span<const onnx::GraphProto* const> graphs, Scope& outer);
   // A slot as a value of the graph under construction.
   Value* materialize(Builder& build, const Slot& slot);
-  Expected<Tensor> tensor(const onnx::TensorProto& message);
+  Expected<Tensor> tensor(const onnx::TensorProto& message, const SharedBytes& raw = {});
   // The types of a node's results that the file declares; nothing where it doesn't.
   const Shape* declared_shape(const std::string& name) const;
   // Remembers that `dim` must be at least or at most a number, where it is one symbol.
@@ -64,7 +64,7 @@ class Importer {
   Status read_node(const onnx::NodeProto& node, Scope& scope);
   Status call_function(const onnx::FunctionProto& function, const onnx::NodeProto& node, Scope& scope);
   Status read_inputs(Scope& scope);
-  Status read_initializers(const onnx::GraphProto& graph, Scope& scope);
+  Status read_initializers(const onnx::GraphProto& graph, Scope& scope, std::span<const SharedBytes> raw = {});
   Status define(Scope& scope, const std::string& name, Slot slot);
   Expected<Type> input_type(const onnx::ValueInfoProto& input, int& element);
   Expected<std::vector<Slot>> run_row(const Row& row, Call& call);
@@ -73,7 +73,7 @@ class Importer {
   std::int64_t opset(const Scope& scope, const std::string& domain) const;
   const onnx::FunctionProto* function(const onnx::NodeProto& node) const;
 
-  std::shared_ptr<const onnx::ModelProto> owner_;  // tensors view its bytes
+  std::shared_ptr<const MappedOnnx> file_;  // tensors view its bytes
   const onnx::ModelProto& model_;
   OnnxFolder& folder_;
   ImportedProgram program_;

@@ -101,7 +101,7 @@ Value* multiply_axis(Call& call, Value* x, std::int64_t axis, const Tensor& matr
 
 // Every form of Resize as one matrix per axis; sizes have to be known.
 void resize_by_matrices(Call& call, const Resize& resize, Value* x) {
-  constexpr std::int64_t kMostEntries = 1 << 24;
+  constexpr std::int64_t kMostEntries = 1 << 22;
   const DType dtype = x->type.dtype;
   const DType real = is_floating(dtype) ? dtype : DType::f32;
   Value* result = call.cast(x, real);
@@ -314,7 +314,7 @@ void read_affine_grid(Call& call) {
   std::int64_t count = 1;
   for (std::int64_t i = 0; i < axes; ++i) {
     const std::int64_t length = size[static_cast<std::size_t>(i + 2)];
-    if (length < 1 || length > (1 << 24) / count) return call.fail("a size that is no image's");
+    if (length < 1 || length > (1 << 22) / count) return call.fail("a size that is no image's");
     count *= length;
   }
   // Rows x, y(, z), 1.

@@ -179,6 +179,8 @@ void read_split(Call& call) {
   const auto by_attribute = call.integers("split");
   const std::int64_t count = call.integer("num_outputs", static_cast<std::int64_t>(call.outputs()));
   if (call.failed()) return;
+  if (count != static_cast<std::int64_t>(call.outputs()))
+    return call.fail(fmt::format("{} parts for {} results", count, call.outputs()));
   const Dim size = shape[static_cast<std::size_t>(axis)];
   Shape lengths;
   if (by_attribute) {
@@ -461,7 +463,7 @@ void read_range(Call& call) {
   if (first.size() != 1 || last.size() != 1 || step.size() != 1 || step[0] == 0)
     return call.fail("start, limit or step is no number");
   const double count = std::max(0.0, std::ceil((last[0] - first[0]) / step[0]));
-  if (!(count < 1e8)) return call.fail(fmt::format("{} elements", count));
+  if (!(count < 1 << 22)) return call.fail(fmt::format("{} elements", count));
   Array values{dtype, {static_cast<std::int64_t>(count)}, {}};
   for (std::int64_t i = 0; i < values.shape[0]; ++i)
     values.values.push_back(first[0] + static_cast<double>(i) * step[0]);

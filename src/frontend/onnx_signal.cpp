@@ -10,7 +10,7 @@ namespace {
 
 using Integers = std::vector<std::int64_t>;
 
-constexpr std::int64_t kMostEntries = 1 << 24;  // of a matrix or window that is made here
+constexpr std::int64_t kMostEntries = 1 << 22;  // of a matrix or window that is made here
 
 std::optional<std::int64_t> number_of(Call& call, std::size_t i, std::int64_t least) {
   const Integers values = call.integers_of(i);
@@ -70,8 +70,12 @@ Value* fourier(Call& call, Value* x, std::int64_t n, bool inverse, bool one_side
   }
   const auto transform = transform_of(call, n, one_sided ? n / 2 + 1 : n, dtype);
   if (!transform) return nullptr;
-  const auto part = [&](std::int64_t index) { return call.build("select", {x}, {{"dim", std::int64_t{-1}}, {"index", index}}); };
-  const auto times = [&](Value* row, Value* matrix) { return call.build("matmul", {row, matrix}, {{"transpose_b", true}}); };
+  const auto part = [&](std::int64_t index) {
+    return call.build("select", {x}, {{"dim", std::int64_t{-1}}, {"index", index}});
+  };
+  const auto times = [&](Value* row, Value* matrix) {
+    return call.build("matmul", {row, matrix}, {{"transpose_b", true}});
+  };
   // Vectors become rows.
   Value* real = part(0);
   Value* imaginary = parts == 2 ? part(1) : nullptr;
@@ -110,7 +114,8 @@ Value* fit_axis(Call& call, Value* x, std::int64_t axis, std::int64_t length) {
   }
   Integers before(x->type.shape.size(), 0), after(x->type.shape.size(), 0);
   after[static_cast<std::size_t>(axis)] = length - *size;
-  return call.build("pad", {x}, {{"before", before}, {"after", after}, {"mode", std::string("constant")}, {"value", 0.0}});
+  return call.build("pad", {x},
+                    {{"before", before}, {"after", after}, {"mode", std::string("constant")}, {"value", 0.0}});
 }
 
 void dft(Call& call, std::int64_t given_axis) {
@@ -120,7 +125,8 @@ void dft(Call& call, std::int64_t given_axis) {
   const std::size_t rank = x->type.shape.size();
   const std::int64_t axis = call.axis(given_axis, rank);
   if (call.failed()) return;
-  if (rank < 2 || axis + 1 >= static_cast<std::int64_t>(rank)) return call.fail(fmt::format("axis {} of {}", given_axis, shape_text(x->type.shape)));
+  if (rank < 2 || axis + 1 >= static_cast<std::int64_t>(rank))
+    return call.fail(fmt::format("axis {} of {}", given_axis, shape_text(x->type.shape)));
   if (inverse && one_sided) return call.fail("inverse transforms to reals are not read");
   auto length = x->type.shape[static_cast<std::size_t>(axis)].constant();
   if (call.has(1)) length = number_of(call, 1, 1);
@@ -161,10 +167,13 @@ void read_stft(Call& call) {
   const Shape shape = signal->type.shape;
   const auto samples = shape.size() == 3 ? shape[1].constant() : std::nullopt;
   std::optional<std::int64_t> length;
-  if (call.has(3)) length = number_of(call, 3, 1);
-  else if (call.has(2) && !call.shape(2).empty()) length = call.shape(2)[0].constant();
+  if (call.has(3))
+    length = number_of(call, 3, 1);
+  else if (call.has(2) && !call.shape(2).empty())
+    length = call.shape(2)[0].constant();
   if (call.failed()) return;
-  if (!samples || !length || *length < 1 || *length > *samples) return call.fail(fmt::format("frames of a signal of shape {}", shape_text(shape)));
+  if (!samples || !length || *length < 1 || *length > *samples)
+    return call.fail(fmt::format("frames of a signal of shape {}", shape_text(shape)));
   const std::int64_t frames = (*samples - *length) / *step + 1;
   if (frames > kMostEntries / *length) return call.fail(fmt::format("{} frames", frames));
   Integers places;
@@ -183,7 +192,8 @@ void read_mel_weights(Call& call) {
   const std::vector<double> low = call.reals_of(3), high = call.reals_of(4);
   if (call.failed()) return;
   const std::int64_t rows = *length / 2 + 1;
-  if (!dtype || low.size() != 1 || high.size() != 1 || rows > kMostEntries / *bins) return call.fail("edges or sizes are out of range");
+  if (!dtype || low.size() != 1 || high.size() != 1 || rows > kMostEntries / *bins)
+    return call.fail("edges or sizes are out of range");
   const auto mel = [](double hertz) { return 2595 * std::log10(1 + hertz / 700); };
   const double step = (mel(high[0]) - mel(low[0])) / static_cast<double>(*bins + 2);
   std::vector<std::int64_t> edges;
@@ -194,7 +204,9 @@ void read_mel_weights(Call& call) {
     edges.push_back(static_cast<std::int64_t>(place));
   }
   Array weights{*dtype, {rows, *bins}, std::vector<double>(static_cast<std::size_t>(rows * *bins))};
-  const auto at = [&](std::int64_t row, std::int64_t bin) -> double& { return weights.values[static_cast<std::size_t>(row * *bins + bin)]; };
+  const auto at = [&](std::int64_t row, std::int64_t bin) -> double& {
+    return weights.values[static_cast<std::size_t>(row * *bins + bin)];
+  };
   for (std::int64_t bin = 0; bin < *bins; ++bin) {
     const auto i = static_cast<std::size_t>(bin);
     const std::int64_t lower = edges[i], centre = edges[i + 1], upper = edges[i + 2];

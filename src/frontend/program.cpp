@@ -1,5 +1,7 @@
 #include "frontend/program.h"
 
+#include <algorithm>
+
 namespace taper {
 
 void UnsupportedOperators::add(std::string_view op, std::string_view place, std::string_view hint) {

@@ -38,6 +38,8 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   if (!options.freeze.empty())
     passes.push_back({"freeze_symbols", "a static file has numbers where a dynamic one has symbols",
                       [=](const Graph& g) { return freeze_symbols(g, options.freeze); }});
+  if (target == Target::tflite)
+    passes.push_back({"compute_in_f32", "kernels compute in float32, whatever the floats' type", compute_in_f32});
   const Pass expand = {"expand", "what the target has no operator for is said in simpler ones",
                        [=](const Graph& g) { return expand_for(g, target); }};
   const Pass fold = {"fold_constants", "what is known now need not be computed on the device", fold_constants};

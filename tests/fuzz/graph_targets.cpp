@@ -6,6 +6,7 @@
 #include "formats/checkpoint_file.h"
 #include "frontend/exported_program.h"
 #include "frontend/families.h"
+#include "frontend/onnx.h"
 #include "frontend/tensorflow.h"
 #include "frontend/tflite.h"
 #include "frontend/torchscript.h"
@@ -43,6 +44,11 @@ void tflite(Bytes input) {
   const auto file = read_tflite(share({input.begin(), input.end()}));
   if (!file) return;
   if (const auto graph = import_tflite(*file)) use(*graph);
+}
+
+// Without a folder there is no external data.
+void onnx_graph(Bytes input) {
+  if (const auto program = import_onnx({}, share({input.begin(), input.end()}), {})) use(program->graph);
 }
 
 // The SavedModel's graph and the bundle's index, each with its length before it, then the bundle's data.

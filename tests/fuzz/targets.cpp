@@ -16,6 +16,7 @@ constexpr Target kTargets[] = {
     {"tensor_bundle", tensor_bundle, mutate_tensor_bundle},
     {"saved_model", saved_model, mutate_message},
     {"onnx", onnx, mutate_message},
+    {"onnx_graph", onnx_graph, mutate_message},
     {"config", config},
     {"ir", ir},
     {"tflite", tflite, mutate_tflite},

@@ -48,6 +48,7 @@ void config(Bytes input);
 // graph_targets.cpp: bytes -> graphs, and the whole path to files.
 void ir(Bytes input);
 void tflite(Bytes input);
+void onnx_graph(Bytes input);
 void tensorflow(Bytes input);
 void torchscript(Bytes input);
 void exported_program(Bytes input);
