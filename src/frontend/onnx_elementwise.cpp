@@ -83,6 +83,15 @@ void read_thresholded_relu(Call& call) {
   call.set(0, call.build("where", {above, x, call.number(0, dtype)}, {}, call.name()));
 }
 
+// 1 for x > threshold, 0 below.
+void read_binarizer(Call& call) {
+  const double threshold = call.real("threshold", 0);
+  const DType dtype = call.dtype(0);
+  if (call.failed()) return;
+  Value* above = call.build("greater", {call.x(0), call.number(threshold, dtype)});
+  call.set(0, call.cast(above, dtype, call.name()));
+}
+
 // x + bias for x < -lambd, x - bias for x > lambd, 0 in between.
 void read_shrink(Call& call) {
   const double bias = call.real("bias", 0.0);
@@ -322,6 +331,7 @@ std::vector<Row> elementwise_rows() {
       {.op = "Gelu", .since = 20, .read = read_gelu},
       {.op = "Gelu", .since = 1, .read = read_gelu, .domain = "com.microsoft"},
       {.op = "ThresholdedRelu", .read = read_thresholded_relu},
+      {.op = "Binarizer", .read = read_binarizer, .domain = "ai.onnx.ml"},
       {.op = "Shrink", .since = 9, .read = read_shrink},
       {.op = "Swish", .since = 24, .read = read_swish},
       {.op = "IsInf", .since = 10, .read = read_is_inf},

@@ -241,6 +241,16 @@ void read_arg(Call& call) {
   call.set(0, call.build("sub", {call.importer.materialize(call.build, end), mirrored}, {}, call.name()));
 }
 
+// Columns by their numbers.
+void read_array_feature(Call& call) {
+  Value* x = call.x(0);
+  Value* index = call.x(1);
+  if (call.failed()) return;
+  if (x->type.shape.size() == 1) x = call.unsqueeze(x, {0});
+  index = call.reshape(index, Shape{element_count(index->type.shape)});
+  call.set(0, call.build("gather", {x, index}, {{"dim", std::int64_t{-1}}}, call.name()));
+}
+
 // 1 at the first largest entry of an axis, 0 elsewhere.
 void read_hardmax(Call& call) {
   const Shape shape = call.shape(0);
@@ -287,6 +297,7 @@ std::vector<Row> index_rows() {
       {.op = "ArgMax", .read = read_arg<true>},
       {.op = "ArgMin", .read = read_arg<false>},
       {.op = "Hardmax", .read = read_hardmax},
+      {.op = "ArrayFeatureExtractor", .read = read_array_feature, .domain = "ai.onnx.ml"},
   };
 }
 

@@ -1,4 +1,5 @@
 // ONNX's products of matrices.
+#include "frontend/einsum.h"
 #include "frontend/onnx_importer.h"
 
 namespace taper::onnx_reader {
@@ -95,12 +96,19 @@ void read_det(Call& call) {
   call.set(0, determinant(call, rows));
 }
 
+void read_einsum(Call& call) {
+  const std::string equation = call.text("equation", "");
+  const std::vector<Value*> operands = call.all();
+  if (!call.failed()) call.set(0, einsum(call.build, equation, operands));
+}
+
 }  // namespace
 
 std::vector<Row> matrix_rows() {
   return {
       {.op = "MatMul", .read = read_matmul},
       {.op = "Gemm", .since = 7, .read = read_gemm},
+      {.op = "Einsum", .since = 12, .read = read_einsum},
       {.op = "Det", .since = 11, .read = read_det},
   };
 }

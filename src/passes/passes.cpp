@@ -56,6 +56,9 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   passes.push_back({"materialize_dims", "a length that the input has is read from it",
                     [=](const Graph& g) { return materialize_dims(g, target); }});
   passes.push_back(expand);
+  passes.push_back({"widen_operands", "kernels have few of the integers' types",
+                    [=](const Graph& g) { return widen_operands(g, target); }});
+  passes.push_back(expand);
   passes.push_back(fold);
   if (target == Target::tflite) {
     passes.push_back(

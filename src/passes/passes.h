@@ -20,6 +20,8 @@ Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings);
 Expected<Graph> fold_constants(const Graph& graph);
 // Computes in float32 what is float16, bfloat16 or float64; inputs and outputs keep their types.
 Expected<Graph> compute_in_f32(const Graph& graph);
+// Casts operands of calls that the target knows for wider integers only, and their results back.
+Expected<Graph> widen_operands(const Graph& graph, Target target);
 // Replaces calls that the target can't spell by their expansions, again and again. What has none stays.
 Expected<Graph> expand_for(const Graph& graph, Target target);
 // Replaces slices up to a symbolic size by slices up to a size that is read from the graph's input at run time.

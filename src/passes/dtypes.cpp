@@ -1,4 +1,4 @@
-// Runtimes compute in float32: other floats are what goes in and out.
+// Runtimes compute in few dtypes: others are what goes in and out.
 #include "ops/table.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -50,6 +50,10 @@ Expected<Graph> widen(const Graph& graph, bool outermost) {
                                           : build.constant(node.attrs.get<Tensor>("value"), node.results[0]->name));
       continue;
     }
+    if (node.op == "dequantize") {  // of what is float32 by now
+      cloner.bind(node.results[0], cloner.at(node.operands[0]));
+      continue;
+    }
     Attrs attrs = node.attrs;
     for (const auto& [name, attr] : node.attrs)
       if (const auto* dtype = std::get_if<DType>(&attr); dtype != nullptr && is_other_float(*dtype))
@@ -91,6 +95,54 @@ bool has_other_floats(const Graph& graph) {
 Expected<Graph> compute_in_f32(const Graph& graph) {
   if (!has_other_floats(graph)) return std::move(*copy(graph));
   return widen(graph, true);
+}
+
+namespace {
+
+// The dtypes that hold all numbers of another, the nearest first. What float32 does not hold exactly is not among them.
+std::vector<DType> wider(DType dtype) {
+  switch (dtype) {
+    case DType::boolean:
+    case DType::i8:
+    case DType::u8:
+    case DType::i16:
+    case DType::u16:
+      return {DType::i32, DType::i64, DType::f32};
+    case DType::i32:
+    case DType::u32:
+      return {DType::i64};
+    default:
+      return {};
+  }
+}
+
+bool can_be_said(const Node& node, Target target) {
+  const Op& op = op_of(node);
+  return op.spelled_in(target, node) || op.expansion_for(target, node) != nullptr;
+}
+
+}  // namespace
+
+Expected<Graph> widen_operands(const Graph& graph, Target target) {
+  return rewrite(graph, [target](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
+    const Op& op = op_of(node);
+    if (op.is_constant || !node.regions.empty() || operands.empty() || can_be_said(node, target)) return std::nullopt;
+    const DType narrow = node.operands[0]->type.dtype;
+    for (const DType wide : wider(narrow)) {
+      std::vector<Value*> cast(operands.begin(), operands.end());
+      for (Value*& operand : cast)
+        if (operand != nullptr && operand->type.dtype == narrow) operand = build("cast", {operand}, {{"to", wide}});
+      if (!op.infer({cast, node.attrs, node.regions})) continue;
+      std::vector<Value*> results = build.call(node.op, cast, node.attrs, node.results[0]->name);
+      if (build.failed() || !can_be_said(*results[0]->producer, target)) continue;
+      results.resize(node.results.size());
+      for (std::size_t i = 0; i < results.size(); ++i)
+        if (results[i]->type.dtype != node.results[i]->type.dtype)
+          results[i] = build("cast", {results[i]}, {{"to", node.results[i]->type.dtype}});
+      return results;
+    }
+    return std::nullopt;
+  });
 }
 
 }  // namespace taper
