@@ -158,6 +158,20 @@ Expected<Arg> instance_norm(Call& call) {
       call.build("group_norm", {x, call.tensor("weight"), call.tensor("bias")}, {{"groups", *channels}, {"eps", eps}}));
 }
 
+// v g / |v|, where |v| is that of each slice along `dim`.
+Expected<Arg> weight_norm(Call& call) {
+  Builder& build = call.build;
+  Value* v = call.tensor("v");
+  if (v == nullptr) return fail("no tensor");
+  const std::int64_t rank = static_cast<std::int64_t>(v->type.shape.size());
+  const std::int64_t dim = call.integer("dim") < 0 ? call.integer("dim") + rank : call.integer("dim");
+  std::vector<std::int64_t> others;
+  for (std::int64_t axis = 0; axis < rank; ++axis)
+    if (axis != dim) others.push_back(axis);
+  Value* squares = build("sum", {build("mul", {v, v})}, {{"dims", std::move(others)}, {"keepdim", true}});
+  return fresh(build("mul", {v, build("div", {call.tensor("g"), build("sqrt", {squares})})}));
+}
+
 Expected<Arg> local_response_norm(Call& call) {
   return fresh(call.build("local_response_norm", {call.tensor("self")},
                           {{"size", call.integer("size")},
@@ -218,6 +232,7 @@ std::vector<Overload> norm_overloads() {
        instance_norm},
       {"local_response_norm(Tensor self, int size, float alpha=0.0001, float beta=0.75, float k=1.0) -> Tensor",
        local_response_norm},
+      {"_weight_norm(Tensor v, Tensor g, int dim=0) -> Tensor", weight_norm},
   };
 }
 

@@ -2,6 +2,7 @@
 
 #include "formats/archive_kind.h"
 #include "formats/file_look.h"
+#include "frontend/exported_program.h"
 #include "frontend/torchscript.h"
 
 namespace taper {
@@ -12,6 +13,7 @@ std::optional<SourceKind> program_kind(const SharedBytes& bytes) {
     const ArchiveKind* kind = archive ? other_archive(*archive) : nullptr;
     if (kind != nullptr && (kind->format == "TorchScript" || kind->format == "TorchScript (mobile)"))
       return SourceKind::torchscript;
+    if (kind != nullptr && kind->format == "torch.export") return SourceKind::exported_program;
     return std::nullopt;
   }
   return std::nullopt;
@@ -23,6 +25,7 @@ Expected<ImportedProgram> import_program(SourceKind kind, const SharedBytes& byt
     case SourceKind::torchscript:
       return import_torchscript(bytes, options);
     case SourceKind::exported_program:
+      return import_exported_program(bytes, options);
     case SourceKind::onnx:
     case SourceKind::family:
     case SourceKind::module:

@@ -38,7 +38,14 @@ def save(network, module, form, path):
             {axis: dims[size] for axis, size in enumerate(entry.shape) if network.is_exported(size)}
             for entry in network.inputs.values()
         )
-    program = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=dynamic)
+    try:
+        program = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=dynamic)
+    except torch._dynamo.exc.UserError:  # narrower bounds: export finds them, but then sizes of inputs are no longer one
+        if dynamic is None:
+            raise
+        free = torch.export.Dim.DYNAMIC
+        dynamic = tuple(dict.fromkeys(axes, free) for axes in dynamic)
+        program = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=dynamic)
     torch.export.save(program, path)
 
 
