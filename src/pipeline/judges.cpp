@@ -4,6 +4,7 @@
 
 #include "base/mapped_file.h"
 #include "formats/tflite.h"
+#include "frontend/onnx.h"
 #include "frontend/tensorflow.h"
 #include "frontend/tflite.h"
 #include "ops/evaluate.h"
@@ -46,6 +47,12 @@ Expected<Graph> read_savedmodel_graph(const fs::path& path) {
   return import_tensorflow(content);
 }
 
+Expected<Graph> read_onnx_graph(const fs::path& path) {
+  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
+  TAPER_ASSIGN(ImportedProgram program, import_onnx(path, bytes, {}));
+  return std::move(program.graph);
+}
+
 Expected<std::vector<NamedArray>> evaluate_by_name(const Graph& graph, const std::vector<NamedArray>& inputs) {
   std::vector<Array> ordered;
   for (const Value* input : graph.inputs()) {
@@ -80,6 +87,16 @@ Judge judge_of_tflite(int threads) {
                   installed ? runtime.error().message : "LiteRT was not found"));
 }
 
+// Neither is the absence of ONNX Runtime a warning.
+Judge judge_of_onnx(int threads) {
+  const auto runtime = load_onnxruntime();
+  if (runtime) return runtime_judge<OnnxruntimeModel>(*runtime, threads);
+  if (onnxruntime_candidates().empty()) return evaluation_judge(read_onnx_graph, {});
+  return evaluation_judge(read_onnx_graph,
+                          fmt::format("{}: the ONNX file was read back and judged by taper's own reference evaluation",
+                                      runtime.error().message));
+}
+
 // Few who convert models have TensorFlow, so that its absence is no warning; one that doesn't load is.
 Judge judge_of_savedmodel(int threads) {
   const auto runtime = load_tensorflow();
@@ -93,6 +110,7 @@ Judge judge_of_savedmodel(int threads) {
 }  // namespace
 
 Judge judge_of(const std::string& key, int threads) {
+  if (key == kOnnxKey) return judge_of_onnx(threads);
   return key == kSavedModelKey ? judge_of_savedmodel(threads) : judge_of_tflite(threads);
 }
 

@@ -133,7 +133,9 @@ Expected<Verification> verify_file(const Artifact& artifact, const Judge& judge_
   return verification;
 }
 
-bool is_judged(const Artifact& artifact) {
+// The ONNX files of families hold few operators, which libonnx has checked.
+bool is_judged(const Artifact& artifact, SourceKind kind) {
+  if (artifact.key == kOnnxKey) return kind != SourceKind::family;
   return artifact.key == kSavedModelKey || artifact.key.starts_with("tflite");
 }
 
@@ -142,7 +144,8 @@ bool is_judged(const Artifact& artifact) {
 Expected<std::vector<Verification>> verify(const Model& model, const std::vector<Artifact>& artifacts,
                                            const VerifyOptions& options) {
   std::vector<Artifact> files;
-  std::ranges::copy_if(artifacts, std::back_inserter(files), is_judged);
+  std::ranges::copy_if(artifacts, std::back_inserter(files),
+                       [&](const Artifact& file) { return is_judged(file, model.info().kind); });
   std::vector<Verification> verifications;
   if (files.empty()) return verifications;
 
