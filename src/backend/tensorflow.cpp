@@ -154,6 +154,11 @@ struct Scope {
     if (in_function) return fmt::format("{}:{}:{}", node, result, i);
     return i == 0 ? node : fmt::format("{}:{}", node, i);
   }
+  // Where results have names of their own, each counts from 0.
+  std::string result_reference(const std::string& node, const TensorflowSpelling& spelling, std::size_t i) const {
+    if (in_function && !spelling.results.empty()) return reference(node, spelling.results[i]);
+    return reference(node, spelling.result, i);
+  }
   NodeDef& add(std::string_view op, std::string name) {
     NodeDef& node = *nodes.Add();
     node.set_op(std::string(op));
@@ -370,7 +375,7 @@ Status Speller::add_node(const Node& node, Scope& scope) {
   TAPER_TRY(add_attrs(node, spelling, out));
   if (!node.regions.empty()) TAPER_TRY(add_loop(node, scope, out));
   for (std::size_t i = 0; i < node.results.size(); ++i)
-    scope.tensors.emplace(node.results[i], scope.reference(out.name(), spelling.result, i));
+    scope.tensors.emplace(node.results[i], scope.result_reference(out.name(), spelling, i));
   *scope.nodes.Add() = std::move(out);
   return {};
 }

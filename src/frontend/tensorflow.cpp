@@ -318,7 +318,10 @@ Status Reader::read_operator(Frame& frame, const NodeDef& node) {
                                                          node.name(), std::move(call->regions));
     TAPER_TRY(frame.build.status());
     for (std::size_t i = 0; i < results.size(); ++i) {
-      const std::string reference = frame.reference(node.name(), op->tensorflow.result, i);
+      const auto& names = op->tensorflow.results;
+      const std::string reference = frame.in_function && !names.empty()
+                                        ? frame.reference(node.name(), names[i], 0)
+                                        : frame.reference(node.name(), op->tensorflow.result, i);
       if (frame.knows(reference)) return fail("the node stands twice");
       frame.values.emplace(reference, results[i]);
     }

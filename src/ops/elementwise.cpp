@@ -3,80 +3,10 @@
 #include <numbers>
 
 #include "ops/families.h"
-#include "ops/rules.h"
+#include "ops/pointwise.h"
 
 namespace taper {
 namespace {
-
-template <auto F>
-Expected<std::vector<Array>> eval_unary(const EvalCall& call) {
-  return map_elements(call.operand(0), F);
-}
-
-template <auto F>
-Expected<std::vector<Array>> eval_binary(const EvalCall& call) {
-  const DType dtype = call.operand(0).dtype;
-  TAPER_ASSIGN(Array out, zip_elements(call.operand(0), call.operand(1), dtype, F));
-  if (const Attr* activation = call.attrs.find("activation"); activation != nullptr)
-    for (double& x : out.values) x = activate(std::get<std::string>(*activation), x);
-  return std::vector{std::move(out)};
-}
-
-template <auto F>
-Expected<std::vector<Array>> eval_comparison(const EvalCall& call) {
-  TAPER_ASSIGN(Array out, zip_elements(call.operand(0), call.operand(1), DType::boolean, F));
-  return std::vector{std::move(out)};
-}
-
-Expected<Shape> broadcast_operands(const InferCall& call) {
-  if (call.type(0).dtype != call.type(1).dtype)
-    return fail("operands are {} and {}, expected one dtype", info(call.type(0).dtype).name,
-                info(call.type(1).dtype).name);
-  return broadcast(call.shape(0), call.shape(1));
-}
-
-Expected<std::vector<Type>> infer_binary(const InferCall& call) {
-  TAPER_ASSIGN(Shape shape, broadcast_operands(call));
-  return std::vector{Type{call.type(0).dtype, std::move(shape)}};
-}
-
-Expected<std::vector<Type>> infer_comparison(const InferCall& call) {
-  TAPER_ASSIGN(Shape shape, broadcast_operands(call));
-  return std::vector{Type{DType::boolean, std::move(shape)}};
-}
-
-Op unary(std::string_view name, std::string_view doc, EvalFn eval) {
-  return {.name = name,
-          .doc = doc,
-          .operands = {"x"},
-          .infer = same_as_first,
-          .eval = eval,
-          .per_step = true,
-          .examples = {{{f32({2, 3, 4})}}}};
-}
-
-Op binary(std::string_view name, std::string_view doc, EvalFn eval) {
-  return {.name = name,
-          .doc = doc,
-          .operands = {"a", "b"},
-          .infer = infer_binary,
-          .eval = eval,
-          .per_step = true,
-          .examples = {{{f32({2, 3}), f32({2, 3})}}, {{f32({2, 3, 4}), f32({4})}}, {{f32({2, 1}), f32({1, 5})}}}};
-}
-
-// TensorFlow names the result of most unary operators `y`, that of binary ones `z`.
-Op spelled(Op op, std::string_view onnx, std::string_view tensorflow, std::optional<tflite::BuiltinOperator> builtin,
-           std::string_view since = {}, TfliteOptions options = {}) {
-  std::vector<SpelledInput> inputs;
-  inputs.reserve(op.operands.size());
-  for (std::size_t i = 0; i < op.operands.size(); ++i) inputs.push_back(operand(i));
-  if (!onnx.empty()) op.onnx = {.op_type = onnx, .inputs = inputs};
-  if (!tensorflow.empty())
-    op.tensorflow = {.op = tensorflow, .result = inputs.size() == 1 ? "y" : "z", .inputs = inputs};
-  if (builtin) op.tflite = {.builtin = builtin, .since = since, .inputs = inputs, .options = std::move(options)};
-  return op;
-}
 
 bool has_no_activation(const Node& node) {
   return node.attrs.text("activation") == "none";
@@ -250,10 +180,12 @@ std::vector<Op> elementwise_ops() {
               tflite::BuiltinOperator::DIV, "1.6.0"));
   for (Example& example : div.examples) example.low = 0.5;  // away from the pole
   row(std::move(div));
-  row(spelled(binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b ? b : a; }>), "Max",
-              "Maximum", tflite::BuiltinOperator::MAXIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
-  row(spelled(binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a ? b : a; }>), "Min",
-              "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
+  row(spelled(
+      binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b || std::isnan(b) ? b : a; }>),
+      "Max", "Maximum", tflite::BuiltinOperator::MAXIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
+  row(spelled(
+      binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a || std::isnan(b) ? b : a; }>),
+      "Min", "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
   Op squared = spelled(
       binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "",
       "SquaredDifference", tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1",
@@ -261,10 +193,6 @@ std::vector<Op> elementwise_ops() {
   squared.expand = expand_squared_difference;
   row(std::move(squared));
 
-  Op less = spelled(binary("less", "a < b", eval_comparison<[](double a, double b) { return a < b ? 1.0 : 0.0; }>),
-                    "Less", "Less", tflite::BuiltinOperator::LESS, "1.14.0", tflite_options<tflite::LessOptionsT>());
-  less.infer = infer_comparison;
-  row(std::move(less));
   row(cast());
   row(dequantize());
   return rows;

@@ -28,5 +28,10 @@ std::vector<Op> filling_ops();
 std::vector<Op> recurrent_ops();
 std::vector<Op> lstm_ops();
 std::vector<Op> control_ops();
+std::vector<Op> math_ops();
+std::vector<Op> activation_ops();
+std::vector<Op> comparison_ops();
+std::vector<Op> integer_ops();
+std::vector<Op> order_ops();
 
 }  // namespace taper

@@ -76,9 +76,12 @@ constexpr SpelledInput made(std::vector<std::int64_t> (*make)(const Node&)) {
   return {.make = make};
 }
 
+// In each spelling, `dtypes` are those that the operator takes in its first operand; empty: all that the target has.
+
 struct OnnxSpelling {
   std::string_view op_type = {};  // empty: not an ONNX operator
   std::vector<SpelledInput> inputs = {};
+  std::vector<DType> dtypes = {};
   std::vector<std::pair<std::string_view, std::string_view>> attrs = {};  // ONNX name, our name
   std::vector<NamedAttr> fixed = {};                                      // ONNX attributes that never vary
   bool (*fits)(const Node&) = nullptr;                                    // where not every call can be spelled
@@ -96,12 +99,19 @@ struct TfliteVersion {
   std::string_view since;
 };
 
+// A dtype that a builtin operator takes in its first operand, and from which version on.
+struct TfliteDType {
+  DType dtype;
+  TfliteVersion version;
+};
+
 struct TfliteSpelling {
   std::optional<tflite::BuiltinOperator> builtin = std::nullopt;
   int version = 1;
   std::string_view since = {};  // the first runtime with this version
   std::vector<SpelledInput> inputs = {};
   TfliteOptions options = {};
+  std::vector<TfliteDType> dtypes = {};
   TfliteVersion (*version_for)(const Node&) = nullptr;  // where the version depends on the call
   bool (*fits)(const Node&) = nullptr;                  // where not every call can be spelled
   // Restores attributes from the inputs made by `made`: `constants[i]` is the constant value of input i of the file's
@@ -109,6 +119,8 @@ struct TfliteSpelling {
   Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
   // Completes attributes that the file leaves to the operands' types: a size of -1, an end counted from the back.
   Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
+
+  TfliteVersion version_of(const Node& node) const;
 };
 
 // An attribute that names an element type: that of an operand, or one that never varies.
@@ -130,6 +142,7 @@ struct TensorflowSpelling {
   std::string_view op = {};            // empty: not a TensorFlow operator
   std::string_view result = "output";  // the name of its results, which functions refer to
   std::vector<SpelledInput> inputs = {};
+  std::vector<DType> dtypes = {};
   std::vector<TensorflowType> types = {{"T"}};
   std::vector<std::pair<std::string_view, std::string_view>> attrs = {};  // TensorFlow's name, our name
   std::string_view count = {};                                            // attribute that counts the operands
@@ -137,6 +150,7 @@ struct TensorflowSpelling {
   bool (*fits)(const Node&) = nullptr;
   Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
   Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
+  std::vector<std::string_view> results = {};  // where each result has a name of its own
 };
 
 // A small call for the tests that run over the table: operand types, attributes, and the range that operands are drawn
