@@ -51,6 +51,7 @@ void count_weights(const Graph& graph, std::set<const std::byte*>& seen, std::in
 
 Expected<Model::Impl> model_of_program(ImportedProgram program, const ProgramOptions& options, SourceKind kind) {
   TAPER_TRY(apply_shapes(options, program));
+  TAPER_TRY(separate_names(program));
   if (program.graph.outputs().empty()) return fail("the program has no outputs");
   Model::Impl impl;
   impl.symbols = complete_symbols(program);

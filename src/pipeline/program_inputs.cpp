@@ -1,8 +1,10 @@
 #include "pipeline/program_inputs.h"
 
 #include <algorithm>
+#include <set>
 
 #include "passes/passes.h"
+#include "passes/rewrite.h"
 #include "report/text.h"
 
 namespace taper {
@@ -88,6 +90,35 @@ Status apply_shapes(const ProgramOptions& options, ImportedProgram& program) {
   if (bindings.empty()) return {};
   TAPER_ASSIGN(program.graph, freeze_symbols(program.graph, bindings));
   for (const auto& [symbol, size] : bindings) program.symbols.erase(symbol);
+  return {};
+}
+
+Status separate_names(ImportedProgram& program) {
+  const Graph& graph = program.graph;
+  std::set<std::string> taken;
+  for (const Value* input : graph.inputs()) taken.insert(input->name);
+  std::vector<std::string> names;
+  bool renamed = false;
+  for (const Output& output : graph.outputs()) {
+    std::string name = output.name;
+    for (int number = 1; !taken.insert(name).second; ++number) name = fmt::format("{}_{}", output.name, number);
+    if (name != output.name) {
+      renamed = true;
+      program.assumptions.push_back(
+          fmt::format("the output '{}' is called '{}': its name is taken", printable(output.name), printable(name)));
+    }
+    names.push_back(std::move(name));
+  }
+  if (!renamed) return {};
+  Graph result;
+  result.name = graph.name;
+  Builder build(result);
+  Cloner cloner(build);
+  for (const Value* input : graph.inputs()) cloner.bind(input, result.add_input(input->name, input->type));
+  const std::vector<Value*> outputs = cloner.inline_nodes(graph);
+  TAPER_TRY(build.status());
+  for (std::size_t i = 0; i < outputs.size(); ++i) result.add_output(names[i], outputs[i]);
+  program.graph = std::move(result);
   return {};
 }
 

@@ -14,6 +14,10 @@ Expected<ProgramOptions> program_options(const std::vector<InputOptions>& inputs
 // doesn't have, another rank, a size that the program fixed or whose range has no such number.
 Status apply_shapes(const ProgramOptions& options, ImportedProgram& program);
 
+// Gives each output a name of its own: one that an input or an earlier output has gets a number behind it, and is noted
+// in the program's assumptions. Files name inputs and outputs in one space.
+Status separate_names(ImportedProgram& program);
+
 // The ranges of all symbols of the inputs, where the program tells none those of any size.
 Symbols complete_symbols(const ImportedProgram& program);
 

@@ -143,5 +143,19 @@ TEST(ProgramInputs, put_numbers_in_the_place_of_symbols) {
   EXPECT_THAT(applied("9"), HasSubstr("it has 2 axes"));
 }
 
+TEST(ProgramOutputs, have_names_of_their_own) {
+  ImportedProgram imported;
+  imported.graph = std::move(*parse(R"(graph "" (%ids: i32[B]) {
+  %y = add(%ids, %ids) : i32[B]
+  return ids = %ids, y = %y, y = %y
+})"));
+  const Status status = separate_names(imported);
+  ASSERT_TRUE(status) << status.error().text();
+  std::vector<std::string> names;
+  for (const Output& output : imported.graph.outputs()) names.push_back(output.name);
+  EXPECT_THAT(names, ElementsAre("ids_1", "y", "y_1"));
+  EXPECT_EQ(imported.assumptions.size(), 2u);
+}
+
 }  // namespace
 }  // namespace taper
