@@ -5,6 +5,7 @@
 #include <array>
 #include <unordered_map>
 
+#include "frontend/aten_composite.h"
 #include "frontend/aten_table.h"
 
 namespace taper::aten {
@@ -23,10 +24,11 @@ struct Table {
 const Table& table() {
   static const Table instance = [] {
     Table table;
-    for (auto* family : {pointwise_overloads, activation_overloads, compare_overloads, reduce_overloads,
-                         order_overloads, view_overloads, join_overloads, index_overloads, scatter_overloads,
-                         matrix_overloads, norm_overloads, conv_overloads, pool_overloads, image_overloads,
-                         recurrent_overloads, attention_overloads, creation_overloads, convert_overloads})
+    for (auto* family :
+         {pointwise_overloads, activation_overloads, compare_overloads, reduce_overloads, order_overloads,
+          view_overloads, join_overloads, index_overloads, scatter_overloads, matrix_overloads, norm_overloads,
+          conv_overloads, pool_overloads, image_overloads, recurrent_overloads, attention_overloads, creation_overloads,
+          convert_overloads, composite_overloads})
       for (Overload& overload : family()) {
         auto schema = parse_schema(overload.schema);
         if (!schema) std::abort();  // our own text: any use of the table shows it
