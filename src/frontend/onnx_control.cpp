@@ -272,7 +272,12 @@ bool as_scan(Call& call, const Loop& loop) {
   }
   const auto body = read_body(call, loop, true);
   if (body == nullptr) return call.failed();
-  if (!body->goes_on) return false;
+  if (!body->goes_on) {
+    if (loop.condition == nullptr || constant_of(loop.condition) != nullptr) return false;
+    call.importer.want(loop.condition);
+    call.fail("the number of stacked results depends on data");
+    return true;
+  }
   Graph& graph = *body->region.graph;
   std::vector<Value*> operands = body->start;
   const std::vector<Value*> given = captured_values(call, *call.importer.scope(), body->captured);

@@ -172,9 +172,10 @@ void read_dropout(Call& call) {
   if (call.has(2)) {
     const auto training = call.needed_constant(2);
     if (!training) return;
-    const auto ratio = call.has(1) ? call.constant(1) : std::nullopt;
-    const bool drops = !ratio || to_double(*ratio)[0] != 0;
-    if (to_double(*training)[0] != 0 && drops) return call.fail("training_mode drops elements at random");
+    const bool trains = training->element_count() == 1 && to_double(*training)[0] != 0;
+    const std::vector<double> ratio = trains && call.has(1) ? call.reals_of(1) : std::vector{0.5};
+    if (call.failed()) return;
+    if (trains && (ratio.size() != 1 || ratio[0] != 0)) return call.fail("training_mode drops elements at random");
   }
   call.set(0, call.x(0));
   if (call.wants(1)) call.set(1, call.full(call.shape(0), 1, call.version < 10 ? dtype : DType::boolean));
@@ -278,7 +279,14 @@ void read_cast(Call& call) {
 void read_cast_like(Call& call) {
   if (const int element = call.slot(1).element; element != 0) return cast_to(call, element);
   const DType dtype = call.dtype(1);
-  if (!call.failed()) cast_to(call, onnx_type(dtype));
+  if (call.failed()) return;
+  // What is known stays so: only the second operand's type counts.
+  constexpr std::int64_t kFew = 4096;
+  if (const auto known = call.constant(0); known && known->element_count() <= kFew && call.slot(0).element == 0) {
+    call.ignore({"saturate", "round_mode"});
+    return call.set(0, call.build.constant(converted(*known, dtype), call.name()));
+  }
+  cast_to(call, onnx_type(dtype));
 }
 
 Row unary(std::string_view op, std::string_view ours, std::int64_t since = 1) {

@@ -204,7 +204,12 @@ void read_max_pool(Call& call) {
                        {"padding", windows->padding},
                        {"dilation", windows->dilation},
                        {"ceil_mode", ceil_mode}};
-  if (!call.wants(1)) return call.set(0, call.build("max_pool", {call.x(0)}, attrs, call.name()));
+  if (!call.wants(1)) {
+    const DType dtype = call.dtype(0);
+    if (is_floating(dtype)) return call.set(0, call.build("max_pool", {call.x(0)}, attrs, call.name()));
+    return call.set(0,
+                    call.cast(call.build("max_pool", {call.cast(call.x(0), DType::f32)}, attrs), dtype, call.name()));
+  }
   const std::vector<Value*> out = call.build.call("max_pool_with_indices", {call.x(0)}, attrs, call.name());
   call.set(0, out[0]);
   call.set(1, places_in_tensor(call, out[1], x, column_major));

@@ -263,7 +263,7 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
   if (!layer.batch_first) layer.x = call.permute(layer.x, {1, 0, 2});
   if (call.has(4)) {
     // Lengths that are all that of the sequence say nothing.
-    const auto lengths = call.known_if_any(4);
+    const auto lengths = call.known(4);
     const Dim steps = shape[layer.batch_first ? 1 : 0];
     if (!lengths || !std::ranges::all_of(lengths->elements, [&](const Dim& dim) { return dim == steps; }))
       return call.fail("sequences of different lengths are not read");

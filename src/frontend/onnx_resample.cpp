@@ -32,7 +32,9 @@ double place_of(const Resize& resize, const AxisChange& change, std::int64_t i) 
   const auto at = static_cast<double>(i), in = static_cast<double>(*change.in.constant()),
              out = static_cast<double>(*change.out.constant());
   const double scale = change.scale;
-  if (resize.coordinates == "align_corners") return out == 1 ? 0 : at * (in - 1) / (out - 1);
+  // The length that a scale asks for need not be whole.
+  const double length = change.by_scale ? scale * in : out;
+  if (resize.coordinates == "align_corners") return out == 1 ? 0 : at * (in - 1) / (length - 1);
   if (resize.coordinates == "asymmetric") return at / scale;
   if (resize.coordinates == "pytorch_half_pixel") return out == 1 ? 0 : (at + 0.5) / scale - 0.5;
   if (resize.coordinates == "tf_crop_and_resize")
@@ -138,6 +140,11 @@ void resize_by_matrices(Call& call, const Resize& resize, Value* x) {
 bool has_row(const Resize& resize) {
   const bool known = resize.coordinates == "half_pixel" || resize.coordinates == "align_corners" ||
                      resize.coordinates == "asymmetric" || resize.coordinates == "pytorch_half_pixel";
+  const auto whole = [](const AxisChange& change) {
+    const auto in = change.in.constant(), out = change.out.constant();
+    return !change.by_scale || !in || !out || static_cast<double>(*in) * change.scale == static_cast<double>(*out);
+  };
+  if (resize.coordinates == "align_corners" && !std::ranges::all_of(resize.axes, whole)) return false;
   return known && !resize.antialias && !resize.exclude_outside &&
          std::ranges::all_of(resize.axes, [](const AxisChange& change) { return change.axis >= 2; });
 }

@@ -135,7 +135,7 @@ Status evaluate_case(const Case& loaded) {
   for (const Tensor& input : loaded.inputs) arrays.push_back(to_array(input));
   TAPER_ASSIGN(const std::vector<Array> outputs, evaluate(loaded.program.graph, std::move(arrays)));
   for (std::size_t i = 0; i < outputs.size(); ++i)
-    TAPER_TRY(compare(loaded.outputs[i], to_tensor(outputs[i]), loaded.program.graph.outputs()[i].name, 0));
+    TAPER_TRY(compare(loaded.outputs[i], to_tensor(outputs[i]), loaded.program.graph.outputs()[i].name, 1e-6));
   return {};
 }
 
