@@ -1,5 +1,6 @@
 """Tiny configurations of Hugging Face's transformers with random weights."""
 
+import torch
 import transformers
 from torch import nn
 
@@ -19,6 +20,20 @@ class Masked(nn.Module):
 
     def forward(self, input_ids, attention_mask):
         return self.model(input_ids=input_ids, attention_mask=attention_mask.long(), **self.flags)[self.field]
+
+
+class Causal(nn.Module):
+    """A language model with its mask spelled out: the one that transformers makes can't be exported."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask):
+        steps = input_ids.shape[1]
+        seen = torch.ones(steps, steps, dtype=torch.bool).tril() & attention_mask[:, None, None, :]
+        bias = torch.where(seen, 0.0, -1e9)
+        return self.model(input_ids=input_ids, attention_mask=bias, use_cache=False)["logits"]
 
 
 class Single(nn.Module):
@@ -81,13 +96,13 @@ def hf_t5_encoder():
 @text()
 def hf_gpt2():
     config = transformers.GPT2Config(vocab_size=50, n_positions=32, n_embd=16, n_layer=2, n_head=2, use_cache=False)
-    return Masked(transformers.GPT2LMHeadModel(config), "logits", use_cache=False)
+    return Causal(transformers.GPT2LMHeadModel(config))
 
 
 @text()
 def hf_llama():
     config = transformers.LlamaConfig(**SMALL, num_key_value_heads=1, max_position_embeddings=32, use_cache=False)
-    return Masked(transformers.LlamaForCausalLM(config), "logits", use_cache=False)
+    return Causal(transformers.LlamaForCausalLM(config))
 
 
 @network(pixel_values=("B", 3, 16, 16), sizes={"B": (2, 3)}, forms=FORMS)
