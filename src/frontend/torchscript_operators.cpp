@@ -416,7 +416,8 @@ Made Builtins::arithmetic() const {
     for (const Argument& argument : args) whole_args.push_back({argument.name, whole(argument.value)});
     return again(name, std::move(whole_args));
   }
-  if (x && (y || count() == 1)) {
+  const bool is_unary = name == "neg" || name == "abs";
+  if (x && (y || is_unary)) {
     const auto bounded = [&](Dim size) -> Made {
       if (size.overflowed()) return error("a size overflows 64 bits");
       return Value(std::move(size));
@@ -444,7 +445,7 @@ Made Builtins::arithmetic() const {
       return bounded(std::move(power));
     }
   }
-  if (a.number() && (b.number() || count() == 1)) {
+  if (a.number() && (b.number() || is_unary)) {
     const double p = *a.number();
     const double q = b.number().value_or(0);
     if (name == "neg") return -p;
