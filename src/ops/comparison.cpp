@@ -25,8 +25,9 @@ Op order(Op op) {
   const std::vector<DType> numbers = {DType::f64, DType::f32, DType::f16, DType::i64,
                                       DType::i32, DType::i16, DType::i8,  DType::u8};
   op.onnx.dtypes = op.tensorflow.dtypes = numbers;
-  op.tflite.dtypes = {{DType::f32, kFirst}, {DType::i64, kFirst}, {DType::i32, kFirst}, {DType::u8, kFirst}};
+  op.tflite.dtypes = {{DType::f32, kFirst}, {DType::i64, kFirst}, {DType::i32, kFirst}};
   op.expand = expand_cast<DType::boolean, DType::i32>;
+  op.expands_if = [](const Node& node, Target) { return node.operands[0]->type.dtype == DType::boolean; };
   return op;
 }
 

@@ -52,6 +52,14 @@ Op binary(std::string_view name, std::string_view doc, EvalFn eval) {
           .examples = {{{f32({2, 3}), f32({2, 3})}}, {{f32({2, 3, 4}), f32({4})}}, {{f32({2, 1}), f32({1, 5})}}}};
 }
 
+namespace {
+// To TFLite's kernels integers of 8 and 16 bits are quantised numbers, which need scales.
+bool has_plain_numbers(const Node& node) {
+  const DType dtype = node.operands[0]->type.dtype;
+  return is_floating(dtype) || dtype == DType::i32 || dtype == DType::i64 || dtype == DType::boolean;
+}
+}  // namespace
+
 Op spelled(Op op, std::string_view onnx, std::string_view tensorflow, std::optional<tflite::BuiltinOperator> builtin,
            std::string_view since, TfliteOptions options) {
   std::vector<SpelledInput> inputs;
@@ -61,6 +69,7 @@ Op spelled(Op op, std::string_view onnx, std::string_view tensorflow, std::optio
   if (!tensorflow.empty())
     op.tensorflow = {.op = tensorflow, .result = inputs.size() == 1 ? "y" : "z", .inputs = inputs};
   if (builtin) op.tflite = {.builtin = builtin, .since = since, .inputs = inputs, .options = std::move(options)};
+  if (builtin && inputs.size() == 2) op.tflite.fits = has_plain_numbers;
   return op;
 }
 
