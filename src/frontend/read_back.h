@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -20,12 +21,17 @@ inline constexpr int kMaxDepth = 16;        // loops inside loops
 // Whether a type is simple enough to go on with. Errors: too many axes, sizes that overflow or are long expressions.
 Status check_bounded(const Type& type);
 
-// Names symbols `<input>_<axis>`, of letters, digits and underscores, each once.
+// Shapes of inputs by name, from who knows how open sizes are related: files don't say.
+using KnownShapes = std::map<std::string, Shape, std::less<>>;
+
+// Names symbols `<input>_<axis>`, of letters, digits and underscores, each once; or gives what is known.
 class SymbolNames {
  public:
+  explicit SymbolNames(const KnownShapes& known) : known_(known) {}
   Dim symbol(std::string_view input, std::size_t axis);
 
  private:
+  const KnownShapes& known_;
   std::set<std::string> used_;
 };
 

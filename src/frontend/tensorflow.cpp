@@ -101,7 +101,7 @@ class Reader {
       functions_.emplace(function.signature().name(), &function);
   }
 
-  Expected<Graph> run();
+  Expected<Graph> run(const KnownShapes& known);
 
  private:
   // A graph under construction, and what references stand for in it: values, constants that have not become values yet,
@@ -156,13 +156,13 @@ std::string signature_node(const tensorflow::TensorInfo& info) {
   return name;
 }
 
-Expected<Graph> Reader::run() {
+Expected<Graph> Reader::run(const KnownShapes& known) {
   const auto found = meta_.signature_def().find("serving_default");
   if (found == meta_.signature_def().end()) return fail("there is no signature 'serving_default'");
   const NodeList& nodes = meta_.graph_def().node();
   Graph graph;
   Frame frame(graph, false, 0);
-  SymbolNames symbols;
+  SymbolNames symbols(known);
   // Placeholders in the order of the graph: the signature's map has none.
   std::unordered_map<std::string, std::string> inputs;  // node -> name
   for (const auto& [name, info] : found->second.inputs()) inputs.emplace(signature_node(info), name);
@@ -506,8 +506,8 @@ Expected<std::unique_ptr<Graph>> Reader::read_function(const std::string& name, 
 
 }  // namespace
 
-Expected<Graph> import_tensorflow(const SavedModelContent& content) {
-  return Reader(content).run();
+Expected<Graph> import_tensorflow(const SavedModelContent& content, const KnownShapes& known) {
+  return Reader(content).run(known);
 }
 
 }  // namespace taper

@@ -121,7 +121,7 @@ class Reader {
  public:
   explicit Reader(const TfliteFile& file) : file_(file), used_(file.model.subgraphs.size(), false) {}
 
-  Expected<Graph> run();
+  Expected<Graph> run(const KnownShapes& known);
 
  private:
   // A subgraph and what has been read of it.
@@ -157,7 +157,7 @@ class Reader {
   std::vector<bool> used_;  // subgraphs: each is read once, which bounds the work and rules out cycles
 };
 
-Expected<Graph> Reader::run() {
+Expected<Graph> Reader::run(const KnownShapes& known) {
   const tflite::ModelT& model = file_.model;
   TAPER_TRY(check_operators_known(model));
   const auto found = std::ranges::find_if(
@@ -169,7 +169,7 @@ Expected<Graph> Reader::run() {
 
   Graph graph;
   Frame frame(*model.subgraphs[signature.subgraph_index], graph, 0);
-  SymbolNames symbols;
+  SymbolNames symbols(known);
   std::set<std::string_view> names;
   for (const auto& entry : signature.inputs) {
     const auto tensor = static_cast<std::int32_t>(entry->tensor_index);
@@ -386,8 +386,8 @@ Expected<std::unique_ptr<Graph>> Reader::read_region(std::int32_t index, std::sp
 
 }  // namespace
 
-Expected<Graph> import_tflite(const TfliteFile& file) {
-  return Reader(file).run();
+Expected<Graph> import_tflite(const TfliteFile& file, const KnownShapes& known) {
+  return Reader(file).run(known);
 }
 
 }  // namespace taper

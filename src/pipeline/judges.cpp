@@ -36,18 +36,19 @@ Judge runtime_judge(const Runtime& runtime, int threads) {
           }};
 }
 
-Expected<Graph> read_tflite_graph(const fs::path& path) {
+Expected<Graph> read_tflite_graph(const fs::path& path, const KnownShapes& shapes) {
   TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
   TAPER_ASSIGN(const TfliteFile file, read_tflite(bytes));
-  return import_tflite(file);
+  return import_tflite(file, shapes);
 }
 
-Expected<Graph> read_savedmodel_graph(const fs::path& path) {
+Expected<Graph> read_savedmodel_graph(const fs::path& path, const KnownShapes& shapes) {
   TAPER_ASSIGN(const SavedModelContent content, read_saved_model_folder(path));
-  return import_tensorflow(content);
+  return import_tensorflow(content, shapes);
 }
 
-Expected<Graph> read_onnx_graph(const fs::path& path) {
+// Sizes have names in the file.
+Expected<Graph> read_onnx_graph(const fs::path& path, const KnownShapes&) {
   TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
   TAPER_ASSIGN(ImportedProgram program, import_onnx(path, bytes, {}));
   return std::move(program.graph);
@@ -67,51 +68,52 @@ Expected<std::vector<NamedArray>> evaluate_by_name(const Graph& graph, const std
 }
 
 // Reads the written bytes back and evaluates them: for where the runtime is not to be found.
-Judge evaluation_judge(Expected<Graph> (*read)(const fs::path&), std::string note) {
+Judge evaluation_judge(Expected<Graph> (*read)(const fs::path&, const KnownShapes&), const KnownShapes& shapes,
+                       std::string note) {
   return {"taper reference evaluation", version(),
-          [read](const fs::path& path) -> Expected<Runner> {
-            TAPER_ASSIGN(Graph read_back, read(path));
+          [read, shapes](const fs::path& path) -> Expected<Runner> {
+            TAPER_ASSIGN(Graph read_back, read(path, shapes));
             auto graph = std::make_shared<Graph>(std::move(read_back));
             return Runner([graph](const std::vector<NamedArray>& inputs) { return evaluate_by_name(*graph, inputs); });
           },
           1, std::move(note)};
 }
 
-Judge judge_of_tflite(int threads) {
+Judge judge_of_tflite(int threads, const KnownShapes& shapes) {
   const auto runtime = load_litert();
   if (runtime) return runtime_judge<LitertModel>(*runtime, threads);
   const bool installed = !litert_candidates().empty();
   return evaluation_judge(
-      read_tflite_graph,
+      read_tflite_graph, shapes,
       fmt::format("{}: the TFLite files were read back and judged by taper's own reference evaluation",
                   installed ? runtime.error().message : "LiteRT was not found"));
 }
 
 // Neither is the absence of ONNX Runtime a warning.
-Judge judge_of_onnx(int threads) {
+Judge judge_of_onnx(int threads, const KnownShapes& shapes) {
   const auto runtime = load_onnxruntime();
   if (runtime) return runtime_judge<OnnxruntimeModel>(*runtime, threads);
-  if (onnxruntime_candidates().empty()) return evaluation_judge(read_onnx_graph, {});
-  return evaluation_judge(read_onnx_graph,
+  if (onnxruntime_candidates().empty()) return evaluation_judge(read_onnx_graph, shapes, {});
+  return evaluation_judge(read_onnx_graph, shapes,
                           fmt::format("{}: the ONNX file was read back and judged by taper's own reference evaluation",
                                       runtime.error().message));
 }
 
 // Few who convert models have TensorFlow, so that its absence is no warning; one that doesn't load is.
-Judge judge_of_savedmodel(int threads) {
+Judge judge_of_savedmodel(int threads, const KnownShapes& shapes) {
   const auto runtime = load_tensorflow();
   if (runtime) return runtime_judge<TensorflowModel>(*runtime, threads);
-  if (tensorflow_candidates().empty()) return evaluation_judge(read_savedmodel_graph, {});
-  return evaluation_judge(read_savedmodel_graph,
+  if (tensorflow_candidates().empty()) return evaluation_judge(read_savedmodel_graph, shapes, {});
+  return evaluation_judge(read_savedmodel_graph, shapes,
                           fmt::format("{}: the SavedModel was read back and judged by taper's own reference evaluation",
                                       runtime.error().message));
 }
 
 }  // namespace
 
-Judge judge_of(const std::string& key, int threads) {
-  if (key == kOnnxKey) return judge_of_onnx(threads);
-  return key == kSavedModelKey ? judge_of_savedmodel(threads) : judge_of_tflite(threads);
+Judge judge_of(const std::string& key, int threads, const KnownShapes& shapes) {
+  if (key == kOnnxKey) return judge_of_onnx(threads, shapes);
+  return key == kSavedModelKey ? judge_of_savedmodel(threads, shapes) : judge_of_tflite(threads, shapes);
 }
 
 }  // namespace taper

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "frontend/read_back.h"
 #include "ops/array.h"
 
 namespace taper {
@@ -31,7 +32,8 @@ struct Judge {
   std::string note = {};  // why it isn't the real runtime, where that is worth a warning
 };
 
-// The judge of the artifacts with a key. Loads the runtime.
-Judge judge_of(const std::string& key, int threads);
+// The judge of the artifacts with a key. Loads the runtime. `shapes` are those of the inputs, which relate open sizes
+// where a file is read back.
+Judge judge_of(const std::string& key, int threads, const KnownShapes& shapes);
 
 }  // namespace taper

@@ -133,6 +133,14 @@ Expected<Verification> verify_file(const Artifact& artifact, const Judge& judge_
   return verification;
 }
 
+// How open sizes of the inputs are related, which not all formats can say.
+KnownShapes known_shapes(const Model& model, const Artifact& file) {
+  KnownShapes shapes;
+  if (!file.channels_last && !file.static_shapes)
+    for (const Value* input : model.impl().graph.inputs()) shapes.emplace(input->name, input->type.shape);
+  return shapes;
+}
+
 // The ONNX files of families hold few operators, which libonnx has checked.
 bool is_judged(const Artifact& artifact, SourceKind kind) {
   if (artifact.key == kOnnxKey) return kind != SourceKind::family;
@@ -156,7 +164,8 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
   std::map<std::string, Judge> judges;  // by format: each loaded once, and only where needed
   for (const Artifact& file : files) {
     const std::string format = file.key.substr(0, file.key.find('_'));
-    if (!judges.contains(format)) judges.emplace(format, judge_of(file.key, options.threads));
+    if (!judges.contains(format))
+      judges.emplace(format, judge_of(file.key, options.threads, known_shapes(model, file)));
     TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judges.at(format), {model, trials}),
                         fmt::format("in file '{}'", path_text(file.path)));
     // NaN equals NaN when outputs are compared, but a network of NaN proves nothing.
