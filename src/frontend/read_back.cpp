@@ -24,8 +24,9 @@ Status check_bounded(const Type& type) {
 }
 
 Dim SymbolNames::symbol(std::string_view input, std::size_t axis) {
-  if (const auto known = known_.find(input); known != known_.end() && axis < known->second.size())
-    return known->second[axis];
+  if (known_ != nullptr)
+    if (const auto known = known_->find(input); known != known_->end() && axis < known->second.size())
+      return known->second[axis];
   std::string name = fmt::format("{}_{}", input, axis);
   const auto allowed = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';

@@ -27,11 +27,12 @@ using KnownShapes = std::map<std::string, Shape, std::less<>>;
 // Names symbols `<input>_<axis>`, of letters, digits and underscores, each once; or gives what is known.
 class SymbolNames {
  public:
-  explicit SymbolNames(const KnownShapes& known) : known_(known) {}
+  SymbolNames() = default;
+  explicit SymbolNames(const KnownShapes& known) : known_(&known) {}
   Dim symbol(std::string_view input, std::size_t axis);
 
  private:
-  const KnownShapes& known_;
+  const KnownShapes* known_ = nullptr;
   std::set<std::string> used_;
 };
 
