@@ -66,6 +66,7 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
     passes.push_back(
         {"fuse_activations", "an activation inside its operator saves a pass over memory", fuse_activations});
     passes.push_back(fold);
+    passes.push_back({"copy_passed_inputs", "LiteRT writes no output that no operator computes", copy_passed_inputs});
   }
   return passes;
 }

@@ -18,6 +18,8 @@ namespace taper {
 Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings);
 // Evaluates nodes whose operands are all constant. Their values are rounded to their dtype once.
 Expected<Graph> fold_constants(const Graph& graph);
+// Copies inputs that are outputs too: runtimes write no output that no operator computes.
+Expected<Graph> copy_passed_inputs(const Graph& graph);
 // Computes in float32 what is float16, bfloat16 or float64; inputs and outputs keep their types.
 Expected<Graph> compute_in_f32(const Graph& graph);
 // Casts operands of calls that the target knows for wider integers only, and their results back.
