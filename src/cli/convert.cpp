@@ -22,12 +22,10 @@ Examples
 Files may be programs of torch.export (.pt2), TorchScript (traced, scripted, mobile), pickled modules of torch.nn's
 classes, ONNX, and state dicts of the families that export_models knows.
 
-Inputs of programs
-  --input-shape NAME=SIZES  1,3,224,224; a name in the place of a number leaves that size open: B,3,H,W
-  --input-dtype NAME=DTYPE  float32, int64, bool, ...
-  --dynamic NAME:AXIS       open an axis that the program fixed; the network has to work with other sizes too
+)";
 
-Checkpoints of known families
+constexpr std::string_view kFamilyHelp =
+    R"(Checkpoints of known families
   --config FILE           JSON with family, num_heads, pooling ("mean", "max", "cls") and norm_eps
 
 Files
@@ -46,7 +44,7 @@ constexpr std::string_view kTry = "Try 'taper convert --help'.\n";
 
 struct Texts {
   std::string name, dump_ir, layout = "source";
-  std::vector<std::string> shapes, dtypes, dynamic;
+  InputTexts inputs;
   bool check_each = false;
   JobTexts job;
 };
@@ -54,9 +52,7 @@ struct Texts {
 void declare(CLI::App& app, Texts& texts) {
   declare_job_flags(app, texts.job, "-o,--output-dir");
   app.add_option("--name", texts.name)->type_name("NAME");
-  app.add_option("--input-shape", texts.shapes)->type_name("NAME=SIZES")->allow_extra_args(false);
-  app.add_option("--input-dtype", texts.dtypes)->type_name("NAME=DTYPE")->allow_extra_args(false);
-  app.add_option("--dynamic", texts.dynamic)->type_name("NAME:AXIS")->allow_extra_args(false);
+  declare_input_flags(app, texts.inputs);
   app.add_option("--io-layout", texts.layout)->type_name("nhwc|source");
   app.add_option("--dump-ir", texts.dump_ir)->type_name("DIR");
   app.add_flag("--check-each", texts.check_each);
@@ -79,48 +75,11 @@ Status read_files(const CLI::App& app, ConvertCommand& command) {
   return {};
 }
 
-InputOptions& input_of(ConvertCommand& command, const std::string& name) {
-  const auto found = std::ranges::find(command.inputs, name, &InputOptions::name);
-  if (found != command.inputs.end()) return *found;
-  command.inputs.push_back({name, {}, {}, {}});
-  return command.inputs.back();
-}
-
-// "NAME=VALUE", "NAME:VALUE".
-Expected<std::pair<std::string, std::string>> split_pair(std::string_view flag, const std::string& text, char separator,
-                                                         std::string_view expected) {
-  const std::size_t at = separator == ':' ? text.rfind(':') : text.find(separator);
-  if (at == std::string::npos || at == 0) return fail("{} is '{}', expected {}", flag, printable(text), expected);
-  return std::pair{text.substr(0, at), text.substr(at + 1)};
-}
-
-Status read_inputs(const Texts& texts, ConvertCommand& command) {
-  for (const std::string& text : texts.shapes) {
-    TAPER_ASSIGN(const auto pair, split_pair("--input-shape", text, '=', "NAME=SIZES such as image=1,3,224,224"));
-    std::optional<std::string>& shape = input_of(command, pair.first).shape;
-    if (shape) return fail("--input-shape is given twice for '{}'", printable(pair.first));
-    shape = pair.second;
-  }
-  for (const std::string& text : texts.dtypes) {
-    TAPER_ASSIGN(const auto pair, split_pair("--input-dtype", text, '=', "NAME=DTYPE such as ids=int64"));
-    std::optional<std::string>& dtype = input_of(command, pair.first).dtype;
-    if (dtype) return fail("--input-dtype is given twice for '{}'", printable(pair.first));
-    dtype = pair.second;
-  }
-  for (const std::string& text : texts.dynamic) {
-    TAPER_ASSIGN(const auto pair, split_pair("--dynamic", text, ':', "NAME:AXIS such as x:1"));
-    const auto axis = whole_number(pair.second);
-    if (!axis) return fail("--dynamic is '{}', expected NAME:AXIS such as x:1", printable(text));
-    input_of(command, pair.first).dynamic.push_back(*axis);
-  }
-  return {};
-}
-
 Expected<ConvertCommand> make_sense(const CLI::App& app, const Texts& texts) {
   ConvertCommand command;
   TAPER_TRY(read_files(app, command));
   TAPER_TRY(read_job_options(app, texts.job, command));
-  TAPER_TRY(read_inputs(texts, command));
+  TAPER_ASSIGN(command.inputs, read_input_options(texts.inputs));
   if (app.count("--name") > 0) {
     if (texts.name.empty()) return fail("--name is empty, expected a name for the outputs");
     if (command.files.size() > 1) return fail("--name is for one file, {} are given", command.files.size());
@@ -139,8 +98,8 @@ Finish wrong_usage(const std::string& message) {
 }
 
 std::string help_text_of_convert() {
-  return fmt::format("{}{}\n{}\n{}\n{}\n{}\n{}", kHelp, kFilesHelp, kVerificationHelp, kDebugHelp, kResourcesHelp,
-                     kScreenHelp, kStatusHelp);
+  return fmt::format("{}{}\n{}{}\n{}\n{}\n{}\n{}\n{}", kHelp, kInputsHelp, kFamilyHelp, kFilesHelp, kVerificationHelp,
+                     kDebugHelp, kResourcesHelp, kScreenHelp, kStatusHelp);
 }
 
 Expected<ExportRequest> make_request(const ConvertCommand& command, const std::vector<std::string>& families) {

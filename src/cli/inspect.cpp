@@ -23,6 +23,8 @@ Examples
 Files may be all that taper reads (programs of torch.export, TorchScript, ONNX, state dicts and pickled modules,
 safetensors, .npy, .npz) and writes (TFLite, SavedModel folders).
 
+  --input-shape NAME=SIZES, --input-dtype NAME=DTYPE, --dynamic NAME:AXIS
+                          of the inputs of programs, as for taper convert
   --graph                 the graph as text, with constants of more than 16 elements left out
   --json                  as JSON
   -h, --help
@@ -34,6 +36,8 @@ constexpr std::string_view kTry = "Try 'taper inspect --help'.\n";
 
 struct Options {
   std::vector<std::string> files;
+  InputTexts input_texts;
+  std::vector<InputOptions> inputs;
   bool graph = false, json = false, help = false;
 };
 
@@ -42,6 +46,7 @@ Expected<Options> parse(const std::vector<std::string>& arguments) {
   CLI::App app;
   app.set_help_flag("");
   app.allow_extras();
+  declare_input_flags(app, options.input_texts);
   app.add_flag("--graph", options.graph);
   app.add_flag("--json", options.json);
   app.add_flag("-h,--help", options.help);
@@ -52,6 +57,7 @@ Expected<Options> parse(const std::vector<std::string>& arguments) {
     options.files.push_back(word);
   }
   if (options.files.empty()) return fail("no file is given");
+  TAPER_ASSIGN(options.inputs, read_input_options(options.input_texts));
   return options;
 }
 
@@ -122,7 +128,9 @@ int run_inspect(const std::vector<std::string>& arguments, const ProgramContext&
   int status = 0;
   Json all = Json::array();
   for (const std::string& path : options->files) {
-    const auto found = inspect(path, {.graph = options->graph, .load = {}});
+    InspectOptions how{.graph = options->graph, .load = {}};
+    how.load.inputs = options->inputs;
+    const auto found = inspect(path, how);
     if (!found) {
       context.err.write(fmt::format("error: {}\n", error_lines(found.error())));
       status = 1;

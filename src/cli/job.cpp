@@ -21,6 +21,13 @@ const std::string_view kFilesHelp =
   --quantize LIST         which TFLite files: of fp32, fp16 (fp32,fp16)
 )";
 
+const std::string_view kInputsHelp =
+    R"(Inputs of programs
+  --input-shape NAME=SIZES  1,3,224,224; a name in the place of a number leaves that size open: B,3,H,W
+  --input-dtype NAME=DTYPE  float32, int64, bool, ...
+  --dynamic NAME:AXIS       open an axis that the program fixed; the network has to work with other sizes too
+)";
+
 const std::string_view kVerificationHelp =
     R"(Verification (TFLite files are run in LiteRT, SavedModels in TensorFlow if it is there, against the checkpoint's own
 arithmetic)
@@ -126,6 +133,21 @@ Status refuse_contradictions(const JobOptions& options) {
   return {};
 }
 
+InputOptions& input_of(std::vector<InputOptions>& inputs, const std::string& name) {
+  const auto found = std::ranges::find(inputs, name, &InputOptions::name);
+  if (found != inputs.end()) return *found;
+  inputs.push_back({name, {}, {}, {}});
+  return inputs.back();
+}
+
+// "NAME=VALUE", "NAME:VALUE".
+Expected<std::pair<std::string, std::string>> split_pair(std::string_view flag, const std::string& text, char separator,
+                                                         std::string_view expected) {
+  const std::size_t at = separator == ':' ? text.rfind(':') : text.find(separator);
+  if (at == std::string::npos || at == 0) return fail("{} is '{}', expected {}", flag, printable(text), expected);
+  return std::pair{text.substr(0, at), text.substr(at + 1)};
+}
+
 // A model that the file speaks of and nobody knows is a slip of the pen, which would leave a model without its values.
 Status refuse_unknown_models(const ConfigFile& file, const std::vector<std::string>& further_keys,
                              const std::vector<ModelRequest>& models) {
@@ -209,6 +231,35 @@ Status read_job_options(const CLI::App& app, const JobTexts& texts, JobOptions& 
   options.verbose = texts.verbose;
   options.colour = !texts.no_color;
   return refuse_contradictions(options);
+}
+
+void declare_input_flags(CLI::App& app, InputTexts& texts) {
+  app.add_option("--input-shape", texts.shapes)->type_name("NAME=SIZES")->allow_extra_args(false);
+  app.add_option("--input-dtype", texts.dtypes)->type_name("NAME=DTYPE")->allow_extra_args(false);
+  app.add_option("--dynamic", texts.dynamic)->type_name("NAME:AXIS")->allow_extra_args(false);
+}
+
+Expected<std::vector<InputOptions>> read_input_options(const InputTexts& texts) {
+  std::vector<InputOptions> inputs;
+  for (const std::string& text : texts.shapes) {
+    TAPER_ASSIGN(const auto pair, split_pair("--input-shape", text, '=', "NAME=SIZES such as image=1,3,224,224"));
+    std::optional<std::string>& shape = input_of(inputs, pair.first).shape;
+    if (shape) return fail("--input-shape is given twice for '{}'", printable(pair.first));
+    shape = pair.second;
+  }
+  for (const std::string& text : texts.dtypes) {
+    TAPER_ASSIGN(const auto pair, split_pair("--input-dtype", text, '=', "NAME=DTYPE such as ids=int64"));
+    std::optional<std::string>& dtype = input_of(inputs, pair.first).dtype;
+    if (dtype) return fail("--input-dtype is given twice for '{}'", printable(pair.first));
+    dtype = pair.second;
+  }
+  for (const std::string& text : texts.dynamic) {
+    TAPER_ASSIGN(const auto pair, split_pair("--dynamic", text, ':', "NAME:AXIS such as x:1"));
+    const auto axis = whole_number(pair.second);
+    if (!axis) return fail("--dynamic is '{}', expected NAME:AXIS such as x:1", printable(text));
+    input_of(inputs, pair.first).dynamic.push_back(*axis);
+  }
+  return inputs;
 }
 
 std::vector<std::string> flags_of(const CLI::App& app) {

@@ -61,11 +61,18 @@ struct JobTexts {
 };
 
 // The parts of --help that tell of them.
-extern const std::string_view kFilesHelp, kVerificationHelp, kResourcesHelp, kScreenHelp, kStatusHelp;
+extern const std::string_view kInputsHelp, kFilesHelp, kVerificationHelp, kResourcesHelp, kScreenHelp, kStatusHelp;
 
 // Declares the flags. `output_flags`: "--output-dir", or with a short form before it.
 void declare_job_flags(CLI::App& app, JobTexts& texts, const std::string& output_flags);
 Status read_job_options(const CLI::App& app, const JobTexts& texts, JobOptions& options);
+
+// What is said of inputs of programs.
+struct InputTexts {
+  std::vector<std::string> shapes, dtypes, dynamic;
+};
+void declare_input_flags(CLI::App& app, InputTexts& texts);
+Expected<std::vector<InputOptions>> read_input_options(const InputTexts& texts);
 
 // All long flags of an app.
 std::vector<std::string> flags_of(const CLI::App& app);
