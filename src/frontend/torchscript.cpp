@@ -74,8 +74,7 @@ class Inputs {
     }
     if (base == "List" || base == "Tuple") return make_sequence(name, type, has_default);
     if (base == "Dict") {
-      const auto dict = std::make_shared<Dict>();
-      dict->home = &region_;
+      const auto dict = std::make_shared<Dict>(&region_);
       for (const auto& [input, shape] : options_.input_shapes) {
         if (!input.starts_with(name + "_")) continue;
         TAPER_ASSIGN(std::optional<Value> value, make_tensor(input));
@@ -111,8 +110,8 @@ class Inputs {
       TAPER_ASSIGN(std::optional<Value> value, make(fmt::format("{}_{}", name, items.size()), *one, false));
       items.push_back(value ? std::move(*value) : Value(None{}));
     }
-    if (is_list) return std::make_shared<List>(List{std::move(items), &region_});
-    return std::make_shared<Tuple>(Tuple{std::move(items), nullptr});
+    if (is_list) return std::make_shared<List>(std::move(items), &region_);
+    return std::make_shared<Tuple>(std::move(items));
   }
 
   bool has_recorded() const { return next_recorded_ < archive_.recorded.size(); }
@@ -253,6 +252,7 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
   if (!interpreter.unsupported.empty()) return std::unexpected(interpreter.unsupported.error());
   program.assumptions = std::move(inputs.assumptions);
   std::ranges::move(interpreter.assumptions, std::back_inserter(program.assumptions));
+  if (!is_walkable(result)) return fail("the program gives {}, which is too large", describe(result));
   TAPER_TRY(Outputs(region, program.assumptions).add(result, "output"));
   TAPER_TRY(region.build.status());
   if (program.graph.outputs().empty()) return fail("the program gives {}, no tensor", describe(result));

@@ -50,6 +50,8 @@ class Builtins {
   }
 
   Region* region() const { return run.region_; }
+  // Counts what grows towards the program's budget.
+  void charge(std::size_t items) const { run.spent_ += items / 8; }
   Expected<Value> slice(const Value& object, const Value& begin, const Value& end, const Value& step) const {
     return run.slice_of(object, begin, end, step);
   }

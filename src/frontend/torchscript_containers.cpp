@@ -45,6 +45,8 @@ Made change_list(Builtins& call) {
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
   TAPER_TRY(call.may_change((*list)->home, "a list"));
+  for (const Argument& argument : std::span(call.args).subspan(1))
+    if (holds_container(argument.value, list->get())) return call.error("a list is put into itself, or holds too much");
   std::vector<Value>& items = (*list)->items;
   const auto position = [&](const Value& given) -> std::optional<std::size_t> {
     const auto at = given.integer();
@@ -60,6 +62,7 @@ Made change_list(Builtins& call) {
     const auto* more = call.at(1).items();
     if (!more) return call.error(fmt::format("a list is extended by {}", describe(call.at(1))));
     const std::vector<Value> copy = *more;
+    call.charge(copy.size());
     items.insert(items.end(), copy.begin(), copy.end());
     return None{};
   }
@@ -89,6 +92,7 @@ Made change_list(Builtins& call) {
 Made set_item(Builtins& call) {
   if (const auto* dict = dict_of(call.at(0))) {
     TAPER_TRY(call.may_change((*dict)->home, "a dict"));
+    if (holds_container(call.at(2), dict->get())) return call.error("a dict is put into itself, or holds too much");
     for (auto& [key, value] : (*dict)->entries)
       if (same_value(key, call.at(1)) == true) {
         value = call.at(2);
@@ -100,6 +104,7 @@ Made set_item(Builtins& call) {
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
   TAPER_TRY(call.may_change((*list)->home, "a list"));
+  if (holds_container(call.at(2), list->get())) return call.error("a list is put into itself, or holds too much");
   const auto at = call.at(1).integer();
   const auto size = static_cast<std::int64_t>((*list)->items.size());
   if (!at || *at >= size || *at < -size) return call.error("an entry is set that the list does not have");
@@ -114,7 +119,7 @@ Made dict_parts(Builtins& call) {
   for (const auto& [key, value] : (*dict)->entries) {
     if (call.name == "keys") items.push_back(key);
     if (call.name == "values") items.push_back(value);
-    if (call.name == "items") items.emplace_back(std::make_shared<Tuple>(Tuple{{key, value}, nullptr}));
+    if (call.name == "items") items.emplace_back(std::make_shared<Tuple>(std::vector{key, value}));
   }
   return call.list(std::move(items));
 }
@@ -131,8 +136,8 @@ Made copy_list(Builtins& call) {
   if (const auto* items = call.at(0).items()) return call.list(*items);
   if (const auto* dict = dict_of(call.at(0))) {
     if (call.name == "list") return std::nullopt;
-    const auto copy = std::make_shared<Dict>(**dict);
-    copy->home = call.region();
+    const auto copy = std::make_shared<Dict>(call.region());
+    copy->entries = (*dict)->entries;
     return copy;
   }
   if (const auto* text = call.at(0).as<std::string>(); text && call.name == "list") {

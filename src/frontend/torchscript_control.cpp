@@ -135,7 +135,7 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
       items.push_back(std::move(item));
     }
     if (const auto* tuple = a.as<std::shared_ptr<Tuple>>())
-      return std::make_shared<Tuple>(Tuple{std::move(items), (*tuple)->type});
+      return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
     return new_list(std::move(items));
   }
   if (a.data.index() == b.data.index() && (a.as<Device>() || a.as<Undecided>())) return a;
@@ -172,9 +172,9 @@ Value with_results(const Value& value, const std::vector<Value>& results) {
     return replaced;
   };
   if (const auto* tuple = value.as<std::shared_ptr<Tuple>>())
-    return std::make_shared<Tuple>(Tuple{replace((*tuple)->items), (*tuple)->type});
+    return std::make_shared<Tuple>(replace((*tuple)->items), (*tuple)->type);
   if (const auto* list = value.as<std::shared_ptr<List>>(); list && holds_pending(value))
-    return std::make_shared<List>(List{replace((*list)->items), (*list)->home});
+    return std::make_shared<List>(replace((*list)->items), (*list)->home);
   return value;
 }
 
@@ -198,6 +198,7 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
       frame_->variables.erase(name);  // set on one way only: nobody may read it
       continue;
     }
+    if (!is_walkable(a->second) || !is_walkable(b->second)) return error_here(fmt::format("'{}' is too large", name));
     TAPER_ASSIGN(Value value, merge(merging, a->second, b->second));
     merged.emplace_back(name, std::move(value));
   }

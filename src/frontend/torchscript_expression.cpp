@@ -108,11 +108,10 @@ Expected<Value> Interpreter::evaluate(const Expr& expr) {
         items.push_back(std::move(value));
       }
       if (expr.kind == ExprKind::list) return new_list(std::move(items));
-      return std::make_shared<Tuple>(Tuple{std::move(items), nullptr});
+      return std::make_shared<Tuple>(std::move(items));
     }
     case ExprKind::dict: {
-      const auto dict = std::make_shared<Dict>();
-      dict->home = region_;
+      const auto dict = std::make_shared<Dict>(region_);
       for (std::size_t i = 0; i + 1 < expr.items.size(); i += 2) {
         TAPER_ASSIGN(Value key, evaluate(*expr.items[i]));
         TAPER_ASSIGN(Value value, evaluate(*expr.items[i + 1]));
@@ -205,7 +204,7 @@ Expected<Value> Interpreter::make_object(const ClassRef& type, std::vector<Argum
       if (at >= items.size()) return error_here(fmt::format("{} has no such field", excerpt(type.name)));
       items[at] = std::move(arguments[i].value);
     }
-    return std::make_shared<Tuple>(Tuple{std::move(items), &declared});
+    return std::make_shared<Tuple>(std::move(items), &declared);
   }
   const auto object = std::make_shared<Object>();
   object->class_name = type.name;
@@ -360,12 +359,13 @@ Expected<Value> Interpreter::slice_of(const Value& object, const Value& begin, c
   }
   std::vector<Value> part;
   for (std::int64_t i = *from; i < *to; i += *stride) part.push_back((*items)[static_cast<std::size_t>(i)]);
-  if (object.as<std::shared_ptr<Tuple>>()) return std::make_shared<Tuple>(Tuple{std::move(part), nullptr});
+  if (object.as<std::shared_ptr<Tuple>>()) return std::make_shared<Tuple>(std::move(part));
   return new_list(std::move(part));
 }
 
-Value Interpreter::new_list(std::vector<Value> items) const {
-  return std::make_shared<List>(List{std::move(items), region_});
+Value Interpreter::new_list(std::vector<Value> items) {
+  spent_ += items.size() / 8;  // so that lists can't be doubled without end
+  return std::make_shared<List>(std::move(items), region_);
 }
 
 Status Interpreter::check_may_change(const Region* home, std::string_view what) const {

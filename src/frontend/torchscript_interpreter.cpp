@@ -41,6 +41,15 @@ bool always_raises(const std::vector<Statement>& block) {
 
 }  // namespace
 
+// What a file says refers to itself is taken apart, for nobody else would free it.
+Interpreter::~Interpreter() {
+  for (auto& [source, value] : loaded_) {
+    if (const auto* object = value.as<std::shared_ptr<Object>>()) (*object)->attributes.clear();
+    if (const auto* dict = value.as<std::shared_ptr<Dict>>()) (*dict)->entries.clear();
+    if (const auto* list = value.as<std::shared_ptr<List>>()) (*list)->items.clear();
+  }
+}
+
 // ---- attributes
 
 Expected<Value> Interpreter::load(const pickle::Value& value, const std::string& path, int depth) {
@@ -61,14 +70,12 @@ Expected<Value> Interpreter::load(const pickle::Value& value, const std::string&
       items.push_back(std::move(loaded));
     }
     const bool is_list = value.sequence()->kind == pickle::SequenceKind::list;
-    const Value made =
-        is_list ? new_list(std::move(items)) : Value(std::make_shared<Tuple>(Tuple{std::move(items), nullptr}));
+    const Value made = is_list ? new_list(std::move(items)) : Value(std::make_shared<Tuple>(std::move(items)));
     loaded_.emplace(&value, made);
     return made;
   }
   if (value.dict()) {
-    const auto dict = std::make_shared<Dict>();
-    dict->home = &root_;
+    const auto dict = std::make_shared<Dict>(&root_);
     loaded_.emplace(&value, dict);
     for (const pickle::Entry& entry : value.entries()) {
       TAPER_ASSIGN(Value key, load(*entry.key, path, depth + 1));
@@ -267,6 +274,7 @@ Status Interpreter::assign(const Expr& target, Value value) {
       TAPER_ASSIGN(const Value object, evaluate(*target.items[0]));
       const auto* held = object.as<std::shared_ptr<Object>>();
       if (!held) return error_here(fmt::format("an attribute of {} is set", describe(object)));
+      if (holds_container(value, held->get())) return error_here("an object is put into itself, or holds too much");
       auto& slot = (*held)->attributes[std::string(target.text)];
       const bool same_tensor = value.tensor() && slot.tensor() && value.tensor()->tensor == slot.tensor()->tensor;
       if (same_tensor) return {};

@@ -57,6 +57,9 @@ class Interpreter {
   // `budget`: how many statements and loop iterations may run.
   Interpreter(const Archive& archive, Region& root, std::size_t budget)
       : archive_(archive), root_(root), region_(&root), budget_(budget) {}
+  Interpreter(const Interpreter&) = delete;
+  Interpreter& operator=(const Interpreter&) = delete;
+  ~Interpreter();
 
   // Makes the value of an attribute tree of the archive. Objects are named by their path.
   Expected<Value> load(const pickle::Value& value, const std::string& path, int depth = 0);
@@ -144,7 +147,7 @@ class Interpreter {
   // A number or bool as a tensor of rank 0.
   Expected<taper::Value*> number_in(Region& region, const Value& number, std::optional<DType> dtype = std::nullopt);
   Expected<Value> load_tensor(const pickle::TensorValue& tensor, const std::string& path);
-  Value new_list(std::vector<Value> items) const;
+  Value new_list(std::vector<Value> items);
   Status check_may_change(const Region* home, std::string_view what) const;
 
   // ---- messages

@@ -171,7 +171,9 @@ Made format(Builtins& call) {
   if (!pattern) return std::nullopt;
   std::string text;
   std::size_t next = 1;
+  constexpr std::size_t kMostText = std::size_t{1} << 16;
   for (std::size_t i = 0; i < pattern->size(); ++i) {
+    if (text.size() > kMostText) return call.error("a text grows too long");
     if (pattern->compare(i, 2, "{}") == 0) {
       text += text_of(call.at(next++));
       ++i;
@@ -384,6 +386,7 @@ Made Builtins::arithmetic() const {
       joined.insert(joined.end(), b.items()->begin(), b.items()->end());
       if (const auto* list_a = list_of(a); list_a && name == "add_") {
         TAPER_TRY(may_change((*list_a)->home, "a list"));
+        charge(joined.size());
         (*list_a)->items = std::move(joined);
         return a;
       }

@@ -111,6 +111,8 @@ Value Interpreter::unsupported_operator(std::string_view name, std::string_view 
 Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<Argument>& arguments) {
   const bool known = aten::knows(name);
   if (!known) return unsupported_operator(fmt::format("aten::{}", name));
+  for (const Argument& argument : arguments)
+    if (!is_walkable(argument.value)) return error_here(fmt::format("{} is too large", describe(argument.value)));
   const auto value_of = [](const Argument& argument) -> const Value& { return argument.value; };
   if (std::ranges::any_of(arguments, [](const Value& value) { return holds_unknown(value); }, value_of))
     return Unknown{};
@@ -259,6 +261,7 @@ Expected<Value> Interpreter::stacked(const Value& value, std::optional<DType> dt
 
 Expected<Value> Interpreter::make_tensor(const std::vector<Argument>& arguments) {
   if (arguments.empty()) return error_here("torch.tensor is called without data");
+  if (!is_walkable(arguments[0].value)) return error_here("a tensor's data is too large");
   std::optional<DType> dtype = dtype_argument(arguments);
   if (dtype) dtype = aten::graph_dtype(*dtype);
   std::vector<std::int64_t> shape;

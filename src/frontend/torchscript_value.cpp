@@ -8,7 +8,40 @@
 namespace taper::torchscript {
 namespace {
 
-constexpr int kMostDepth = 32;  // of nested lists in messages and comparisons
+constexpr int kMostDepth = 32;                            // of nested containers
+constexpr std::size_t kMostNodes = std::size_t{1} << 16;  // of a walk
+constexpr std::size_t kMostText = std::size_t{1} << 12;   // of a value as text, roughly
+
+// Destroys values without recursion, however deep they are nested.
+void bury(std::vector<Value>&& values) {
+  thread_local std::vector<Value> waiting;
+  thread_local bool busy = false;
+  std::ranges::move(values, std::back_inserter(waiting));
+  if (busy) return;
+  busy = true;
+  while (!waiting.empty()) {
+    const Value last = std::move(waiting.back());
+    waiting.pop_back();
+  }
+  waiting.shrink_to_fit();
+  busy = false;
+}
+
+// Calls `visit` for the value and all within; false if there are more than kMostNodes or they are too deep.
+// `objects`: into their attributes too.
+template <class Visit>
+bool walk(const Value& value, bool objects, std::size_t& nodes, int depth, const Visit& visit) {
+  if (++nodes > kMostNodes || depth > kMostDepth) return false;
+  visit(value);
+  const auto inner = [&](const Value& item) { return walk(item, objects, nodes, depth + 1, visit); };
+  if (const auto* items = value.items()) return std::ranges::all_of(*items, inner);
+  if (const auto* dict = value.as<std::shared_ptr<Dict>>())
+    return std::ranges::all_of((*dict)->entries,
+                               [&](const auto& entry) { return inner(entry.first) && inner(entry.second); });
+  if (const auto* object = value.as<std::shared_ptr<Object>>(); object && objects)
+    return std::ranges::all_of((*object)->attributes, [&](const auto& entry) { return inner(entry.second); });
+  return true;
+}
 
 std::string real_text(double value) {
   if (std::isnan(value)) return "nan";
@@ -23,7 +56,10 @@ std::string python_text(const Value& value, bool quoted, int depth) {
   if (depth > kMostDepth) return "...";
   const auto joined = [&](const std::vector<Value>& items) {
     std::string all;
-    for (const Value& item : items) all += (all.empty() ? "" : ", ") + python_text(item, true, depth + 1);
+    for (const Value& item : items) {
+      if (all.size() > kMostText) return all + ", ...";
+      all += (all.empty() ? "" : ", ") + python_text(item, true, depth + 1);
+    }
     return all;
   };
   if (value.is_none()) return "None";
@@ -93,6 +129,43 @@ std::optional<DType> dtype_of_code(std::int64_t code) {
   return found != std::end(kDTypeCodes) ? std::optional(found->second) : std::nullopt;
 }
 
+List::~List() {
+  bury(std::move(items));
+}
+Tuple::~Tuple() {
+  bury(std::move(items));
+}
+Dict::~Dict() {
+  std::vector<Value> all;
+  for (auto& [key, value] : entries) {
+    all.push_back(std::move(key));
+    all.push_back(std::move(value));
+  }
+  bury(std::move(all));
+}
+Object::~Object() {
+  std::vector<Value> all;
+  for (auto& [name, value] : attributes) all.push_back(std::move(value));
+  bury(std::move(all));
+}
+
+bool is_walkable(const Value& value) {
+  if (!value.items() && !value.as<std::shared_ptr<Dict>>()) return true;
+  std::size_t nodes = 0;
+  return walk(value, false, nodes, 0, [](const Value&) {});
+}
+
+bool holds_container(const Value& value, const void* container) {
+  bool found = false;
+  std::size_t nodes = 0;
+  const bool complete = walk(value, true, nodes, 0, [&](const Value& part) {
+    if (const auto* list = part.as<std::shared_ptr<List>>()) found |= list->get() == container;
+    if (const auto* dict = part.as<std::shared_ptr<Dict>>()) found |= dict->get() == container;
+    if (const auto* object = part.as<std::shared_ptr<Object>>()) found |= object->get() == container;
+  });
+  return found || !complete;
+}
+
 const std::vector<Value>* Value::items() const {
   if (const auto* list = as<std::shared_ptr<List>>()) return &(*list)->items;
   if (const auto* tuple = as<std::shared_ptr<Tuple>>()) return &(*tuple)->items;
@@ -148,10 +221,12 @@ std::string describe(const Value& value) {
 }
 
 std::string text_of(const Value& value) {
+  if (!is_walkable(value)) return "...";
   return python_text(value, false, 0);
 }
 
 std::optional<bool> same_value(const Value& a, const Value& b) {
+  if (!is_walkable(a) || !is_walkable(b)) return std::nullopt;
   return same(a, b, 0);
 }
 

@@ -84,18 +84,39 @@ struct Value {
 // Lists, dicts and objects are shared by reference; those of an outer region can't change inside of a branch or loop
 // that depends on data.
 struct List {
+  List(std::vector<Value> the_items, Region* the_home) : items(std::move(the_items)), home(the_home) {}
+  List(const List&) = delete;
+  List& operator=(const List&) = delete;
+  ~List();
+
   std::vector<Value> items;
-  Region* home = nullptr;
+  Region* home;
 };
 struct Tuple {
+  explicit Tuple(std::vector<Value> the_items, const Class* the_type = nullptr)
+      : items(std::move(the_items)), type(the_type) {}
+  Tuple(const Tuple&) = delete;
+  Tuple& operator=(const Tuple&) = delete;
+  ~Tuple();
+
   std::vector<Value> items;
-  const Class* type = nullptr;  // of NamedTuples
+  const Class* type;  // of NamedTuples
 };
 struct Dict {
+  explicit Dict(Region* the_home) : home(the_home) {}
+  Dict(const Dict&) = delete;
+  Dict& operator=(const Dict&) = delete;
+  ~Dict();
+
   std::vector<std::pair<Value, Value>> entries;
-  Region* home = nullptr;
+  Region* home;
 };
 struct Object {
+  Object() = default;
+  Object(const Object&) = delete;
+  Object& operator=(const Object&) = delete;
+  ~Object();
+
   std::string class_name;
   const Symbol* symbol = nullptr;  // null: a class that the archive doesn't define
   std::string path;                // "encoder.layers.0"
@@ -105,6 +126,12 @@ struct Object {
 // PyTorch's numbers of dtypes, which TorchScript's integers are; nothing for those that taper doesn't have.
 std::int64_t dtype_code(DType dtype);
 std::optional<DType> dtype_of_code(std::int64_t code);
+
+// Whether walking the value, shared parts as often as they are met, stays within what programs have. What walks values
+// asks first: a file can nest a list in itself twice, and that again, until no walk ends.
+bool is_walkable(const Value& value);
+// Whether `value` holds the container at that address, itself or within, or is too large to tell.
+bool holds_container(const Value& value, const void* container);
 
 // For messages: "a tensor f32[2, 3]", "the integer 3", "a list of 4".
 std::string describe(const Value& value);
