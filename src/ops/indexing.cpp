@@ -1,10 +1,90 @@
-// Operators that read and write where integers say.
+// Operators that read where integers say.
 #include <limits>
 
 #include "ops/families.h"
-#include "ops/moves.h"
+#include "ops/indices.h"
 
 namespace taper {
+
+Expected<Integers> element_offsets(const Array& index, const std::vector<std::int64_t>& shape, std::size_t axis) {
+  const Integers strides = row_major_strides(shape);
+  Integers offsets(index.values.size());
+  Integers position(index.shape.size(), 0);
+  for (std::size_t i = 0; i < offsets.size(); ++i) {
+    const auto entry = static_cast<std::int64_t>(index.values[i]);
+    if (entry < 0 || entry >= shape[axis]) return fail("entry {} of an axis of size {}", entry, shape[axis]);
+    for (std::size_t k = 0; k < position.size(); ++k) offsets[i] += (k == axis ? entry : position[k]) * strides[k];
+    for (std::size_t k = position.size(); k-- > 0;) {
+      if (++position[k] < index.shape[k]) break;
+      position[k] = 0;
+    }
+  }
+  return offsets;
+}
+
+Expected<std::size_t> check_element_index(const InferCall& call) {
+  const Shape& x = call.shape(0);
+  const Shape& index = call.shape(1);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.size()));
+  bool fits = !is_floating(call.type(1).dtype) && index.size() == x.size();
+  for (std::size_t k = 0; fits && k < x.size(); ++k) fits = k == axis || (x[k] - index[k]).constant().value_or(0) >= 0;
+  if (!fits) return fail("index {} of a value {}", type_text(call.type(1)), type_text(call.type(0)));
+  return axis;
+}
+
+Value* element_positions(Builder& build, const Node& node, Value* index) {
+  const Type& type = node.operands[1]->type;
+  const std::size_t axis = axis_of(node);
+  const auto rank = static_cast<std::int64_t>(type.shape.size());
+  Value* none = build("zeros_like", {index});
+  std::vector<Value*> parts;
+  for (std::size_t k = 0; k < type.shape.size(); ++k) {
+    Value* part = index;
+    if (k != axis) {
+      Value* count =
+          build("arange", {}, {{"start", Shape{0}}, {"length", Shape{type.shape[k]}}, {"dtype", type.dtype}});
+      Integers behind;
+      for (auto i = static_cast<std::int64_t>(k) + 1; i < rank; ++i) behind.push_back(i - static_cast<std::int64_t>(k));
+      if (!behind.empty()) count = build("unsqueeze", {count}, {{"dims", behind}});
+      part = build("add", {none, count});
+    }
+    parts.push_back(build("unsqueeze", {part}, {{"dims", Integers{rank}}}));
+  }
+  return parts.size() == 1 ? parts[0] : build("concat", parts, {{"dim", rank}});
+}
+
+bool has_int64_indices(const Node& node) {
+  return node.operands[1]->type.dtype == DType::i64;
+}
+
+Expected<std::size_t> index_depth(const Type& x, const Type& indices, std::size_t batch_axes) {
+  const auto depth =
+      indices.shape.size() <= batch_axes || is_floating(indices.dtype) ? std::nullopt : indices.shape.back().constant();
+  if (!depth || *depth < 1 || batch_axes > x.shape.size() ||
+      *depth > static_cast<std::int64_t>(x.shape.size() - batch_axes))
+    return fail("indices {} of a value {}", type_text(indices), type_text(x));
+  return static_cast<std::size_t>(*depth);
+}
+
+Expected<Integers> entry_offsets(const Array& indices, std::span<const std::int64_t> shape, std::size_t first) {
+  const auto depth = static_cast<std::size_t>(indices.shape.back());
+  Integers offsets(indices.values.size() / depth);
+  for (std::size_t i = 0; i < offsets.size(); ++i)
+    for (std::size_t k = 0; k < depth; ++k) {
+      const auto entry = static_cast<std::int64_t>(indices.values[i * depth + k]);
+      const std::int64_t size = shape[first + k];
+      if (entry < 0 || entry >= size) return fail("entry {} of an axis of size {}", entry, size);
+      offsets[i] = offsets[i] * size + entry;
+    }
+  return offsets;
+}
+
+std::int64_t product(std::span<const std::int64_t> sizes) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : sizes) count *= size;
+  return count;
+}
+
 namespace {
 
 // -------------------------------------------------------------------------------------------------------------- gather
@@ -63,61 +143,6 @@ Op gather() {
 
 // ----------------------------------------------------------------------------------------------------- gather_elements
 
-// The offset that each position of `index` names in a contiguous array of shape `shape`: its own position, except that
-// axis `axis` is as the index says.
-Expected<Integers> element_offsets(const Array& index, const std::vector<std::int64_t>& shape, std::size_t axis) {
-  const Integers strides = row_major_strides(shape);
-  Integers offsets(index.values.size());
-  Integers position(index.shape.size(), 0);
-  for (std::size_t i = 0; i < offsets.size(); ++i) {
-    const auto entry = static_cast<std::int64_t>(index.values[i]);
-    if (entry < 0 || entry >= shape[axis]) return fail("entry {} of an axis of size {}", entry, shape[axis]);
-    for (std::size_t k = 0; k < position.size(); ++k) offsets[i] += (k == axis ? entry : position[k]) * strides[k];
-    for (std::size_t k = position.size(); k-- > 0;) {
-      if (++position[k] < index.shape[k]) break;
-      position[k] = 0;
-    }
-  }
-  return offsets;
-}
-
-// An index of gather_elements or scatter_elements: integers, as many axes as x, none longer outside of axis `dim`.
-Expected<std::size_t> check_element_index(const InferCall& call) {
-  const Shape& x = call.shape(0);
-  const Shape& index = call.shape(1);
-  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.size()));
-  bool fits = !is_floating(call.type(1).dtype) && index.size() == x.size();
-  for (std::size_t k = 0; fits && k < x.size(); ++k) fits = k == axis || (x[k] - index[k]).constant().value_or(0) >= 0;
-  if (!fits) return fail("index {} of a value {}", type_text(call.type(1)), type_text(call.type(0)));
-  return axis;
-}
-
-// [..., rank]: the position of each element of `index`, except that axis `dim` is as the index says.
-Value* element_positions(Builder& build, const Node& node, Value* index) {
-  const Type& type = node.operands[1]->type;
-  const std::size_t axis = axis_of(node);
-  const auto rank = static_cast<std::int64_t>(type.shape.size());
-  Value* none = build("zeros_like", {index});
-  std::vector<Value*> parts;
-  for (std::size_t k = 0; k < type.shape.size(); ++k) {
-    Value* part = index;
-    if (k != axis) {
-      Value* count =
-          build("arange", {}, {{"start", Shape{0}}, {"length", Shape{type.shape[k]}}, {"dtype", type.dtype}});
-      Integers behind;
-      for (auto i = static_cast<std::int64_t>(k) + 1; i < rank; ++i) behind.push_back(i - static_cast<std::int64_t>(k));
-      if (!behind.empty()) count = build("unsqueeze", {count}, {{"dims", behind}});
-      part = build("add", {none, count});
-    }
-    parts.push_back(build("unsqueeze", {part}, {{"dims", Integers{rank}}}));
-  }
-  return parts.size() == 1 ? parts[0] : build("concat", parts, {{"dim", rank}});
-}
-
-bool has_int64_indices(const Node& node) {
-  return node.operands[1]->type.dtype == DType::i64;
-}
-
 Op gather_elements() {
   return {
       .name = "gather_elements",
@@ -147,16 +172,6 @@ Op gather_elements() {
 
 // ----------------------------------------------------------------------------------------------------------- gather_nd
 
-// How many axes of x the last axis of indices names.
-Expected<std::size_t> index_depth(const Type& x, const Type& indices, std::size_t batch_axes) {
-  const auto depth =
-      indices.shape.size() <= batch_axes || is_floating(indices.dtype) ? std::nullopt : indices.shape.back().constant();
-  if (!depth || *depth < 1 || batch_axes > x.shape.size() ||
-      *depth > static_cast<std::int64_t>(x.shape.size() - batch_axes))
-    return fail("indices {} of a value {}", type_text(indices), type_text(x));
-  return static_cast<std::size_t>(*depth);
-}
-
 Expected<std::vector<Type>> infer_gather_nd(const InferCall& call) {
   const Shape& x = call.shape(0);
   const Shape& indices = call.shape(1);
@@ -169,26 +184,6 @@ Expected<std::vector<Type>> infer_gather_nd(const InferCall& call) {
   Shape shape(indices.begin(), indices.end() - 1);
   shape.insert(shape.end(), x.begin() + batch_dims + static_cast<std::ptrdiff_t>(depth), x.end());
   return std::vector{Type{call.type(0).dtype, std::move(shape)}};
-}
-
-// Offsets of entries that the last axis of `indices` names, in units of what one entry holds, from axis `first` on.
-Expected<Integers> entry_offsets(const Array& indices, std::span<const std::int64_t> shape, std::size_t first) {
-  const auto depth = static_cast<std::size_t>(indices.shape.back());
-  Integers offsets(indices.values.size() / depth);
-  for (std::size_t i = 0; i < offsets.size(); ++i)
-    for (std::size_t k = 0; k < depth; ++k) {
-      const auto entry = static_cast<std::int64_t>(indices.values[i * depth + k]);
-      const std::int64_t size = shape[first + k];
-      if (entry < 0 || entry >= size) return fail("entry {} of an axis of size {}", entry, size);
-      offsets[i] = offsets[i] * size + entry;
-    }
-  return offsets;
-}
-
-std::int64_t product(std::span<const std::int64_t> sizes) {
-  std::int64_t count = 1;
-  for (const std::int64_t size : sizes) count *= size;
-  return count;
 }
 
 Expected<std::vector<Array>> eval_gather_nd(const EvalCall& call) {
@@ -272,142 +267,6 @@ Op gather_nd() {
   };
 }
 
-// ------------------------------------------------------------------------------------------------------------- scatter
-
-using Combine = double (*)(double old_value, double update);
-
-Combine combination(const std::string& reduction) {
-  struct Row {
-    std::string_view name;
-    Combine combine;
-  };
-  static constexpr Row kRows[] = {
-      {"none", [](double, double y) { return y; }},
-      {"add", [](double x, double y) { return x + y; }},
-      {"mul", [](double x, double y) { return x * y; }},
-      {"max", [](double x, double y) { return std::isnan(x) || x > y ? x : y; }},
-      {"min", [](double x, double y) { return std::isnan(x) || x < y ? x : y; }},
-  };
-  const auto* row = std::ranges::find(kRows, std::string_view(reduction), &Row::name);
-  return row == std::end(kRows) ? nullptr : row->combine;
-}
-
-Status check_reduction(const Attrs& attrs) {
-  if (combination(attrs.text("reduction")) == nullptr)
-    return fail("reduction '{}', expected none, add, mul, max or min", attrs.text("reduction"));
-  return {};
-}
-
-AttrSpec reduction_attr() {
-  return {"reduction", AttrKind::text, std::string("none")};
-}
-
-bool is_reduction(const Node& node, std::string_view name) {
-  return node.attrs.text("reduction") == name;
-}
-
-// ONNX knows the largest and the smallest from version 18 on.
-bool has_onnx_reduction(const Node& node) {
-  return is_reduction(node, "none") || is_reduction(node, "add") || is_reduction(node, "mul");
-}
-
-Expected<std::vector<Type>> infer_scatter_nd(const InferCall& call) {
-  const Type& x = call.type(0);
-  const Type& indices = call.type(1);
-  TAPER_TRY(check_reduction(call.attrs));
-  TAPER_ASSIGN(const std::size_t depth, index_depth(x, indices, 0));
-  Shape expected(indices.shape.begin(), indices.shape.end() - 1);
-  expected.insert(expected.end(), x.shape.begin() + static_cast<std::ptrdiff_t>(depth), x.shape.end());
-  if (call.type(2) != Type{x.dtype, expected})
-    return fail("updates {}, expected {}", type_text(call.type(2)), type_text({x.dtype, expected}));
-  return std::vector{x};
-}
-
-Expected<std::vector<Array>> eval_scatter_nd(const EvalCall& call) {
-  Array out = call.operand(0);
-  const Array& updates = call.operand(2);
-  const auto depth = static_cast<std::size_t>(call.operand(1).shape.back());
-  TAPER_ASSIGN(const Integers offsets, entry_offsets(call.operand(1), out.shape, 0));
-  const std::int64_t run = product(std::span(out.shape).subspan(depth));
-  const Combine combine = combination(call.attrs.text("reduction"));
-  for (std::size_t i = 0; i < offsets.size(); ++i) {
-    const auto to = out.values.begin() + offsets[i] * run;
-    std::transform(to, to + run, updates.values.begin() + static_cast<std::int64_t>(i) * run, to, combine);
-  }
-  return std::vector{std::move(out)};
-}
-
-Op scatter_nd() {
-  return {
-      .name = "scatter_nd",
-      .doc =
-          "x with the entries that the last axis of indices names replaced by those of updates, or combined with "
-          "them: none, add, mul, max, min; of updates of one entry the last counts",
-      .operands = {"x", "indices", "updates"},
-      .attrs = {reduction_attr()},
-      .infer = infer_scatter_nd,
-      .eval = eval_scatter_nd,
-      .expands_if = [](const Node& node, Target) { return !has_int64_indices(node) && has_onnx_reduction(node); },
-      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
-        Value* indices = build("cast", {operands[1]}, {{"to", DType::i64}});
-        return {build("scatter_nd", {operands[0], indices, operands[2]}, node.attrs)};
-      },
-      .onnx = {.op_type = "ScatterND",
-               .inputs = {operand(0), operand(1), operand(2)},
-               .attrs = {{"reduction", "reduction"}},
-               .fits = [](const Node& node) { return has_int64_indices(node) && has_onnx_reduction(node); }},
-      .tensorflow = {.op = "TensorScatterUpdate",
-                     .inputs = {operand(0), operand(1), operand(2)},
-                     .types = {{"T"}, {"Tindices", 1}},
-                     .fits = [](const Node& node) { return is_reduction(node, "none"); }},
-      .examples = {{{f32({4, 2, 3}), {DType::i32, {1, 1}}, f32({1, 2, 3})}, {}, 0, 3},
-                   {{f32({3, 4}), {DType::i64, {5, 2}}, f32({5})}, {{"reduction", std::string("add")}}, 0, 2.5}},
-  };
-}
-
-Op scatter_elements() {
-  return {
-      .name = "scatter_elements",
-      .doc =
-          "x with x[.., index[.., i, ..], ..] replaced by updates[.., i, ..] along axis `dim`, or combined with it: "
-          "none, add, mul, max, min",
-      .operands = {"x", "index", "updates"},
-      .attrs = {{"dim", AttrKind::integer}, reduction_attr()},
-      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
-        TAPER_TRY(check_reduction(call.attrs));
-        TAPER_ASSIGN([[maybe_unused]] const std::size_t axis, check_element_index(call));
-        if (call.type(2) != Type{call.type(0).dtype, call.shape(1)})
-          return fail("updates {}, expected {}", type_text(call.type(2)),
-                      type_text({call.type(0).dtype, call.shape(1)}));
-        return std::vector{call.type(0)};
-      },
-      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
-        Array out = call.operand(0);
-        TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), out.shape.size()));
-        TAPER_ASSIGN(const Integers offsets, element_offsets(call.operand(1), out.shape, axis));
-        const Combine combine = combination(call.attrs.text("reduction"));
-        for (std::size_t i = 0; i < offsets.size(); ++i) {
-          double& value = out.values[static_cast<std::size_t>(offsets[i])];
-          value = combine(value, call.operand(2).values[i]);
-        }
-        return std::vector{std::move(out)};
-      },
-      .expand = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
-        return {build("scatter_nd", {operands[0], element_positions(build, node, operands[1]), operands[2]},
-                      {{"reduction", node.attrs.text("reduction")}})};
-      },
-      .onnx = {.op_type = "ScatterElements",
-               .inputs = {operand(0), operand(1), operand(2)},
-               .attrs = {{"axis", "dim"}, {"reduction", "reduction"}},
-               .fits = has_onnx_reduction},
-      .examples = {{{f32({3, 4}), {DType::i64, {2, 4}}, f32({2, 4})},
-                    {{"dim", std::int64_t{0}}, {"reduction", std::string("add")}},
-                    0,
-                    2.5},
-                   {{f32({3, 4}), {DType::i64, {1, 4}}, f32({1, 4})}, {{"dim", std::int64_t{0}}}, 0, 2.5}},
-  };
-}
-
 // ------------------------------------------------------------------------------------------------------------- one_hot
 
 Op one_hot() {
@@ -454,7 +313,7 @@ Op one_hot() {
 }  // namespace
 
 std::vector<Op> indexing_ops() {
-  return {gather(), gather_elements(), gather_nd(), scatter_nd(), scatter_elements(), one_hot()};
+  return {gather(), gather_elements(), gather_nd(), one_hot()};
 }
 
 }  // namespace taper

@@ -141,12 +141,14 @@ Status resolve_shape_of_sizes(std::span<Value* const> operands, Attrs& attrs) {
   return resolve_shape(operands[1], attrs);
 }
 
-// The sizes as a vector in the dtype that ONNX wants.
-std::vector<Value*> with_int64_sizes(Builder& build, const Node& node, std::span<Value* const> operands) {
-  return {build(node.op, {operands[0], build("cast", {operands[1]}, {{"to", DType::i64}})}, node.attrs)};
+// The sizes in the dtype that a target wants.
+template <DType dtype>
+std::vector<Value*> with_sizes_as(Builder& build, const Node& node, std::span<Value* const> operands) {
+  return {build(node.op, {operands[0], build("cast", {operands[1]}, {{"to", dtype}})}, node.attrs)};
 }
-bool has_int64_sizes(const Node& node) {
-  return node.operands[1]->type.dtype == DType::i64;
+template <DType dtype>
+bool has_sizes_as(const Node& node) {
+  return node.operands[1]->type.dtype == dtype;
 }
 
 Op reshape_to() {
@@ -164,18 +166,20 @@ Op reshape_to() {
         TAPER_ASSIGN(out.shape, checked_sizes(call.operand(1), call));
         return std::vector{std::move(out)};
       },
-      .expand_onnx = with_int64_sizes,
-      .onnx = {.op_type = "Reshape", .inputs = {operand(0), operand(1)}, .fits = has_int64_sizes},
+      .expand_onnx = with_sizes_as<DType::i64>,
+      .expand_tflite = with_sizes_as<DType::i32>,
+      .onnx = {.op_type = "Reshape", .inputs = {operand(0), operand(1)}, .fits = has_sizes_as<DType::i64>},
       .tflite = {.builtin = tflite::BuiltinOperator::RESHAPE,
                  .since = "1.5.0",
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<tflite::ReshapeOptionsT>(),
+                 .fits = has_sizes_as<DType::i32>,
                  .read_operands = resolve_shape_of_sizes},
       .tensorflow = {.op = "Reshape",
                      .inputs = {operand(0), operand(1)},
                      .types = {{"T"}, {"Tshape", 1}},
                      .read_operands = resolve_shape_of_sizes},
-      .examples = {{{f32({3, 3}), {DType::i32, {2}}}, {{"shape", Shape{3, 3}}}, 3, 3}},
+      .examples = {{{f32({3, 3}), {DType::i64, {2}}}, {{"shape", Shape{3, 3}}}, 3, 3}},
   };
 }
 
@@ -444,19 +448,21 @@ Op expand_to() {
         TAPER_ASSIGN(const std::vector<std::int64_t> shape, checked_sizes(call.operand(1), call));
         return std::vector{broadcast_to(call.operand(0), shape)};
       },
-      .expand_onnx = with_int64_sizes,
-      .onnx = {.op_type = "Expand", .inputs = {operand(0), operand(1)}, .fits = has_int64_sizes},
+      .expand_onnx = with_sizes_as<DType::i64>,
+      .expand_tflite = with_sizes_as<DType::i32>,
+      .onnx = {.op_type = "Expand", .inputs = {operand(0), operand(1)}, .fits = has_sizes_as<DType::i64>},
       .tflite = {.builtin = tflite::BuiltinOperator::BROADCAST_TO,
                  .version = 2,
                  .since = "2.4.0",
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<tflite::BroadcastToOptionsT>(),
+                 .fits = has_sizes_as<DType::i32>,
                  .read_operands = resolve_shape_of_sizes},
       .tensorflow = {.op = "BroadcastTo",
                      .inputs = {operand(0), operand(1)},
                      .types = {{"T"}, {"Tidx", 1}},
                      .read_operands = resolve_shape_of_sizes},
-      .examples = {{{f32({3, 1}), {DType::i32, {2}}}, {{"shape", Shape{3, 3}}}, 3, 3}},
+      .examples = {{{f32({3, 1}), {DType::i64, {2}}}, {{"shape", Shape{3, 3}}}, 3, 3}},
   };
 }
 

@@ -53,13 +53,14 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
     passes.push_back(
         {"lower_scans", "TFLite and TensorFlow have While", [=](const Graph& g) { return lower_scans(g, target); }});
   }
-  passes.push_back({"materialize_dims", "a length that the input has is read from it",
+  passes.push_back({"materialize_dims", "sizes that must be numbers are computed from those of the inputs",
                     [=](const Graph& g) { return materialize_dims(g, target); }});
   passes.push_back(expand);
   passes.push_back({"widen_operands", "kernels have few of the integers' types",
                     [=](const Graph& g) { return widen_operands(g, target); }});
   passes.push_back(expand);
   passes.push_back(fold);
+  passes.push_back({"share_results", "layers repeat masks, positions and constants", share_results});
   if (target == Target::tflite) {
     passes.push_back(
         {"fold_scales", "scales and shifts next to a linear layer cost nothing in its weights", fold_scales});

@@ -26,8 +26,11 @@ Expected<Graph> compute_in_f32(const Graph& graph);
 Expected<Graph> widen_operands(const Graph& graph, Target target);
 // Replaces calls that the target can't spell by their expansions, again and again. What has none stays.
 Expected<Graph> expand_for(const Graph& graph, Target target);
-// Replaces slices up to a symbolic size by slices up to a size that is read from the graph's input at run time.
+// Replaces calls whose sizes are symbols that the target can't leave open by calls that get their sizes at run time,
+// computed from those of the graph's inputs.
 Expected<Graph> materialize_dims(const Graph& graph, Target target);
+// Joins calls of one operator on the same values.
+Expected<Graph> share_results(const Graph& graph);
 // Removes results of scans that nothing uses.
 Expected<Graph> drop_unused_results(const Graph& graph);
 // Joins a scan with the scan that consumes its stacked result, where one loop is faster than two.
