@@ -200,11 +200,13 @@ Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIn
   }
   if (spelling.options.write) spelling.options.write(node, call->builtin_options);
   if (!node.regions.empty()) {
-    // The one operator with regions: its condition and its body.
-    tflite::WhileOptionsT options;
-    TAPER_ASSIGN(options.cond_subgraph_index, add_subgraph(*node.regions[0], node.results[0]->name + ".condition"));
-    TAPER_ASSIGN(options.body_subgraph_index, add_subgraph(*node.regions[1], node.results[0]->name + ".body"));
-    call->builtin_options.Set(options);
+    std::vector<std::int32_t> subgraphs;
+    for (const auto& region : node.regions) {
+      TAPER_ASSIGN(const std::int32_t index,
+                   add_subgraph(*region, fmt::format("{}.region{}", node.results[0]->name, subgraphs.size())));
+      subgraphs.push_back(index);
+    }
+    spelling.write_regions(subgraphs, call->builtin_options);
   }
   subgraph.operators.push_back(std::move(call));
   return {};

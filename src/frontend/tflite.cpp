@@ -150,7 +150,7 @@ class Reader {
   Status read_inputs(const Op& op, Frame& frame, const tflite::OperatorT& source, Node& call);
   Status check_results(const Op& op, const Frame& frame, const tflite::OperatorT& source, const Node& call);
   Status check_spelling(const Op& op, const Frame& frame, const tflite::OperatorT& source, const Node& call);
-  Status read_regions(const Frame& frame, const tflite::OperatorT& source, Node& call);
+  Status read_regions(const Op& op, const Frame& frame, const tflite::OperatorT& source, Node& call);
   Expected<std::unique_ptr<Graph>> read_region(std::int32_t index, std::span<Value* const> operands, int depth);
 
   const TfliteFile& file_;
@@ -269,7 +269,7 @@ Expected<Node> Reader::read_as(const Op& op, Frame& frame, const tflite::Operato
   TAPER_TRY(check_operand_count(op, call.operands));
   if (op.tflite.read_operands != nullptr) TAPER_TRY(op.tflite.read_operands(call.operands, call.attrs));
   TAPER_TRY(complete_attrs(op, call.attrs));
-  if (op.tflite.builtin == tflite::BuiltinOperator::WHILE) TAPER_TRY(read_regions(frame, source, call));
+  if (op.tflite.read_regions != nullptr) TAPER_TRY(read_regions(op, frame, source, call));
   TAPER_TRY(check_results(op, frame, source, call));
   TAPER_TRY(check_spelling(op, frame, source, call));
   return call;
@@ -352,11 +352,13 @@ Status Reader::check_spelling(const Op& op, const Frame& frame, const tflite::Op
   return {};
 }
 
-Status Reader::read_regions(const Frame& frame, const tflite::OperatorT& source, Node& call) {
-  const tflite::WhileOptionsT* options = source.builtin_options.AsWhileOptions();
-  if (options == nullptr) return fail("it names no subgraphs");
-  for (const std::int32_t index : {options->cond_subgraph_index, options->body_subgraph_index}) {
-    TAPER_ASSIGN(auto region, read_region(index, call.operands, frame.depth + 1));
+Status Reader::read_regions(const Op& op, const Frame& frame, const tflite::OperatorT& source, Node& call) {
+  const std::vector<std::int32_t> subgraphs = op.tflite.read_regions(source.builtin_options);
+  if (subgraphs.empty()) return fail("it names no subgraphs");
+  if (call.operands.size() < op.region_operands) return fail("{} operands", call.operands.size());
+  for (const std::int32_t index : subgraphs) {
+    TAPER_ASSIGN(auto region,
+                 read_region(index, std::span(call.operands).subspan(op.region_operands), frame.depth + 1));
     call.regions.push_back(std::move(region));
   }
   return {};

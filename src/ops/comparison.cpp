@@ -89,6 +89,7 @@ Op where_row() {
       .infer = infer_where,
       .eval = eval_where,
       .per_step = true,
+      .broadcasts = true,
       // ONNX Runtime chooses no booleans, but knows what that means.
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
         if (!chooses_booleans(node)) return {build("where", {operands.begin(), operands.end()})};

@@ -85,6 +85,9 @@ struct OnnxSpelling {
   std::vector<std::pair<std::string_view, std::string_view>> attrs = {};  // ONNX name, our name
   std::vector<NamedAttr> fixed = {};                                      // ONNX attributes that never vary
   bool (*fits)(const Node&) = nullptr;                                    // where not every call can be spelled
+  std::vector<NamedAttr> (*made_attrs)(const Node&) = nullptr;            // ONNX attributes that follow from the call
+  std::vector<std::string_view> regions = {};                             // the attributes that hold the regions
+  bool captures = false;  // there the regions have no inputs: they see the operands under their names
 };
 
 // Reads and writes the options table of one builtin operator, both from one list of fields.
@@ -119,6 +122,9 @@ struct TfliteSpelling {
   Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
   // Completes attributes that the file leaves to the operands' types: a size of -1, an end counted from the back.
   Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
+  // The subgraphs of the regions, in the operator's options; none read: it names none.
+  void (*write_regions)(std::span<const std::int32_t> subgraphs, tflite::BuiltinOptionsUnion&) = nullptr;
+  std::vector<std::int32_t> (*read_regions)(const tflite::BuiltinOptionsUnion&) = nullptr;
 
   TfliteVersion version_of(const Node& node) const;
 };
@@ -137,6 +143,15 @@ struct TensorflowComputed {
   Status (*read)(std::span<const std::int64_t> values, Attrs& attrs) = nullptr;
 };
 
+// The attributes of an operator with regions: which name their functions, which list the types of what these take and
+// give. Where they carry values, the last function passes on what the functions read.
+struct TensorflowRegions {
+  std::vector<std::string_view> functions = {};
+  std::string_view argument_types = {};
+  std::string_view result_types = {};
+  bool carries = false;
+};
+
 // Inputs made by `made` or `attr_tensor` are int32 constants. `read_inputs` and `read_operands` are as for TFLite.
 struct TensorflowSpelling {
   std::string_view op = {};            // empty: not a TensorFlow operator
@@ -151,6 +166,7 @@ struct TensorflowSpelling {
   Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
   Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
   std::vector<std::string_view> results = {};  // where each result has a name of its own
+  TensorflowRegions regions = {};
 };
 
 // A small call for the tests that run over the table: operand types, attributes, and the range that operands are drawn
@@ -180,6 +196,9 @@ struct Op {
   std::vector<Tensor> (*rearrange)(std::span<const Tensor* const> operands, const Attrs& attrs) = nullptr;
   // Elements that an evaluation holds beside its operands and results, where these are many.
   Dim (*workspace)(const Node&) = nullptr;
+  std::size_t region_operands = 0;  // regions take the operands from this one on
+  // Each element of the result follows from the elements of the operands that broadcasting puts there.
+  bool broadcasts = false;
   // Fits every target as it is: the backend writes it without an operator (constants).
   bool is_constant = false;
   ExpandFn expand = nullptr;                          // in simpler operators, for targets that have no spelling

@@ -49,6 +49,7 @@ Op binary(std::string_view name, std::string_view doc, EvalFn eval) {
           .infer = infer_binary,
           .eval = eval,
           .per_step = true,
+          .broadcasts = true,
           .examples = {{{f32({2, 3}), f32({2, 3})}}, {{f32({2, 3, 4}), f32({4})}}, {{f32({2, 1}), f32({1, 5})}}}};
 }
 

@@ -344,6 +344,21 @@ Expected<std::vector<Array>> eval_scan(const EvalCall& call) {
   return carried;
 }
 
+// ONNX's Scan with time as the second axis.
+std::vector<NamedAttr> onnx_scan_attrs(const Node& node) {
+  const auto& reverse_inputs = node.attrs.integers("reverse_inputs");
+  const auto& reverse_outputs = node.attrs.integers("reverse_outputs");
+  const std::vector<std::int64_t> input_axes(reverse_inputs.size(), 1), output_axes(reverse_outputs.size(), 1);
+  std::vector<NamedAttr> attrs = {{"num_scan_inputs", static_cast<std::int64_t>(reverse_inputs.size())},
+                                  {"scan_input_axes", input_axes},
+                                  {"scan_input_directions", reverse_inputs}};
+  if (!reverse_outputs.empty()) {
+    attrs.emplace_back("scan_output_axes", output_axes);
+    attrs.emplace_back("scan_output_directions", reverse_outputs);
+  }
+  return attrs;
+}
+
 }  // namespace
 
 std::vector<Op> recurrent_ops() {
@@ -388,6 +403,7 @@ std::vector<Op> recurrent_ops() {
                 {"reverse_outputs", AttrKind::integers}},
       .infer = infer_scan,
       .eval = eval_scan,
+      .onnx = {.op_type = "Scan", .inputs = {operands_from(0)}, .made_attrs = onnx_scan_attrs, .regions = {"body"}},
   });
   return rows;
 }

@@ -1,6 +1,7 @@
 // Sizes that are known at run time only: computed from the sizes of a graph's inputs, each once.
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "ops/table.h"
 #include "passes/passes.h"
@@ -311,6 +312,27 @@ class Materializer {
 };
 
 }  // namespace
+
+Expected<Graph> drop_expands(const Graph& graph) {
+  return rewrite(graph, [](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
+    const Op& op = op_of(node);
+    if (!op.broadcasts) return std::nullopt;
+    std::vector<Value*> shorter(operands.begin(), operands.end());
+    bool changed = false;
+    for (Value*& operand : shorter) {
+      const Node* producer = operand == nullptr ? nullptr : operand->producer;
+      if (producer == nullptr || producer->op != "expand") continue;
+      Value* expanded = std::exchange(operand, producer->operands[0]);
+      const auto types = op.infer({shorter, node.attrs, node.regions});
+      if (types && types->size() == 1 && (*types)[0] == node.results[0]->type)
+        changed = true;
+      else
+        operand = expanded;
+    }
+    if (!changed) return std::nullopt;
+    return build.call(node.op, shorter, node.attrs, node.results[0]->name);
+  });
+}
 
 Expected<Graph> materialize_dims(const Graph& graph, Target target) {
   const RuleFor rule_for = [target](const Graph&) -> Rule {

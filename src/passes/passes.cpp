@@ -43,6 +43,7 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   const Pass expand = {"expand", "what the target has no operator for is said in simpler ones",
                        [=](const Graph& g) { return expand_for(g, target); }};
   const Pass fold = {"fold_constants", "what is known now need not be computed on the device", fold_constants};
+  passes.push_back({"drop_expands", "who broadcasts needs no copies", drop_expands});
   passes.push_back(fold);
   passes.push_back(expand);
   if (target != Target::onnx) {
@@ -53,6 +54,8 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
     passes.push_back(
         {"lower_scans", "TFLite and TensorFlow have While", [=](const Graph& g) { return lower_scans(g, target); }});
   }
+  if (target == Target::onnx)
+    passes.push_back({"lower_loops", "Loop has no region of its own for the condition", lower_loops});
   passes.push_back({"materialize_dims", "sizes that must be numbers are computed from those of the inputs",
                     [=](const Graph& g) { return materialize_dims(g, target); }});
   passes.push_back(expand);

@@ -39,6 +39,10 @@ Expected<Graph> fuse_scans(const Graph& graph);
 Expected<Graph> hoist_from_scans(const Graph& graph);
 // Spells scans as while loops in the form that suits the target.
 Expected<Graph> lower_scans(const Graph& graph, Target target);
+// Spells while loops as ONNX's Loop.
+Expected<Graph> lower_loops(const Graph& graph);
+// Gives operators that broadcast their operands as they were before they were expanded.
+Expected<Graph> drop_expands(const Graph& graph);
 // Folds constant factors and summands around a linear layer into its weights.
 Expected<Graph> fold_scales(const Graph& graph);
 // Lets an operator apply the activation that follows it.
