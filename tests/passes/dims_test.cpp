@@ -4,7 +4,6 @@
 #include "ops/builder.h"
 #include "ops/table.h"
 #include "passes/passes.h"
-#include "same_results.h"
 
 namespace taper {
 namespace {
@@ -133,46 +132,6 @@ TEST(Sizes, are_computed_once) {
   const auto legal = legalize(graph, Target::tflite);
   ASSERT_TRUE(legal) << legal.error().text();
   EXPECT_EQ(count_ops(*legal, "shape_of"), 1u);
-}
-
-// A while loop and a branch, which every target has in its own form.
-TEST(Regions, are_spelled_in_every_target) {
-  Graph graph;
-  Builder build(graph);
-  Value* x = graph.add_input("x", {DType::f32, {kBatch, 4}});
-  const Type state = x->type, counter = {DType::i32, {}};
-  auto condition = std::make_unique<Graph>();
-  Builder in_condition(*condition);
-  Value* i = condition->add_input("i", counter);
-  condition->add_input("state", state);
-  condition->add_output("go_on", in_condition("less", {i, in_condition.scalar_i32(3)}));
-  auto body = std::make_unique<Graph>();
-  Builder in_body(*body);
-  Value* j = body->add_input("i", counter);
-  Value* value = body->add_input("state", state);
-  body->add_output("i", in_body("add", {j, in_body.scalar_i32(1)}));
-  body->add_output("state", in_body("mul", {value, in_body.scalar(0.5)}));
-  std::vector<std::unique_ptr<Graph>> loop;
-  loop.push_back(std::move(condition));
-  loop.push_back(std::move(body));
-  const std::vector<Value*> looped = build.call("while", {build.scalar_i32(0), x}, {}, "loop", std::move(loop));
-  std::vector<std::unique_ptr<Graph>> branches;
-  for (const double factor : {2.0, 3.0}) {
-    auto branch = std::make_unique<Graph>();
-    Builder in_branch(*branch);
-    Value* operand = branch->add_input("operand", state);
-    branch->add_output("result", in_branch("mul", {operand, in_branch.scalar(factor)}));
-    branches.push_back(std::move(branch));
-  }
-  Value* few = build("less", {looped[0], build.scalar_i32(7)});
-  graph.add_output("y", build.call("if", {few, looped[1]}, {}, "branch", std::move(branches))[0]);
-  ASSERT_TRUE(build.status()) << build.status().error().text();
-  ASSERT_TRUE(check(graph)) << check(graph).error().text();
-  for (const Target target : {Target::onnx, Target::tflite, Target::tensorflow}) {
-    const auto legal = legalize(graph, target);
-    ASSERT_TRUE(legal) << legal.error().text();
-    expect_same(graph, *legal, {numbers({3, 4})});
-  }
 }
 
 }  // namespace
