@@ -115,12 +115,10 @@ const std::vector<Op>& op_table() {
           indexing_ops,     scattering_ops,  filling_ops,       recurrent_ops,  lstm_ops,
           control_ops,      convolution_ops, pooling_ops,       resize_ops,     padding_ops,
           channel_norm_ops, image_ops})
-      image_ops})
       for (Op& row : family()) rows.push_back(std::move(row));
-  return rows;
-}
-();
-return table;
+    return rows;
+  }();
+  return table;
 }
 
 const Op* find_op(std::string_view name) {
