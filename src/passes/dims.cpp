@@ -255,7 +255,9 @@ Value* move_ones(Builder& build, const Shape& from, const Shape& to, Value* x, c
   for (std::size_t axis = 0; axis < to.size(); ++axis)
     if (to[axis].is(1)) added.push_back(static_cast<std::int64_t>(axis));
   if (!removed.empty()) x = build("squeeze", {x}, {{"dims", removed}}, added.empty() ? name : "");
-  if (!added.empty()) x = build("unsqueeze", {x}, {{"dims", added}}, name);
+  // One after the other: EXPAND_DIMS adds one axis.
+  for (const std::int64_t axis : added)
+    x = build("unsqueeze", {x}, {{"dims", Integers{axis}}}, axis == added.back() ? name : "");
   return x;
 }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/builder.h"
+#include "ops/evaluate.h"
 #include "ops/table.h"
 #include "passes/passes.h"
 
