@@ -181,7 +181,7 @@ Expected<Arg> cosine_window(Call& call, double offset, double amplitude) {
 
 Expected<Arg> triangle_indices(Call& call, bool lower) {
   const std::int64_t rows = call.integer("row"), columns = call.integer("col"), offset = call.integer("offset");
-  constexpr std::int64_t kMost = 4096;
+  constexpr std::int64_t kMost = 1024;
   if (rows < 0 || columns < 0 || rows > kMost || columns > kMost) return fail("a triangle of {} by {}", rows, columns);
   std::vector<std::int64_t> first, second;
   for (std::int64_t i = 0; i < rows; ++i)
