@@ -121,8 +121,9 @@ Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<
     TAPER_ASSIGN(aten::Arg arg, to_arg(argument.value));
     args.push_back({std::string(argument.name), std::move(arg)});
   }
-  // An operator that writes gives its first argument back.
-  const TensorRef* target = name.ends_with('_') && !arguments.empty() ? arguments[0].value.tensor() : nullptr;
+  // An operator that writes gives its first argument back. Those such as __or__ give a new tensor.
+  const bool writes = name.ends_with('_') && !name.ends_with("__");
+  const TensorRef* target = writes && !arguments.empty() ? arguments[0].value.tensor() : nullptr;
   const bool number = std::ranges::any_of(arguments, holds_number, value_of) &&
                       std::ranges::none_of(arguments, [](const Value& value) { return holds_tensor(value); }, value_of);
   auto result = aten::call(region_->context, name, args);
