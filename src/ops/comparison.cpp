@@ -22,12 +22,10 @@ Op comparison(Op op) {
 // Booleans are in order too: false < true. Targets say so of integers.
 Op order(Op op) {
   op = comparison(std::move(op));
-  const std::vector<DType> numbers = {DType::f64, DType::f32, DType::f16, DType::i64,
-                                      DType::i32, DType::i16, DType::i8,  DType::u8};
-  op.onnx.dtypes = op.tensorflow.dtypes = numbers;
+  op.onnx.dtypes = op.tensorflow.dtypes = number_dtypes();
   op.tflite.dtypes = {{DType::f32, kFirst}, {DType::i64, kFirst}, {DType::i32, kFirst}};
   op.expand = expand_cast<DType::boolean, DType::i32>;
-  op.expands_if = [](const Node& node, Target) { return node.operands[0]->type.dtype == DType::boolean; };
+  op.expands_if = [](const Node& node, Target) { return takes_booleans(node); };
   return op;
 }
 

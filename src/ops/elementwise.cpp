@@ -12,15 +12,41 @@ bool has_no_activation(const Node& node) {
   return node.attrs.text("activation") == "none";
 }
 
+// Sums, products and extremes of booleans are logic.
+std::string_view logic_of(std::string_view op) {
+  return op == "add" || op == "maximum" ? "logical_or" : op == "mul" || op == "minimum" ? "logical_and" : op;
+}
+
+std::vector<Value*> expand_booleans(Builder& build, const Node& node, std::span<Value* const> operands) {
+  return {build(takes_booleans(node) ? logic_of(node.op) : node.op, {operands.begin(), operands.end()})};
+}
+
 std::vector<Value*> expand_activation(Builder& build, const Node& node, std::span<Value* const> operands) {
-  Value* result = build(node.op, {operands.begin(), operands.end()});
+  Value* result = expand_booleans(build, node, operands).front();
   return {has_no_activation(node) ? result : build(node.attrs.text("activation"), {result})};
+}
+
+// Where a row is right for integers as well, and for booleans in other words.
+void add_integer_examples(Op& op, bool booleans) {
+  op.examples.push_back(example_of({i64({2, 3}), i64({3})}, -9, 9));
+  op.examples.push_back(example_of({i32({2, 1}), i32({3})}, -9, 9));
+  if (booleans) op.examples.push_back(example_of({boolean({2, 3}), boolean({3})}, 0, 2));
+}
+
+// The same of numbers in each target; `since64` is the version of TFLite's operator for int64.
+Op numeric(Op op, TfliteVersion since64, bool booleans) {
+  const TfliteVersion first = {1, op.tflite.since};
+  op.onnx.dtypes = op.tensorflow.dtypes = number_dtypes();
+  op.tflite.dtypes = {{DType::f32, first}, {DType::i32, first}, {DType::i64, since64}};
+  op.expand = expand_booleans;
+  add_integer_examples(op, booleans);
+  return op;
 }
 
 // A binary operator whose TFLite form can apply an activation.
 template <class Options>
 Op with_activation(Op op) {
-  op.expand_onnx = op.expand_tensorflow = expand_activation;
+  op.expand_onnx = op.expand_tensorflow = op.expand_tflite = expand_activation;
   op.onnx.fits = op.tensorflow.fits = has_no_activation;
   op.attrs.push_back(activation_attr());
   op.tflite.options = tflite_options<Options>(
@@ -31,6 +57,13 @@ Op with_activation(Op op) {
 std::vector<Value*> expand_squared_difference(Builder& build, const Node&, std::span<Value* const> operands) {
   Value* difference = build("sub", {operands[0], operands[1]});
   return {build("mul", {difference, difference})};
+}
+
+// erf x = tanh(x p(x^2)); p is fitted so that the error stays below 6e-8, which float32 can't tell.
+Expr erf_of(Expr x) {
+  constexpr double kCoefficients[] = {1.12837971,     0.102765482,     -0.000184383794, -0.000625719672,
+                                      8.97126856e-05, -5.98571587e-06, 1.58962161e-07};
+  return apply("tanh", x * polynomial(x * x, kCoefficients));
 }
 
 // 1 / sqrt(x)
@@ -129,6 +162,9 @@ std::vector<Op> elementwise_ops() {
   Op relu = spelled(unary("relu", "max(x, 0)", eval_unary<[](double x) { return x < 0 ? 0.0 : x; }>), "Relu", "Relu",
                     tflite::BuiltinOperator::RELU, "1.5.0");
   relu.tensorflow.result = "activations";
+  relu.onnx.fits = relu.tflite.fits = takes_floats;
+  relu.expand = expand_as<[](Expr x) { return apply("maximum", x, 0.0); }>;
+  relu.examples.push_back(example_of({i64({2, 3})}, -9, 9));
   row(std::move(relu));
   row(spelled(unary("sigmoid", "1 / (1 + exp(-x))", eval_unary<[](double x) { return 1 / (1 + std::exp(-x)); }>),
               "Sigmoid", "Sigmoid", tflite::BuiltinOperator::LOGISTIC, "1.14.0"));
@@ -136,13 +172,22 @@ std::vector<Op> elementwise_ops() {
               tflite::BuiltinOperator::TANH, "1.14.0"));
   row(spelled(unary("exp", "exp(x)", eval_unary<[](double x) { return std::exp(x); }>), "Exp", "Exp",
               tflite::BuiltinOperator::EXP, "1.7.0", tflite_options<tflite::ExpOptionsT>()));
-  row(spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", "Neg", tflite::BuiltinOperator::NEG,
-              "1.9.0", tflite_options<tflite::NegOptionsT>()));
-  row(spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs", "Abs",
-              tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>()));
-  row(spelled(
+  Op neg = spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", "Neg",
+                   tflite::BuiltinOperator::NEG, "1.9.0", tflite_options<tflite::NegOptionsT>());
+  neg.examples.push_back(example_of({i64({2, 3})}, -9, 9));
+  row(std::move(neg));
+  Op abs = spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs", "Abs",
+                   tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>());
+  abs.tflite.dtypes = {{DType::f32, {1, "1.13.0"}}, {DType::i32, {5, "2.12.0"}}};
+  abs.expand = expand_as<[](Expr x) { return apply("maximum", x, -x); }>;
+  abs.examples.push_back(example_of({i64({2, 3})}, -9, 9));
+  abs.examples.push_back(example_of({i32({2, 3})}, -9, 9));
+  row(std::move(abs));
+  Op erf = spelled(
       unary("erf", "2/sqrt(pi) * integral of exp(-t^2) from 0 to x", eval_unary<[](double x) { return std::erf(x); }>),
-      "Erf", "Erf", std::nullopt));
+      "Erf", "Erf");
+  erf.expand = expand_as<erf_of>;
+  row(std::move(erf));
 
   Op log = spelled(unary("log", "ln x", eval_unary<[](double x) { return std::log(x); }>), "Log", "Log",
                    tflite::BuiltinOperator::LOG, "1.14.0");
@@ -166,26 +211,38 @@ std::vector<Op> elementwise_ops() {
   gelu.tolerance = 5e-4;  // LiteRT's exact form is itself an approximation of erf
   row(std::move(gelu));
 
-  row(with_activation<tflite::AddOptionsT>(
-      spelled(binary("add", "a + b", eval_binary<[](double a, double b) { return a + b; }>), "Add", "AddV2",
-              tflite::BuiltinOperator::ADD, "1.5.0")));
-  row(with_activation<tflite::SubOptionsT>(
-      spelled(binary("sub", "a - b", eval_binary<[](double a, double b) { return a - b; }>), "Sub", "Sub",
-              tflite::BuiltinOperator::SUB, "1.6.0")));
-  row(with_activation<tflite::MulOptionsT>(
-      spelled(binary("mul", "a * b", eval_binary<[](double a, double b) { return a * b; }>), "Mul", "Mul",
-              tflite::BuiltinOperator::MUL, "1.5.0")));
+  row(numeric(with_activation<tflite::AddOptionsT>(
+                  spelled(binary("add", "a + b", eval_binary<[](double a, double b) { return a + b; }>), "Add", "AddV2",
+                          tflite::BuiltinOperator::ADD, "1.5.0")),
+              {4, "2.6.0"}, true));
+  row(numeric(with_activation<tflite::SubOptionsT>(
+                  spelled(binary("sub", "a - b", eval_binary<[](double a, double b) { return a - b; }>), "Sub", "Sub",
+                          tflite::BuiltinOperator::SUB, "1.6.0")),
+              {4, "2.4.0"}, false));
+  row(numeric(with_activation<tflite::MulOptionsT>(
+                  spelled(binary("mul", "a * b", eval_binary<[](double a, double b) { return a * b; }>), "Mul", "Mul",
+                          tflite::BuiltinOperator::MUL, "1.5.0")),
+              {5, "2.6.0"}, true));
   Op div = with_activation<tflite::DivOptionsT>(
-      spelled(binary("div", "a / b", eval_binary<[](double a, double b) { return a / b; }>), "Div", "RealDiv",
-              tflite::BuiltinOperator::DIV, "1.6.0"));
+      spelled(binary("div", "a / b of floating numbers", eval_binary<[](double a, double b) { return a / b; }>), "Div",
+              "RealDiv", tflite::BuiltinOperator::DIV, "1.6.0"));
+  div.infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+    TAPER_TRY(infer_floating(call));
+    return infer_binary(call);
+  };
   for (Example& example : div.examples) example.low = 0.5;  // away from the pole
   row(std::move(div));
-  row(spelled(
-      binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b || std::isnan(b) ? b : a; }>),
-      "Max", "Maximum", tflite::BuiltinOperator::MAXIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
-  row(spelled(
-      binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a || std::isnan(b) ? b : a; }>),
-      "Min", "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
+  // NaN is larger and smaller than all numbers.
+  row(numeric(spelled(binary("maximum", "max(a, b)",
+                             eval_binary<[](double a, double b) { return a < b || std::isnan(b) ? b : a; }>),
+                      "Max", "Maximum", tflite::BuiltinOperator::MAXIMUM, "1.14.0",
+                      tflite_options<tflite::MaximumMinimumOptionsT>()),
+              {1, "1.14.0"}, true));
+  row(numeric(spelled(binary("minimum", "min(a, b)",
+                             eval_binary<[](double a, double b) { return b < a || std::isnan(b) ? b : a; }>),
+                      "Min", "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0",
+                      tflite_options<tflite::MaximumMinimumOptionsT>()),
+              {1, "1.14.0"}, true));
   Op squared = spelled(
       binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "",
       "SquaredDifference", tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1",

@@ -30,6 +30,12 @@ Expected<std::vector<Type>> infer_bits(const InferCall& call) {
   return call.operands.size() == 1 ? same_as_first(call) : infer_binary(call);
 }
 
+// TFLite's operators that know no int64: such values go through int32, which holds what networks count.
+std::vector<TfliteDType> in_32_bits(TfliteVersion version, bool floats) {
+  if (!floats) return {{DType::i32, version}};
+  return {{DType::f32, version}, {DType::i32, version}};
+}
+
 // ------------------------------------------------------------------------------------------------------------ division
 
 // The rest of a / b has the sign of b. Integers: a division by zero gives 0 here, and whatever it likes at run time.
@@ -99,6 +105,38 @@ Op bitwise(Op op, ExpandFn expand) {
   return op;
 }
 
+Expr with_last_axis(Expr x) {
+  return apply("unsqueeze", x, Attrs{{"dims", std::vector<std::int64_t>{-1}}});
+}
+
+// Each bit by itself along a last axis: floor(x / 2^k) mod 2.
+Expr bit_vector(Expr x, Expr powers) {
+  return apply("remainder", apply("floor_divide", with_last_axis(x), powers), 2.0);
+}
+
+// Two's complement with the sign s is sum (bit_k - s) 2^k - s, where no partial sum is larger than the result.
+Expr and_by_bits(Expr a, Expr b) {
+  std::vector<std::int64_t> weights;
+  for (std::size_t k = 0; k + 1 < 8 * size_of(a.dtype()); ++k) weights.push_back(std::int64_t{1} << k);
+  const Tensor tensor = tensor_i64({static_cast<std::int64_t>(weights.size())}, weights);
+  const Expr powers = {a.build, a.build->constant(converted(tensor, a.dtype()))};
+  const Expr sign = cast(apply("logical_and", apply("less", a, 0.0), apply("less", b, 0.0)), a.dtype());
+  const Expr bits = bit_vector(a, powers) * bit_vector(b, powers) - with_last_axis(sign);
+  return apply("sum", bits * powers, Attrs{{"dims", std::vector<std::int64_t>{-1}}}) - sign;
+}
+
+std::vector<Value*> expand_and_by_bits(Builder& build, const Node& node, std::span<Value* const> operands) {
+  return expand_bits<and_by_bits>(build, node, operands);
+}
+
+// a + b = (a xor b) + 2 (a and b), of the halves so that nothing overflows; the last bits are multiplied.
+Expr and_by_xor(Expr a, Expr b) {
+  const auto half = [](Expr x) { return apply("shift_right", x, 1.0); };
+  const Expr a_half = half(a), b_half = half(b);
+  const Expr last = (a - a_half * 2) * (b - b_half * 2);
+  return a_half + b_half - half(apply("bitwise_xor", a, b)) + last;
+}
+
 // Shifts by less than the width of the dtype.
 Op shift(Op op, ExpandFn expand) {
   op.infer = infer_integers;
@@ -123,6 +161,8 @@ std::vector<Op> integer_ops() {
                   {{f32({2, 3}), f32({})}, {}, 0.1, 3},
                   example_of({i64({2, 3}), i64({3})}, 0, 6),
                   example_of({i32({2, 3}), i32({})}, 0, 6)};
+  pow.tflite.dtypes = in_32_bits({1, "1.10.0"}, true);
+  pow.expand = expand_cast<DType::i64, DType::i32>;
   row(std::move(pow));
 
   Op remainder = division(
@@ -142,8 +182,14 @@ std::vector<Op> integer_ops() {
   Op floor_divide = division(
       spelled(binary("floor_divide", "floor(a / b)",
                      eval_division<[](double a, double b) { return std::nearbyint((a - remainder_of(a, b)) / b); }>),
-              "", ""));
+              "", "FloorDiv", BuiltinOperator::FLOOR_DIV, "1.14.0", tflite_options<tflite::FloorDivOptionsT>()));
+  floor_divide.tensorflow.fits = [](const Node& node) { return !takes_floats(node); };
+  floor_divide.tflite.dtypes = in_32_bits({1, "1.14.0"}, false);
   floor_divide.expand = expand_as<floor_of_exact_quotient>;
+  floor_divide.expand_tflite = [](Builder& build, const Node& node, std::span<Value* const> operands) {
+    if (takes_floats(node)) return expand_as<floor_of_exact_quotient>(build, node, operands);
+    return call_as(DType::i32, build, node, operands);
+  };
   row(std::move(floor_divide));
 
   Op trunc_divide =
@@ -151,6 +197,8 @@ std::vector<Op> integer_ops() {
                               eval_division<[](double a, double b) { return std::trunc(a / b); }>),
                        "Div", "TruncateDiv", BuiltinOperator::DIV, "1.6.0", tflite_options<tflite::DivOptionsT>()));
   trunc_divide.infer = infer_integers;
+  trunc_divide.tflite.dtypes = in_32_bits({1, "1.6.0"}, false);
+  trunc_divide.expand = expand_cast<DType::i64, DType::i32>;
   std::erase_if(trunc_divide.examples, [](const Example& e) { return is_floating(e.operands[0].dtype); });
   row(std::move(trunc_divide));
 
@@ -163,28 +211,38 @@ std::vector<Op> integer_ops() {
                                    "", "Invert"),
                            expand_bits<[](Expr x) { return -x - 1; }>);
   row(std::move(bitwise_not));
-  row(bitwise(spelled(binary("bitwise_and", "the bits that both have",
-                             eval_bits<[](std::int64_t a, std::int64_t b) { return a & b; }>),
-                      "", "BitwiseAnd"),
-              nullptr));
+  Op bitwise_and = bitwise(spelled(binary("bitwise_and", "the bits that both have",
+                                          eval_bits<[](std::int64_t a, std::int64_t b) { return a & b; }>),
+                                   "", "BitwiseAnd"),
+                           expand_and_by_bits);
+  bitwise_and.expand_tflite = expand_bits<and_by_xor>;
+  row(std::move(bitwise_and));
   // a + b counts common bits twice.
   row(bitwise(spelled(binary("bitwise_or", "the bits that either has",
                              eval_bits<[](std::int64_t a, std::int64_t b) { return a | b; }>),
                       "", "BitwiseOr"),
               expand_bits<[](Expr a, Expr b) { return a + b - apply("bitwise_and", a, b); }>));
-  row(bitwise(spelled(binary("bitwise_xor", "the bits that one of them has",
-                             eval_bits<[](std::int64_t a, std::int64_t b) { return a ^ b; }>),
-                      "", "BitwiseXor"),
-              expand_bits<[](Expr a, Expr b) { return a + b - apply("bitwise_and", a, b) * 2; }>));
+  Op bitwise_xor = bitwise(spelled(binary("bitwise_xor", "the bits that one of them has",
+                                          eval_bits<[](std::int64_t a, std::int64_t b) { return a ^ b; }>),
+                                   "", "BitwiseXor", BuiltinOperator::BITWISE_XOR, "2.13.0"),
+                           expand_bits<[](Expr a, Expr b) { return a + b - apply("bitwise_and", a, b) * 2; }>);
+  bitwise_xor.tflite.dtypes = in_32_bits({1, "2.13.0"}, false);
+  bitwise_xor.expand_tflite = expand_bits<[](Expr a, Expr b) {
+    return cast(apply("bitwise_xor", cast(a, DType::i32), cast(b, DType::i32)), a.dtype());
+  }>;
+  row(std::move(bitwise_xor));
   row(shift(spelled(binary("shift_left", "a 2^b",
                            eval_binary<[](double a, double b) { return std::ldexp(a, static_cast<int>(b)); }>),
                     "", "LeftShift"),
             expand_as<[](Expr a, Expr b) { return a * power_of_two(b); }>));
-  row(shift(
+  Op shift_right = shift(
       spelled(binary("shift_right", "floor(a / 2^b)",
                      eval_binary<[](double a, double b) { return std::floor(std::ldexp(a, -static_cast<int>(b))); }>),
-              "", "RightShift"),
-      expand_as<[](Expr a, Expr b) { return apply("floor_divide", a, power_of_two(b)); }>));
+              "", "RightShift", BuiltinOperator::RIGHT_SHIFT, "2.13.0"),
+      expand_as<[](Expr a, Expr b) { return apply("floor_divide", a, power_of_two(b)); }>);
+  shift_right.tflite.dtypes = in_32_bits({1, "2.13.0"}, false);
+  shift_right.expand_tflite = expand_cast<DType::i64, DType::i32>;
+  row(std::move(shift_right));
   return rows;
 }
 

@@ -32,6 +32,14 @@ bool takes_floats(const Node& node) {
   return is_floating(node.operands[0]->type.dtype);
 }
 
+bool takes_booleans(const Node& node) {
+  return node.operands[0]->type.dtype == DType::boolean;
+}
+
+std::vector<DType> number_dtypes() {
+  return {DType::f64, DType::f32, DType::f16, DType::i64, DType::i32, DType::i16, DType::i8, DType::u8};
+}
+
 Op unary(std::string_view name, std::string_view doc, EvalFn eval) {
   return {.name = name,
           .doc = doc,

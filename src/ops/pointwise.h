@@ -22,6 +22,8 @@ template <auto F>
 Expected<std::vector<Array>> eval_binary(const EvalCall& call) {
   const DType dtype = call.operand(0).dtype;
   TAPER_ASSIGN(Array out, zip_elements(call.operand(0), call.operand(1), dtype, F));
+  if (dtype == DType::boolean)
+    for (double& x : out.values) x = x != 0 ? 1 : 0;
   if (const Attr* activation = call.attrs.find("activation"); activation != nullptr)
     for (double& x : out.values) x = activate(std::get<std::string>(*activation), x);
   return std::vector{std::move(out)};
@@ -40,8 +42,12 @@ Expected<std::vector<Type>> infer_binary(const InferCall& call);
 Expected<std::vector<Type>> infer_comparison(const InferCall& call);
 // As the first operand, which holds floating numbers.
 Expected<std::vector<Type>> infer_floating(const InferCall& call);
-// Whether the first operand holds floating numbers.
+// Whether the first operand holds floating numbers; booleans.
 bool takes_floats(const Node& node);
+bool takes_booleans(const Node& node);
+
+// The dtypes of numbers that a target computes with.
+std::vector<DType> number_dtypes();
 
 // Rows without spellings, with examples of float32.
 Op unary(std::string_view name, std::string_view doc, EvalFn eval);

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "ops/families.h"
-#include "ops/rules.h"
+#include "ops/pointwise.h"
 
 namespace taper {
 namespace {
@@ -210,7 +210,10 @@ bool drops_axis(const Node& node) {
   return !node.attrs.flag("keepdim");
 }
 
+// The dtypes of values that are compared as int32, which has their order, because a target compares no others.
 std::vector<Value*> expand_place(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const DType dtype = node.operands[0]->type.dtype;
+  if (dtype == DType::i64 || dtype == DType::boolean) return call_as(DType::i32, build, node, operands);
   const Shape& shape = node.operands[0]->type.shape;
   const std::int64_t dim = node.attrs.integer("dim");
   const std::int64_t axis = dim < 0 ? dim + static_cast<std::int64_t>(shape.size()) : dim;
@@ -229,21 +232,27 @@ Op place(std::string_view name, std::string_view doc, EvalFn eval, std::string_v
           .infer = infer_place,
           .eval = eval,
           .expand = expand_place,
-          .onnx = {.op_type = onnx, .inputs = {operand(0)}, .attrs = {{"axis", "dim"}, {"keepdims", "keepdim"}}},
+          .onnx = {.op_type = onnx,
+                   .inputs = {operand(0)},
+                   .dtypes = number_dtypes(),
+                   .attrs = {{"axis", "dim"}, {"keepdims", "keepdim"}}},
           .tflite = {.builtin = builtin,
                      .since = "1.9.0",
                      .inputs = {operand(0), attr_tensor("dim")},
                      .options = tflite_options<Options>(
                          FixedOption<Options, tflite::TensorType>{&Options::output_type, tflite::TensorType::INT64}),
+                     .dtypes = {{DType::f32, {1, "1.9.0"}}, {DType::i32, {1, "1.9.0"}}, {DType::u8, {1, "1.9.0"}}},
                      .fits = drops_axis},
           .tensorflow = {.op = onnx,
                          .inputs = {operand(0), attr_tensor("dim")},
+                         .dtypes = number_dtypes(),
                          .types = {{"T"}, {"output_type", 0, DType::i64}},
                          .fits = drops_axis},
           .examples = {{{f32({2, 3, 4})}, {{"dim", std::int64_t{-1}}}},
                        {{f32({2, 3, 4})}, {{"dim", std::int64_t{1}}, {"keepdim", true}}},
                        {{{DType::i64, {2, 5}}}, {{"dim", std::int64_t{1}}}},
-                       {{{DType::i32, {2, 5}}}, {{"dim", std::int64_t{0}}}}}};
+                       {{{DType::i32, {2, 5}}}, {{"dim", std::int64_t{0}}}},
+                       {{{DType::boolean, {2, 5}}}, {{"dim", std::int64_t{1}}}, 0, 2}}};
 }
 
 }  // namespace
