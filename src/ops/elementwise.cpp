@@ -39,6 +39,9 @@ Op numeric(Op op, TfliteVersion since64, bool booleans) {
   op.onnx.dtypes = op.tensorflow.dtypes = number_dtypes();
   op.tflite.dtypes = {{DType::f32, first}, {DType::i32, first}, {DType::i64, since64}};
   op.expand = expand_booleans;
+  op.expands_if = [](const Node& node, Target) {
+    return takes_booleans(node) || (node.attrs.find("activation") != nullptr && !has_no_activation(node));
+  };
   add_integer_examples(op, booleans);
   return op;
 }

@@ -36,6 +36,10 @@ std::vector<TfliteDType> in_32_bits(TfliteVersion version, bool floats) {
   return {{DType::f32, version}, {DType::i32, version}};
 }
 
+bool takes_long_integers(const Node& node, Target) {
+  return node.operands[0]->type.dtype == DType::i64;
+}
+
 // ------------------------------------------------------------------------------------------------------------ division
 
 // The rest of a / b has the sign of b. Integers: a division by zero gives 0 here, and whatever it likes at run time.
@@ -163,6 +167,7 @@ std::vector<Op> integer_ops() {
                   example_of({i32({2, 3}), i32({})}, 0, 6)};
   pow.tflite.dtypes = in_32_bits({1, "1.10.0"}, true);
   pow.expand = expand_cast<DType::i64, DType::i32>;
+  pow.expands_if = takes_long_integers;
   row(std::move(pow));
 
   Op remainder = division(
@@ -199,6 +204,7 @@ std::vector<Op> integer_ops() {
   trunc_divide.infer = infer_integers;
   trunc_divide.tflite.dtypes = in_32_bits({1, "1.6.0"}, false);
   trunc_divide.expand = expand_cast<DType::i64, DType::i32>;
+  trunc_divide.expands_if = takes_long_integers;
   std::erase_if(trunc_divide.examples, [](const Example& e) { return is_floating(e.operands[0].dtype); });
   row(std::move(trunc_divide));
 
@@ -242,6 +248,9 @@ std::vector<Op> integer_ops() {
       expand_as<[](Expr a, Expr b) { return apply("floor_divide", a, power_of_two(b)); }>);
   shift_right.tflite.dtypes = in_32_bits({1, "2.13.0"}, false);
   shift_right.expand_tflite = expand_cast<DType::i64, DType::i32>;
+  shift_right.expands_if = [](const Node& node, Target target) {
+    return target != Target::tflite || takes_long_integers(node, target);
+  };
   row(std::move(shift_right));
   return rows;
 }

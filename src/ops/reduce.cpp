@@ -232,6 +232,11 @@ Op place(std::string_view name, std::string_view doc, EvalFn eval, std::string_v
           .infer = infer_place,
           .eval = eval,
           .expand = expand_place,
+          .expands_if =
+              [](const Node& node, Target) {
+                const DType dtype = node.operands[0]->type.dtype;
+                return dtype == DType::i64 || dtype == DType::boolean || !drops_axis(node);
+              },
           .onnx = {.op_type = onnx,
                    .inputs = {operand(0)},
                    .dtypes = number_dtypes(),
