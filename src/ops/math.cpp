@@ -156,7 +156,7 @@ const std::vector<Function>& functions() {
        "Atan",
        {},
        {},
-       expand_as<[](Expr x) { return apply("atan2", x, 1.0); }>},
+       expand_as<[](Expr x) { return apply("atan2", x, apply("zeros_like", x) + 1); }>},
       {"sinh", "(exp(x) - exp(-x)) / 2", TAPER_FUNCTION(std::sinh(x)), "Sinh", "Sinh", {}, {}, expand_as<sinh_of>},
       {"cosh", "(exp(x) + exp(-x)) / 2", TAPER_FUNCTION(std::cosh(x)), "Cosh", "Cosh", {}, {}, expand_as<cosh_of>},
       {"asinh", "ln(x + sqrt(x^2 + 1))", TAPER_FUNCTION(std::asinh(x)), "Asinh", "Asinh", {}, {}, expand_as<asinh_of>},
@@ -272,6 +272,10 @@ std::vector<Op> math_ops() {
                             eval_binary<[](double a, double b) { return std::atan2(a, b); }>),
                      "", "Atan2", BuiltinOperator::ATAN2, "2.10.0", tflite_options<tflite::ATan2OptionsT>());
   atan2.expand = expand_as<atan2_of>;
+  // TFLite's kernel does not broadcast.
+  atan2.tflite.fits = [](const Node& node) { return node.operands[0]->type.shape == node.operands[1]->type.shape; };
+  atan2.expand_tflite =
+      expand_as<[](Expr y, Expr x) { return apply("atan2", y + apply("zeros_like", x), x + apply("zeros_like", y)); }>;
   row(std::move(atan2));
   return rows;
 }
