@@ -16,9 +16,10 @@ constexpr double kSeluScale = 1.0507009873554804934193349852946;
 double sigmoid(double x) {
   return 1 / (1 + std::exp(-x));
 }
-// NaN stays NaN.
+// NaN stays NaN; where the bounds contradict each other, the upper one holds.
 double clamp(double x, double low, double high) {
-  return x < low ? low : x > high ? high : x;
+  const double raised = x < low ? low : x;
+  return raised > high ? high : raised;
 }
 double log_of_one_plus_exp(double x) {
   return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x)));
