@@ -107,11 +107,11 @@ std::vector<Value*> expand_no_reduction(Builder& build, const Node& node, std::s
   return {reduces(node) ? build(node.op, {operands[0]}, node.attrs) : operands[0]};
 }
 
-// ONNX reduces no booleans: as integers, whose order is theirs.
+// ONNX reduces no booleans. As integers their sum tells whether one holds, their smallest whether all do.
 std::vector<Value*> as_integers(std::string_view reduction, Builder& build, const Node& node, Value* x) {
   if (!reduces(node)) return {x};
-  Value* extreme = build(reduction, {build("cast", {x}, {{"to", DType::i32}})}, node.attrs);
-  return {build("cast", {extreme}, {{"to", DType::boolean}})};
+  Value* result = build(reduction, {build("cast", {x}, {{"to", DType::i32}})}, node.attrs);
+  return {build("cast", {result}, {{"to", DType::boolean}})};
 }
 
 struct Reduction {
@@ -286,7 +286,7 @@ std::vector<Op> reduce_ops() {
   rows.push_back(boolean_reduction(
       {"any", "whether one holds over the axes `dims`", eval_any, "", BuiltinOperator::REDUCE_ANY, "1.11.0", "Any"}));
   rows.back().expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) {
-    return as_integers("amax", build, node, operands[0]);
+    return as_integers("sum", build, node, operands[0]);
   };
   rows.push_back(boolean_reduction(
       {"all", "whether each holds over the axes `dims`", eval_all, "", BuiltinOperator::REDUCE_ALL, "2.6.0", "All"}));
