@@ -179,8 +179,21 @@ Op reshape_to() {
                      .inputs = {operand(0), operand(1)},
                      .types = {{"T"}, {"Tshape", 1}},
                      .read_operands = resolve_shape_of_sizes},
-      .examples = {{{f32({3, 3}), {DType::i64, {2}}}, {{"shape", Shape{3, 3}}}, 3, 3}},
+      .examples = {{{f32({3, 3}), {DType::i64, {2}}}, {{"shape", Shape{3, 3}}}, 3, 3, 1}},
   };
+}
+
+bool adds_one_axis(const Node& node) {
+  return node.attrs.integers("dims").size() == 1;
+}
+
+// EXPAND_DIMS adds one axis.
+std::vector<Value*> expand_unsqueeze_axis_by_axis(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const auto rank = static_cast<std::int64_t>(node.results[0]->type.shape.size());
+  Value* x = operands[0];
+  for (const std::int64_t dim : node.attrs.integers("dims"))
+    x = build("unsqueeze", {x}, {{"dims", Integers{dim < 0 ? dim + rank : dim}}});
+  return {x};
 }
 
 // Adding and removing axes of size 1.
@@ -220,16 +233,17 @@ Op unsqueeze() {
         }
         return {out};
       },
+      .expands_if = [](const Node& node, Target) { return node.attrs.integers("dims").size() > 1; },
+      .expand_tflite = expand_unsqueeze_axis_by_axis,
+      .expand_tensorflow = expand_unsqueeze_axis_by_axis,
       .onnx = {.op_type = "Unsqueeze", .inputs = {operand(0), attr_tensor("dims")}},
       .tflite = {.builtin = tflite::BuiltinOperator::EXPAND_DIMS,
                  .since = "1.10.0",
                  .inputs = {operand(0), attr_tensor("dims")},
                  .options = tflite_options<tflite::ExpandDimsOptionsT>(),
-                 .fits = [](const Node& node) { return node.attrs.integers("dims").size() == 1; }},
-      .tensorflow = {.op = "ExpandDims",
-                     .inputs = {operand(0), attr_tensor("dims")},
-                     .fits = [](const Node& node) { return node.attrs.integers("dims").size() == 1; }},
-      .examples = {{{f32({2, 3})}, {{"dims", Integers{1}}}}},
+                 .fits = adds_one_axis},
+      .tensorflow = {.op = "ExpandDims", .inputs = {operand(0), attr_tensor("dims")}, .fits = adds_one_axis},
+      .examples = {{{f32({2, 3})}, {{"dims", Integers{1}}}}, {{f32({2, 3})}, {{"dims", Integers{0, 2, 4}}}}},
   };
 }
 
@@ -462,7 +476,7 @@ Op expand_to() {
                      .inputs = {operand(0), operand(1)},
                      .types = {{"T"}, {"Tidx", 1}},
                      .read_operands = resolve_shape_of_sizes},
-      .examples = {{{f32({3, 1}), {DType::i64, {2}}}, {{"shape", Shape{3, 3}}}, 3, 3}},
+      .examples = {{{f32({3, 1}), {DType::i64, {2}}}, {{"shape", Shape{3, 3}}}, 3, 3, 1}},
   };
 }
 
