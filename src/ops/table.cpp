@@ -114,7 +114,7 @@ const std::vector<Op>& op_table() {
           reduce_ops,       order_ops,       shape_ops,         joining_ops,    slicing_ops,
           indexing_ops,     scattering_ops,  filling_ops,       recurrent_ops,  lstm_ops,
           control_ops,      convolution_ops, pooling_ops,       resize_ops,     padding_ops,
-          channel_norm_ops, image_ops})
+          channel_norm_ops, image_ops,       convolution_last_ops, pooling_last_ops, image_last_ops})
       for (Op& row : family()) rows.push_back(std::move(row));
     return rows;
   }();
