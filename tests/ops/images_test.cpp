@@ -351,7 +351,7 @@ TEST_P(AsInPyTorch, computes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Images, AsInPyTorch, testing::ValuesIn(kFixtures),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& fixture) { return std::string(fixture.param.name); });
 
 // A window that begins in the padding at the end is none, whatever the size turns out to be.
 TEST(Pools, have_symbolic_sizes) {
