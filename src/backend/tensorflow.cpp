@@ -85,12 +85,14 @@ Status write_attr(const Attr& value, AttrValue& out) {
 // The int32 constant that an attribute becomes: a scalar for an integer, a vector for a list or shape (a symbol is -1).
 struct IndexConstant {
   bool scalar = false;
+  std::int64_t columns = 0;
   std::vector<std::int32_t> values;
   auto operator<=>(const IndexConstant&) const = default;
 
   Tensor tensor() const {
     if (scalar) return tensor_i32({}, values);
-    return tensor_i32({static_cast<std::int64_t>(values.size())}, values);
+    const Tensor vector = tensor_i32({static_cast<std::int64_t>(values.size())}, values);
+    return columns > 0 ? as_matrix(vector, columns) : vector;
   }
 };
 
@@ -98,6 +100,7 @@ IndexConstant index_constant(const SpelledInput& input, const Node& node) {
   IndexConstant out;
   const auto append = [&out](std::int64_t value) { out.values.push_back(static_cast<std::int32_t>(value)); };
   if (input.make != nullptr) {
+    out.columns = input.columns;
     std::ranges::for_each(input.make(node), append);
     return out;
   }

@@ -155,8 +155,9 @@ Expected<std::vector<std::int32_t>> Speller::spell_inputs(const Node& node, cons
   std::vector<std::int32_t> inputs;
   for (const SpelledInput& input : op.tflite.inputs) {
     if (!input.attr.empty() || input.make != nullptr) {
-      const Tensor tensor =
+      Tensor tensor =
           input.make != nullptr ? index_tensor(Attr(input.make(node))) : index_tensor(*node.attrs.find(input.attr));
+      if (input.columns > 0) tensor = as_matrix(tensor, input.columns);
       inputs.push_back(add_constant(tensor, fmt::format("{}.index{}", node.results[0]->name, unnamed_++), subgraph));
       continue;
     }

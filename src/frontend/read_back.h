@@ -36,7 +36,7 @@ class SymbolNames {
   std::set<std::string> used_;
 };
 
-// Whether a constant can stand for an attribute: a few int32 numbers in a scalar or vector.
+// Whether a constant can stand for an attribute: a few int32 numbers in a scalar, vector or matrix.
 bool is_index(const Tensor& tensor);
 // The numbers of such a constant.
 std::vector<std::int64_t> indices_of(const Tensor& tensor);

@@ -441,7 +441,7 @@ Status Reader::check_spelling(const Op& op, const Frame& frame, const NodeDef& n
     if (spelling.inputs[i].make == nullptr) continue;
     const auto constant = index_of(frame, node.input(static_cast<int>(i)));
     const std::vector<std::int64_t> expected = spelling.inputs[i].make(call);
-    if (!constant || constant->rank() != 1 || indices_of(*constant) != expected)
+    if (!constant || constant->rank() != (spelling.inputs[i].columns > 0 ? 2 : 1) || indices_of(*constant) != expected)
       return fail("input {} is not [{}]", i, fmt::join(expected, ", "));
   }
   return {};

@@ -346,7 +346,7 @@ Status Reader::check_spelling(const Op& op, const Frame& frame, const tflite::Op
     if (spelling.inputs[i].make == nullptr) continue;
     TAPER_ASSIGN(const auto constant, index_of(frame, i < source.inputs.size() ? source.inputs[i] : -1));
     const std::vector<std::int64_t> expected = spelling.inputs[i].make(call);
-    if (!constant || constant->rank() != 1 || indices_of(*constant) != expected)
+    if (!constant || constant->rank() != (spelling.inputs[i].columns > 0 ? 2 : 1) || indices_of(*constant) != expected)
       return fail("input {} is not [{}]", i, fmt::join(expected, ", "));
   }
   return {};

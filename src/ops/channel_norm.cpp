@@ -1,6 +1,7 @@
 // Normalisations of images and sequences with their channels first, and by the root of the mean square.
 #include <cmath>
 
+#include "ops/channels_last.h"
 #include "ops/families.h"
 #include "ops/rules.h"
 
@@ -27,10 +28,8 @@ bool has_operand(std::span<Value* const> operands, std::size_t i) {
 
 // A vector of channels as it broadcasts over the axes behind them.
 Value* over_channels(Builder& build, Value* vector, std::size_t rank) {
-  if (rank == 2) return vector;
-  Integers dims;
-  for (std::size_t axis = 1; axis + 1 < rank; ++axis) dims.push_back(static_cast<std::int64_t>(axis));
-  return build("unsqueeze", {vector}, {{"dims", dims}});
+  for (std::size_t axis = 2; axis < rank; ++axis) vector = build("unsqueeze", {vector}, {{"dims", Integers{-1}}});
+  return vector;
 }
 
 // ---------------------------------------------------------------------------------------------------------- group_norm
@@ -293,6 +292,20 @@ std::vector<Value*> expand_local_response_norm(Builder& build, const Node& node,
   return {build("div", {operands[0], divisor})};
 }
 
+// As many neighbours on both sides is what targets with channels last have.
+std::vector<Value*> expand_local_response_norm_last(Builder& build, const Node& node,
+                                                    std::span<Value* const> operands) {
+  const std::int64_t size = node.attrs.integer("size");
+  if (size % 2 == 0 || node.operands[0]->type.shape.size() != 4)
+    return expand_local_response_norm(build, node, operands);
+  Value* y = build("local_response_norm_nhwc", {to_channels_last(build, operands[0], 2)},
+                   {{"radius", size / 2},
+                    {"bias", node.attrs.real("k")},
+                    {"alpha", node.attrs.real("alpha") / static_cast<double>(size)},
+                    {"beta", node.attrs.real("beta")}});
+  return {to_channels_first(build, y, 2)};
+}
+
 Op local_response_norm() {
   const auto attrs = [](std::int64_t size) {
     return Attrs{{"size", size}, {"alpha", 1e-2}, {"beta", 0.75}, {"k", 1.0}};
@@ -308,6 +321,8 @@ Op local_response_norm() {
       .infer = infer_local_response_norm,
       .eval = eval_local_response_norm,
       .expand = expand_local_response_norm,
+      .expand_tflite = expand_local_response_norm_last,
+      .expand_tensorflow = expand_local_response_norm_last,
       .onnx = {.op_type = "LRN",
                .inputs = {operand(0)},
                .attrs = {{"size", "size"}, {"alpha", "alpha"}, {"beta", "beta"}, {"bias", "k"}},

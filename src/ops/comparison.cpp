@@ -87,6 +87,7 @@ Op where_row() {
       .infer = infer_where,
       .eval = eval_where,
       .per_step = true,
+      .on_bases = elements_on_bases,
       .broadcasts = true,
       // ONNX Runtime chooses no booleans, but knows what that means.
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {

@@ -1,4 +1,5 @@
 // Convolutions and their transposes over one to three spatial axes, channels first as in PyTorch.
+#include "ops/channels_last.h"
 #include "ops/families.h"
 #include "ops/rules.h"
 #include "ops/windows.h"
@@ -81,6 +82,9 @@ Op conv() {
                 {"groups", AttrKind::integer, std::int64_t{1}}},
       .infer = infer_conv,
       .eval = eval_conv,
+      .expands_if = conv_expands,
+      .expand_tflite = expand_conv_tflite,
+      .expand_tensorflow = expand_conv_tensorflow,
       .onnx = {.op_type = "Conv",
                .inputs = {operand(0), operand(1), operand(2)},
                .attrs = {{"strides", "stride"}, {"pads", "padding"}, {"dilations", "dilation"}, {"group", "groups"}}},
@@ -157,6 +161,9 @@ Op conv_transpose() {
                 {"groups", AttrKind::integer, std::int64_t{1}}},
       .infer = infer_conv_transpose,
       .eval = eval_conv_transpose,
+      .expands_if = conv_transpose_expands,
+      .expand_tflite = expand_conv_transpose_tflite,
+      .expand_tensorflow = expand_conv_transpose_tensorflow,
       .onnx = {.op_type = "ConvTranspose",
                .inputs = {operand(0), operand(1), operand(2)},
                .attrs = {{"strides", "stride"},

@@ -116,6 +116,7 @@ Op cast() {
           .infer = infer_cast,
           .eval = eval_cast,
           .per_step = true,
+          .on_bases = elements_on_bases,
           .onnx = {.op_type = "Cast", .inputs = {operand(0)}, .attrs = {{"to", "to"}}},
           .tflite = {.builtin = tflite::BuiltinOperator::CAST,
                      .since = "1.5.0",

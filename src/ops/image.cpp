@@ -1,4 +1,5 @@
 // Rearrangements of images: blocks into channels and back, windows into columns and back.
+#include "ops/channels_last.h"
 #include "ops/families.h"
 #include "ops/rules.h"
 #include "ops/windows.h"
@@ -100,6 +101,13 @@ std::vector<Value*> expand_space_to_depth(Builder& build, const Node& node, std:
   return {build("reshape", {blocks}, {{"shape", y}})};
 }
 
+// Targets with channels last take blocks there, as long as the channels are known.
+std::vector<Value*> expand_blocks(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (node.operands[0]->type.shape[1].constant()) return expand_blocks_last(build, node, operands);
+  return node.op == "depth_to_space" ? expand_depth_to_space(build, node, operands)
+                                     : expand_space_to_depth(build, node, operands);
+}
+
 std::vector<AttrSpec> block_attrs() {
   return {{"block", AttrKind::integer}, {"mode", AttrKind::text, std::string("DCR")}};
 }
@@ -118,6 +126,8 @@ Op depth_to_space() {
       .infer = infer_depth_to_space,
       .eval = eval_depth_to_space,
       .expand = expand_depth_to_space,
+      .expand_tflite = expand_blocks,
+      .expand_tensorflow = expand_blocks,
       .onnx = {.op_type = "DepthToSpace", .inputs = {operand(0)}, .attrs = {{"blocksize", "block"}, {"mode", "mode"}}},
       .examples = {{{f32({1, 8, 3, 4})}, block_of(2, "DCR")}, {{f32({2, 9, 2, 3})}, block_of(3, "CRD")}},
   };
@@ -132,6 +142,8 @@ Op space_to_depth() {
       .infer = infer_space_to_depth,
       .eval = eval_space_to_depth,
       .expand = expand_space_to_depth,
+      .expand_tflite = expand_blocks,
+      .expand_tensorflow = expand_blocks,
       .onnx = {.op_type = "SpaceToDepth",
                .inputs = {operand(0)},
                .attrs = {{"blocksize", "block"}},

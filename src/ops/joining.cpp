@@ -73,6 +73,7 @@ Op concat() {
         }
         return {make_tensor(operands[0]->dtype, std::move(shape), std::move(bytes))};
       },
+      .on_bases = axis_on_bases,
       .onnx = {.op_type = "Concat", .inputs = {operands_from(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::CONCATENATION,
                  .since = "1.5.0",
@@ -130,6 +131,7 @@ Op split() {
           out.push_back(slice_view(*operands[0], axis, part * size, size));
         return out;
       },
+      .on_bases = axis_on_bases,
       .onnx = {.op_type = "Split", .inputs = {operand(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::SPLIT,
                  .since = "1.5.0",

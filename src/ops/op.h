@@ -62,6 +62,7 @@ struct SpelledInput {
   bool rest = false;           // this operand and all after it
   std::string_view attr = {};  // the attribute, as integers; of rank 0 where its kind is integer
   std::vector<std::int64_t> (*make)(const Node&) = nullptr;  // an integer vector
+  std::int64_t columns = 0;                                  // what `make` gives as a matrix of so many columns
 };
 constexpr SpelledInput operand(std::size_t i) {
   return {.operand = i};
@@ -75,9 +76,14 @@ constexpr SpelledInput attr_tensor(std::string_view name) {
 constexpr SpelledInput made(std::vector<std::int64_t> (*make)(const Node&)) {
   return {.make = make};
 }
+constexpr SpelledInput made_matrix(std::int64_t columns, std::vector<std::int64_t> (*make)(const Node&)) {
+  return {.make = make, .columns = columns};
+}
+
+// A plain vector as a matrix of so many columns, which divide its length.
+Tensor as_matrix(Tensor vector, std::int64_t columns);
 
 // In each spelling, `dtypes` are those that the operator takes in its first operand; empty: all that the target has.
-
 struct OnnxSpelling {
   std::string_view op_type = {};  // empty: not an ONNX operator
   std::vector<SpelledInput> inputs = {};
@@ -125,6 +131,8 @@ struct TfliteSpelling {
   // The subgraphs of the regions, in the operator's options; none read: it names none.
   void (*write_regions)(std::span<const std::int32_t> subgraphs, tflite::BuiltinOptionsUnion&) = nullptr;
   std::vector<std::int32_t> (*read_regions)(const tflite::BuiltinOptionsUnion&) = nullptr;
+  // The operand whose float16 constant runtimes take behind a DEQUANTIZE at no cost.
+  std::optional<std::size_t> half_operand = std::nullopt;
 
   TfliteVersion version_of(const Node& node) const;
 };
@@ -179,6 +187,17 @@ struct Example {
   std::size_t inputs = 99;  // operands after this many are constants
 };
 
+// A call whose operands are views of other values, their bases: axis i of an operand is axis dims[i] of its base, and
+// axes of the base that no operand has are of size 1. The same call on the bases has these attributes, and axis i of
+// its old result is axis dims[i] of the new one.
+struct CallOnBases {
+  Attrs attrs;
+  std::vector<std::int64_t> dims;
+  std::size_t viewed = 99;  // operands after this many are what they were
+};
+using OnBasesFn = std::optional<CallOnBases> (*)(const Node& node, std::span<const std::int64_t> dims,
+                                                 std::int64_t base_rank);
+
 struct Op {
   std::string_view name;
   std::string_view doc;                    // the formula, one line
@@ -194,6 +213,11 @@ struct Op {
   // bytes copied in order. Folding then computes nothing, and weights of any size stay where they lie. Empty: not so
   // for these operands.
   std::vector<Tensor> (*rearrange)(std::span<const Tensor* const> operands, const Attrs& attrs) = nullptr;
+  // The call on values in another order of axes, where it can be made there as well.
+  OnBasesFn on_bases = nullptr;
+  // For an operator that only moves, removes or adds axes: the axis of x that each axis of the result is; -1 for new
+  // ones.
+  std::vector<std::int64_t> (*axes_of_x)(const Node&) = nullptr;
   // Elements that an evaluation holds beside its operands and results, where these are many.
   Dim (*workspace)(const Node&) = nullptr;
   std::size_t region_operands = 0;  // regions take the operands from this one on

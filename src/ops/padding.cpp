@@ -115,11 +115,7 @@ bool pads_nothing(const Cropped& cropped) {
 
 // The last `count` entries of an axis.
 Value* last_entries(Builder& build, Value* x, std::int64_t dim, const Dim& size, std::int64_t count) {
-  if (const auto number = size.constant())
-    return build("slice", {x}, {{"dim", dim}, {"start", *number - count}, {"end", Shape{size}}});
-  const Attrs flip = {{"dims", Integers{dim}}};
-  Value* first = build("slice", {build("flip", {x}, flip)}, {{"dim", dim}, {"end", Shape{count}}});
-  return count == 1 ? first : build("flip", {first}, flip);
+  return build("slice", {x}, {{"dim", dim}, {"start", -count}, {"end", Shape{size}}});
 }
 
 // Axis by axis: pieces of x beside x.
@@ -173,6 +169,139 @@ std::vector<Value*> expand_pad_onnx(Builder& build, const Node& node, std::span<
                 {{"before", cropped.before}, {"after", cropped.after}, {"mode", mode == "replicate" ? "edge" : mode}})};
 }
 
+// Befores and afters by axis, the rows of a matrix.
+Integers pairs(const Node& node) {
+  Integers all;
+  for (std::size_t axis = 0; axis < node.attrs.integers("before").size(); ++axis) {
+    all.push_back(node.attrs.integers("before")[axis]);
+    all.push_back(node.attrs.integers("after")[axis]);
+  }
+  return all;
+}
+
+Status read_pairs(std::span<const Tensor* const> constants, Attrs& attrs) {
+  if (constants.size() < 2 || constants[1] == nullptr || constants[1]->rank() != 2 || constants[1]->shape[1] != 2)
+    return fail("padding that is no constant matrix of two columns");
+  Integers before, after;
+  for (const double amount : to_double(*constants[1]))
+    (before.size() == after.size() ? before : after).push_back(static_cast<std::int64_t>(amount));
+  attrs.set("before", std::move(before));
+  attrs.set("after", std::move(after));
+  return {};
+}
+
+// TFLite pads up to five axes.
+bool pads_zeros(const Node& node) {
+  return node.attrs.text("mode") == "constant" && node.attrs.real("value") == 0 && !crops(node) &&
+         node.operands[0]->type.shape.size() <= 5;
+}
+
+std::vector<Value*> expand_pad_last(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Cropped cropped = crop(build, node, operands[0]);
+  const std::string& mode = node.attrs.text("mode");
+  if (pads_nothing(cropped)) return {cropped.x};
+  Attrs attrs = {{"before", cropped.before}, {"after", cropped.after}};
+  if (mode == "constant" && node.attrs.real("value") != 0) {
+    const Array array{operands[0]->type.dtype, {}, {node.attrs.real("value")}};
+    return {build("pad_with", {cropped.x, build.constant(to_tensor(array))}, attrs)};
+  }
+  if (mode == "constant") return {build("pad", {cropped.x}, attrs)};
+  if (mode == "reflect") return {build("mirror_pad", {cropped.x}, attrs)};
+  return {join_pieces(build, node, cropped)};
+}
+
+bool pad_expands(const Node& node, Target target) {
+  return target == Target::onnx || node.operands[0]->type.shape.size() <= 5 || node.attrs.text("mode") != "constant";
+}
+
+// Amounts move with their axes.
+std::optional<CallOnBases> pad_on_bases(const Node& node, std::span<const std::int64_t> dims, std::int64_t base_rank) {
+  CallOnBases call{node.attrs, {dims.begin(), dims.end()}};
+  call.viewed = 1;
+  for (const char* name : {"before", "after"}) {
+    Integers amounts(static_cast<std::size_t>(base_rank), 0);
+    for (std::size_t axis = 0; axis < dims.size(); ++axis)
+      amounts[static_cast<std::size_t>(dims[axis])] = node.attrs.integers(name)[axis];
+    call.attrs.set(name, std::move(amounts));
+  }
+  return call;
+}
+
+Op pad_with() {
+  return {
+      .name = "pad_with",
+      .doc = "`pad` with the constant `value`, no negative amounts",
+      .operands = {"x", "value"},
+      .attrs = {{"before", AttrKind::integers}, {"after", AttrKind::integers}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        if (call.type(1) != Type{call.type(0).dtype, {}})
+          return fail("value is {}, expected {}", type_text(call.type(1)), type_text({call.type(0).dtype, {}}));
+        Attrs attrs = call.attrs;
+        attrs.set("mode", std::string("constant"));
+        return infer_pad({call.operands, attrs, call.regions});
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        Attrs attrs = call.attrs;
+        attrs.set("mode", std::string("constant"));
+        attrs.set("value", call.operand(1).values[0]);
+        return eval_pad({call.operands, attrs, call.regions, call.bindings});
+      },
+      .on_bases = pad_on_bases,
+      .tflite = {.builtin = tflite::BuiltinOperator::PADV2,
+                 .since = "1.9.0",
+                 .inputs = {operand(0), made_matrix(2, pairs), operand(1)},
+                 .options = tflite_options<tflite::PadV2OptionsT>(),
+                 .fits = [](const Node& node) { return !crops(node) && node.operands[0]->type.shape.size() <= 5; },
+                 .read_inputs = read_pairs},
+      .tensorflow = {.op = "PadV2",
+                     .inputs = {operand(0), made_matrix(2, pairs), operand(1)},
+                     .types = {{"T"}, {"Tpaddings", 0, DType::i32}},
+                     .fits = [](const Node& node) { return !crops(node); },
+                     .read_inputs = read_pairs},
+      .examples =
+          {{{f32({2, 3, 4}), f32({})}, {{"before", Integers{0, 1, 2}}, {"after", Integers{1, 0, 2}}}, -2, 2, 1}},
+  };
+}
+
+Op mirror_pad() {
+  using Options = tflite::MirrorPadOptionsT;
+  return {
+      .name = "mirror_pad",
+      .doc = "`pad` that mirrors without the edge, no negative amounts",
+      .operands = {"x"},
+      .attrs = {{"before", AttrKind::integers},
+                {"after", AttrKind::integers},
+                {"mode", AttrKind::text, std::string("REFLECT")}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        if (call.attrs.text("mode") != "REFLECT") return fail("mode is '{}'", call.attrs.text("mode"));
+        Attrs attrs = call.attrs;
+        attrs.set("mode", std::string("reflect"));
+        return infer_pad({call.operands, attrs, call.regions});
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        Attrs attrs = call.attrs;
+        attrs.set("mode", std::string("reflect"));
+        attrs.set("value", 0.0);
+        return eval_pad({call.operands, attrs, call.regions, call.bindings});
+      },
+      .on_bases = pad_on_bases,
+      .tflite = {.builtin = tflite::BuiltinOperator::MIRROR_PAD,
+                 .since = "1.13.1",
+                 .inputs = {operand(0), made_matrix(2, pairs)},
+                 .options = tflite_options<Options>(
+                     FixedOption<Options, tflite::MirrorPadMode>{&Options::mode, tflite::MirrorPadMode::REFLECT}),
+                 .fits = [](const Node& node) { return !crops(node); },
+                 .read_inputs = read_pairs},
+      .tensorflow = {.op = "MirrorPad",
+                     .inputs = {operand(0), made_matrix(2, pairs)},
+                     .types = {{"T"}, {"Tpaddings", 0, DType::i32}},
+                     .attrs = {{"mode", "mode"}},
+                     .fits = [](const Node& node) { return !crops(node); },
+                     .read_inputs = read_pairs},
+      .examples = {{{f32({1, 4, 5, 2})}, {{"before", Integers{0, 2, 1, 0}}, {"after", Integers{0, 1, 3, 0}}}}},
+  };
+}
+
 Attrs example_attrs(Integers before, Integers after, std::string mode, double value = 0) {
   return {{"before", std::move(before)}, {"after", std::move(after)}, {"mode", std::move(mode)}, {"value", value}};
 }
@@ -190,7 +319,22 @@ Op pad() {
                 {"value", AttrKind::real, 0.0}},
       .infer = infer_pad,
       .eval = eval_pad,
+      .on_bases = pad_on_bases,
+      .expands_if = pad_expands,
       .expand_onnx = expand_pad_onnx,
+      .expand_tflite = expand_pad_last,
+      .expand_tensorflow = expand_pad_last,
+      .tflite = {.builtin = tflite::BuiltinOperator::PAD,
+                 .since = "1.5.0",
+                 .inputs = {operand(0), made_matrix(2, pairs)},
+                 .options = tflite_options<tflite::PadOptionsT>(),
+                 .fits = pads_zeros,
+                 .read_inputs = read_pairs},
+      .tensorflow = {.op = "Pad",
+                     .inputs = {operand(0), made_matrix(2, pairs)},
+                     .types = {{"T"}, {"Tpaddings", 0, DType::i32}},
+                     .fits = pads_zeros,
+                     .read_inputs = read_pairs},
       .examples = {{{f32({2, 3, 4})}, example_attrs({0, 1, 2}, {1, 0, 2}, "constant")},
                    {{f32({2, 3, 4})}, example_attrs({0, 0, 1}, {0, 2, 0}, "constant", 1.5)},
                    {{f32({2, 3, 6})}, example_attrs({0, -1, 2}, {0, 2, -3}, "constant")},
@@ -241,7 +385,7 @@ Op onnx_pad() {
 }  // namespace
 
 std::vector<Op> padding_ops() {
-  return {pad(), onnx_pad()};
+  return {pad(), onnx_pad(), pad_with(), mirror_pad()};
 }
 
 }  // namespace taper

@@ -47,6 +47,7 @@ Op unary(std::string_view name, std::string_view doc, EvalFn eval) {
           .infer = same_as_first,
           .eval = eval,
           .per_step = true,
+          .on_bases = elements_on_bases,
           .examples = {{{f32({2, 3, 4})}}}};
 }
 
@@ -57,6 +58,7 @@ Op binary(std::string_view name, std::string_view doc, EvalFn eval) {
           .infer = infer_binary,
           .eval = eval,
           .per_step = true,
+          .on_bases = elements_on_bases,
           .broadcasts = true,
           .examples = {{{f32({2, 3}), f32({2, 3})}}, {{f32({2, 3, 4}), f32({4})}}, {{f32({2, 1}), f32({1, 5})}}}};
 }

@@ -3,6 +3,7 @@
 #include <limits>
 #include <numeric>
 
+#include "ops/channels_last.h"
 #include "ops/families.h"
 #include "ops/rules.h"
 #include "ops/windows.h"
@@ -161,6 +162,40 @@ std::vector<Value*> expand_max_pool(Builder& build, const Node& node, std::span<
   return {padded.cut ? cut_to(build, y, node.results[0]->type.shape) : y};
 }
 
+// The largest over strided slices, one per tap: for windows with holes.
+Value* max_of_taps(Builder& build, const Node& node, Value* padded, const Windows& windows) {
+  const Shape& out = node.results[0]->type.shape;
+  Value* largest = nullptr;
+  Integers tap(windows.axes(), 0);
+  for (std::int64_t k = 0; k < windows.taps() && !build.failed(); ++k) {
+    Value* entries = padded;
+    for (std::size_t axis = 0; axis < windows.axes(); ++axis) {
+      const std::int64_t start = tap[axis] * windows.dilation[axis];
+      entries = build("slice", {entries},
+                      {{"dim", static_cast<std::int64_t>(axis + 2)},
+                       {"start", start},
+                       {"end", Shape{(out[axis + 2] - 1) * windows.stride[axis] + (start + 1)}},
+                       {"step", windows.stride[axis]}});
+    }
+    largest = largest == nullptr ? entries : build("maximum", {largest, entries});
+    for (std::size_t axis = windows.axes(); axis-- > 0;) {
+      if (++tap[axis] < windows.kernel[axis]) break;
+      tap[axis] = 0;
+    }
+  }
+  return largest;
+}
+
+std::vector<Value*> expand_max_pool_last(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Windows windows = accepted_windows(node.attrs, node.attrs.integers("kernel"));
+  const bool holes = std::ranges::max(windows.dilation) > 1;
+  if (!holes && !has_overhang(node)) return expand_pool(build, node, operands[0], "max_pool_nhwc", kLowest);
+  const Padded padded = pad_for_windows(build, node, operands[0], windows, kLowest);
+  if (holes) return {max_of_taps(build, node, padded.x, windows)};
+  Value* y = build("max_pool", {padded.x}, without_padding(node.attrs));
+  return {padded.cut ? cut_to(build, y, node.results[0]->type.shape) : y};
+}
+
 // ONNX Runtime wants padding that is smaller than the kernel, holes not counted.
 bool padding_below_kernel(const Node& node) {
   const Integers& kernel = node.attrs.integers("kernel");
@@ -208,6 +243,8 @@ Op max_pool() {
       .infer = infer_pool,
       .eval = eval_max_pool,
       .expand_onnx = expand_max_pool,
+      .expand_tflite = expand_max_pool_last,
+      .expand_tensorflow = expand_max_pool_last,
       .onnx =
           {.op_type = "MaxPool",
            .inputs = {operand(0)},
@@ -410,6 +447,17 @@ std::vector<Value*> expand_avg_pool(Builder& build, const Node& node, std::span<
   return {build("div", {y, shares})};
 }
 
+// Without padding there is nothing to say of it; with SAME padding operators leave it out of the mean.
+std::vector<Value*> expand_avg_pool_last(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Windows windows = accepted_windows(node.attrs, node.attrs.integers("kernel"));
+  const bool padded = std::ranges::max(node.attrs.integers("padding")) > 0;
+  const bool same = !node.attrs.flag("count_include_pad") &&
+                    pads_as_same(spatial_sizes(node.operands[0]->type.shape), windows) && windows.axes() < 3;
+  if (node.attrs.integer("divisor") == 0 && !has_overhang(node) && (!padded || same))
+    return expand_pool(build, node, operands[0], "avg_pool_nhwc", 0);
+  return expand_avg_pool(build, node, operands);
+}
+
 Op avg_pool() {
   std::vector<AttrSpec> attrs = pool_attrs();
   std::erase_if(attrs, [](const AttrSpec& attr) { return attr.name == "dilation"; });
@@ -430,6 +478,8 @@ Op avg_pool() {
       .infer = infer_avg_pool,
       .eval = eval_avg_pool,
       .expand_onnx = expand_avg_pool,
+      .expand_tflite = expand_avg_pool_last,
+      .expand_tensorflow = expand_avg_pool_last,
       .onnx = {.op_type = "AveragePool",
                .inputs = {operand(0)},
                .attrs = {{"kernel_shape", "kernel"},

@@ -134,6 +134,7 @@ Op reduction(const Reduction& row) {
            .attrs = {{"dims", AttrKind::integers}, {"keepdim", AttrKind::flag, false}},
            .infer = infer_reduction,
            .eval = row.eval,
+           .on_bases = reduction_on_bases,
            .expand = expand_no_reduction,
            .tflite = {.builtin = row.builtin,
                       .since = row.since,
@@ -222,6 +223,20 @@ std::vector<Value*> expand_place(Builder& build, const Node& node, std::span<Val
   return {build("unsqueeze", {place}, {{"dims", std::vector{axis}}})};
 }
 
+// As reduction_on_bases, of the one axis `dim`.
+std::optional<CallOnBases> place_on_bases(const Node& node, std::span<const std::int64_t> dims, std::int64_t) {
+  CallOnBases call{node.attrs, {}};
+  const std::int64_t place = dims[*normalize_axis(node.attrs.integer("dim"), dims.size())];
+  call.attrs.set("dim", place);
+  for (const std::int64_t dim : dims) {
+    if (node.attrs.flag("keepdim"))
+      call.dims.push_back(dim);
+    else if (dim != place)
+      call.dims.push_back(dim > place ? dim - 1 : dim);
+  }
+  return call;
+}
+
 template <class Options>
 Op place(std::string_view name, std::string_view doc, EvalFn eval, std::string_view onnx,
          tflite::BuiltinOperator builtin) {
@@ -231,6 +246,7 @@ Op place(std::string_view name, std::string_view doc, EvalFn eval, std::string_v
           .attrs = {{"dim", AttrKind::integer}, {"keepdim", AttrKind::flag, false}},
           .infer = infer_place,
           .eval = eval,
+          .on_bases = place_on_bases,
           .expand = expand_place,
           .expands_if =
               [](const Node& node, Target) {

@@ -1,6 +1,7 @@
 // Resampling: images in another size, and images read at given places.
 #include <cmath>
 
+#include "ops/channels_last.h"
 #include "ops/families.h"
 #include "ops/rules.h"
 #include "ops/windows.h"
@@ -181,6 +182,53 @@ std::vector<Value*> expand_resize(Builder& build, const Node& node, std::span<Va
   return {x};
 }
 
+// Whether the result's sizes are what the scales say, so that both give the same places.
+bool scales_are_exact(const Node& node) {
+  const std::vector<double> scales = to_double(node.attrs.get<Tensor>("scales"));
+  const Shape from = spatial_sizes(node.operands[0]->type.shape);
+  const Shape& to = node.attrs.get<Shape>("sizes");
+  for (std::size_t axis = 0; axis < scales.size(); ++axis) {
+    const auto in = from[axis].constant(), out = to[axis].constant();
+    const bool whole = scales[axis] == std::floor(scales[axis]);
+    if (in && out ? static_cast<double>(*in) * scales[axis] != static_cast<double>(*out)
+                  : !whole || to[axis] != from[axis] * static_cast<std::int64_t>(scales[axis]))
+      return false;
+  }
+  return true;
+}
+
+// Whether the operators for images with channels last say the call.
+bool fits_resize_last(const Node& node) {
+  const std::string& mode = node.attrs.text("mode");
+  const std::string& coordinates = node.attrs.text("coordinates");
+  const std::string& rounding = node.attrs.text("rounding");
+  const Shape& sizes = node.attrs.get<Shape>("sizes");
+  const bool one_entry = std::ranges::any_of(sizes, [](const Dim& size) { return size.is(1); });
+  if (sizes.size() > 2 || node.attrs.flag("antialias") || !scales_are_exact(node) ||
+      node.operands[0]->type.dtype != DType::f32 || (coordinates == "pytorch_half_pixel" && one_entry))
+    return false;
+  if (mode == "linear") return true;
+  return mode == "nearest" && ((coordinates == "asymmetric" && rounding == "floor") ||
+                               (coordinates == "half_pixel" && rounding == "round_prefer_ceil"));
+}
+
+std::vector<Value*> expand_resize_last(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (!fits_resize_last(node)) return expand_resize(build, node, operands);
+  const std::string& coordinates = node.attrs.text("coordinates");
+  Shape sizes = node.attrs.get<Shape>("sizes");
+  const std::size_t axes = sizes.size();
+  if (axes == 1) sizes.insert(sizes.begin(), Dim(1));
+  const auto numbers = constant_sizes(sizes);
+  Value* size = numbers ? build.constant(converted(tensor_i64({2}, *numbers), DType::i32), "sizes")
+                        : build("sizes", {}, {{"sizes", sizes}, {"dtype", DType::i32}});
+  const std::string_view row = node.attrs.text("mode") == "linear" ? "resize_bilinear_nhwc" : "resize_nearest_nhwc";
+  Value* y = build(row, {to_channels_last(build, operands[0], axes), size},
+                   {{"size", sizes},
+                    {"align_corners", coordinates == "align_corners"},
+                    {"half_pixel_centers", coordinates == "half_pixel" || coordinates == "pytorch_half_pixel"}});
+  return {to_channels_first(build, y, axes)};
+}
+
 std::vector<AttrSpec> resize_attrs() {
   return {{"sizes", AttrKind::shape},
           {"mode", AttrKind::text},
@@ -218,7 +266,7 @@ std::vector<Value*> expand_resize_onnx(Builder& build, const Node& node, std::sp
 
 // Matrices beyond this would be larger than what they save.
 bool resize_expands(const Node& node, Target target) {
-  if (target == Target::onnx && fits_onnx_resize(node)) return true;
+  if (target == Target::onnx ? fits_onnx_resize(node) : fits_resize_last(node)) return true;
   const auto from = constant_sizes(spatial_sizes(node.operands[0]->type.shape));
   const auto to = constant_sizes(spatial_sizes(node.results[0]->type.shape));
   if (!from || !to) return false;
@@ -262,6 +310,8 @@ Op resize() {
       .expand = expand_resize,
       .expands_if = resize_expands,
       .expand_onnx = expand_resize_onnx,
+      .expand_tflite = expand_resize_last,
+      .expand_tensorflow = expand_resize_last,
       .examples = std::move(examples),
   };
 }
@@ -367,6 +417,86 @@ Expected<std::vector<Array>> eval_grid_sample(const EvalCall& call) {
   return std::vector{std::move(y)};
 }
 
+// One coordinate of all places, in entries of an axis.
+Value* coordinate(Builder& build, const Node& node, Value* grid, std::int64_t entry, std::int64_t size) {
+  const bool aligned = node.attrs.flag("align_corners");
+  const auto n = static_cast<double>(size);
+  Value* x = build("select", {grid}, {{"dim", std::int64_t{3}}, {"index", entry}});
+  x = build("mul", {x, build.scalar((aligned ? n - 1 : n) / 2)});
+  x = build("add", {x, build.scalar((n - 1) / 2)});
+  if (node.attrs.text("padding_mode") == "reflection") {
+    const double low = aligned ? 0 : -0.5, span = aligned ? n - 1 : n;
+    if (span <= 0) return build("mul", {x, build.scalar(0)});
+    // |x - low| = flips span + rest; after an odd number of flips the rest counts from the other end.
+    Value* distance = build("abs", {build("sub", {x, build.scalar(low)})});
+    Value* flips = build("floor", {build("mul", {distance, build.scalar(1 / span)})});
+    Value* rest = build("sub", {distance, build("mul", {flips, build.scalar(span)})});
+    Value* pairs = build("floor", {build("mul", {flips, build.scalar(0.5)})});
+    Value* odd = build("sub", {flips, build("mul", {pairs, build.scalar(2)})});
+    Value* back = build("sub", {build.scalar(span), build("mul", {rest, build.scalar(2)})});
+    x = build("add", {build("add", {rest, build.scalar(low)}), build("mul", {odd, back})});
+  }
+  if (node.attrs.text("padding_mode") == "zeros") return x;
+  return build("minimum", {build("maximum", {x, build.scalar(0)}), build.scalar(n - 1)});
+}
+
+// The entries around each place gathered from the image as a table of pixels, with their weights.
+std::vector<Value*> expand_grid_sample(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Shape& shape = node.operands[0]->type.shape;
+  const std::int64_t batch = *shape[0].constant(), height = *shape[2].constant(), width = *shape[3].constant();
+  const Shape pixels = {batch * height * width, shape[1]};
+  Value* table = build("reshape", {to_channels_last(build, operands[0], 2)}, {{"shape", pixels}});
+  const bool nearest = node.attrs.text("mode") == "nearest";
+  Value* const zero = build.scalar(0);
+  Value* const one = build.scalar(1);
+  // By axis: the place, the entry before it, and how far it lies behind that.
+  struct Axis {
+    std::int64_t size;
+    Value* base;
+    Value* fraction;
+  };
+  std::vector<Axis> axes;
+  for (const std::int64_t size : {height, width}) {
+    Value* place = coordinate(build, node, operands[1], axes.empty() ? 1 : 0, size);
+    Value* base = build(nearest ? "round" : "floor", {place});
+    axes.push_back({size, base, build("sub", {place, base})});
+  }
+  Integers firsts;
+  for (std::int64_t n = 0; n < batch; ++n) firsts.push_back(n * height * width);
+  Value* first = build.constant(converted(tensor_i64({batch, 1, 1}, firsts), DType::i32), "firsts");
+  Value* sum = nullptr;
+  for (int corner = 0; corner < (nearest ? 1 : 4) && !build.failed(); ++corner) {
+    Value* index = nullptr;
+    Value* weight = nullptr;
+    for (std::size_t i = 0; i < 2; ++i) {
+      const Axis& axis = axes[i];
+      const bool behind = (corner >> i & 1) != 0;
+      Value* entry = behind ? build("add", {axis.base, one}) : axis.base;
+      Value* inside =
+          build("minimum", {build("maximum", {entry, zero}), build.scalar(static_cast<double>(axis.size - 1))});
+      // 1 for entries that exist, 0 for others: those differ from the nearest that does by 1 or more.
+      Value* outside = build("minimum", {build("abs", {build("sub", {entry, inside})}), one});
+      Value* share = build("sub", {one, outside});
+      if (!nearest) share = build("mul", {share, behind ? axis.fraction : build("sub", {one, axis.fraction})});
+      weight = weight == nullptr ? share : build("mul", {weight, share});
+      Value* number = build("cast", {inside}, {{"to", DType::i32}});
+      index = index == nullptr ? number : build("add", {build("mul", {index, build.scalar_i32(axis.size)}), number});
+    }
+    Value* entries = build("gather", {table, build("add", {index, first})}, {{"dim", std::int64_t{0}}});
+    Value* part = build("mul", {entries, build("unsqueeze", {weight}, {{"dims", Integers{3}}})});
+    sum = sum == nullptr ? part : build("add", {sum, part});
+  }
+  return {to_channels_first(build, sum, 2)};
+}
+
+bool grid_sample_expands(const Node& node, Target target) {
+  constexpr std::int64_t kMostPixels = 1 << 24;
+  const Shape& shape = node.operands[0]->type.shape;
+  const auto pixels = (shape[0] * shape[2] * shape[3]).constant();
+  return target != Target::onnx && node.attrs.text("mode") != "bicubic" && pixels && *pixels <= kMostPixels &&
+         constant_sizes({shape[0], shape[2], shape[3]});
+}
+
 Op grid_sample() {
   const auto attrs = [](std::string mode, std::string padding, bool align_corners) {
     return Attrs{{"mode", std::move(mode)}, {"padding_mode", std::move(padding)}, {"align_corners", align_corners}};
@@ -383,6 +513,8 @@ Op grid_sample() {
                 {"align_corners", AttrKind::flag, false}},
       .infer = infer_grid_sample,
       .eval = eval_grid_sample,
+      .expand = expand_grid_sample,
+      .expands_if = grid_sample_expands,
       .onnx = {.op_type = "GridSample",
                .inputs = {operand(0), operand(1)},
                .attrs = {{"mode", "mode"}, {"padding_mode", "padding_mode"}, {"align_corners", "align_corners"}}},

@@ -1,4 +1,6 @@
 // Operators that give the same elements another shape or order, or repeat them; and what asks for shapes.
+#include <numeric>
+
 #include "ops/families.h"
 #include "ops/moves.h"
 
@@ -79,6 +81,69 @@ bool has_at_most_one_symbol(const Node& node) {
   return std::ranges::count_if(shape, [](const Dim& dim) { return !dim.constant(); }) <= 1;
 }
 
+// Axes of x and of the result with the same product, as few as there can be.
+struct AxisGroup {
+  std::size_t from_begin, from_end, to_begin, to_end;
+};
+std::optional<std::vector<AxisGroup>> axis_groups(const Shape& from, const Shape& to) {
+  std::vector<AxisGroup> groups;
+  std::size_t i = 0, j = 0;
+  while (i < from.size() && j < to.size()) {
+    AxisGroup group{i, i, j, j};
+    Dim left = from[i++], right = to[j++];
+    while (left != right) {
+      if (i < from.size() && divide_exactly(right, left))
+        left = left * from[i++];
+      else if (j < to.size() && divide_exactly(left, right))
+        right = right * to[j++];
+      else
+        return std::nullopt;
+    }
+    group.from_end = i;
+    group.to_end = j;
+    groups.push_back(group);
+  }
+  // What is left is of size 1.
+  if (groups.empty()) return std::nullopt;
+  groups.back().from_end = from.size();
+  groups.back().to_end = to.size();
+  return groups;
+}
+
+// Where only axes of size 1 have moved, the elements lie in the same order. Otherwise axes that are joined or cut have
+// to stand beside each other in the base too.
+std::optional<CallOnBases> reshape_on_bases(const Node& node, std::span<const std::int64_t> dims,
+                                            std::int64_t base_rank) {
+  const Shape& from = node.operands[0]->type.shape;
+  const Shape& to = node.results[0]->type.shape;
+  CallOnBases call{node.attrs, Integers(to.size())};
+  std::int64_t last = -1;
+  bool in_order = true;
+  for (std::size_t axis = 0; axis < dims.size(); ++axis) {
+    if (from[axis].is(1)) continue;
+    in_order = in_order && dims[axis] > last;
+    last = dims[axis];
+  }
+  if (in_order) {
+    std::iota(call.dims.begin(), call.dims.end(), 0);
+    return call;
+  }
+  auto groups = axis_groups(from, to);
+  if (!groups || base_rank != static_cast<std::int64_t>(dims.size())) return std::nullopt;
+  for (const AxisGroup& group : *groups)
+    for (std::size_t axis = group.from_begin + 1; axis < group.from_end; ++axis)
+      if (dims[axis] != dims[axis - 1] + 1) return std::nullopt;
+  std::ranges::sort(*groups, {}, [&](const AxisGroup& group) { return dims[group.from_begin]; });
+  Shape shape;
+  for (const AxisGroup& group : *groups)
+    for (std::size_t axis = group.to_begin; axis < group.to_end; ++axis) {
+      call.dims[axis] = static_cast<std::int64_t>(shape.size());
+      shape.push_back(to[axis]);
+    }
+  call.attrs.set("shape", std::move(shape));
+  return call;
+}
+
 // TFLite's and TensorFlow's one size of -1 is what the others leave of x.
 Status resolve_inferred_size(std::span<Value* const> operands, Attrs& attrs) {
   Shape shape = attrs.get<Shape>("shape");
@@ -120,6 +185,7 @@ Op reshape() {
         TAPER_ASSIGN(out.shape, evaluate(call.attrs.get<Shape>("shape"), call.bindings));
         return std::vector{std::move(out)};
       },
+      .on_bases = reshape_on_bases,
       .onnx = {.op_type = "Reshape",
                .inputs = {operand(0), made([](const Node& node) { return *copied_or_inferred_sizes(node); })},
                .fits = [](const Node& node) { return copied_or_inferred_sizes(node).has_value(); }},
@@ -233,6 +299,15 @@ Op unsqueeze() {
         }
         return {out};
       },
+      .axes_of_x =
+          [](const Node& node) {
+            const std::size_t rank = node.results[0]->type.shape.size();
+            Integers axes(rank, 0);
+            for (const std::int64_t dim : node.attrs.integers("dims")) axes[*normalize_axis(dim, rank)] = -1;
+            std::int64_t next = 0;
+            for (std::int64_t& axis : axes) axis = axis == 0 ? next++ : axis;
+            return axes;
+          },
       .expands_if = [](const Node& node, Target) { return node.attrs.integers("dims").size() > 1; },
       .expand_tflite = expand_unsqueeze_axis_by_axis,
       .expand_tensorflow = expand_unsqueeze_axis_by_axis,
@@ -278,6 +353,16 @@ Op squeeze() {
         TAPER_TRY(remove_axes(out.shape, call.attrs.integers("dims"), [](std::int64_t size) { return size == 1; }));
         return std::vector{std::move(out)};
       },
+      .axes_of_x =
+          [](const Node& node) {
+            const std::size_t rank = node.operands[0]->type.shape.size();
+            std::vector<bool> removed(rank, false);
+            for (const std::int64_t dim : node.attrs.integers("dims")) removed[*normalize_axis(dim, rank)] = true;
+            Integers axes;
+            for (std::size_t axis = 0; axis < rank; ++axis)
+              if (!removed[axis]) axes.push_back(static_cast<std::int64_t>(axis));
+            return axes;
+          },
       .onnx = {.op_type = "Squeeze", .inputs = {operand(0), attr_tensor("dims")}},
       .tflite = {.builtin = tflite::BuiltinOperator::SQUEEZE,
                  .since = "1.6.0",
@@ -355,6 +440,7 @@ Op permute() {
         }
         return {out};
       },
+      .axes_of_x = [](const Node& node) { return node.attrs.integers("dims"); },
       .onnx = {.op_type = "Transpose", .inputs = {operand(0)}, .attrs = {{"perm", "dims"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::TRANSPOSE,
                  .since = "1.6.0",

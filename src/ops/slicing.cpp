@@ -247,6 +247,7 @@ Op slice() {
                 {"step", AttrKind::integer, std::int64_t{1}}},
       .infer = infer_slice,
       .eval = eval_slice,
+      .on_bases = axis_on_bases,
       .onnx = {.op_type = "Slice",
                .inputs = {operand(0), made([](const Node& node) { return Integers{node.attrs.integer("start")}; }),
                           made(onnx_slice_end),

@@ -40,6 +40,8 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
                       [=](const Graph& g) { return freeze_symbols(g, options.freeze); }});
   if (target == Target::tflite)
     passes.push_back({"compute_in_f32", "kernels compute in float32, whatever the floats' type", compute_in_f32});
+  passes.push_back({"fold_pads", "a convolution pads at no cost", fold_pads});
+  passes.push_back({"fold_batch_norms", "a norm costs nothing in the weights before it", fold_batch_norms});
   const Pass expand = {"expand", "what the target has no operator for is said in simpler ones",
                        [=](const Graph& g) { return expand_for(g, target); }};
   const Pass fold = {"fold_constants", "what is known now need not be computed on the device", fold_constants};
@@ -63,6 +65,11 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
                     [=](const Graph& g) { return widen_operands(g, target); }});
   passes.push_back(expand);
   passes.push_back(fold);
+  if (target != Target::onnx) {
+    passes.push_back({"assign_layout", "copies between orders of axes cost a pass over memory each", assign_layout});
+    passes.push_back(fold);
+    passes.push_back(expand);
+  }
   passes.push_back({"share_results", "layers repeat masks, positions and constants", share_results});
   if (target == Target::tflite) {
     passes.push_back(

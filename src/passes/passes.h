@@ -54,6 +54,12 @@ bool holds_image(const Type& type);
 // The orders of axes for permute: from [N, C, ...] to [N, ..., C], and back.
 std::vector<std::int64_t> channels_last_order(std::size_t rank);
 std::vector<std::int64_t> channels_first_order(std::size_t rank);
+// Folds norms by given means and variances into the convolution or linear layer before them.
+Expected<Graph> fold_batch_norms(const Graph& graph);
+// Lets a convolution do the padding with zeros before it.
+Expected<Graph> fold_pads(const Graph& graph);
+// Moves permutations of axes through what works in any order of axes, until they meet their inverses.
+Expected<Graph> assign_layout(const Graph& graph);
 
 // What store_weights_as_f16 did not store as float16, and why.
 struct HalfPrecisionNote {
