@@ -24,7 +24,7 @@ struct SymbolRange {
 struct ProgramOptions {
   std::map<std::string, Shape, std::less<>> input_shapes;  // by the input's name; symbols allowed
   std::map<std::string, DType, std::less<>> input_dtypes;
-  std::map<std::string, Tensor, std::less<>> input_values;  // inputs that become constants
+  std::map<std::string, Tensor, std::less<>> input_values;                // inputs that become constants
   std::map<std::string, std::vector<std::int64_t>, std::less<>> dynamic;  // axes of inputs to set free
 };
 
