@@ -128,13 +128,13 @@ std::string body_of_loop() {
          node("Add", {"sum", "x"}, {"next"}) + node("Identity", {"next"}, {"each"}) + " } }";
 }
 
-TEST(Onnx, stacks_the_results_of_a_loop_in_a_buffer) {
+TEST(Onnx, stacks_the_results_of_a_loop_in_a_scan) {
   const auto program =
       read(model_of(value("input", "x", {"2"}) + value("output", "last", {"2"}) + value("output", "all", {"3", "2"}) +
                     "initializer { name: 'turns' data_type: 7 int64_data: [3] } " +
                     node("Loop", {"turns", "", "x"}, {"last", "all"}, body_of_loop())));
   ASSERT_TRUE(program) << program.error().text();
-  EXPECT_THAT(operators_of(program->graph), testing::Contains("while"));
+  EXPECT_THAT(operators_of(program->graph), testing::Contains("scan"));
   const auto results = evaluate(program->graph, {{DType::f32, {2}, {1, 10}}});
   ASSERT_TRUE(results) << results.error().text();
   EXPECT_THAT((*results)[0].values, ElementsAre(4, 40));
