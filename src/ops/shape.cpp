@@ -173,6 +173,18 @@ Expected<std::vector<Type>> infer_reshape(const InferCall& call) {
   return std::vector{Type{call.type(0).dtype, shape}};
 }
 
+// TFLite takes a constant without elements, the sizes of a scalar, for a tensor that is computed at run time.
+bool has_sizes_for_tflite(const Node& node) {
+  return has_at_most_one_symbol(node) && !node.attrs.get<Shape>("shape").empty();
+}
+
+std::vector<Value*> expand_reshape_to_scalar(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (!node.attrs.get<Shape>("shape").empty()) return {build("reshape", {operands[0]}, node.attrs)};
+  Integers all(node.operands[0]->type.shape.size());
+  std::iota(all.begin(), all.end(), 0);
+  return {build("squeeze", {operands[0]}, {{"dims", all}})};
+}
+
 Op reshape() {
   return {
       .name = "reshape",
@@ -186,6 +198,13 @@ Op reshape() {
         return std::vector{std::move(out)};
       },
       .on_bases = reshape_on_bases,
+      .expands_if =
+          [](const Node& node, Target) {
+            const Shape& x = node.operands[0]->type.shape;
+            return node.attrs.get<Shape>("shape").empty() && !x.empty() &&
+                   std::ranges::all_of(x, [](const Dim& size) { return size.is(1); });
+          },
+      .expand_tflite = expand_reshape_to_scalar,
       .onnx = {.op_type = "Reshape",
                .inputs = {operand(0), made([](const Node& node) { return *copied_or_inferred_sizes(node); })},
                .fits = [](const Node& node) { return copied_or_inferred_sizes(node).has_value(); }},
@@ -193,13 +212,13 @@ Op reshape() {
                  .since = "1.5.0",
                  .inputs = {operand(0), attr_tensor("shape")},
                  .options = tflite_options<tflite::ReshapeOptionsT>(),
-                 .fits = has_at_most_one_symbol,
+                 .fits = has_sizes_for_tflite,
                  .read_operands = resolve_inferred_size},
       .tensorflow = {.op = "Reshape",
                      .inputs = {operand(0), attr_tensor("shape")},
                      .fits = has_at_most_one_symbol,
                      .read_operands = resolve_inferred_size},
-      .examples = {{{f32({2, 3, 4})}, {{"shape", Shape{6, 4}}}}},
+      .examples = {{{f32({2, 3, 4})}, {{"shape", Shape{6, 4}}}}, {{f32({1, 1})}, {{"shape", Shape{}}}}},
   };
 }
 

@@ -63,11 +63,12 @@ def convert(folder, *arguments):
 def mixed(tmp_path):
     """A program with open sizes."""
     torch.manual_seed(0)
+    model = Mixed().eval()
     batch = torch.export.Dim("batch", min=1, max=64)
     inputs = (torch.randint(0, 11, (2, 7)), torch.rand(2, 7, 1))
     shapes = ({0: batch}, {0: batch})
     path = tmp_path / "mixed.pt2"
-    torch.export.save(torch.export.export(Mixed().eval(), inputs, dynamic_shapes=shapes), path)
+    torch.export.save(torch.export.export(model, inputs, dynamic_shapes=shapes), path)
     return path
 
 

@@ -115,7 +115,7 @@ TEST_F(Program, is_inspected_as_each_file_that_is_written) {
   }
   EXPECT_THAT(inspect(folder_ / "net.onnx")->operators, Contains(testing::Pair("Gather", 1)));
   EXPECT_THAT(inspect(folder_ / "net_fp32.tflite")->operators, Contains(testing::Pair("GATHER", 1)));
-  const auto drawn = inspect(folder_ / "net_fp32.tflite", {.graph = true, .load = {}});
+  const auto drawn = inspect(folder_ / "net.onnx", {.graph = true, .load = {}});
   ASSERT_TRUE(drawn) << drawn.error().text();
   EXPECT_THAT(drawn->graph, HasSubstr("= gather("));
 }
