@@ -310,7 +310,8 @@ Status add_outputs(aten::Context& context, const aten::Arg& result, std::size_t&
 const pickle::Value& first_module(const pickle::Value& module) {
   const pickle::Value* at = &module;
   for (int depth = 0; depth < kMostDepth; ++depth) {
-    const auto name = torch_class(pickle::class_path(*at));
+    const std::string path = pickle::class_path(*at);
+    const auto name = torch_class(path);
     if (!name || *name != "Sequential") break;
     const auto children = pickle::attribute(*at, "_modules")->entries();
     if (children.empty() || !is_module(*children.front().value)) break;

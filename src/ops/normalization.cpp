@@ -15,6 +15,7 @@ Expected<std::vector<Array>> map_runs(const EvalCall& call, F f) {
   Array x = call.operand(0);
   TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
   const AxisView view = axis_view(x.shape, axis);
+  if (x.values.empty()) return std::vector{std::move(x)};
   std::vector<double> run(static_cast<std::size_t>(view.size));
   for (std::int64_t o = 0; o < view.outer; ++o)
     for (std::int64_t i = 0; i < view.inner; ++i) {
