@@ -32,15 +32,7 @@ endif()
 include(CheckPIESupported)
 check_pie_supported()
 
-# With paths relative to the build folder, what one clone compiled serves every other.
 find_program(TAPER_CCACHE ccache)
 if(TAPER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
-    CCACHE_SLOPPINESS=pch_defines,time_macros ${TAPER_CCACHE})
-endif()
-# What ccache asks for to see through precompiled headers.
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(taper_flags INTERFACE -fpch-preprocess)
-else()
-  target_compile_options(taper_flags INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${TAPER_CCACHE})
 endif()
