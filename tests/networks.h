@@ -119,6 +119,74 @@ inline Graph transformer(std::int64_t heads = 4, const std::string& pooling = "m
   return std::move(net.graph);
 }
 
+// Two LSTMs, the second backwards, and a plain recurrent layer; both last states of the second into a head.
+inline Graph lstm_stack() {
+  SampleNetwork net;
+  const auto layer = [&](std::string_view op, Value* x, std::int64_t gates, std::int64_t in, std::int64_t hidden,
+                         const Attrs& attrs) {
+    const std::int64_t rows = gates * hidden;
+    return net.build.call(op,
+                          {x, net.weights({rows, in}, "weight_ih"), net.weights({rows, hidden}, "weight_hh"),
+                           net.weights({rows}, "bias_ih"), net.weights({rows}, "bias_hh")},
+                          attrs);
+  };
+  Value* y = layer("lstm", net.input(6), 4, 6, 5, {})[0];
+  y = layer("rnn", y, 1, 5, 5, {})[0];
+  const std::vector<Value*> last = layer("lstm", y, 4, 5, 4, {{"reverse", true}});
+  Value* states = net.build("concat", {last[1], last[2]}, {{"dim", std::int64_t{1}}});
+  net.graph.add_output("output", net.linear(states, 8, 3, "head"));
+  return std::move(net.graph);
+}
+
+// Causal attention of two heads that are axes of their own; the last frame into a head.
+inline Graph causal_attention() {
+  SampleNetwork net;
+  Builder& build = net.build;
+  Value* x = net.input(6);
+  const auto heads = [&](const std::string& name) {
+    Value* split = build("reshape", {net.linear(x, 6, 8, name)}, {{"shape", Shape{net.batch, net.steps, 2, 4}}});
+    return build("permute", {split}, {{"dims", std::vector<std::int64_t>{0, 2, 1, 3}}});
+  };
+  Value* mixed =
+      build("scaled_dot_product_attention", {heads("q"), heads("k"), heads("v")}, {{"scale", 0.5}, {"causal", true}});
+  mixed = build("permute", {mixed}, {{"dims", std::vector<std::int64_t>{0, 2, 1, 3}}});
+  mixed = build("reshape", {mixed}, {{"shape", Shape{net.batch, net.steps, 8}}});
+  Value* last = build("select", {mixed}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{-1}}});
+  net.graph.add_output("output", net.linear(last, 8, 3, "head"));
+  return std::move(net.graph);
+}
+
+// A loop of three steps over a state, and a branch after it.
+inline Graph loop_and_branch() {
+  SampleNetwork net;
+  Builder& build = net.build;
+  Value* x = build("mean", {net.input(6)}, {{"dims", std::vector<std::int64_t>{1}}});
+  const Type state{DType::f32, {net.batch, 6}}, counter{DType::i32, {}};
+  std::vector<std::unique_ptr<Graph>> loop, branches;
+  loop.push_back(std::make_unique<Graph>());
+  Builder condition(*loop[0]);
+  Value* step = loop[0]->add_input("step", counter);
+  loop[0]->add_input("state", state);
+  loop[0]->add_output("go_on", condition("less", {step, condition.scalar_i32(3)}));
+  loop.push_back(std::make_unique<Graph>());
+  Builder body(*loop[1]);
+  step = loop[1]->add_input("step", counter);
+  Value* value = loop[1]->add_input("state", state);
+  loop[1]->add_output("step", body("add", {step, body.scalar_i32(1)}));
+  loop[1]->add_output("state", body("mul", {value, body.scalar(0.5)}));
+  const std::vector<Value*> looped = build.call("while", {build.scalar_i32(0), x}, {}, "loop", std::move(loop));
+  for (const double factor : {2.0, 3.0}) {
+    branches.push_back(std::make_unique<Graph>());
+    Builder branch(*branches.back());
+    Value* operand = branches.back()->add_input("operand", state);
+    branches.back()->add_output("result", branch("mul", {operand, branch.scalar(factor)}));
+  }
+  Value* few = build("less", {looped[0], build.scalar_i32(7)});
+  Value* chosen = build.call("if", {few, looped[1]}, {}, "branch", std::move(branches))[0];
+  net.graph.add_output("output", net.linear(chosen, 6, 3, "head"));
+  return std::move(net.graph);
+}
+
 struct NamedNetwork {
   std::string name;
   Graph (*make)();
@@ -133,6 +201,9 @@ inline const std::vector<NamedNetwork>& all_networks() {
       {"transformer_max_of_8_heads", [] { return transformer(8, "max"); }},
       {"transformer_cls_of_5_heads", [] { return transformer(5, "cls"); }},
       {"transformer_of_1_head", [] { return transformer(1); }},
+      {"lstm_stack", lstm_stack},
+      {"causal_attention", causal_attention},
+      {"loop_and_branch", loop_and_branch},
   };
   return networks;
 }

@@ -7,7 +7,8 @@
 //   taper::ExportReport report = taper::export_models(request);
 //   std::string json = taper::to_json(report);
 //
-// or step by step: load, convert, verify.
+// or step by step: load, convert, verify. What is read may be a state dict of a known family, a program of torch.export
+// (.pt2), TorchScript, a pickled module or ONNX; which of them it is its content tells, not its name.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -45,9 +47,18 @@ std::vector<std::string> known_families();
 // members are errors. Returns the configuration for `model_key`.
 Expected<ModelConfig> read_config(const std::filesystem::path& path, const std::string& model_key);
 
+// What the caller says of one input of a program, by its name.
+struct InputOptions {
+  std::string name;
+  std::optional<std::string> shape;   // "1,3,224,224", "B,T,178": sizes, and symbols for sizes that stay open
+  std::optional<std::string> dtype;   // "int64"
+  std::vector<std::int64_t> dynamic;  // axes that the program fixed and that are to be open
+};
+
 struct LoadOptions {
   ModelConfig config;
-  bool all_heads = false;  // also export the category head, as the output `category`
+  std::vector<InputOptions> inputs;  // of programs
+  bool all_heads = false;            // also export the category head, as the output `category`
   std::int64_t sequence_length =
       300;  // T of the default input shape [1, T, F]; also the least maximum length supported
 };
@@ -60,14 +71,29 @@ struct HyperParameter {
   std::string origin;
 };
 
+// What a model's file is: decides what is known of it.
+enum class SourceKind { family, exported_program, torchscript, module, onnx };
+// "family", "exported program", "TorchScript", "module", "ONNX".
+std::string_view source_kind_name(SourceKind kind);
+
+// An input or output of a model.
+struct TensorInfo {
+  std::string name;
+  std::string dtype;  // "float32"
+  std::string shape;  // "[batch_size, sequence_length, 178]"
+};
+
 // What is known of a loaded model.
 struct ModelInfo {
-  std::string family;
+  SourceKind kind = SourceKind::family;
+  std::string family;  // of programs the name that they give themselves, often empty
   std::vector<HyperParameter> hyper_parameters;
   std::vector<std::string> assumptions;   // a sentence per value that nothing in the file tells
   std::vector<std::string> warnings;      // NaN weights, keys that were left out, ...
-  std::vector<std::int64_t> input_shape;  // [1, T, F]
+  std::vector<std::int64_t> input_shape;  // [1, T, F]; of a program the usual sizes of its first input
   std::vector<std::string> outputs;       // "output", "category"
+  std::vector<TensorInfo> inputs;         // types of all inputs
+  std::vector<TensorInfo> output_types;   // of all outputs
   std::int64_t parameters = 0;            // number of weights
   std::filesystem::path source;
   std::string source_format;  // "PyTorch zip checkpoint", "safetensors", ...
@@ -87,7 +113,8 @@ class Model {
   std::shared_ptr<const Impl> impl_;
 };
 
-// Reads a checkpoint: PyTorch's zip and legacy formats, a pickled module, safetensors. Nothing in the file is executed.
+// Reads a checkpoint of a known family (PyTorch's zip and legacy formats, a pickled module, safetensors) or a program
+// (torch.export, TorchScript, a pickled module of torch.nn's modules, ONNX). Nothing in the file is executed.
 Expected<Model> load(const std::filesystem::path& path, const LoadOptions& options = {});
 
 // ------------------------------------------------------------------------------------------------------------- convert
@@ -95,10 +122,13 @@ Expected<Model> load(const std::filesystem::path& path, const LoadOptions& optio
 enum class Precision { fp32, fp16 };  // how a TFLite file stores its weights
 
 struct ConvertOptions {
-  bool static_shapes = false;  // freeze batch 1 and length T instead of leaving both dynamic
+  bool static_shapes = false;  // freeze open sizes (batch 1, length T) instead of leaving them dynamic
   std::vector<Precision> tflite = {Precision::fp32, Precision::fp16};
   bool onnx = true;
   bool savedmodel = true;
+  bool channels_last = false;  // inputs and outputs [N, C, H, W] (and with three such axes) become [N, H, W, C]
+  std::optional<std::filesystem::path> dump_ir = {};  // a folder for the graph after each pass that changed it
+  bool check_each = false;  // evaluate the graph after each pass; an error names the first one that changes results
 };
 
 // A file or folder that was written. `key` names it in reports: "onnx", "tensorflow", "tflite_fp32", "tflite_fp16".
@@ -108,6 +138,8 @@ struct Artifact {
   std::uint64_t bytes = 0;         // of a folder: of all files in it
   double seconds = 0;              // to build and write it
   std::vector<std::string> notes;  // for instance weights kept in float32 because float16 can't hold them
+  bool static_shapes = false;      // takes inputs of one shape only
+  bool channels_last = false;      // as ConvertOptions says
 };
 
 // Writes the files `<folder>/<stem>.onnx`, `<folder>/<stem>_fp32.tflite`, ... and the SavedModel `<folder>/<stem>_tf`,
@@ -121,16 +153,18 @@ Expected<std::vector<Artifact>> convert(const Model& model, const std::filesyste
 // Agreement of one run with the reference (the graph as imported, evaluated in float64). With r the reference and y the
 // result over all elements of all outputs:
 struct Agreement {
-  std::vector<std::int64_t> input_shape;
-  double cosine_similarity = 0;  // <r,y> / (|r| |y|)
-  double max_error = 0;          // max |y - r|
-  double relative_error = 0;     // max_error / (max r - min r); of a single number max_error / |r|
-  double top1_agreement = 0;     // share of rows over the last axis whose largest entry is the same
+  std::vector<std::int64_t> input_shape;  // of the first input
+  double cosine_similarity = 0;           // <r,y> / (|r| |y|)
+  double max_error = 0;                   // max |y - r|
+  double relative_error = 0;              // max_error / (max r - min r); of a single number max_error / |r|
+  double top1_agreement = 0;              // share of rows over the last axis whose largest entry is the same
+  std::int64_t unlike = 0;                // elements of integer and bool outputs that differ, none of which may
+  std::vector<std::vector<std::int64_t>> input_shapes = {};  // of all inputs, where there are several
 };
 
 struct Verification {
   std::string key;      // of the artifact
-  std::string runtime;  // "LiteRT" or "TensorFlow", or "taper reference evaluation" where that is not to be found
+  std::string runtime;  // "LiteRT", "TensorFlow", "ONNX Runtime", or "taper reference evaluation" in the place of one
   std::string runtime_version;
   std::string note;             // a warning: why it is the reference evaluation
   Agreement worst;              // the worst of each figure over all runs
@@ -141,14 +175,15 @@ struct Verification {
 };
 
 struct VerifyOptions {
-  std::optional<std::filesystem::path>
-      input;  // .npz (array "X", or the only one) or .npy: real inputs [N, T, F] or [T, F]
+  // .npz (array "X", or the only one) or .npy: real inputs [N, T, F] or [T, F] of a family. Of a program: .npz with an
+  // array for each input under its name; .npy for a single input.
+  std::optional<std::filesystem::path> input;
   std::uint64_t seed = 0;
   int threads = 1;
 };
 
-// Opens each artifact again from disk and runs it against the reference at the export shape and at a second batch and
-// length (only the first for static files).
+// Opens each artifact again from disk and runs it against the reference at the export shape and at a second one (only
+// the first for static files). ONNX files of families are judged by libonnx alone, when they are written.
 Expected<std::vector<Verification>> verify(const Model& model, const std::vector<Artifact>& artifacts,
                                            const VerifyOptions& options = {});
 
@@ -159,6 +194,7 @@ struct ModelRequest {
   std::string stem;  // of the files: "sign_transformer"
   std::filesystem::path path;
   ModelConfig config;
+  std::vector<InputOptions> inputs = {};  // of programs
 };
 
 // What export_models tells while it works.

@@ -87,23 +87,58 @@ struct MadeInput {
   }
 };
 
-// All values of ONNX, inputs, outputs, initializers and results, share one space of names.
+// What a graph and its regions share: all values of ONNX, inputs, outputs, initializers and results, have one space of
+// names, and constants of regions are initializers of the outermost graph.
+struct SharedNames {
+  // Initializers by the view that they are, and those that spelling made by their value.
+  using View = std::tuple<const std::byte*, DType, bool, std::vector<std::int64_t>, std::vector<std::int64_t>>;
+
+  UniqueNames values = {};
+  UniqueNames nodes = {};
+  std::map<View, std::string> initializers = {};
+  std::map<MadeInput, std::string> made = {};
+};
+
 class Speller {
  public:
-  Speller(const Graph& graph, OnnxFile& file) : graph_(graph), target_(*file.model.mutable_graph()), file_(file) {}
+  Speller(const Graph& graph, onnx::GraphProto& target, OnnxFile& file, SharedNames& shared)
+      : graph_(graph), target_(target), file_(file), shared_(shared) {}
 
   Status run() {
     TAPER_TRY(declare_inputs_and_outputs());
+    TAPER_TRY(add_nodes());
+    add_identities();
+    return {};
+  }
+
+  // The graph as a region; it sees the values of `captured` under their names, or has inputs of its own.
+  Status run_region(const std::vector<std::string>* captured) {
+    for (std::size_t i = 0; i < graph_.inputs().size(); ++i) {
+      const Value* input = graph_.inputs()[i];
+      value_names_.emplace(input, captured != nullptr ? (*captured)[i] : shared_.values.unique(input->name));
+      if (captured == nullptr) declare(*target_.add_input(), name_of(input), input->type);
+    }
+    TAPER_TRY(add_nodes());
+    // What a region gives has names of its own: not those of its inputs, of constants or of values outside.
+    for (const Output& output : graph_.outputs()) {
+      const std::string name = shared_.values.unique(output.name);
+      declare(*target_.add_output(), name, output.value->type);
+      add_identity(output.value, name);
+    }
+    return {};
+  }
+
+ private:
+  Status add_nodes() {
     for (const Node& node : graph_.nodes()) {
       if (op_of(node).is_constant) continue;
       if (auto status = add_node(node); !status)
         return std::unexpected(within(std::move(status).error(), place_of(node)));
     }
-    add_identities();
     return {};
   }
-
- private:
+  Status add_regions(const Node& node, onnx::NodeProto& out);
+  void add_identity(const Value* value, const std::string& name);
   Status declare_inputs_and_outputs();
   Status add_node(const Node& node);
   Status add_inputs(const Node& node, onnx::NodeProto& out);
@@ -111,30 +146,25 @@ class Speller {
   const std::string& name_of(const Value* value);
   std::string initializer(const Tensor& tensor, const std::string& name);
   std::string node_name(const std::string& scope, std::string_view op_type) {
-    return node_names_.unique(scope.empty() ? std::string(op_type) : fmt::format("{}/{}", scope, op_type));
+    return shared_.nodes.unique(scope.empty() ? std::string(op_type) : fmt::format("{}/{}", scope, op_type));
   }
 
   const Graph& graph_;
   onnx::GraphProto& target_;
   OnnxFile& file_;
-  UniqueNames names_;
-  UniqueNames node_names_;
+  SharedNames& shared_;
   std::unordered_map<const Value*, std::string> value_names_;
   std::unordered_map<const Value*, const Output*> named_by_;  // results that carry an output's name
-  // Initializers by the view that they are, and those that spelling made by their value.
-  using View = std::tuple<const std::byte*, DType, bool, std::vector<std::int64_t>, std::vector<std::int64_t>>;
-  std::map<View, std::string> initializers_;
-  std::map<MadeInput, std::string> made_;
 };
 
 Status Speller::declare_inputs_and_outputs() {
   for (const Value* input : graph_.inputs()) {
-    if (!names_.take(input->name)) return fail("two inputs are named '{}'", input->name);
+    if (!shared_.values.take(input->name)) return fail("two inputs are named '{}'", input->name);
     value_names_.emplace(input, input->name);
     declare(*target_.add_input(), input->name, input->type);
   }
   for (const Output& output : graph_.outputs()) {
-    if (!names_.take(output.name)) return fail("two inputs or outputs are named '{}'", output.name);
+    if (!shared_.values.take(output.name)) return fail("two inputs or outputs are named '{}'", output.name);
     declare(*target_.add_output(), output.name, output.value->type);
     const Node* producer = output.value->producer;
     if (producer != nullptr && !op_of(*producer).is_constant && named_by_.try_emplace(output.value, &output).second)
@@ -147,15 +177,15 @@ const std::string& Speller::name_of(const Value* value) {
   const auto found = value_names_.find(value);
   if (found != value_names_.end()) return found->second;
   const Tensor* constant = constant_of(value);
-  std::string name = constant != nullptr ? initializer(*constant, value->name) : names_.unique(value->name);
+  std::string name = constant != nullptr ? initializer(*constant, value->name) : shared_.values.unique(value->name);
   return value_names_.emplace(value, std::move(name)).first->second;
 }
 
 std::string Speller::initializer(const Tensor& tensor, const std::string& name) {
-  View view{tensor.storage.view.data(), tensor.dtype, tensor.big_endian, tensor.shape, tensor.strides};
-  const auto [entry, fresh] = initializers_.try_emplace(std::move(view));
+  SharedNames::View view{tensor.storage.view.data(), tensor.dtype, tensor.big_endian, tensor.shape, tensor.strides};
+  const auto [entry, fresh] = shared_.initializers.try_emplace(std::move(view));
   if (fresh) {
-    entry->second = names_.unique(name);
+    entry->second = shared_.values.unique(name);
     file_.weights.push_back({entry->second, stored_as_is(tensor)});
   }
   return entry->second;
@@ -185,7 +215,7 @@ Status Speller::add_inputs(const Node& node, onnx::NodeProto& out) {
   for (const SpelledInput& input : op_of(node).onnx.inputs) {
     if (!input.attr.empty() || input.make != nullptr) {
       TAPER_ASSIGN(const MadeInput made, made_input(input, node));
-      const auto [entry, fresh] = made_.try_emplace(made);
+      const auto [entry, fresh] = shared_.made.try_emplace(made);
       const std::string_view what = input.attr.empty() ? "constant" : input.attr;
       if (fresh) entry->second = initializer(made.tensor(), fmt::format("{}.{}", node.results[0]->name, what));
       out.add_input(entry->second);
@@ -218,6 +248,13 @@ Status Speller::add_node(const Node& node) {
     target.set_name(name);
     TAPER_TRY(write_attr(value, target));
   }
+  if (spelling.made_attrs != nullptr)
+    for (const auto& [name, value] : spelling.made_attrs(node)) {
+      onnx::AttributeProto& target = *out.add_attribute();
+      target.set_name(name);
+      TAPER_TRY(write_attr(value, target));
+    }
+  TAPER_TRY(add_regions(node, out));
   for (const Value* result : node.results) {
     out.add_output(name_of(result));
     if (!named_by_.contains(result)) declare(*target_.add_value_info(), name_of(result), result->type);
@@ -225,15 +262,36 @@ Status Speller::add_node(const Node& node) {
   return {};
 }
 
+Status Speller::add_regions(const Node& node, onnx::NodeProto& out) {
+  const Op& op = op_of(node);
+  std::vector<std::string> operands;
+  if (op.onnx.captures)
+    for (std::size_t i = op.region_operands; i < node.operands.size(); ++i)
+      operands.push_back(name_of(node.operands[i]));
+  for (std::size_t i = 0; i < node.regions.size(); ++i) {
+    onnx::AttributeProto& attribute = *out.add_attribute();
+    attribute.set_name(std::string(op.onnx.regions[i]));
+    attribute.set_type(onnx::AttributeProto::GRAPH);
+    onnx::GraphProto& region = *attribute.mutable_g();
+    region.set_name(fmt::format("{}.{}", node.results[0]->name, op.onnx.regions[i]));
+    Speller speller(*node.regions[i], region, file_, shared_);
+    TAPER_TRY(speller.run_region(op.onnx.captures ? &operands : nullptr));
+  }
+  return {};
+}
+
+void Speller::add_identity(const Value* value, const std::string& name) {
+  onnx::NodeProto& out = *target_.add_node();
+  out.set_op_type("Identity");
+  out.set_name(node_name({}, "Identity"));
+  out.add_input(name_of(value));
+  out.add_output(name);
+}
+
 void Speller::add_identities() {
   for (const Output& output : graph_.outputs()) {
     const auto named = named_by_.find(output.value);
-    if (named != named_by_.end() && named->second == &output) continue;
-    onnx::NodeProto& out = *target_.add_node();
-    out.set_op_type("Identity");
-    out.set_name(node_name({}, "Identity"));
-    out.add_input(name_of(output.value));
-    out.add_output(output.name);
+    if (named == named_by_.end() || named->second != &output) add_identity(output.value, output.name);
   }
 }
 
@@ -254,7 +312,8 @@ Expected<OnnxFile> spell_onnx(const Graph& graph, const OnnxMetadata& metadata) 
   }
   const std::string& name = metadata.graph_name.empty() ? graph.name : metadata.graph_name;
   file.model.mutable_graph()->set_name(name.empty() ? "graph" : name);
-  if (auto status = Speller(graph, file).run(); !status)
+  SharedNames shared;
+  if (auto status = Speller(graph, *file.model.mutable_graph(), file, shared).run(); !status)
     return std::unexpected(within(std::move(status).error(), fmt::format("in graph '{}'", name)));
   return file;
 }

@@ -85,12 +85,14 @@ Status write_attr(const Attr& value, AttrValue& out) {
 // The int32 constant that an attribute becomes: a scalar for an integer, a vector for a list or shape (a symbol is -1).
 struct IndexConstant {
   bool scalar = false;
+  std::int64_t columns = 0;
   std::vector<std::int32_t> values;
   auto operator<=>(const IndexConstant&) const = default;
 
   Tensor tensor() const {
     if (scalar) return tensor_i32({}, values);
-    return tensor_i32({static_cast<std::int64_t>(values.size())}, values);
+    const Tensor vector = tensor_i32({static_cast<std::int64_t>(values.size())}, values);
+    return columns > 0 ? as_matrix(vector, columns) : vector;
   }
 };
 
@@ -98,6 +100,7 @@ IndexConstant index_constant(const SpelledInput& input, const Node& node) {
   IndexConstant out;
   const auto append = [&out](std::int64_t value) { out.values.push_back(static_cast<std::int32_t>(value)); };
   if (input.make != nullptr) {
+    out.columns = input.columns;
     std::ranges::for_each(input.make(node), append);
     return out;
   }
@@ -154,6 +157,11 @@ struct Scope {
     if (in_function) return fmt::format("{}:{}:{}", node, result, i);
     return i == 0 ? node : fmt::format("{}:{}", node, i);
   }
+  // Where results have names of their own, each counts from 0.
+  std::string result_reference(const std::string& node, const TensorflowSpelling& spelling, std::size_t i) const {
+    if (in_function && !spelling.results.empty()) return reference(node, spelling.results[i]);
+    return reference(node, spelling.result, i);
+  }
   NodeDef& add(std::string_view op, std::string name) {
     NodeDef& node = *nodes.Add();
     node.set_op(std::string(op));
@@ -192,7 +200,7 @@ class Speller {
   Status add_node(const Node& node, Scope& scope);
   Status add_operands(const Node& node, const TensorflowSpelling& spelling, Scope& scope, NodeDef& out);
   Status add_attrs(const Node& node, const TensorflowSpelling& spelling, NodeDef& out);
-  Status add_loop(const Node& node, Scope& scope, NodeDef& out);
+  Status add_functions(const Node& node, Scope& scope, NodeDef& out);
   void add_saver();
 
   std::string reference(const Value* value, Scope& scope);
@@ -368,23 +376,25 @@ Status Speller::add_node(const Node& node, Scope& scope) {
   out.set_name(scope.names.unique(node.scope.empty() ? op : fmt::format("{}/{}", node_name(node.scope), op)));
   TAPER_TRY(add_operands(node, spelling, scope, out));
   TAPER_TRY(add_attrs(node, spelling, out));
-  if (!node.regions.empty()) TAPER_TRY(add_loop(node, scope, out));
+  if (!node.regions.empty()) TAPER_TRY(add_functions(node, scope, out));
   for (std::size_t i = 0; i < node.results.size(); ++i)
-    scope.tensors.emplace(node.results[i], scope.reference(out.name(), spelling.result, i));
+    scope.tensors.emplace(node.results[i], scope.result_reference(out.name(), spelling, i));
   *scope.nodes.Add() = std::move(out);
   return {};
 }
 
-// Condition and body become functions of the carried values and of the variables that either reads.
-Status Speller::add_loop(const Node& node, Scope& scope, NodeDef& out) {
+// Regions become functions of their operands and of the variables that any of them reads.
+Status Speller::add_functions(const Node& node, Scope& scope, NodeDef& out) {
+  const Op& op = op_of(node);
+  const TensorflowRegions& spelling = op.tensorflow.regions;
   const std::string base = function_names_.unique(argument_name(out.name()));
-  const char* const kinds[] = {"cond", "body"};
-  tensorflow::FunctionDef functions[2];
+  const std::size_t count = node.regions.size();
+  std::vector<tensorflow::FunctionDef> functions(count);
   std::vector<Scope> scopes;
   std::vector<std::size_t> captured;
-  for (std::size_t k = 0; k < 2; ++k) {
+  for (std::size_t k = 0; k < count; ++k) {
     const Graph& region = *node.regions[k];
-    functions[k].mutable_signature()->set_name(fmt::format("{}_{}", base, kinds[k]));
+    functions[k].mutable_signature()->set_name(fmt::format("{}_{}", base, spelling.functions[k]));
     Scope& inner = scopes.emplace_back(Scope{.nodes = *functions[k].mutable_node_def(), .in_function = true});
     for (const Value* input : region.inputs())
       inner.tensors.emplace(input, inner.names.unique(argument_name(input->name)));
@@ -393,25 +403,28 @@ Status Speller::add_loop(const Node& node, Scope& scope, NodeDef& out) {
     for (const std::size_t variable : inner.captured)
       if (std::ranges::find(captured, variable) == captured.end()) captured.push_back(variable);
   }
-  AttrValue::ListValue& types = *attr(out, "T").mutable_list();
+  AttrValue::ListValue& types = *attr(out, spelling.argument_types).mutable_list();
   AttrValue::ListValue& shapes = *attr(out, "output_shapes").mutable_list();
+  for (std::size_t i = op.region_operands; i < node.operands.size(); ++i)
+    types.add_type(tensorflow_type(node.operands[i]->type.dtype));
   for (const Value* result : node.results) {
-    types.add_type(tensorflow_type(result->type.dtype));
+    if (!spelling.result_types.empty())
+      attr(out, spelling.result_types).mutable_list()->add_type(tensorflow_type(result->type.dtype));
     write_shape(result->type.shape, *shapes.add_shape());
   }
   for (const std::size_t variable : captured) {
     out.add_input(handle(variable, scope));
     types.add_type(tensorflow::DT_RESOURCE);
-    shapes.add_shape();
+    if (spelling.carries) shapes.add_shape();
   }
-  for (std::size_t k = 0; k < 2; ++k) {
-    const bool is_body = k == 1;
-    finish_function(*node.regions[k], captured, is_body, scopes[k], functions[k]);
-    attr(out, kinds[k]).mutable_func()->set_name(functions[k].signature().name());
+  for (std::size_t k = 0; k < count; ++k) {
+    const bool passes_on = spelling.carries && k + 1 == count;
+    finish_function(*node.regions[k], captured, passes_on, scopes[k], functions[k]);
+    attr(out, spelling.functions[k]).mutable_func()->set_name(functions[k].signature().name());
     *meta_.mutable_graph_def()->mutable_library()->add_function() = std::move(functions[k]);
   }
-  attr(out, "parallel_iterations").set_i(10);
-  attr(out, "_lower_using_switch_merge").set_b(true);  // sessions then run the loop in their own executor
+  if (spelling.carries) attr(out, "parallel_iterations").set_i(10);
+  attr(out, "_lower_using_switch_merge").set_b(true);  // sessions then run regions in their own executor
   return {};
 }
 

@@ -155,8 +155,9 @@ Expected<std::vector<std::int32_t>> Speller::spell_inputs(const Node& node, cons
   std::vector<std::int32_t> inputs;
   for (const SpelledInput& input : op.tflite.inputs) {
     if (!input.attr.empty() || input.make != nullptr) {
-      const Tensor tensor =
+      Tensor tensor =
           input.make != nullptr ? index_tensor(Attr(input.make(node))) : index_tensor(*node.attrs.find(input.attr));
+      if (input.columns > 0) tensor = as_matrix(tensor, input.columns);
       inputs.push_back(add_constant(tensor, fmt::format("{}.index{}", node.results[0]->name, unnamed_++), subgraph));
       continue;
     }
@@ -192,9 +193,7 @@ Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIn
   if (!op.spelled_in(Target::tflite, node)) return fail("TFLite has no operator for '{}'", node.op);
   auto call = std::make_unique<tflite::OperatorT>();
   const TfliteSpelling& spelling = op.tflite;
-  call->opcode_index = operator_code(*spelling.builtin, spelling.version_for != nullptr
-                                                            ? spelling.version_for(node)
-                                                            : TfliteVersion{spelling.version, spelling.since});
+  call->opcode_index = operator_code(*spelling.builtin, spelling.version_of(node));
   TAPER_ASSIGN(call->inputs, spell_inputs(node, op, subgraph, tensors));
   for (const Value* result : node.results) {
     TAPER_ASSIGN(const std::int32_t tensor, add_value(*result, subgraph, tensors));
@@ -202,11 +201,13 @@ Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIn
   }
   if (spelling.options.write) spelling.options.write(node, call->builtin_options);
   if (!node.regions.empty()) {
-    // The one operator with regions: its condition and its body.
-    tflite::WhileOptionsT options;
-    TAPER_ASSIGN(options.cond_subgraph_index, add_subgraph(*node.regions[0], node.results[0]->name + ".condition"));
-    TAPER_ASSIGN(options.body_subgraph_index, add_subgraph(*node.regions[1], node.results[0]->name + ".body"));
-    call->builtin_options.Set(options);
+    std::vector<std::int32_t> subgraphs;
+    for (const auto& region : node.regions) {
+      TAPER_ASSIGN(const std::int32_t index,
+                   add_subgraph(*region, fmt::format("{}.region{}", node.results[0]->name, subgraphs.size())));
+      subgraphs.push_back(index);
+    }
+    spelling.write_regions(subgraphs, call->builtin_options);
   }
   subgraph.operators.push_back(std::move(call));
   return {};

@@ -3,10 +3,24 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <limits>
+#include <set>
 
 #include "base/bytes.h"
 
 namespace taper {
+namespace {
+
+// Functions inside of functions, at most.
+constexpr int kMostNested = 32;
+// Longer names of factors are no functions: what is nested repeats its parts.
+constexpr std::size_t kLongestFunction = 4096;
+
+bool is_function(std::string_view factor) {
+  return factor.ends_with(')');
+}
+
+}  // namespace
 
 std::optional<std::int64_t> Dim::constant() const {
   if (overflowed_) return std::nullopt;
@@ -16,7 +30,8 @@ std::optional<std::int64_t> Dim::constant() const {
 }
 
 std::optional<std::string> Dim::as_symbol() const {
-  if (overflowed_ || terms_.size() != 1 || terms_[0].coefficient != 1 || terms_[0].symbols.size() != 1)
+  if (overflowed_ || terms_.size() != 1 || terms_[0].coefficient != 1 || terms_[0].symbols.size() != 1 ||
+      is_function(terms_[0].symbols[0]))
     return std::nullopt;
   return terms_[0].symbols[0];
 }
@@ -105,50 +120,110 @@ std::string Dim::text() const {
   return out;
 }
 
-Expected<Dim> Dim::parse(std::string_view text) {
-  Dim sum;
-  std::size_t at = 0;
-  const auto skip_spaces = [&] {
-    while (at < text.size() && text[at] == ' ') ++at;
-  };
-  const auto is_name = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
-  const auto overflow = [&] { return fail("dimension '{}' overflows 64 bits or has too many terms", text); };
-  Dim sign = 1;
-  skip_spaces();
-  if (at < text.size() && text[at] == '-') {
-    sign = Dim(-1);
-    ++at;
+namespace {
+
+// dim := ['-'] product (('+' | '-') product)*, product := factor ('*' factor)*,
+// factor := number | symbol | function '(' dim ',' dim ')'
+class DimParser {
+ public:
+  explicit DimParser(std::string_view text) : text_(text) {}
+
+  Expected<Dim> parse() {
+    TAPER_ASSIGN(Dim dim, parse_sum(0));
+    if (at_ < text_.size()) return malformed();
+    return dim;
   }
-  while (true) {
-    Dim product = sign;
+
+ private:
+  std::unexpected<Error> malformed() const { return fail("'{}' is not a dimension", text_); }
+  std::unexpected<Error> overflow() const {
+    return fail("dimension '{}' overflows 64 bits or has too many terms", text_);
+  }
+
+  // The character after spaces; 0 at the end.
+  char next() {
+    while (at_ < text_.size() && text_[at_] == ' ') ++at_;
+    return at_ < text_.size() ? text_[at_] : '\0';
+  }
+  bool take(char c) {
+    if (next() != c) return false;
+    ++at_;
+    return true;
+  }
+
+  Expected<Dim> parse_sum(int depth) {
+    if (depth > kMostNested) return fail("dimension '{}' is nested more than {} deep", text_, kMostNested);
+    Dim sum;
+    Dim sign = take('-') ? -1 : 1;
     while (true) {
-      skip_spaces();
-      const std::size_t begin = at;
-      while (at < text.size() && is_name(text[at])) ++at;
-      const std::string_view factor = text.substr(begin, at - begin);
-      if (factor.empty()) return fail("'{}' is not a dimension", text);
-      if (std::isdigit(static_cast<unsigned char>(factor[0])) != 0) {
-        std::int64_t number = 0;
-        const auto [end, error] = std::from_chars(factor.data(), factor.data() + factor.size(), number);
-        if (error != std::errc{} || end != factor.data() + factor.size()) return fail("'{}' is not a dimension", text);
-        product = product * Dim(number);
-      } else {
-        product = product * Dim::symbol(std::string(factor));
-      }
-      if (product.overflowed()) return overflow();
-      skip_spaces();
-      if (at >= text.size() || text[at] != '*') break;
-      ++at;
+      Dim product = sign;
+      do {
+        TAPER_ASSIGN(const Dim factor, parse_factor(depth));
+        product = product * factor;
+        if (product.overflowed()) return overflow();
+      } while (take('*'));
+      sum = sum + product;
+      if (sum.overflowed()) return overflow();
+      if (take('+'))
+        sign = 1;
+      else if (take('-'))
+        sign = -1;
+      else
+        return sum;
     }
-    sum = sum + product;
-    if (sum.overflowed()) return overflow();
-    if (at >= text.size()) break;
-    if (text[at] != '+' && text[at] != '-') return fail("'{}' is not a dimension", text);
-    sign = text[at] == '+' ? Dim(1) : Dim(-1);
-    ++at;
   }
-  return sum;
+
+  Expected<Dim> parse_factor(int depth) {
+    next();
+    const std::size_t begin = at_;
+    while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) != 0 || text_[at_] == '_'))
+      ++at_;
+    const std::string_view factor = text_.substr(begin, at_ - begin);
+    if (factor.empty()) return malformed();
+    if (std::isdigit(static_cast<unsigned char>(factor[0])) != 0) {
+      std::int64_t number = 0;
+      const auto [end, error] = std::from_chars(factor.data(), factor.data() + factor.size(), number);
+      if (error != std::errc{} || end != factor.data() + factor.size()) return malformed();
+      return Dim(number);
+    }
+    if (next() != '(') return Dim::symbol(std::string(factor));
+    ++at_;
+    TAPER_ASSIGN(const Dim a, parse_sum(depth + 1));
+    if (!take(',')) return malformed();
+    TAPER_ASSIGN(const Dim b, parse_sum(depth + 1));
+    if (!take(')')) return malformed();
+    if (factor == "floor_div" && !b.is(0)) return floor_divide(a, b);
+    if (factor == "max") return dim_max(a, b);
+    if (factor == "min") return dim_min(a, b);
+    return malformed();
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
+Expected<Dim> Dim::parse(std::string_view text) {
+  return DimParser(text).parse();
 }
+
+namespace {
+
+Expected<std::int64_t> value_of(const std::string& factor, const Bindings& bindings) {
+  if (const auto bound = bindings.find(factor); bound != bindings.end()) return bound->second;
+  const auto function = dim_function(factor);
+  if (!function) return fail("dimension '{}' has no value", factor);
+  TAPER_ASSIGN(const std::int64_t a, function->a.evaluate(bindings));
+  TAPER_ASSIGN(const std::int64_t b, function->b.evaluate(bindings));
+  if (function->name == "max") return std::max(a, b);
+  if (function->name == "min") return std::min(a, b);
+  const auto quotient = floor_divide(a, b).constant();
+  if (!quotient) return fail("dimension '{}' divides by 0 or overflows 64 bits", factor);
+  return *quotient;
+}
+
+}  // namespace
 
 Expected<std::int64_t> Dim::evaluate(const Bindings& bindings) const {
   if (overflowed_) return fail("a dimension overflows 64 bits");
@@ -156,9 +231,8 @@ Expected<std::int64_t> Dim::evaluate(const Bindings& bindings) const {
   for (const Term& term : terms_) {
     std::int64_t product = term.coefficient;
     for (const std::string& symbol : term.symbols) {
-      const auto bound = bindings.find(symbol);
-      if (bound == bindings.end()) return fail("dimension '{}' has no value", symbol);
-      const auto next = checked_mul(product, bound->second);
+      TAPER_ASSIGN(const std::int64_t value, value_of(symbol, bindings));
+      const auto next = checked_mul(product, value);
       if (!next) return fail("dimension '{}' overflows 64 bits", text());
       product = *next;
     }
@@ -168,6 +242,149 @@ Expected<std::int64_t> Dim::evaluate(const Bindings& bindings) const {
   }
   return sum;
 }
+
+// ----------------------------------------------------------------------------------------------------------- functions
+
+namespace {
+
+const Dim& overflowed_dim() {
+  static const Dim dim = Dim(std::numeric_limits<std::int64_t>::max()) + 1;
+  return dim;
+}
+
+Dim call_of(std::string_view name, const Dim& a, const Dim& b) {
+  std::string text = fmt::format("{}({}, {})", name, a.text(), b.text());
+  if (a.overflowed() || b.overflowed() || text.size() > kLongestFunction || std::ranges::count(text, '(') > kMostNested)
+    return overflowed_dim();
+  return Dim::symbol(std::move(text));
+}
+
+// The function that `dim` is, with a coefficient of 1 and nothing else but a number added to it.
+struct Shifted {
+  DimFunction function;
+  std::int64_t shift;
+};
+std::optional<Shifted> as_shifted_function(const Dim& dim) {
+  if (dim.overflowed() || dim.terms().empty() || dim.terms().size() > 2) return std::nullopt;
+  const Dim::Term& last = dim.terms().back();
+  if (last.coefficient != 1 || last.symbols.size() != 1) return std::nullopt;
+  const auto shift = (dim - Dim::symbol(last.symbols[0])).constant();
+  auto function = dim_function(last.symbols[0]);
+  if (!shift || !function) return std::nullopt;
+  return Shifted{std::move(*function), *shift};
+}
+
+}  // namespace
+
+std::optional<DimFunction> dim_function(std::string_view factor) {
+  if (!is_function(factor) || factor.size() > kLongestFunction) return std::nullopt;
+  for (const std::string_view name : {"floor_div", "max", "min"}) {
+    if (!factor.starts_with(name) || factor.size() <= name.size() || factor[name.size()] != '(') continue;
+    const std::string_view inside = factor.substr(name.size() + 1, factor.size() - name.size() - 2);
+    int depth = 0;
+    for (std::size_t i = 0; i < inside.size(); ++i) {
+      if (inside[i] == '(') ++depth;
+      if (inside[i] == ')') --depth;
+      if (inside[i] != ',' || depth != 0) continue;
+      auto a = Dim::parse(inside.substr(0, i));
+      auto b = Dim::parse(inside.substr(i + 1));
+      if (!a || !b) return std::nullopt;
+      return DimFunction{std::string(name), std::move(*a), std::move(*b)};
+    }
+  }
+  return std::nullopt;
+}
+
+Dim floor_divide(const Dim& a, const Dim& b) {
+  if (a.overflowed() || b.overflowed() || b.is(0)) return overflowed_dim();
+  if (auto exact = divide_exactly(a, b)) return *exact;
+  const auto divisor = b.constant();
+  if (!divisor) return call_of("floor_div", a, b);
+  if (*divisor < 0) return floor_divide(a * -1, b * -1);
+  // floor((b q + r) / b) = q + floor(r / b)
+  Dim quotient, rest;
+  for (const Dim::Term& term : a.terms()) {
+    Dim factors = 1;
+    for (const std::string& symbol : term.symbols) factors = factors * Dim::symbol(symbol);
+    std::int64_t whole = term.coefficient / *divisor;
+    std::int64_t left = term.coefficient % *divisor;
+    if (left < 0) {
+      left += *divisor;
+      --whole;
+    }
+    quotient = quotient + whole * factors;
+    rest = rest + left * factors;
+  }
+  if (rest.constant()) return quotient;
+  // floor((floor(x / c) + k) / b) = floor((x + k c) / (b c))
+  if (const auto nested = as_shifted_function(rest); nested && nested->function.name == "floor_div")
+    if (const auto inner = nested->function.b.constant(); inner && *inner > 0)
+      return quotient + floor_divide(nested->function.a + Dim(nested->shift) * *inner, b * *inner);
+  return quotient + call_of("floor_div", rest, b);
+}
+
+Dim ceil_divide(const Dim& a, const Dim& b) {
+  const auto divisor = b.constant();
+  if (divisor && *divisor > 0) return floor_divide(a + (*divisor - 1), b);
+  return floor_divide(a * -1, b) * -1;
+}
+
+Dim floor_remainder(const Dim& a, const Dim& b) {
+  return a - b * floor_divide(a, b);
+}
+
+Dim dim_max(const Dim& a, const Dim& b) {
+  if (const auto difference = (a - b).constant()) return *difference < 0 ? b : a;
+  return a.text() < b.text() ? call_of("max", a, b) : call_of("max", b, a);
+}
+
+Dim dim_min(const Dim& a, const Dim& b) {
+  if (const auto difference = (a - b).constant()) return *difference < 0 ? a : b;
+  return a.text() < b.text() ? call_of("min", a, b) : call_of("min", b, a);
+}
+
+Dim substitute(const Dim& dim, const std::map<std::string, Dim, std::less<>>& replacements) {
+  if (dim.overflowed()) return dim;
+  Dim sum;
+  for (const Dim::Term& term : dim.terms()) {
+    Dim product = term.coefficient;
+    for (const std::string& symbol : term.symbols) {
+      const auto replacement = replacements.find(symbol);
+      if (replacement != replacements.end()) {
+        product = product * replacement->second;
+      } else if (const auto function = dim_function(symbol)) {
+        const Dim a = substitute(function->a, replacements);
+        const Dim b = substitute(function->b, replacements);
+        product = product * (function->name == "max"   ? dim_max(a, b)
+                             : function->name == "min" ? dim_min(a, b)
+                                                       : floor_divide(a, b));
+      } else {
+        product = product * Dim::symbol(symbol);
+      }
+    }
+    sum = sum + product;
+  }
+  return sum;
+}
+
+std::vector<std::string> symbols_of(const Dim& dim) {
+  std::set<std::string> symbols;
+  for (const Dim::Term& term : dim.terms())
+    for (const std::string& symbol : term.symbols) {
+      const auto function = dim_function(symbol);
+      if (!function) {
+        symbols.insert(symbol);
+        continue;
+      }
+      for (const Dim* inner : {&function->a, &function->b}) {
+        const auto more = symbols_of(*inner);
+        symbols.insert(more.begin(), more.end());
+      }
+    }
+  return {symbols.begin(), symbols.end()};
+}
+
+// -------------------------------------------------------------------------------------------------------------- shapes
 
 Shape to_shape(const std::vector<std::int64_t>& sizes) {
   return {sizes.begin(), sizes.end()};

@@ -1,4 +1,5 @@
-// Symbolic dimensions: integer polynomials over named symbols, such as `T + 1` or `2*B*T`.
+// Symbolic dimensions: integer polynomials over named symbols, such as `T + 1` or `2*B*T`, and over what polynomials
+// can't say: `floor_div(H + 1, 2)`, `max(T, 4)`, `min(T, S)`.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,7 @@ class Dim {
   // The number, if no symbol is left.
   std::optional<std::int64_t> constant() const;
   bool is(std::int64_t number) const { return constant() == number; }
-  // The symbol's name, if the dimension is one symbol and nothing else.
+  // The symbol's name, if the dimension is one symbol (no function of others) and nothing else.
   std::optional<std::string> as_symbol() const;
 
   std::string text() const;
@@ -48,7 +49,7 @@ class Dim {
 
   struct Term {
     std::int64_t coefficient;
-    std::vector<std::string> symbols;  // sorted; repeated for powers
+    std::vector<std::string> symbols;  // sorted; repeated for powers; functions as text() writes them
     bool operator==(const Term&) const = default;
   };
   const std::vector<Term>& terms() const { return terms_; }
@@ -70,6 +71,28 @@ class Dim {
 // a / b if b is a non-zero number that divides every coefficient of a, or if b is a product of symbols and a number
 // that divides every term.
 std::optional<Dim> divide_exactly(const Dim& a, const Dim& b);
+
+// The quotient rounded down, simplified: what b divides is taken out, nested quotients are joined. `b` must not be 0.
+Dim floor_divide(const Dim& a, const Dim& b);
+// The quotient rounded up.
+Dim ceil_divide(const Dim& a, const Dim& b);
+// What floor_divide leaves, which has the sign of b.
+Dim floor_remainder(const Dim& a, const Dim& b);
+Dim dim_max(const Dim& a, const Dim& b);
+Dim dim_min(const Dim& a, const Dim& b);
+
+// A factor that is a function of other dimensions: "floor_div", "max" or "min".
+struct DimFunction {
+  std::string name;
+  Dim a, b;
+};
+// What the name of a factor says, if it is no plain symbol.
+std::optional<DimFunction> dim_function(std::string_view factor);
+
+// `dim` with its symbols, also those inside of functions, replaced; symbols without a replacement stay.
+Dim substitute(const Dim& dim, const std::map<std::string, Dim, std::less<>>& replacements);
+// The plain symbols that occur in `dim`, inside of functions too, sorted.
+std::vector<std::string> symbols_of(const Dim& dim);
 
 using Shape = std::vector<Dim>;
 

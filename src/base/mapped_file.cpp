@@ -151,6 +151,17 @@ Status check_unchanged(const SharedBytes& mapped) {
   return {};
 }
 
+void release_pages(Bytes bytes) {
+  const std::size_t page = page_size();
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const std::uintptr_t first = (begin + page - 1) / page * page;
+  const std::uintptr_t last = (begin + bytes.size()) / page * page;
+  if (last <= first) return;
+  const std::lock_guard lock(registry().mutex);
+  if (mapping_of(first, page) == nullptr || mapping_of(last - 1, page) == nullptr) return;
+  ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);  // NOLINT(performance-no-int-to-ptr)
+}
+
 void survive_cut_files() {
   page_size();
   registry();

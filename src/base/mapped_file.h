@@ -22,6 +22,10 @@ Expected<T> unless_changed(const SharedBytes& mapped, Expected<T> result) {
   return result;
 }
 
+// Says that these bytes are not needed soon: pages of a mapped file don't count as this process's memory any more until
+// they are read again. Nothing happens to other memory.
+void release_pages(Bytes bytes);
+
 // Reading behind the end of a mapped file that somebody cut off raises SIGBUS, which ends a program. After this call
 // such reads give zeros, and check_unchanged fails. For programs, once at the start; a SIGBUS of another cause ends the
 // program as before.

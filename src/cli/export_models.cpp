@@ -2,12 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <map>
-#include <set>
-
 #include "base/error.h"
 #include "cli/options.h"
-#include "pipeline/steps.h"
 #include "report/text.h"
 
 namespace taper {
@@ -47,29 +43,6 @@ std::vector<ModelRequest> models_of(const ExportOptions& options) {
   return models;
 }
 
-// A model that the file speaks of and nobody knows is a slip of the pen, which would leave a model without its values.
-Status refuse_unknown_models(const ConfigFile& file, const std::vector<ModelRequest>& models) {
-  std::set<std::string> known;
-  for (const NamedModel& named : kNamedModels) known.insert(named.key);
-  for (const ModelRequest& model : models) known.insert(model.key);
-  for (const auto& [key, config] : file.by_model) {
-    if (!known.contains(key)) {
-      return fail("it speaks of a model '{}', expected one of: {}", printable(key), fmt::join(known, ", "));
-    }
-  }
-  return {};
-}
-
-Status apply_config(const fs::path& path, const std::vector<std::string>& families, std::vector<ModelRequest>& models) {
-  TAPER_ASSIGN(const ConfigFile file, read_config_file(path, families));
-  if (Status known = refuse_unknown_models(file, models); !known) {
-    return std::unexpected(
-        within(std::move(known).error(), fmt::format("in the configuration file '{}'", path_text(path))));
-  }
-  for (ModelRequest& model : models) model.config = file.of(model.key);
-  return {};
-}
-
 Error no_default_files() {
   std::error_code ignored;
   return {fmt::format("no checkpoint was found: there is neither Transformer.pt nor GRU.pt in '{}'",
@@ -79,40 +52,16 @@ Error no_default_files() {
 }
 
 // The request, or what keeps it from being run.
-Expected<ExportRequest> request_of(const ExportOptions& options, const std::vector<std::string>& families) {
-  ExportRequest request;
+Expected<ExportRequest> make_request(const ExportOptions& options, const std::vector<std::string>& families) {
+  ExportRequest request = request_of(options);
   request.models = models_of(options);
   if (request.models.empty()) return std::unexpected(no_default_files());
-  if (options.config) TAPER_TRY(apply_config(*options.config, families, request.models));
-  request.output_dir = options.output_dir;
-  request.sequence_length = options.sequence_length;
-  request.all_heads = options.all_heads;
-  request.verify = options.verify;
-  request.convert = options.convert;
-  request.verification.input = options.verify_input;
-  request.jobs = options.jobs;
-  request.max_memory = options.max_memory;
-  return request;
-}
-
-TerminalStyle style_of(const ExportOptions& options, const ProgramContext& context) {
-  TerminalStyle style = detect_style(context.out, context.err, context.environment);
-  style.quiet = options.quiet || options.json;
-  style.verbose = options.verbose;
-  style.colour_out = style.colour_out && options.colour;
-  style.colour_err = style.colour_err && options.colour;
-  return style;
-}
-
-ExportReport run(const ExportOptions& options, const ProgramContext& context, Terminal& terminal) {
-  Expected<ExportRequest> request = request_of(options, context.families);
-  if (!request) {
-    ExportReport report;
-    report.error = std::move(request).error();
-    return report;
+  if (options.config) {
+    std::vector<std::string> keys;
+    for (const NamedModel& named : kNamedModels) keys.emplace_back(named.key);
+    TAPER_TRY(apply_config(*options.config, families, keys, request.models));
   }
-  request->progress = [&](const Progress& progress) { terminal.show(progress); };
-  return context.job(*request);
+  return request;
 }
 
 }  // namespace
@@ -124,15 +73,7 @@ int run_export_models(const std::vector<std::string>& arguments, const ProgramCo
     return finish->status;
   }
   const auto& options = std::get<ExportOptions>(parsed);
-  Terminal terminal(style_of(options, context), context.out, context.err);
-  if (options.sandbox && context.give_up_rights) {
-    const Status given_up = context.give_up_rights();
-    if (!given_up && options.verbose) terminal.show_warning(given_up.error());
-  }
-  const ExportReport report = run(options, context, terminal);
-  terminal.summarize(report);
-  if (options.json) context.out.write(to_json(report));
-  return report.succeeded() ? 0 : 1;
+  return run_job(options, make_request(options, context.families), context);
 }
 
 }  // namespace taper

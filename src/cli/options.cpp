@@ -2,13 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <limits>
 #include <set>
 
 #include "base/error.h"
-#include "cli/suggest.h"
 #include "pipeline/steps.h"
 #include "report/text.h"
 
@@ -37,90 +33,21 @@ Checkpoints (a file that does not exist is skipped with a warning)
 
 Files
   --output-dir DIR        where to write (exports)
-  --sequence-length N     frames of the default input shape (300); dynamic files take other lengths too
-  --heads gloss|all       all: the category head too, as the output `category` (gloss)
-  --static                freeze batch 1 and the sequence length
-  --to LIST               of onnx, savedmodel, tflite (all of them)
-  --quantize LIST         which TFLite files: of fp32, fp16 (fp32,fp16)
-
-Verification (TFLite files are run in LiteRT, SavedModels in TensorFlow if it is there, against the checkpoint's own
-arithmetic)
-  --verify-input FILE     .npz (array X, or the only one) or .npy with frames [T, F] or [N, T, F]
-  --no-verify             write only
-
-Resources
-  --jobs N                models exported side by side (1), as far as memory allows; the files are the same
-  --max-memory SIZE       refuse what would need more, before it is converted: 500M, 2G (powers of 1024)
-  --no-sandbox            keep the rights to open sockets and to start programs, which are given up otherwise
-
-Screen
-  --json                  print the results as JSON to standard output and nothing else there
-  --quiet                 only warnings and errors
-  -v, --verbose           also where each value comes from and the agreement at each shape
-  --no-color              no colours (as does the environment variable NO_COLOR)
-  --version, -h, --help
-
-Exit status: 0 all models that were found are exported and verified; 1 a model failed, or none was found; 2 wrong usage;
-130, 143, 129 stopped by SIGINT, SIGTERM, SIGHUP: then nothing half-written is left.
 )";
 
 constexpr std::string_view kTry = "Try 'export_models --help'.\n";
 
-// The command line as CLI11 sees it: texts, which have yet to make sense.
 struct Texts {
-  std::string transformer, gru, output_dir = "exports", config, sequence_length = "300", heads = "gloss", verify_input;
-  std::string jobs = "1", max_memory;
-  std::string to = "onnx,savedmodel,tflite", quantize = "fp32,fp16";
+  std::string transformer, gru;
   std::vector<std::string> models;
-  bool static_shapes = false, no_verify = false, no_sandbox = false, json = false, quiet = false, verbose = false,
-       no_color = false;
-  bool help = false, version = false;
+  JobTexts job;
 };
 
 void declare(CLI::App& app, Texts& texts) {
-  app.set_help_flag("");
-  app.allow_extras();
   app.add_option("--transformer", texts.transformer)->type_name("FILE");
   app.add_option("--gru", texts.gru)->type_name("FILE");
   app.add_option("--model", texts.models)->type_name("NAME=PATH")->allow_extra_args(false);
-  app.add_option("--config", texts.config)->type_name("FILE");
-  app.add_option("--output-dir", texts.output_dir)->type_name("DIR");
-  app.add_option("--sequence-length", texts.sequence_length)->type_name("N");
-  app.add_option("--heads", texts.heads)->type_name("gloss|all");
-  app.add_flag("--static", texts.static_shapes);
-  app.add_option("--to", texts.to)->type_name("LIST");
-  app.add_option("--quantize", texts.quantize)->type_name("LIST");
-  app.add_option("--verify-input", texts.verify_input)->type_name("FILE");
-  app.add_flag("--no-verify", texts.no_verify);
-  app.add_option("--jobs", texts.jobs)->type_name("N");
-  app.add_option("--max-memory", texts.max_memory)->type_name("SIZE");
-  app.add_flag("--no-sandbox", texts.no_sandbox);
-  app.add_flag("--json", texts.json);
-  app.add_flag("--quiet", texts.quiet);
-  app.add_flag("-v,--verbose", texts.verbose);
-  app.add_flag("--no-color", texts.no_color);
-  app.add_flag("--version", texts.version);
-  app.add_flag("-h,--help", texts.help);
-}
-
-std::vector<std::string> flags_of(const CLI::App& app) {
-  std::vector<std::string> flags;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
-  }
-  return flags;
-}
-
-// CLI11 says "--gru: 1 required FILE missing" and "--gru: At Most 1 required but received 2".
-std::string mismatch_text(const std::string& message) {
-  const std::size_t colon = message.find(": ");
-  const std::string flag = message.substr(0, colon);
-  if (message.ends_with(" missing")) {
-    const std::size_t type = message.find("required ") + 9;
-    return fmt::format("{} needs a value: {}", flag, message.substr(type, message.size() - 8 - type));
-  }
-  if (message.find("received") != std::string::npos) return fmt::format("{} is given more than once", flag);
-  return message;
+  declare_job_flags(app, texts.job, "--output-dir");
 }
 
 Status refuse_leftovers(const CLI::App& app) {
@@ -131,67 +58,7 @@ Status refuse_leftovers(const CLI::App& app) {
     return fail("unexpected argument '{}': checkpoints are given by --transformer, --gru or --model NAME=PATH",
                 printable(first));
   }
-  const std::string flag = first.substr(0, first.find('='));
-  const auto suggestion = nearest(flag, flags_of(app));
-  return fail("unknown option '{}'{}", printable(flag),
-              suggestion ? fmt::format(", did you mean '{}'?", *suggestion) : "");
-}
-
-// A whole number; what is too large for 64 bits saturates, as it is out of any range.
-Expected<std::int64_t> read_length(const std::string& text) {
-  std::int64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, problem] = std::from_chars(text.data(), end, value);
-  if (rest != end || problem == std::errc::invalid_argument) {
-    return fail("--sequence-length is '{}', expected a number of frames", printable(text));
-  }
-  if (problem == std::errc::result_out_of_range) {
-    return text.starts_with('-') ? std::numeric_limits<std::int64_t>::min() : std::numeric_limits<std::int64_t>::max();
-  }
-  return value;
-}
-
-Expected<int> read_jobs(const std::string& text) {
-  constexpr int kMost = 256;
-  int jobs = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, problem] = std::from_chars(text.data(), end, jobs);
-  if (rest != end || problem != std::errc() || jobs < 1 || jobs > kMost)
-    return fail("--jobs is '{}', expected a number from 1 to {}", printable(text), kMost);
-  return jobs;
-}
-
-// "1500000", "500M", "2G", "1.5GB", "2GiB": the units are powers of 1024.
-Expected<std::uint64_t> read_size(const std::string& text) {
-  constexpr std::string_view kUnits = "BKMGT";
-  double number = 0;
-  const auto [rest, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  std::string unit(rest, text.data() + text.size());
-  for (char& letter : unit) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
-  if (unit.empty()) unit = "B";
-  const std::size_t power = kUnits.find(unit.front());
-  const bool known =
-      power != std::string_view::npos && (unit.size() == 1 || unit.substr(1) == "B" || unit.substr(1) == "IB");
-  const double bytes = known ? number * std::pow(1024.0, static_cast<double>(power)) : 0;
-  if (problem != std::errc() || !(bytes >= 1 && bytes < 0x1p63))
-    return fail("--max-memory is '{}', expected a size such as 500M or 2G", printable(text));
-  return static_cast<std::uint64_t>(bytes);
-}
-
-// The words of a comma-separated list, each of which must be one of `known`.
-Expected<std::vector<std::string>> read_list(std::string_view flag, std::string_view text,
-                                             const std::vector<std::string>& known) {
-  std::vector<std::string> words;
-  while (true) {
-    const std::size_t comma = text.find(',');
-    std::string word(text.substr(0, comma));
-    if (std::ranges::find(known, word) == known.end()) {
-      return fail("{} names '{}', expected a list of: {}", flag, printable(word), fmt::join(known, ", "));
-    }
-    if (std::ranges::find(words, word) == words.end()) words.push_back(std::move(word));
-    if (comma == std::string_view::npos) return words;
-    text.remove_prefix(comma + 1);
-  }
+  return unknown_option(app, first);
 }
 
 Expected<NamedPath> read_named_path(const std::string& text) {
@@ -214,67 +81,13 @@ Status read_models(const Texts& texts, ExportOptions& options) {
   return {};
 }
 
-Status read_targets(const Texts& texts, bool quantize_given, ExportOptions& options) {
-  TAPER_ASSIGN(const std::vector<std::string> targets, read_list("--to", texts.to, {"onnx", "savedmodel", "tflite"}));
-  TAPER_ASSIGN(const std::vector<std::string> precisions, read_list("--quantize", texts.quantize, {"fp32", "fp16"}));
-  const auto wants = [&](std::string_view target) { return std::ranges::find(targets, target) != targets.end(); };
-  if (quantize_given && !wants("tflite")) return fail("--quantize chooses TFLite files, but --to leaves tflite out");
-  options.convert.onnx = wants("onnx");
-  options.convert.savedmodel = wants("savedmodel");
-  options.convert.tflite.clear();
-  for (const std::string& precision : precisions) {
-    if (wants("tflite")) options.convert.tflite.push_back(precision == "fp32" ? Precision::fp32 : Precision::fp16);
-  }
-  return {};
-}
-
-// A path that was given. An empty one is a mistake, such as an unset variable in a script; CLI11 takes a flag for a
-// value.
-Status read_path(const CLI::App& app, const std::string& flag, const std::string& text,
-                 std::optional<std::filesystem::path>& path) {
-  if (app.count(flag) == 0) return {};
-  if (text.empty()) return fail("{} is empty, expected a path", flag);
-  const std::vector<std::string> flags = flags_of(app);
-  if (std::ranges::find(flags, text) != flags.end()) return fail("{} needs a value, found the flag {}", flag, text);
-  path = text;
-  return {};
-}
-
-Status refuse_contradictions(const ExportOptions& options) {
-  if (options.verify_input && !options.verify) return fail("--verify-input and --no-verify contradict each other");
-  if (options.quiet && options.verbose) return fail("--quiet and --verbose contradict each other");
-  return {};
-}
-
 Expected<ExportOptions> make_sense(const CLI::App& app, const Texts& texts) {
   TAPER_TRY(refuse_leftovers(app));
   ExportOptions options;
-  std::optional<std::filesystem::path> output_dir;
   TAPER_TRY(read_path(app, "--transformer", texts.transformer, options.transformer));
   TAPER_TRY(read_path(app, "--gru", texts.gru, options.gru));
-  TAPER_TRY(read_path(app, "--config", texts.config, options.config));
-  TAPER_TRY(read_path(app, "--verify-input", texts.verify_input, options.verify_input));
-  TAPER_TRY(read_path(app, "--output-dir", texts.output_dir, output_dir));
   TAPER_TRY(read_models(texts, options));
-  TAPER_ASSIGN(options.sequence_length, read_length(texts.sequence_length));
-  if (texts.heads != "gloss" && texts.heads != "all") {
-    return fail("--heads is '{}', expected gloss or all", printable(texts.heads));
-  }
-  TAPER_TRY(read_targets(texts, app.count("--quantize") > 0, options));
-  if (output_dir) options.output_dir = *output_dir;
-  TAPER_ASSIGN(options.jobs, read_jobs(texts.jobs));
-  if (app.count("--max-memory") > 0) {
-    TAPER_ASSIGN(options.max_memory, read_size(texts.max_memory));
-  }
-  options.sandbox = !texts.no_sandbox;
-  options.all_heads = texts.heads == "all";
-  options.verify = !texts.no_verify;
-  options.convert.static_shapes = texts.static_shapes;
-  options.json = texts.json;
-  options.quiet = texts.quiet;
-  options.verbose = texts.verbose;
-  options.colour = !texts.no_color;
-  TAPER_TRY(refuse_contradictions(options));
+  TAPER_TRY(read_job_options(app, texts.job, options));
   return options;
 }
 
@@ -285,7 +98,8 @@ Finish wrong_usage(const std::string& message) {
 }  // namespace
 
 std::string help_text() {
-  return std::string(kHelp);
+  return fmt::format("{}{}\n{}\n{}\n{}\n{}", kHelp, kFilesHelp, kVerificationHelp, kResourcesHelp, kScreenHelp,
+                     kStatusHelp);
 }
 
 std::vector<std::string> known_flags() {
@@ -303,13 +117,7 @@ std::variant<ExportOptions, Finish> parse_options(const std::vector<std::string>
   CLI::App app;
   Texts texts;
   declare(app, texts);
-  try {
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them last first
-  } catch (const CLI::ArgumentMismatch& error) {
-    return wrong_usage(mismatch_text(printable(error.what())));
-  } catch (const CLI::ParseError& error) {
-    return wrong_usage(printable(error.what()));
-  }
+  if (const Status parsed = parse_arguments(app, arguments); !parsed) return wrong_usage(parsed.error().message);
   Expected<ExportOptions> options = make_sense(app, texts);
   if (!options) return wrong_usage(options.error().text());
   return *std::move(options);

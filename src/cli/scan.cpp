@@ -208,7 +208,7 @@ Verdict worst_verdict(const std::vector<ScannedFile>& files) {
   return worst;
 }
 
-int run_scan(const std::vector<std::string>& arguments, const TaperContext& context) {
+int run_scan(const std::vector<std::string>& arguments, const ProgramContext& context) {
   const auto options = parse(arguments);
   if (!options) {
     context.err.write(fmt::format("error: {}\n{}", options.error().message, kTry));

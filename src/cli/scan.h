@@ -15,7 +15,7 @@ struct ScannedFile {
 };
 
 // Runs the command; returns 0 if every file is clean, 1 if one isn't, 2 for wrong usage.
-int run_scan(const std::vector<std::string>& arguments, const TaperContext& context);
+int run_scan(const std::vector<std::string>& arguments, const ProgramContext& context);
 
 // The documents of --json and --sarif (docs/scan.md).
 std::string scan_json(const std::vector<ScannedFile>& files);

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "cli/convert.h"
+#include "cli/inspect.h"
+#include "cli/ops.h"
 #include "cli/scan.h"
 #include "cli/suggest.h"
 #include "report/text.h"
@@ -13,13 +16,14 @@ namespace taper {
 namespace {
 
 constexpr std::string_view kHelp =
-    R"(taper looks after machine learning models.
+    R"(taper turns what PyTorch saves into TFLite, SavedModel and ONNX files, and needs no PyTorch.
 
 Commands
+  taper convert FILE...   programs of torch.export, TorchScript, modules, ONNX, checkpoints: to verified files
+  taper inspect FILE...   what a file is: inputs, outputs, parameters, operators, sizes
   taper scan FILE...      what checkpoints would run if Python loaded them, without running anything
+  taper ops               the operators, and how each target spells them
   taper COMMAND --help    more about a command
-
-To convert checkpoints, see export_models --help.
 
   --version, -h, --help
 
@@ -30,11 +34,13 @@ constexpr std::string_view kTry = "Try 'taper --help'.\n";
 
 struct Command {
   std::string_view name;
-  int (*run)(const std::vector<std::string>& arguments, const TaperContext& context);
+  int (*run)(const std::vector<std::string>& arguments, const ProgramContext& context);
+  bool decides_rights = false;  // gives them up itself, as its flags say
 };
-constexpr Command kCommands[] = {{"scan", run_scan}};
+constexpr Command kCommands[] = {
+    {"convert", run_convert, true}, {"inspect", run_inspect}, {"scan", run_scan}, {"ops", run_ops}};
 
-int refuse(const std::string& word, const TaperContext& context) {
+int refuse(const std::string& word, const ProgramContext& context) {
   std::vector<std::string> known = {"--help", "--version"};
   for (const Command& command : kCommands) known.emplace_back(command.name);
   const auto suggestion = nearest(word, known);
@@ -46,7 +52,7 @@ int refuse(const std::string& word, const TaperContext& context) {
 
 }  // namespace
 
-int run_taper(const std::vector<std::string>& arguments, const TaperContext& context) {
+int run_taper(const std::vector<std::string>& arguments, const ProgramContext& context) {
   if (arguments.empty()) {
     context.err.write(fmt::format("error: a command is missing\n{}", kTry));
     return 2;
@@ -62,6 +68,9 @@ int run_taper(const std::vector<std::string>& arguments, const TaperContext& con
   }
   const auto* command = std::ranges::find(kCommands, word, &Command::name);
   if (command == std::end(kCommands)) return refuse(word, context);
+  // Where the kernel allows it: no other command needs them.
+  if (!command->decides_rights && context.give_up_rights) [[maybe_unused]]
+    const Status given_up = context.give_up_rights();
   return command->run({arguments.begin() + 1, arguments.end()}, context);
 }
 

@@ -220,8 +220,9 @@ void Terminal::show_warning(const Error& error) {
 // What -v adds: where each value comes from, and the agreement at each shape.
 void Terminal::details(const ModelReport& model) {
   if (!model.info) return;
+  const std::string what(model.info->family.empty() ? source_kind_name(model.info->kind) : model.info->family);
   line("");
-  line(paint(style_.colour_out, kBold, printable(model.key)) + "  " + printable(model.info->family) + ", SHA-256 " +
+  line(paint(style_.colour_out, kBold, printable(model.key)) + "  " + printable(what) + ", SHA-256 " +
        model.info->source_sha256.substr(0, 16));
   for (const HyperParameter& value : model.info->hyper_parameters) {
     line("  " + left(printable(value.name), 20) + right(printable(value.value), 8) + "  " +

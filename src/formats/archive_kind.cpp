@@ -7,21 +7,22 @@ namespace {
 
 constexpr std::string_view kSaveHint =
     "load it in PyTorch and save its state dict: torch.save(model.state_dict(), 'model.pt')";
+constexpr std::string_view kConvertHint = "convert it as the program that it is, with 'taper convert'";
 constexpr std::string_view kTorchScript = "a TorchScript program, parts of which run when it is loaded";
 constexpr std::string_view kExported = "an exported program";
 
 // In the order of precedence: a TorchScript archive holds data.pkl too.
 constexpr ArchiveKind kOtherArchives[] = {
-    {"bytecode.pkl", "TorchScript (mobile)",
-     "this is a TorchScript archive for mobile (.ptl), which taper does not read yet", kSaveHint, kTorchScript},
-    {"constants.pkl", "TorchScript", "this is a TorchScript archive (torch.jit.save), which taper does not read yet",
-     kSaveHint, kTorchScript},
-    {"archive_format", "torch.export", "this is a torch.export archive (.pt2), which taper does not read yet",
-     kSaveHint, kExported},
+    {"bytecode.pkl", "TorchScript (mobile)", "this is a TorchScript program for mobile (.ptl), expected a checkpoint",
+     kConvertHint, kTorchScript},
+    {"constants.pkl", "TorchScript", "this is a TorchScript program (torch.jit.save), expected a checkpoint",
+     kConvertHint, kTorchScript},
+    {"archive_format", "torch.export", "this is a program of torch.export (.pt2), expected a checkpoint", kConvertHint,
+     kExported},
     {"serialized_exported_program.json", "torch.export",
-     "this is a torch.export archive (.pt2), which taper does not read yet", kSaveHint, kExported},
-    {"models/model.json", "torch.export", "this is a torch.export archive (.pt2), which taper does not read yet",
-     kSaveHint, kExported},
+     "this is a program of torch.export (.pt2), expected a checkpoint", kConvertHint, kExported},
+    {"models/model.json", "torch.export", "this is a program of torch.export (.pt2), expected a checkpoint",
+     kConvertHint, kExported},
     {"model.json", "TorchScript (PyTorch 1.0)",
      "this is a TorchScript archive of PyTorch 1.0, which taper does not read", kSaveHint, kTorchScript},
     {"model.weights.h5", "Keras (.keras)", "this is a Keras archive (.keras), expected a PyTorch checkpoint", "",

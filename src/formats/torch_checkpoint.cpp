@@ -7,8 +7,8 @@
 #include "formats/file_look.h"
 #include "formats/pickle_scan.h"
 #include "formats/text.h"
+#include "formats/torch_archive.h"
 #include "formats/torch_rebuild.h"
-#include "formats/zip.h"
 
 namespace taper {
 namespace {
@@ -17,8 +17,6 @@ namespace {
 constexpr std::string_view kLegacyMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
 constexpr std::string_view kLegacyMagicDecimal = "119547037146038801333356";
 constexpr std::int64_t kLegacyProtocol = 1001;
-// caffe2/serialize/versions.h: the versions of the zip format that PyTorch itself reads.
-constexpr std::int64_t kMostZipVersion = 10;
 
 constexpr std::string_view kDamagedHint = "the file is probably truncated or damaged: copy or download it again";
 
@@ -42,82 +40,12 @@ Expected<std::string> top_folder(const ZipArchive& archive) {
   return fail("the archive holds {} files data.pkl, in '{}' and '{}', expected one", tops.size(), tops[0], tops[1]);
 }
 
-// The text of a small entry, without white space around it; nothing if there is no such entry.
-Expected<std::optional<std::string>> small_text(const ZipArchive& archive, const std::string& name) {
-  const ZipEntry* entry = archive.find(name);
-  if (!entry) return std::nullopt;
-  if (entry->size > 64) return fail("entry '{}' has {} bytes, expected a short text", name, entry->size);
-  TAPER_ASSIGN(const SharedBytes bytes, archive.read(*entry));
-  std::string text(as_text(bytes.view));
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
-  return text;
-}
-
-Status check_version(const ZipArchive& archive, const std::string& top) {
-  for (const char* name : {"version", ".data/version"}) {
-    TAPER_ASSIGN(const auto text, small_text(archive, top + name));
-    if (!text) continue;
-    const bool number =
-        !text->empty() && text->size() < 4 && std::ranges::all_of(*text, [](char c) { return c >= '0' && c <= '9'; });
-    if (!number || std::stoi(*text) > kMostZipVersion)
-      return fail("the archive has format version '{}', expected 1 to {}", excerpt(*text), kMostZipVersion);
-  }
-  return {};
-}
-
-Expected<bool> is_big_endian(const ZipArchive& archive, const std::string& top) {
-  TAPER_ASSIGN(const auto order, small_text(archive, top + "byteorder"));
-  if (!order || *order == "little") return false;  // written since PyTorch 2.1; before that files are little-endian
-  if (*order == "big") return true;
-  return fail("the archive's byte order is '{}', expected little or big", excerpt(*order));
-}
-
-// PyTorch looks entries up without regard to the case of ASCII letters: of two that differ in case alone it takes one,
-// others take the other.
-Status refuse_ambiguous_names(const ZipArchive& archive) {
-  const auto folded = [](std::string name) {
-    for (char& letter : name)
-      if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
-    return name;
-  };
-  std::unordered_map<std::string, const ZipEntry*> seen;
-  for (const ZipEntry& entry : archive.entries()) {
-    const auto [other, is_new] = seen.emplace(folded(entry.name), &entry);
-    if (!is_new)
-      return fail("the entries '{}' and '{}' differ in case alone: programs take one for the other",
-                  excerpt(other->second->name), excerpt(entry.name));
-  }
-  return {};
-}
-
 Expected<Checkpoint> read_zip_checkpoint(SharedBytes bytes) {
-  const std::size_t file_size = bytes.view.size();
-  TAPER_ASSIGN(ZipArchive opened, open_zip(std::move(bytes)));
-  const auto archive = std::make_shared<const ZipArchive>(std::move(opened));
-  TAPER_TRY(refuse_ambiguous_names(*archive));
-  TAPER_ASSIGN(const std::string top, top_folder(*archive));
-  TAPER_TRY(check_version(*archive, top));
-  StorageSource source;
-  TAPER_ASSIGN(source.big_endian, is_big_endian(*archive, top));
-  source.file_size = file_size;
-  const std::string pickle_name = top + "data.pkl";
-  TAPER_ASSIGN(SharedBytes pickled, archive->read(*archive->find(pickle_name)));
-  source.file_size = std::max(file_size, pickled.view.size());
-  TAPER_TRY(refuse_dangerous_pickle(pickled, 0, pickle_name));
-  const std::string place = fmt::format("in entry '{}'", pickle_name);
-  TAPER_ASSIGN_WITHIN(pickle::Document document, pickle::read(std::move(pickled)), place);
-  TAPER_ASSIGN_WITHIN(source.references, storage_references(*document.arena), place);
-  source.read = [archive, top](const StorageReference& reference) -> Expected<SharedBytes> {
-    for (const char* folder : {"data/", ".data/"})
-      if (const ZipEntry* entry = archive->find(fmt::format("{}{}{}", top, folder, reference.key)))
-        return archive->read(*entry);
-    return fail_with_hint(fmt::format("the archive has no entry '{}data/{}', which holds {} elements of {}", top,
-                                      excerpt(reference.key), reference.count, excerpt(reference.type)),
-                          "the file is incomplete: copy or save it again");
-  };
-  auto checkpoint = finish(std::move(document), std::move(source), "PyTorch zip");
-  if (!checkpoint) return std::unexpected(within(std::move(checkpoint).error(), place));
-  return checkpoint;
+  TAPER_ASSIGN(TorchArchive archive, open_torch_archive(std::move(bytes)));
+  TAPER_ASSIGN(archive.top, top_folder(*archive.zip));
+  TAPER_TRY(check_form(archive));
+  TAPER_ASSIGN(pickle::Document document, read_archived_pickle(archive, "data.pkl", {"data/", ".data/"}));
+  return Checkpoint{"PyTorch zip", std::move(document.arena), document.root, {}};
 }
 
 // ---- the legacy format: five pickles, then the storages

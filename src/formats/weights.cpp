@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/mapped_file.h"
+
 namespace taper {
 namespace {
 
@@ -86,9 +88,14 @@ ByteSink sink_to(std::vector<std::byte>& out) {
 Status stream_elements(const WeightSource& source, const ByteSink& sink) {
   const Tensor& tensor = source.tensor;
   if (tensor.element_count() == 0) return {};
-  if (tensor.dtype == source.dtype && tensor.is_plain()) return sink(tensor.bytes());
-  std::vector<std::byte> scratch;
-  return stream_converted(tensor.is_plain() ? flattened(tensor) : tensor, source.dtype, sink, scratch);
+  const auto stream = [&]() -> Status {
+    if (tensor.dtype == source.dtype && tensor.is_plain()) return sink(tensor.bytes());
+    std::vector<std::byte> scratch;
+    return stream_converted(tensor.is_plain() ? flattened(tensor) : tensor, source.dtype, sink, scratch);
+  };
+  const Status streamed = stream();
+  release_pages(tensor.storage.view);
+  return streamed;
 }
 
 }  // namespace taper

@@ -4,7 +4,13 @@
 // variables: PyTorch's in-place operators write through views, so a view remembers what it is a view of.
 #pragma once
 
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -12,12 +18,25 @@
 
 #include "base/dim.h"
 #include "base/error.h"
+#include "frontend/program.h"
 #include "ops/builder.h"
 
 namespace taper::aten {
 
 class Tensor;
 using TensorPtr = std::shared_ptr<Tensor>;
+
+// Where calls go, and what is known beside the graph.
+struct Context {
+  Builder& build;
+  std::map<std::string, SymbolRange, std::less<>> symbols = {};  // without an entry a symbol is at least 1
+  std::vector<std::string> warnings = {};                        // what a user should know of the calls made so far
+};
+
+// The dtype in which the graph computes what a program says in `dtype`: float32 for every floating one, so that
+// weights, inputs and constants agree; others stay. Importers convert what they put into the graph by this, and may
+// cast outputs back.
+DType graph_dtype(DType dtype);
 
 // An argument or a result. Integers may be symbolic. Devices, layouts and memory formats change no number: they are
 // None.
@@ -52,42 +71,55 @@ using View = std::function<Value*(Builder&, Value* base)>;
 // base and have no content of their own.
 class Tensor {
  public:
-  // A tensor of its own storage.
+  // A tensor of its own storage, row-major.
   static TensorPtr make(Value* content);
-  // A view of `base`. Without `write_back` writing through it is an error.
-  static TensorPtr make_view(TensorPtr base, Value* content, View view, WriteBack write_back);
+  // A view of `base`, which is cut at once unless `content` is the view already. Without `write_back` writing through
+  // it is an error. `contiguous`: the elements of the view follow one another in row-major order. Null if cutting
+  // failed: the builder has the error.
+  static TensorPtr make_view(Builder& build, TensorPtr base, View view, WriteBack write_back, bool contiguous,
+                             Value* content = nullptr);
 
-  // The present content.
+  // The present content. Null if building it failed: the builder has the error.
   Value* content(Builder& build);
+  // The content when it was last asked for.
+  Value* present() const { return content_; }
   // The type, which never changes.
   const Type& type() const { return content_->type; }
-  // Replaces the content, and that of what it is a view of. Errors: a view that can't be written through.
+  bool contiguous() const { return contiguous_; }
+  // Replaces the content, and that of what it is a view of. Errors: another type, a view that can't be written through.
   Status write(Builder& build, Value* content);
 
  private:
   Tensor() = default;
-  std::uint64_t version(Builder& build);
 
   Value* content_ = nullptr;
-  std::uint64_t version_ = 0;  // of the base when content_ was cut from it, or of the tensor itself
-  TensorPtr base_;
+  std::uint64_t version_ = 0;  // of a root: counts writes; of a view: the root's when content_ was cut
+  TensorPtr base_, root_;      // of a view: what it is cut from, and where that chain ends
+  std::size_t depth_ = 0;      // views between this and the root
   View view_;
   WriteBack write_back_;
+  bool contiguous_ = true;
 };
 
 // Calls `name`, with its overload ("add.Tensor") or without ("add"): then the first overload that takes these
 // arguments. An operator with a trailing underscore writes into its first argument. Errors: no such operator (see
 // knows), arguments that no overload takes, what the operator's shape rule says.
-Expected<Arg> call(Builder& build, std::string_view name, std::span<const NamedArg> arguments);
+Expected<Arg> call(Context& context, std::string_view name, std::span<const NamedArg> arguments);
 
 // Whether the table has the operator. `name` as for call.
 bool knows(std::string_view name);
 
 // The names of all overloads in the table, in order: "add.Tensor", ... ; overloads without a name are ".default".
+// In-place forms are not listed: every overload that PyTorch has in place can be called so.
 std::vector<std::string> known_overloads();
 
+// The integers of a small integer or bool tensor that follow from constants and sizes, in row-major order. Nothing if
+// they aren't known before the program runs.
+std::optional<std::vector<Dim>> known_integers(const Value* value);
+
 // A symbolic integer of PyTorch's programs: operators on sizes (add, mul, floordiv, ...), by Python's names. Nothing if
-// the operator isn't one of those.
-std::optional<Expected<Arg>> call_on_sizes(std::string_view name, std::span<const Arg> arguments);
+// the operator isn't one of those. Errors: comparisons that neither constants nor the symbols' ranges decide.
+std::optional<Expected<Arg>> call_on_sizes(const Context& context, std::string_view name,
+                                           std::span<const Arg> arguments);
 
 }  // namespace taper::aten

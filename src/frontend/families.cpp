@@ -7,6 +7,7 @@
 
 #include "formats/text.h"
 #include "frontend/network.h"
+#include "frontend/outline.h"
 #include "ops/table.h"
 
 namespace taper {
@@ -67,30 +68,6 @@ Fit best_fit(const WeightSet& weights, const ModelConfig& config) {
   return best;
 }
 
-// "conv1.weight [8, 3, 7, 7], layer1.0.conv1.weight [8, 8, 3, 3] and 5 more below 'layer1.'": the top of the tree of
-// keys.
-std::string found_keys(const WeightSet& weights) {
-  struct Branch {
-    std::string first;
-    std::size_t more = 0;
-  };
-  std::map<std::string, Branch> tree;
-  for (const auto& [key, tensor] : weights.tensors) {
-    Branch& branch = tree[key.substr(0, key.find('.'))];
-    if (branch.first.empty()) {
-      branch.first = fmt::format("{} {}", excerpt(key), shape_text(tensor->shape));
-    } else {
-      ++branch.more;
-    }
-  }
-  std::vector<std::string> items;
-  for (const auto& [name, branch] : tree)
-    items.push_back(branch.more == 0
-                        ? branch.first
-                        : fmt::format("{} (and {} more below '{}.')", branch.first, branch.more, excerpt(name)));
-  return shortened(items, 8);
-}
-
 std::string place_of(const WeightSet& weights) {
   std::string place = weights.place.empty() ? "" : fmt::format(" in '{}'", excerpt(weights.place));
   if (!weights.prefix.empty()) place += fmt::format(" below '{}'", excerpt(weights.prefix));
@@ -112,10 +89,11 @@ std::unexpected<Error> misfit(const WeightSet& weights, const Fit& fit, bool tol
 
 std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
   const bool is_module = !weights.class_path.empty();
-  std::string message =
-      fmt::format("the {}{} {} of no known architecture; found {}; tried",
-                  is_module ? fmt::format("pickled module {}", excerpt(weights.class_path)) : "weights",
-                  place_of(weights), is_module ? "is" : "are", found_keys(weights));
+  const std::string kind = likely_kind(weights);
+  std::string message = fmt::format(
+      "the {}{} {} of no known architecture{}; found {}; tried",
+      is_module ? fmt::format("pickled module {}", excerpt(weights.class_path)) : "weights", place_of(weights),
+      is_module ? "is" : "are", kind.empty() ? "" : ", perhaps " + kind, outline(weights));
   for (const Family& family : family_table()) {
     const Fit fit = fit_family(family, weights);
     const std::string count = fit.present == 0
@@ -124,10 +102,11 @@ std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
     message += fmt::format("{} {}: {} ({})", &family == &family_table().front() ? "" : ";", family.name, count,
                            shortened(fit.problems, 2));
   }
-  return fail_with_hint(
-      std::move(message),
-      "if it is one of these under other names, save its state dict with the names of that family; --config "
-      "with {\"family\": \"...\"} lists all the keys that a family expects");
+  return fail_with_hint(std::move(message),
+                        "weights alone don't tell what is computed with them: save the network as a program with "
+                        "torch.export.save(torch.export.export(model.eval(), (example_input,)), 'model.pt2'); if it is "
+                        "one of these under "
+                        "other names, --config with {\"family\": \"...\"} lists all the keys that a family expects");
 }
 
 std::unexpected<Error> no_weights(const Value& root) {
@@ -293,6 +272,13 @@ std::string format_text(const Checkpoint& checkpoint, const WeightSet& weights) 
 }
 
 }  // namespace
+
+bool recognises_family(const Checkpoint& checkpoint, const ModelConfig& config) {
+  if (config.family) return true;
+  auto sets = find_weights(*checkpoint.root);
+  return sets && std::ranges::any_of(all_matches(std::move(*sets), {}),
+                                     [](const Match& match) { return match.fit.recognised(); });
+}
 
 Expected<ImportedModel> import_checkpoint(const Checkpoint& checkpoint, const LoadOptions& options) {
   if (options.sequence_length < 1 || options.sequence_length > kMostFrames)

@@ -29,6 +29,10 @@ struct ImportedModel {
 // kMostFrames.
 Expected<ImportedModel> import_checkpoint(const Checkpoint& checkpoint, const LoadOptions& options);
 
+// Whether some weights in the checkpoint have most keys of a family, or are said to be of one by the configuration:
+// what doesn't fit is then worth telling, and a module is not looked at as one of torch.nn's.
+bool recognises_family(const Checkpoint& checkpoint, const ModelConfig& config);
+
 // "SignTransformer", "MediaPipeGRU", "SignTransformerCtc", "MediaPipeGRUCtc".
 std::vector<std::string> family_names();
 

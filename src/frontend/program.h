@@ -1,11 +1,14 @@
 // What a program (torch.export, TorchScript, ONNX) becomes: a graph, and what is known of its symbols.
 #pragma once
 
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "ir/graph.h"
 
 namespace taper {
@@ -17,11 +20,37 @@ struct SymbolRange {
   std::int64_t usual = 1;
 };
 
+// What the caller says of a program.
+struct ProgramOptions {
+  std::map<std::string, Shape, std::less<>> input_shapes;  // by the input's name; symbols allowed
+  std::map<std::string, DType, std::less<>> input_dtypes;
+  std::map<std::string, Tensor, std::less<>> input_values;                // inputs that become constants
+  std::map<std::string, std::vector<std::int64_t>, std::less<>> dynamic;  // axes of inputs to set free
+};
+
 struct ImportedProgram {
   Graph graph;  // inputs and outputs bear the names of the program's signature
   std::map<std::string, SymbolRange, std::less<>> symbols;
   std::vector<std::string> assumptions;  // a sentence per thing that was decided for the user
   std::vector<std::string> warnings;
+};
+
+// Operators that can't be read, all of one program.
+class UnsupportedOperators {
+ public:
+  // `place`: the module path, and the source line where the file has it. `hint`: the nearest form that can be read.
+  void add(std::string_view op, std::string_view place, std::string_view hint = {});
+  bool empty() const { return found_.empty(); }
+  // "3 operators can't be converted: aten.foo.default (2 times, in encoder.layer, head: line 12 of model.py); ..."
+  Error error() const;
+
+ private:
+  struct Entry {
+    std::size_t count = 0;
+    std::vector<std::string> places;  // the first few
+    std::string hint;
+  };
+  std::map<std::string, Entry, std::less<>> found_;
 };
 
 }  // namespace taper

@@ -24,6 +24,9 @@ Status check_bounded(const Type& type) {
 }
 
 Dim SymbolNames::symbol(std::string_view input, std::size_t axis) {
+  if (known_ != nullptr)
+    if (const auto known = known_->find(input); known != known_->end() && axis < known->second.size())
+      return known->second[axis];
   std::string name = fmt::format("{}_{}", input, axis);
   const auto allowed = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -35,7 +38,7 @@ Dim SymbolNames::symbol(std::string_view input, std::size_t axis) {
 }
 
 bool is_index(const Tensor& tensor) {
-  return tensor.dtype == DType::i32 && tensor.rank() <= 1 &&
+  return tensor.dtype == DType::i32 && tensor.rank() <= 2 &&
          tensor.element_count() <= static_cast<std::int64_t>(kMaxIndices);
 }
 
@@ -46,6 +49,7 @@ std::vector<std::int64_t> indices_of(const Tensor& tensor) {
 }
 
 Expected<Attr> attr_from(const Tensor& tensor, AttrKind kind) {
+  if (tensor.rank() > 1) return fail("a matrix where a vector is expected");
   std::vector<std::int64_t> values = indices_of(tensor);
   if (kind == AttrKind::integer && values.size() == 1) return values[0];
   if (kind == AttrKind::integers) return values;

@@ -9,8 +9,6 @@
 namespace taper {
 namespace {
 
-using pickle::Value;
-
 struct Container {
   std::string_view name;
   bool about_model;
@@ -22,7 +20,7 @@ constexpr std::array<Container, 6> kContainers = {{{"config", false},
                                                    {"model_args", true},
                                                    {"model_config", true}}};
 
-std::optional<Scalar> as_scalar(const Value& value) {
+std::optional<Scalar> as_scalar(const pickle::Value& value) {
   if (const auto flag = value.boolean()) return *flag;
   if (const auto number = value.integer()) return *number;
   if (const auto number = value.number()) return *number;
@@ -46,8 +44,8 @@ Scalar parsed(const std::string& text) {
 }
 
 // An entry of a dict, or an attribute of a Namespace or another object.
-const Value* member(const Value& values, std::string_view name) {
-  const Value* entry = pickle::find(values, name);
+const pickle::Value* member(const pickle::Value& values, std::string_view name) {
+  const pickle::Value* entry = pickle::find(values, name);
   return entry ? entry : pickle::attribute(values, name);
 }
 
@@ -70,28 +68,28 @@ std::string scalar_text(const Scalar& value) {
 Settings::Settings(const ModelConfig& config, const WeightSet& weights, const Checkpoint& checkpoint)
     : config_(config), metadata_(checkpoint.metadata) {
   for (const Module& module : weights.modules) modules_.emplace(module.path, module.object);
-  const auto add = [this](std::string_view origin, const Container& container, const Value* values) {
+  const auto add = [this](std::string_view origin, const Container& container, const pickle::Value* values) {
     if (!values) return;
     sources_.push_back({origin, std::string(container.name), values, container.about_model});
     // As configuration files group them: config.model.n_heads.
-    if (const Value* inner = member(*values, "model"))
+    if (const pickle::Value* inner = member(*values, "model"))
       sources_.push_back({origin, fmt::format("{}.model", container.name), inner, true});
   };
   for (const Container& container : kContainers) add(origin::module, container, attribute("", container.name));
-  for (const Value* around : weights.enclosing) {
+  for (const pickle::Value* around : weights.enclosing) {
     for (const Container& container : kContainers) add(origin::file, container, pickle::find(*around, container.name));
     sources_.push_back({origin::file, "", around, false});
   }
 }
 
-const Value* Settings::attribute(std::string_view path, std::string_view name) const {
+const pickle::Value* Settings::attribute(std::string_view path, std::string_view name) const {
   const auto module = modules_.find(path);
   return module == modules_.end() ? nullptr : pickle::attribute(*module->second, name);
 }
 
 namespace {
 
-void add_claim(std::vector<Claim>& claims, std::string_view origin, std::string place, const Value* value) {
+void add_claim(std::vector<Claim>& claims, std::string_view origin, std::string place, const pickle::Value* value) {
   const auto scalar = value ? as_scalar(*value) : std::nullopt;
   if (scalar) claims.push_back({origin, std::move(place), *scalar});
 }

@@ -101,7 +101,7 @@ class Reader {
       functions_.emplace(function.signature().name(), &function);
   }
 
-  Expected<Graph> run();
+  Expected<Graph> run(const KnownShapes& known);
 
  private:
   // A graph under construction, and what references stand for in it: values, constants that have not become values yet,
@@ -139,8 +139,8 @@ class Reader {
   Status read_inputs(const Op& op, Frame& frame, const NodeDef& node, Node& call);
   Status read_attrs(const Op& op, const NodeDef& node, Node& call);
   Status check_spelling(const Op& op, const Frame& frame, const NodeDef& node, const Node& call);
-  Status read_loop(Frame& frame, const NodeDef& node, Node& call);
-  Expected<std::unique_ptr<Graph>> read_function(const std::string& name, const Node& call,
+  Status read_functions(const Op& op, Frame& frame, const NodeDef& node, Node& call);
+  Expected<std::unique_ptr<Graph>> read_function(const std::string& name, std::span<Value* const> operands,
                                                  const std::vector<std::string>& captured, int depth);
 
   const SavedModelContent& content_;
@@ -156,13 +156,13 @@ std::string signature_node(const tensorflow::TensorInfo& info) {
   return name;
 }
 
-Expected<Graph> Reader::run() {
+Expected<Graph> Reader::run(const KnownShapes& known) {
   const auto found = meta_.signature_def().find("serving_default");
   if (found == meta_.signature_def().end()) return fail("there is no signature 'serving_default'");
   const NodeList& nodes = meta_.graph_def().node();
   Graph graph;
   Frame frame(graph, false, 0);
-  SymbolNames symbols;
+  SymbolNames symbols(known);
   // Placeholders in the order of the graph: the signature's map has none.
   std::unordered_map<std::string, std::string> inputs;  // node -> name
   for (const auto& [name, info] : found->second.inputs()) inputs.emplace(signature_node(info), name);
@@ -318,7 +318,10 @@ Status Reader::read_operator(Frame& frame, const NodeDef& node) {
                                                          node.name(), std::move(call->regions));
     TAPER_TRY(frame.build.status());
     for (std::size_t i = 0; i < results.size(); ++i) {
-      const std::string reference = frame.reference(node.name(), op->tensorflow.result, i);
+      const auto& names = op->tensorflow.results;
+      const std::string reference = frame.in_function && !names.empty()
+                                        ? frame.reference(node.name(), names[i], 0)
+                                        : frame.reference(node.name(), op->tensorflow.result, i);
       if (frame.knows(reference)) return fail("the node stands twice");
       frame.values.emplace(reference, results[i]);
     }
@@ -332,7 +335,8 @@ Expected<Node> Reader::read_as(const Op& op, Frame& frame, const NodeDef& node) 
   Node call;
   call.op = op.name;
   TAPER_TRY(read_attrs(op, node, call));
-  TAPER_TRY(node.op() == "While" ? read_loop(frame, node, call) : read_inputs(op, frame, node, call));
+  TAPER_TRY(op.tensorflow.regions.functions.empty() ? read_inputs(op, frame, node, call)
+                                                    : read_functions(op, frame, node, call));
   TAPER_TRY(check_operand_count(op, call.operands));
   if (op.tensorflow.read_operands != nullptr) TAPER_TRY(op.tensorflow.read_operands(call.operands, call.attrs));
   TAPER_TRY(complete_attrs(op, call.attrs));
@@ -428,21 +432,23 @@ Status Reader::check_spelling(const Op& op, const Frame& frame, const NodeDef& n
     }
   }
   if (!call.regions.empty())
-    known.insert({"T", "cond", "body", "output_shapes", "parallel_iterations", "_lower_using_switch_merge"});
+    known.insert({spelling.regions.argument_types, spelling.regions.result_types, "output_shapes",
+                  "parallel_iterations", "_lower_using_switch_merge"});
+  known.insert(spelling.regions.functions.begin(), spelling.regions.functions.end());
   for (const auto& [name, value] : node.attr())
     if (!known.contains(name)) return fail("attribute '{}' is not read", name);
   for (std::size_t i = 0; i < spelling.inputs.size(); ++i) {
     if (spelling.inputs[i].make == nullptr) continue;
     const auto constant = index_of(frame, node.input(static_cast<int>(i)));
     const std::vector<std::int64_t> expected = spelling.inputs[i].make(call);
-    if (!constant || constant->rank() != 1 || indices_of(*constant) != expected)
+    if (!constant || constant->rank() != (spelling.inputs[i].columns > 0 ? 2 : 1) || indices_of(*constant) != expected)
       return fail("input {} is not [{}]", i, fmt::join(expected, ", "));
   }
   return {};
 }
 
-// The carried values come first, then the variables that the functions read.
-Status Reader::read_loop(Frame& frame, const NodeDef& node, Node& call) {
+// The values come first, then the variables that the functions read.
+Status Reader::read_functions(const Op& op, Frame& frame, const NodeDef& node, Node& call) {
   std::vector<std::string> captured;
   for (const std::string& reference : node.input()) {
     if (const auto variable = frame.variables.find(reference); variable != frame.variables.end()) {
@@ -453,17 +459,19 @@ Status Reader::read_loop(Frame& frame, const NodeDef& node, Node& call) {
     TAPER_ASSIGN(Value * value, value_of(frame, reference));
     call.operands.push_back(value);
   }
-  for (const char* kind : {"cond", "body"}) {
-    const auto function = node.attr().find(kind);
+  if (call.operands.size() < op.region_operands) return fail("{} operands", call.operands.size());
+  const std::span operands = std::span(call.operands).subspan(op.region_operands);
+  for (const std::string_view kind : op.tensorflow.regions.functions) {
+    const auto function = node.attr().find(std::string(kind));
     if (function == node.attr().end()) return fail("it names no function as '{}'", kind);
-    TAPER_ASSIGN(auto region, read_function(function->second.func().name(), call, captured, frame.depth + 1));
+    TAPER_ASSIGN(auto region, read_function(function->second.func().name(), operands, captured, frame.depth + 1));
     call.regions.push_back(std::move(region));
   }
   return {};
 }
 
 // A function's arguments have the types of what the loop carries.
-Expected<std::unique_ptr<Graph>> Reader::read_function(const std::string& name, const Node& call,
+Expected<std::unique_ptr<Graph>> Reader::read_function(const std::string& name, std::span<Value* const> operands,
                                                        const std::vector<std::string>& captured, int depth) {
   const auto found = functions_.find(name);
   if (found == functions_.end()) return fail("there is no function '{}'", name);
@@ -471,7 +479,7 @@ Expected<std::unique_ptr<Graph>> Reader::read_function(const std::string& name, 
   if (!used_.insert(&function).second) return fail("function '{}' is used twice", name);
   if (depth > kMaxDepth) return fail("more than {} loops inside each other", kMaxDepth);
   const auto& arguments = function.signature().input_arg();
-  const std::size_t carried = call.operands.size();
+  const std::size_t carried = operands.size();
   if (static_cast<std::size_t>(arguments.size()) != carried + captured.size())
     return fail("function '{}' has {} arguments, expected {}", name, arguments.size(), carried + captured.size());
   auto graph = std::make_unique<Graph>();
@@ -481,7 +489,7 @@ Expected<std::unique_ptr<Graph>> Reader::read_function(const std::string& name, 
     const std::string& argument = arguments[static_cast<int>(i)].name();
     if (frame.knows(argument)) return fail("function '{}' has two arguments '{}'", name, argument);
     if (i < carried)
-      frame.values.emplace(argument, graph->add_input(argument, call.operands[i]->type));
+      frame.values.emplace(argument, graph->add_input(argument, operands[i]->type));
     else
       frame.variables.emplace(argument, captured[i - carried]);
   }
@@ -503,8 +511,8 @@ Expected<std::unique_ptr<Graph>> Reader::read_function(const std::string& name, 
 
 }  // namespace
 
-Expected<Graph> import_tensorflow(const SavedModelContent& content) {
-  return Reader(content).run();
+Expected<Graph> import_tensorflow(const SavedModelContent& content, const KnownShapes& known) {
+  return Reader(content).run(known);
 }
 
 }  // namespace taper

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "formats/saved_model.h"
+#include "frontend/read_back.h"
 #include "ir/graph.h"
 
 namespace taper {
@@ -15,6 +16,7 @@ namespace taper {
 // operands. Errors: operators without a row (all at once, with counts); attributes, inputs or masks that no row has;
 // values that are used before they are computed or computed twice; variables that the bundle doesn't have; functions
 // that don't exist, are used twice or lie more than 16 deep.
-Expected<Graph> import_tensorflow(const SavedModelContent& content);
+// Sizes in `known` take the place of -1.
+Expected<Graph> import_tensorflow(const SavedModelContent& content, const KnownShapes& known = {});
 
 }  // namespace taper

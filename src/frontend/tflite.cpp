@@ -121,7 +121,7 @@ class Reader {
  public:
   explicit Reader(const TfliteFile& file) : file_(file), used_(file.model.subgraphs.size(), false) {}
 
-  Expected<Graph> run();
+  Expected<Graph> run(const KnownShapes& known);
 
  private:
   // A subgraph and what has been read of it.
@@ -150,14 +150,14 @@ class Reader {
   Status read_inputs(const Op& op, Frame& frame, const tflite::OperatorT& source, Node& call);
   Status check_results(const Op& op, const Frame& frame, const tflite::OperatorT& source, const Node& call);
   Status check_spelling(const Op& op, const Frame& frame, const tflite::OperatorT& source, const Node& call);
-  Status read_regions(const Frame& frame, const tflite::OperatorT& source, Node& call);
+  Status read_regions(const Op& op, const Frame& frame, const tflite::OperatorT& source, Node& call);
   Expected<std::unique_ptr<Graph>> read_region(std::int32_t index, std::span<Value* const> operands, int depth);
 
   const TfliteFile& file_;
   std::vector<bool> used_;  // subgraphs: each is read once, which bounds the work and rules out cycles
 };
 
-Expected<Graph> Reader::run() {
+Expected<Graph> Reader::run(const KnownShapes& known) {
   const tflite::ModelT& model = file_.model;
   TAPER_TRY(check_operators_known(model));
   const auto found = std::ranges::find_if(
@@ -169,7 +169,7 @@ Expected<Graph> Reader::run() {
 
   Graph graph;
   Frame frame(*model.subgraphs[signature.subgraph_index], graph, 0);
-  SymbolNames symbols;
+  SymbolNames symbols(known);
   std::set<std::string_view> names;
   for (const auto& entry : signature.inputs) {
     const auto tensor = static_cast<std::int32_t>(entry->tensor_index);
@@ -269,7 +269,7 @@ Expected<Node> Reader::read_as(const Op& op, Frame& frame, const tflite::Operato
   TAPER_TRY(check_operand_count(op, call.operands));
   if (op.tflite.read_operands != nullptr) TAPER_TRY(op.tflite.read_operands(call.operands, call.attrs));
   TAPER_TRY(complete_attrs(op, call.attrs));
-  if (op.tflite.builtin == tflite::BuiltinOperator::WHILE) TAPER_TRY(read_regions(frame, source, call));
+  if (op.tflite.read_regions != nullptr) TAPER_TRY(read_regions(op, frame, source, call));
   TAPER_TRY(check_results(op, frame, source, call));
   TAPER_TRY(check_spelling(op, frame, source, call));
   return call;
@@ -346,17 +346,19 @@ Status Reader::check_spelling(const Op& op, const Frame& frame, const tflite::Op
     if (spelling.inputs[i].make == nullptr) continue;
     TAPER_ASSIGN(const auto constant, index_of(frame, i < source.inputs.size() ? source.inputs[i] : -1));
     const std::vector<std::int64_t> expected = spelling.inputs[i].make(call);
-    if (!constant || constant->rank() != 1 || indices_of(*constant) != expected)
+    if (!constant || constant->rank() != (spelling.inputs[i].columns > 0 ? 2 : 1) || indices_of(*constant) != expected)
       return fail("input {} is not [{}]", i, fmt::join(expected, ", "));
   }
   return {};
 }
 
-Status Reader::read_regions(const Frame& frame, const tflite::OperatorT& source, Node& call) {
-  const tflite::WhileOptionsT* options = source.builtin_options.AsWhileOptions();
-  if (options == nullptr) return fail("it names no subgraphs");
-  for (const std::int32_t index : {options->cond_subgraph_index, options->body_subgraph_index}) {
-    TAPER_ASSIGN(auto region, read_region(index, call.operands, frame.depth + 1));
+Status Reader::read_regions(const Op& op, const Frame& frame, const tflite::OperatorT& source, Node& call) {
+  const std::vector<std::int32_t> subgraphs = op.tflite.read_regions(source.builtin_options);
+  if (subgraphs.empty()) return fail("it names no subgraphs");
+  if (call.operands.size() < op.region_operands) return fail("{} operands", call.operands.size());
+  for (const std::int32_t index : subgraphs) {
+    TAPER_ASSIGN(auto region,
+                 read_region(index, std::span(call.operands).subspan(op.region_operands), frame.depth + 1));
     call.regions.push_back(std::move(region));
   }
   return {};
@@ -386,8 +388,8 @@ Expected<std::unique_ptr<Graph>> Reader::read_region(std::int32_t index, std::sp
 
 }  // namespace
 
-Expected<Graph> import_tflite(const TfliteFile& file) {
-  return Reader(file).run();
+Expected<Graph> import_tflite(const TfliteFile& file, const KnownShapes& known) {
+  return Reader(file).run(known);
 }
 
 }  // namespace taper

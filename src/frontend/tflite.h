@@ -2,6 +2,7 @@
 #pragma once
 
 #include "formats/tflite.h"
+#include "frontend/read_back.h"
 #include "ir/graph.h"
 
 namespace taper {
@@ -17,6 +18,7 @@ namespace taper {
 // lie more than 16 deep.
 //
 // `file` is as read_tflite returned it, which has checked the indices of tensors, buffers and operator codes.
-Expected<Graph> import_tflite(const TfliteFile& file);
+// Sizes in `known` take the place of -1.
+Expected<Graph> import_tflite(const TfliteFile& file, const KnownShapes& known = {});
 
 }  // namespace taper

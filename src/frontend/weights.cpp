@@ -7,8 +7,6 @@
 namespace taper {
 namespace {
 
-using pickle::Value;
-
 // In the order of preference. A name that isn't listed comes after all of these.
 constexpr std::array<std::string_view, 12> kNames = {
     "model_state_dict", "state_dict", "model_state", "model",   "net",    "network",
@@ -81,7 +79,7 @@ struct Search {
     std::vector<std::size_t> ranks;  // of the names on the way
   };
   std::vector<Found> found;
-  std::set<const Value*> visited;
+  std::set<const pickle::Value*> visited;
   std::size_t bytes = 0;         // that the names in `found` take
   std::optional<Error> problem;  // of the first module that can't be flattened
   int problems = 0;
@@ -89,7 +87,7 @@ struct Search {
   bool goes_on() const { return visited.size() < kMostVisited && bytes < kMostBytes && problems < kMostProblems; }
 };
 
-WeightSet weight_set(const StateDict& state, const Value* dict, std::vector<Module> modules) {
+WeightSet weight_set(const StateDict& state, const pickle::Value* dict, std::vector<Module> modules) {
   WeightSet weights;
   weights.prefix = common_prefix(state);
   const auto shortened = [&](std::string_view key) {
@@ -98,7 +96,7 @@ WeightSet weight_set(const StateDict& state, const Value* dict, std::vector<Modu
   for (const NamedTensor& named : state.tensors) weights.tensors[shortened(named.key)] = &named.value->tensor;
   for (const NamedProblem& problem : state.unsupported) weights.not_a_tensor[shortened(problem.key)] = problem.reason;
   for (const std::string& key : state.others) {
-    const Value* value = dict ? pickle::find(*dict, key) : nullptr;
+    const pickle::Value* value = dict ? pickle::find(*dict, key) : nullptr;
     weights.not_a_tensor[shortened(key)] = "is " + (value ? pickle::describe(*value) : std::string("no tensor"));
   }
   for (Module& module : modules) {
@@ -121,10 +119,10 @@ std::size_t size_of_names(const WeightSet& weights) {
   return bytes;
 }
 
-void search(Search& state, const Value& value, const std::vector<std::string_view>& path,
-            const std::vector<const Value*>& enclosing) {
+void search(Search& state, const pickle::Value& value, const std::vector<std::string_view>& path,
+            const std::vector<const pickle::Value*>& enclosing) {
   if (path.size() > kMostDepth || !state.goes_on() || !state.visited.insert(&value).second) return;
-  std::vector<const Value*> around = {&value};
+  std::vector<const pickle::Value*> around = {&value};
   around.insert(around.end(), enclosing.begin(), enclosing.end());
   std::optional<WeightSet> weights;
   if (is_module(value)) {
@@ -159,7 +157,7 @@ void search(Search& state, const Value& value, const std::vector<std::string_vie
 
 }  // namespace
 
-Expected<std::vector<WeightSet>> find_weights(const Value& root) {
+Expected<std::vector<WeightSet>> find_weights(const pickle::Value& root) {
   Search state;
   search(state, root, {}, {});
   if (state.found.empty() && state.problem) return std::unexpected(std::move(*state.problem));

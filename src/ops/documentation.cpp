@@ -7,10 +7,19 @@
 namespace taper {
 namespace {
 
-// How a target gets the operator: by its name for it, by simpler operators, or not at all.
-std::string spelling(std::string_view own_name, bool expands) {
-  if (!own_name.empty()) return fmt::format("`{}`", own_name);
-  return expands ? "in simpler operators" : "—";
+constexpr std::string_view kExpanded = "in simpler operators";
+constexpr std::string_view kNowhere = "-";
+
+std::string spelling(const Op& op, Target target, std::string_view own_name, std::string_view of_constant) {
+  if (op.is_constant) return std::string(of_constant);
+  if (!own_name.empty()) return std::string(own_name);
+  return std::string(op.expansion_for(target) != nullptr ? kExpanded : kNowhere);
+}
+
+// Names in the target's own words stand as code.
+std::string cell(const OperatorRow& row, const std::string& text) {
+  if (text == kNowhere) return "—";
+  return text == kExpanded || row.name == "constant" ? text : fmt::format("`{}`", text);
 }
 
 std::string escaped(std::string_view text) {
@@ -24,21 +33,27 @@ std::string escaped(std::string_view text) {
 
 }  // namespace
 
+std::vector<OperatorRow> operator_rows() {
+  std::vector<OperatorRow> rows;
+  for (const Op& op : op_table()) {
+    const std::string_view builtin = op.tflite.builtin ? tflite::EnumNameBuiltinOperator(*op.tflite.builtin) : "";
+    rows.push_back({std::string(op.name), std::string(op.doc),
+                    spelling(op, Target::onnx, op.onnx.op_type, "initializer"),
+                    spelling(op, Target::tflite, builtin, "buffer"), std::string(op.tflite.since),
+                    spelling(op, Target::tensorflow, op.tensorflow.op, "variable")});
+  }
+  return rows;
+}
+
 std::string operators_markdown() {
   std::string text =
       "# Operators\n\n"
       "The operators of taper's graph, their meaning, and what ONNX (opset 17), TFLite and TensorFlow have for them.\n"
       "Generated from `src/ops`; after a change run the test `ops_test` with `TAPER_UPDATE_DOCS=1`.\n\n"
       "| operator | meaning | ONNX | TFLite | since runtime | TensorFlow |\n| --- | --- | --- | --- | --- | --- |\n";
-  for (const Op& op : op_table()) {
-    const std::string_view builtin = op.tflite.builtin ? tflite::EnumNameBuiltinOperator(*op.tflite.builtin) : "";
-    const std::string onnx = op.is_constant ? "initializer" : spelling(op.onnx.op_type, op.expansion_for(Target::onnx));
-    const std::string lite = op.is_constant ? "buffer" : spelling(builtin, op.expansion_for(Target::tflite));
-    const std::string tensorflow =
-        op.is_constant ? "variable" : spelling(op.tensorflow.op, op.expansion_for(Target::tensorflow));
-    text += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", op.name, escaped(op.doc), onnx, lite, op.tflite.since,
-                        tensorflow);
-  }
+  for (const OperatorRow& row : operator_rows())
+    text += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", row.name, escaped(row.doc), cell(row, row.onnx),
+                        cell(row, row.tflite), row.since, cell(row, row.tensorflow));
   return text;
 }
 

@@ -2,8 +2,21 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace taper {
+
+// An operator and how each target gets it: by its name there, "in simpler operators", "-" for not at all; constants are
+// an initializer, a buffer, a variable.
+struct OperatorRow {
+  std::string name;
+  std::string doc;  // the formula
+  std::string onnx;
+  std::string tflite;
+  std::string since;  // the first TFLite runtime that has it
+  std::string tensorflow;
+};
+std::vector<OperatorRow> operator_rows();
 
 // A Markdown table: operator, formula, and how ONNX and TFLite spell it.
 std::string operators_markdown();

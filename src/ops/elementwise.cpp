@@ -3,94 +3,53 @@
 #include <numbers>
 
 #include "ops/families.h"
-#include "ops/rules.h"
+#include "ops/pointwise.h"
 
 namespace taper {
 namespace {
-
-template <auto F>
-Expected<std::vector<Array>> eval_unary(const EvalCall& call) {
-  return map_elements(call.operand(0), F);
-}
-
-template <auto F>
-Expected<std::vector<Array>> eval_binary(const EvalCall& call) {
-  const DType dtype = call.operand(0).dtype;
-  TAPER_ASSIGN(Array out, zip_elements(call.operand(0), call.operand(1), dtype, F));
-  if (const Attr* activation = call.attrs.find("activation"); activation != nullptr)
-    for (double& x : out.values) x = activate(std::get<std::string>(*activation), x);
-  return std::vector{std::move(out)};
-}
-
-template <auto F>
-Expected<std::vector<Array>> eval_comparison(const EvalCall& call) {
-  TAPER_ASSIGN(Array out, zip_elements(call.operand(0), call.operand(1), DType::boolean, F));
-  return std::vector{std::move(out)};
-}
-
-Expected<Shape> broadcast_operands(const InferCall& call) {
-  if (call.type(0).dtype != call.type(1).dtype)
-    return fail("operands are {} and {}, expected one dtype", info(call.type(0).dtype).name,
-                info(call.type(1).dtype).name);
-  return broadcast(call.shape(0), call.shape(1));
-}
-
-Expected<std::vector<Type>> infer_binary(const InferCall& call) {
-  TAPER_ASSIGN(Shape shape, broadcast_operands(call));
-  return std::vector{Type{call.type(0).dtype, std::move(shape)}};
-}
-
-Expected<std::vector<Type>> infer_comparison(const InferCall& call) {
-  TAPER_ASSIGN(Shape shape, broadcast_operands(call));
-  return std::vector{Type{DType::boolean, std::move(shape)}};
-}
-
-Op unary(std::string_view name, std::string_view doc, EvalFn eval) {
-  return {.name = name,
-          .doc = doc,
-          .operands = {"x"},
-          .infer = same_as_first,
-          .eval = eval,
-          .per_step = true,
-          .examples = {{{f32({2, 3, 4})}}}};
-}
-
-Op binary(std::string_view name, std::string_view doc, EvalFn eval) {
-  return {.name = name,
-          .doc = doc,
-          .operands = {"a", "b"},
-          .infer = infer_binary,
-          .eval = eval,
-          .per_step = true,
-          .examples = {{{f32({2, 3}), f32({2, 3})}}, {{f32({2, 3, 4}), f32({4})}}, {{f32({2, 1}), f32({1, 5})}}}};
-}
-
-// TensorFlow names the result of most unary operators `y`, that of binary ones `z`.
-Op spelled(Op op, std::string_view onnx, std::string_view tensorflow, std::optional<tflite::BuiltinOperator> builtin,
-           std::string_view since = {}, TfliteOptions options = {}) {
-  std::vector<SpelledInput> inputs;
-  inputs.reserve(op.operands.size());
-  for (std::size_t i = 0; i < op.operands.size(); ++i) inputs.push_back(operand(i));
-  if (!onnx.empty()) op.onnx = {.op_type = onnx, .inputs = inputs};
-  if (!tensorflow.empty())
-    op.tensorflow = {.op = tensorflow, .result = inputs.size() == 1 ? "y" : "z", .inputs = inputs};
-  if (builtin) op.tflite = {.builtin = builtin, .since = since, .inputs = inputs, .options = std::move(options)};
-  return op;
-}
 
 bool has_no_activation(const Node& node) {
   return node.attrs.text("activation") == "none";
 }
 
+// Sums, products and extremes of booleans are logic.
+std::string_view logic_of(std::string_view op) {
+  return op == "add" || op == "maximum" ? "logical_or" : op == "mul" || op == "minimum" ? "logical_and" : op;
+}
+
+std::vector<Value*> expand_booleans(Builder& build, const Node& node, std::span<Value* const> operands) {
+  return {build(takes_booleans(node) ? logic_of(node.op) : node.op, {operands.begin(), operands.end()})};
+}
+
 std::vector<Value*> expand_activation(Builder& build, const Node& node, std::span<Value* const> operands) {
-  Value* result = build(node.op, {operands.begin(), operands.end()});
+  Value* result = expand_booleans(build, node, operands).front();
   return {has_no_activation(node) ? result : build(node.attrs.text("activation"), {result})};
+}
+
+// Where a row is right for integers as well, and for booleans in other words.
+void add_integer_examples(Op& op, bool booleans) {
+  op.examples.push_back(example_of({i64({2, 3}), i64({3})}, -9, 9));
+  op.examples.push_back(example_of({i32({2, 1}), i32({3})}, -9, 9));
+  if (booleans) op.examples.push_back(example_of({boolean({2, 3}), boolean({3})}, 0, 2));
+}
+
+// The same of numbers in each target; `since64` is the version of TFLite's operator for int64.
+Op numeric(Op op, TfliteVersion since64, bool booleans) {
+  const TfliteVersion first = {1, op.tflite.since};
+  op.onnx.dtypes = op.tensorflow.dtypes = number_dtypes();
+  op.tflite.dtypes = {{DType::f32, first}, {DType::i32, first}, {DType::i64, since64}};
+  op.expand = expand_booleans;
+  op.expands_if = [](const Node& node, Target) {
+    return takes_booleans(node) || (node.attrs.find("activation") != nullptr && !has_no_activation(node));
+  };
+  add_integer_examples(op, booleans);
+  return op;
 }
 
 // A binary operator whose TFLite form can apply an activation.
 template <class Options>
 Op with_activation(Op op) {
-  op.expand_onnx = op.expand_tensorflow = expand_activation;
+  op.expand_onnx = op.expand_tensorflow = op.expand_tflite = expand_activation;
   op.onnx.fits = op.tensorflow.fits = has_no_activation;
   op.attrs.push_back(activation_attr());
   op.tflite.options = tflite_options<Options>(
@@ -101,6 +60,13 @@ Op with_activation(Op op) {
 std::vector<Value*> expand_squared_difference(Builder& build, const Node&, std::span<Value* const> operands) {
   Value* difference = build("sub", {operands[0], operands[1]});
   return {build("mul", {difference, difference})};
+}
+
+// erf x = tanh(x p(x^2)); p is fitted so that the error stays below 6e-8, which float32 can't tell.
+Expr erf_of(Expr x) {
+  constexpr double kCoefficients[] = {1.12837971,     0.102765482,     -0.000184383794, -0.000625719672,
+                                      8.97126856e-05, -5.98571587e-06, 1.58962161e-07};
+  return apply("tanh", x * polynomial(x * x, kCoefficients));
 }
 
 // 1 / sqrt(x)
@@ -150,6 +116,7 @@ Op cast() {
           .infer = infer_cast,
           .eval = eval_cast,
           .per_step = true,
+          .on_bases = elements_on_bases,
           .onnx = {.op_type = "Cast", .inputs = {operand(0)}, .attrs = {{"to", "to"}}},
           .tflite = {.builtin = tflite::BuiltinOperator::CAST,
                      .since = "1.5.0",
@@ -199,6 +166,9 @@ std::vector<Op> elementwise_ops() {
   Op relu = spelled(unary("relu", "max(x, 0)", eval_unary<[](double x) { return x < 0 ? 0.0 : x; }>), "Relu", "Relu",
                     tflite::BuiltinOperator::RELU, "1.5.0");
   relu.tensorflow.result = "activations";
+  relu.onnx.fits = relu.tflite.fits = takes_floats;
+  relu.expand = expand_as<[](Expr x) { return apply("maximum", x, 0.0); }>;
+  relu.examples.push_back(example_of({i64({2, 3})}, -9, 9));
   row(std::move(relu));
   row(spelled(unary("sigmoid", "1 / (1 + exp(-x))", eval_unary<[](double x) { return 1 / (1 + std::exp(-x)); }>),
               "Sigmoid", "Sigmoid", tflite::BuiltinOperator::LOGISTIC, "1.14.0"));
@@ -206,13 +176,22 @@ std::vector<Op> elementwise_ops() {
               tflite::BuiltinOperator::TANH, "1.14.0"));
   row(spelled(unary("exp", "exp(x)", eval_unary<[](double x) { return std::exp(x); }>), "Exp", "Exp",
               tflite::BuiltinOperator::EXP, "1.7.0", tflite_options<tflite::ExpOptionsT>()));
-  row(spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", "Neg", tflite::BuiltinOperator::NEG,
-              "1.9.0", tflite_options<tflite::NegOptionsT>()));
-  row(spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs", "Abs",
-              tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>()));
-  row(spelled(
+  Op neg = spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", "Neg",
+                   tflite::BuiltinOperator::NEG, "1.9.0", tflite_options<tflite::NegOptionsT>());
+  neg.examples.push_back(example_of({i64({2, 3})}, -9, 9));
+  row(std::move(neg));
+  Op abs = spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs", "Abs",
+                   tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>());
+  abs.tflite.dtypes = {{DType::f32, {1, "1.13.0"}}, {DType::i32, {5, "2.12.0"}}};
+  abs.expand = expand_as<[](Expr x) { return apply("maximum", x, -x); }>;
+  abs.examples.push_back(example_of({i64({2, 3})}, -9, 9));
+  abs.examples.push_back(example_of({i32({2, 3})}, -9, 9));
+  row(std::move(abs));
+  Op erf = spelled(
       unary("erf", "2/sqrt(pi) * integral of exp(-t^2) from 0 to x", eval_unary<[](double x) { return std::erf(x); }>),
-      "Erf", "Erf", std::nullopt));
+      "Erf", "Erf");
+  erf.expand = expand_as<erf_of>;
+  row(std::move(erf));
 
   Op log = spelled(unary("log", "ln x", eval_unary<[](double x) { return std::log(x); }>), "Log", "Log",
                    tflite::BuiltinOperator::LOG, "1.14.0");
@@ -236,24 +215,38 @@ std::vector<Op> elementwise_ops() {
   gelu.tolerance = 5e-4;  // LiteRT's exact form is itself an approximation of erf
   row(std::move(gelu));
 
-  row(with_activation<tflite::AddOptionsT>(
-      spelled(binary("add", "a + b", eval_binary<[](double a, double b) { return a + b; }>), "Add", "AddV2",
-              tflite::BuiltinOperator::ADD, "1.5.0")));
-  row(with_activation<tflite::SubOptionsT>(
-      spelled(binary("sub", "a - b", eval_binary<[](double a, double b) { return a - b; }>), "Sub", "Sub",
-              tflite::BuiltinOperator::SUB, "1.6.0")));
-  row(with_activation<tflite::MulOptionsT>(
-      spelled(binary("mul", "a * b", eval_binary<[](double a, double b) { return a * b; }>), "Mul", "Mul",
-              tflite::BuiltinOperator::MUL, "1.5.0")));
+  row(numeric(with_activation<tflite::AddOptionsT>(
+                  spelled(binary("add", "a + b", eval_binary<[](double a, double b) { return a + b; }>), "Add", "AddV2",
+                          tflite::BuiltinOperator::ADD, "1.5.0")),
+              {4, "2.6.0"}, true));
+  row(numeric(with_activation<tflite::SubOptionsT>(
+                  spelled(binary("sub", "a - b", eval_binary<[](double a, double b) { return a - b; }>), "Sub", "Sub",
+                          tflite::BuiltinOperator::SUB, "1.6.0")),
+              {4, "2.4.0"}, false));
+  row(numeric(with_activation<tflite::MulOptionsT>(
+                  spelled(binary("mul", "a * b", eval_binary<[](double a, double b) { return a * b; }>), "Mul", "Mul",
+                          tflite::BuiltinOperator::MUL, "1.5.0")),
+              {5, "2.6.0"}, true));
   Op div = with_activation<tflite::DivOptionsT>(
-      spelled(binary("div", "a / b", eval_binary<[](double a, double b) { return a / b; }>), "Div", "RealDiv",
-              tflite::BuiltinOperator::DIV, "1.6.0"));
+      spelled(binary("div", "a / b of floating numbers", eval_binary<[](double a, double b) { return a / b; }>), "Div",
+              "RealDiv", tflite::BuiltinOperator::DIV, "1.6.0"));
+  div.infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+    TAPER_TRY(infer_floating(call));
+    return infer_binary(call);
+  };
   for (Example& example : div.examples) example.low = 0.5;  // away from the pole
   row(std::move(div));
-  row(spelled(binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b ? b : a; }>), "Max",
-              "Maximum", tflite::BuiltinOperator::MAXIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
-  row(spelled(binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a ? b : a; }>), "Min",
-              "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>()));
+  // NaN is larger and smaller than all numbers.
+  row(numeric(spelled(binary("maximum", "max(a, b)",
+                             eval_binary<[](double a, double b) { return a < b || std::isnan(b) ? b : a; }>),
+                      "Max", "Maximum", tflite::BuiltinOperator::MAXIMUM, "1.14.0",
+                      tflite_options<tflite::MaximumMinimumOptionsT>()),
+              {1, "1.14.0"}, true));
+  row(numeric(spelled(binary("minimum", "min(a, b)",
+                             eval_binary<[](double a, double b) { return b < a || std::isnan(b) ? b : a; }>),
+                      "Min", "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0",
+                      tflite_options<tflite::MaximumMinimumOptionsT>()),
+              {1, "1.14.0"}, true));
   Op squared = spelled(
       binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "",
       "SquaredDifference", tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1",
@@ -261,10 +254,6 @@ std::vector<Op> elementwise_ops() {
   squared.expand = expand_squared_difference;
   row(std::move(squared));
 
-  Op less = spelled(binary("less", "a < b", eval_comparison<[](double a, double b) { return a < b ? 1.0 : 0.0; }>),
-                    "Less", "Less", tflite::BuiltinOperator::LESS, "1.14.0", tflite_options<tflite::LessOptionsT>());
-  less.infer = infer_comparison;
-  row(std::move(less));
   row(cast());
   row(dequantize());
   return rows;

@@ -1,5 +1,6 @@
 #include "ops/evaluate.h"
 
+#include <limits>
 #include <unordered_map>
 
 #include "ops/table.h"
@@ -7,13 +8,31 @@
 namespace taper {
 namespace {
 
+// Solves `dim` = `size` for the one symbol that has no value yet, where `dim` is a*symbol + b.
+bool solve_dim(const Dim& dim, std::int64_t size, Bindings& bindings) {
+  std::map<std::string, Dim, std::less<>> known;
+  for (const auto& [symbol, value] : bindings) known.emplace(symbol, Dim(value));
+  Dim rest = substitute(dim, known) - Dim(size);
+  if (rest.overflowed() || rest.terms().empty() || rest.terms().size() > 2) return false;
+  // The constant comes first or not at all: terms are sorted by their symbols.
+  const Dim::Term& term = rest.terms().back();
+  const std::int64_t constant = rest.terms().size() == 2 ? rest.terms().front().coefficient : 0;
+  const bool linear = term.symbols.size() == 1 && !dim_function(term.symbols[0]) &&
+                      (rest.terms().size() == 1 || rest.terms().front().symbols.empty());
+  if (!linear || constant == std::numeric_limits<std::int64_t>::min()) return false;
+  if (-constant % term.coefficient != 0 || -constant / term.coefficient < 0) return false;
+  bindings.emplace(term.symbols[0], -constant / term.coefficient);
+  return true;
+}
+
 Status bind_dim(const Dim& dim, std::int64_t size, Bindings& bindings) {
   if (const auto symbol = dim.as_symbol(); symbol && !bindings.contains(*symbol)) {
     bindings.emplace(*symbol, size);
     return {};
   }
   const auto expected = dim.evaluate(bindings);
-  // Sums of symbols that no input names alone can't be solved here; they stay unchecked.
+  // Sizes of several symbols that no input names alone can't be solved; they stay unchecked.
+  if (!expected) solve_dim(dim, size, bindings);
   if (expected && *expected != size) return fail("size {} where {} is {}", size, dim.text(), *expected);
   return {};
 }

@@ -90,7 +90,8 @@ Op linear() {
                      [](const Node& node) {
                        const bool bias = node.operands.size() > 2 && node.operands[2] != nullptr;
                        return bias ? TfliteVersion{5, "2.0.0"} : TfliteVersion{6, "2.1.0"};
-                     }},
+                     },
+                 .half_operand = 1},
       .examples = {{{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {5, 4}}}},
                    {{{DType::f32, {4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},

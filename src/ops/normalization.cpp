@@ -1,12 +1,31 @@
-// Operators that normalise along the last axis.
+// Operators that normalise along an axis.
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "ops/families.h"
 #include "ops/rules.h"
 
 namespace taper {
 namespace {
+
+// Calls `f` for each run along the axis `dim`.
+template <class F>
+Expected<std::vector<Array>> map_runs(const EvalCall& call, F f) {
+  Array x = call.operand(0);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
+  const AxisView view = axis_view(x.shape, axis);
+  if (x.values.empty()) return std::vector{std::move(x)};
+  std::vector<double> run(static_cast<std::size_t>(view.size));
+  for (std::int64_t o = 0; o < view.outer; ++o)
+    for (std::int64_t i = 0; i < view.inner; ++i) {
+      double* first = x.values.data() + o * view.size * view.inner + i;
+      for (std::int64_t k = 0; k < view.size; ++k) run[static_cast<std::size_t>(k)] = first[k * view.inner];
+      f(std::span(run));
+      for (std::int64_t k = 0; k < view.size; ++k) first[k * view.inner] = run[static_cast<std::size_t>(k)];
+    }
+  return std::vector{std::move(x)};
+}
 
 // Calls `f(row, size)` for each run along the last axis.
 template <class F>
@@ -21,6 +40,32 @@ Expected<std::vector<Type>> infer_last_axis(const InferCall& call) {
   return same_as_first(call);
 }
 
+Expected<std::vector<Type>> infer_axis(const InferCall& call) {
+  TAPER_ASSIGN([[maybe_unused]] const std::size_t axis,
+               normalize_axis(call.attrs.integer("dim"), call.shape(0).size()));
+  return same_as_first(call);
+}
+
+bool counts_last_axis_from_end(const Node& node) {
+  return node.attrs.integer("dim") == -1;
+}
+bool is_last_axis(const Node& node) {
+  const std::int64_t dim = node.attrs.integer("dim");
+  return dim == -1 || dim + 1 == static_cast<std::int64_t>(node.operands[0]->type.shape.size());
+}
+
+// TFLite and TensorFlow know the last axis only: the axis changes places with it before and after.
+std::vector<Value*> expand_on_last_axis(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const std::size_t rank = node.operands[0]->type.shape.size();
+  std::vector<std::int64_t> order(rank);
+  std::iota(order.begin(), order.end(), 0);
+  const std::int64_t dim = node.attrs.integer("dim");
+  std::swap(order[static_cast<std::size_t>(dim < 0 ? dim + static_cast<std::int64_t>(rank) : dim)], order[rank - 1]);
+  const Attrs swap = {{"dims", order}};
+  return {build("permute", {build(node.op, {build("permute", {operands[0]}, swap)})}, swap)};
+}
+
+const AttrSpec kDim = {"dim", AttrKind::integer, std::int64_t{-1}};
 const std::vector<std::int64_t> kLastAxis = {-1};
 
 double maximum_of(std::span<const double> row) {
@@ -39,50 +84,58 @@ Op softmax() {
   using Options = tflite::SoftmaxOptionsT;
   return {
       .name = "softmax",
-      .doc = "exp(x - max x) / sum exp(x - max x) over the last axis",
+      .doc = "exp(x - max x) / sum exp(x - max x) over axis `dim`",
       .operands = {"x"},
-      .infer = infer_last_axis,
+      .attrs = {kDim},
+      .infer = infer_axis,
       .eval =
           [](const EvalCall& call) {
-            return map_rows(call.operand(0), [](std::span<double> row) {
+            return map_runs(call, [](std::span<double> row) {
               const double largest = maximum_of(row);
               const double sum = sum_of_exponentials(row, largest);
               for (double& x : row) x = std::exp(x - largest) / sum;
             });
           },
       .per_step = true,
-      .onnx = {.op_type = "Softmax", .inputs = {operand(0)}, .fixed = {{"axis", std::int64_t{-1}}}},
+      .per_step_if = counts_last_axis_from_end,
+      .expand = expand_on_last_axis,
+      .onnx = {.op_type = "Softmax", .inputs = {operand(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::SOFTMAX,
                  .since = "1.5.0",
                  .inputs = {operand(0)},
-                 .options = tflite_options<Options>(FixedOption<Options, float>{&Options::beta, 1.0f})},
-      .tensorflow = {.op = "Softmax", .result = "softmax", .inputs = {operand(0)}},
-      .examples = {{{f32({2, 3, 5})}}},
+                 .options = tflite_options<Options>(FixedOption<Options, float>{&Options::beta, 1.0f}),
+                 .fits = is_last_axis},
+      .tensorflow = {.op = "Softmax", .result = "softmax", .inputs = {operand(0)}, .fits = is_last_axis},
+      .examples = {{{f32({2, 3, 5})}}, {{f32({2, 3, 4})}, {{"dim", std::int64_t{1}}}}},
   };
 }
 
 Op log_softmax() {
   return {
       .name = "log_softmax",
-      .doc = "x - max x - ln sum exp(x - max x) over the last axis",
+      .doc = "x - max x - ln sum exp(x - max x) over axis `dim`",
       .operands = {"x"},
-      .infer = infer_last_axis,
+      .attrs = {kDim},
+      .infer = infer_axis,
       .eval =
           [](const EvalCall& call) {
-            return map_rows(call.operand(0), [](std::span<double> row) {
+            return map_runs(call, [](std::span<double> row) {
               const double largest = maximum_of(row);
               const double shift = largest + std::log(sum_of_exponentials(row, largest));
               for (double& x : row) x -= shift;
             });
           },
       .per_step = true,
-      .onnx = {.op_type = "LogSoftmax", .inputs = {operand(0)}, .fixed = {{"axis", std::int64_t{-1}}}},
+      .per_step_if = counts_last_axis_from_end,
+      .expand = expand_on_last_axis,
+      .onnx = {.op_type = "LogSoftmax", .inputs = {operand(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::LOG_SOFTMAX,
                  .since = "1.14.0",
                  .inputs = {operand(0)},
-                 .options = tflite_options<tflite::LogSoftmaxOptionsT>()},
-      .tensorflow = {.op = "LogSoftmax", .result = "logsoftmax", .inputs = {operand(0)}},
-      .examples = {{{f32({2, 3, 5})}}},
+                 .options = tflite_options<tflite::LogSoftmaxOptionsT>(),
+                 .fits = is_last_axis},
+      .tensorflow = {.op = "LogSoftmax", .result = "logsoftmax", .inputs = {operand(0)}, .fits = is_last_axis},
+      .examples = {{{f32({2, 3, 5})}}, {{f32({2, 3, 4})}, {{"dim", std::int64_t{0}}}}},
   };
 }
 

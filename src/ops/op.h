@@ -62,6 +62,7 @@ struct SpelledInput {
   bool rest = false;           // this operand and all after it
   std::string_view attr = {};  // the attribute, as integers; of rank 0 where its kind is integer
   std::vector<std::int64_t> (*make)(const Node&) = nullptr;  // an integer vector
+  std::int64_t columns = 0;                                  // what `make` gives as a matrix of so many columns
 };
 constexpr SpelledInput operand(std::size_t i) {
   return {.operand = i};
@@ -75,13 +76,24 @@ constexpr SpelledInput attr_tensor(std::string_view name) {
 constexpr SpelledInput made(std::vector<std::int64_t> (*make)(const Node&)) {
   return {.make = make};
 }
+constexpr SpelledInput made_matrix(std::int64_t columns, std::vector<std::int64_t> (*make)(const Node&)) {
+  return {.make = make, .columns = columns};
+}
 
+// A plain vector as a matrix of so many columns, which divide its length.
+Tensor as_matrix(Tensor vector, std::int64_t columns);
+
+// In each spelling, `dtypes` are those that the operator takes in its first operand; empty: all that the target has.
 struct OnnxSpelling {
   std::string_view op_type = {};  // empty: not an ONNX operator
   std::vector<SpelledInput> inputs = {};
+  std::vector<DType> dtypes = {};
   std::vector<std::pair<std::string_view, std::string_view>> attrs = {};  // ONNX name, our name
   std::vector<NamedAttr> fixed = {};                                      // ONNX attributes that never vary
   bool (*fits)(const Node&) = nullptr;                                    // where not every call can be spelled
+  std::vector<NamedAttr> (*made_attrs)(const Node&) = nullptr;            // ONNX attributes that follow from the call
+  std::vector<std::string_view> regions = {};                             // the attributes that hold the regions
+  bool captures = false;  // there the regions have no inputs: they see the operands under their names
 };
 
 // Reads and writes the options table of one builtin operator, both from one list of fields.
@@ -96,12 +108,19 @@ struct TfliteVersion {
   std::string_view since;
 };
 
+// A dtype that a builtin operator takes in its first operand, and from which version on.
+struct TfliteDType {
+  DType dtype;
+  TfliteVersion version;
+};
+
 struct TfliteSpelling {
   std::optional<tflite::BuiltinOperator> builtin = std::nullopt;
   int version = 1;
   std::string_view since = {};  // the first runtime with this version
   std::vector<SpelledInput> inputs = {};
   TfliteOptions options = {};
+  std::vector<TfliteDType> dtypes = {};
   TfliteVersion (*version_for)(const Node&) = nullptr;  // where the version depends on the call
   bool (*fits)(const Node&) = nullptr;                  // where not every call can be spelled
   // Restores attributes from the inputs made by `made`: `constants[i]` is the constant value of input i of the file's
@@ -109,6 +128,13 @@ struct TfliteSpelling {
   Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
   // Completes attributes that the file leaves to the operands' types: a size of -1, an end counted from the back.
   Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
+  // The subgraphs of the regions, in the operator's options; none read: it names none.
+  void (*write_regions)(std::span<const std::int32_t> subgraphs, tflite::BuiltinOptionsUnion&) = nullptr;
+  std::vector<std::int32_t> (*read_regions)(const tflite::BuiltinOptionsUnion&) = nullptr;
+  // The operand whose float16 constant runtimes take behind a DEQUANTIZE at no cost.
+  std::optional<std::size_t> half_operand = std::nullopt;
+
+  TfliteVersion version_of(const Node& node) const;
 };
 
 // An attribute that names an element type: that of an operand, or one that never varies.
@@ -125,11 +151,21 @@ struct TensorflowComputed {
   Status (*read)(std::span<const std::int64_t> values, Attrs& attrs) = nullptr;
 };
 
+// The attributes of an operator with regions: which name their functions, which list the types of what these take and
+// give. Where they carry values, the last function passes on what the functions read.
+struct TensorflowRegions {
+  std::vector<std::string_view> functions = {};
+  std::string_view argument_types = {};
+  std::string_view result_types = {};
+  bool carries = false;
+};
+
 // Inputs made by `made` or `attr_tensor` are int32 constants. `read_inputs` and `read_operands` are as for TFLite.
 struct TensorflowSpelling {
   std::string_view op = {};            // empty: not a TensorFlow operator
   std::string_view result = "output";  // the name of its results, which functions refer to
   std::vector<SpelledInput> inputs = {};
+  std::vector<DType> dtypes = {};
   std::vector<TensorflowType> types = {{"T"}};
   std::vector<std::pair<std::string_view, std::string_view>> attrs = {};  // TensorFlow's name, our name
   std::string_view count = {};                                            // attribute that counts the operands
@@ -137,6 +173,8 @@ struct TensorflowSpelling {
   bool (*fits)(const Node&) = nullptr;
   Status (*read_inputs)(std::span<const Tensor* const> constants, Attrs& attrs) = nullptr;
   Status (*read_operands)(std::span<Value* const> operands, Attrs& attrs) = nullptr;
+  std::vector<std::string_view> results = {};  // where each result has a name of its own
+  TensorflowRegions regions = {};
 };
 
 // A small call for the tests that run over the table: operand types, attributes, and the range that operands are drawn
@@ -148,6 +186,17 @@ struct Example {
   double high = 2;
   std::size_t inputs = 99;  // operands after this many are constants
 };
+
+// A call whose operands are views of other values, their bases: axis i of an operand is axis dims[i] of its base, and
+// axes of the base that no operand has are of size 1. The same call on the bases has these attributes, and axis i of
+// its old result is axis dims[i] of the new one.
+struct CallOnBases {
+  Attrs attrs;
+  std::vector<std::int64_t> dims;
+  std::size_t viewed = 99;  // operands after this many are what they were
+};
+using OnBasesFn = std::optional<CallOnBases> (*)(const Node& node, std::span<const std::int64_t> dims,
+                                                 std::int64_t base_rank);
 
 struct Op {
   std::string_view name;
@@ -164,13 +213,22 @@ struct Op {
   // bytes copied in order. Folding then computes nothing, and weights of any size stay where they lie. Empty: not so
   // for these operands.
   std::vector<Tensor> (*rearrange)(std::span<const Tensor* const> operands, const Attrs& attrs) = nullptr;
+  // The call on values in another order of axes, where it can be made there as well.
+  OnBasesFn on_bases = nullptr;
+  // For an operator that only moves, removes or adds axes: the axis of x that each axis of the result is; -1 for new
+  // ones.
+  std::vector<std::int64_t> (*axes_of_x)(const Node&) = nullptr;
   // Elements that an evaluation holds beside its operands and results, where these are many.
   Dim (*workspace)(const Node&) = nullptr;
+  std::size_t region_operands = 0;  // regions take the operands from this one on
+  // Each element of the result follows from the elements of the operands that broadcasting puts there.
+  bool broadcasts = false;
   // Fits every target as it is: the backend writes it without an operator (constants).
   bool is_constant = false;
-  ExpandFn expand = nullptr;         // in simpler operators, for targets that have no spelling
-  ExpandFn expand_onnx = nullptr;    // the form that suits ONNX best, where it differs
-  ExpandFn expand_tflite = nullptr;  // the form that suits TFLite best, where it differs
+  ExpandFn expand = nullptr;                          // in simpler operators, for targets that have no spelling
+  bool (*expands_if)(const Node&, Target) = nullptr;  // where not every call can be expanded
+  ExpandFn expand_onnx = nullptr;                     // the form that suits ONNX best, where it differs
+  ExpandFn expand_tflite = nullptr;                   // the form that suits TFLite best, where it differs
   ExpandFn expand_tensorflow = nullptr;
   OnnxSpelling onnx = {};
   TfliteSpelling tflite = {};
@@ -182,6 +240,10 @@ struct Op {
   bool spelled_in(Target target, const Node& node) const;
   // The expansion for a target; nothing if there is none.
   ExpandFn expansion_for(Target target) const;
+  // The same for one call.
+  ExpandFn expansion_for(Target target, const Node& node) const {
+    return expands_if == nullptr || expands_if(node, target) ? expansion_for(target) : nullptr;
+  }
 };
 
 }  // namespace taper

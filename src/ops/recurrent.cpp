@@ -1,11 +1,58 @@
 // Recurrent networks: whole layers, and the scan they expand to.
-#include <cmath>
+#include "ops/recurrent.h"
 
 #include "ops/evaluate.h"
 #include "ops/families.h"
-#include "ops/rules.h"
 
 namespace taper {
+
+Value* zeros(Builder& build, std::vector<std::int64_t> shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) count *= size;
+  return build.constant(tensor_f32(std::move(shape), std::vector<float>(static_cast<std::size_t>(count))), "zeros");
+}
+
+// One column of a first frame, emptied, plus [1, h] of zeros. The frame is taken of the graph's input where that has
+// the batch axis, so that a layer's state doesn't tie it to the layer before.
+Value* zero_state(Builder& build, Value* x, const Shape& x_shape, std::int64_t hidden) {
+  for (Value* input : build.graph().inputs())
+    if (input->type.shape.size() == 3 && input->type.shape[0] == x_shape[0] && input->type.dtype == DType::f32)
+      x = input;
+  Value* frame = build("select", {x}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{0}}});
+  Value* column = build("slice", {frame}, {{"dim", std::int64_t{1}}, {"end", Shape{1}}});
+  return build("add", {build("zeros_like", {column}), zeros(build, {1, hidden})});
+}
+
+Value* initial_state(Builder& build, const Node& node, std::span<Value* const> operands, std::size_t i) {
+  if (Value* given = operand_or_null(operands, i)) return given;
+  return zero_state(build, operands[0], node.operands[0]->type.shape, *node.results[1]->type.shape[1].constant());
+}
+
+Array swap_time_and_batch(const Array& x) {
+  const AxisView view = axis_view(x.shape, 1);
+  std::vector<std::int64_t> shape = x.shape;
+  std::swap(shape[0], shape[1]);
+  Array out = make_array(x.dtype, std::move(shape));
+  for (std::int64_t i = 0; i < view.outer; ++i)
+    for (std::int64_t k = 0; k < view.size; ++k)
+      std::copy_n(x.values.begin() + (i * view.size + k) * view.inner, view.inner,
+                  out.values.begin() + (k * view.outer + i) * view.inner);
+  return out;
+}
+
+void fill_rows(std::vector<double>& rows, const double* bias, std::int64_t columns) {
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    rows[i] = bias == nullptr ? 0 : bias[i % static_cast<std::size_t>(columns)];
+}
+
+std::vector<double> project_frames(const Array& x, const double* weight, const double* bias, std::int64_t gates) {
+  const std::int64_t frames = x.size(0) * x.size(1);
+  std::vector<double> projected(static_cast<std::size_t>(frames * gates));
+  fill_rows(projected, bias, gates);
+  multiply_accumulate(x.values.data(), weight, projected.data(), frames, gates, x.size(2), true);
+  return projected;
+}
+
 namespace {
 
 // ----------------------------------------------------------------------------------------------------------------- gru
@@ -33,10 +80,6 @@ Expected<std::vector<Type>> infer_gru(const InferCall& call) {
   return std::vector{Type{dtype, {x[0], x[1], hidden}}, Type{dtype, {x[0], hidden}}};
 }
 
-double logistic(double x) {
-  return 1 / (1 + std::exp(-x));
-}
-
 // What one direction of a GRU needs, in PyTorch's gate order r, z, n.
 struct GruWeights {
   const double* input;        // [3h, F]
@@ -48,18 +91,12 @@ struct GruWeights {
 // r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), h' = (1 - z) n + z
 // h. `x` is [B, T, F]; `y`, unless null, [B, T, h]; `state` [B, h] is h_0 on entry and h_n on exit.
 void run_gru(const GruWeights& weights, const Array& x, std::int64_t hidden, bool reverse, double* state, double* y) {
-  const std::int64_t batch = x.size(0), steps = x.size(1), features = x.size(2), gates = 3 * hidden;
-  const auto fill_rows = [gates](std::vector<double>& rows, const double* bias) {
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      rows[i] = bias == nullptr ? 0 : bias[i % static_cast<std::size_t>(gates)];
-  };
-  std::vector<double> projected(static_cast<std::size_t>(batch * steps * gates));
-  fill_rows(projected, weights.input_bias);
-  multiply_accumulate(x.values.data(), weights.input, projected.data(), batch * steps, gates, features, true);
+  const std::int64_t batch = x.size(0), steps = x.size(1), gates = 3 * hidden;
+  const std::vector<double> projected = project_frames(x, weights.input, weights.input_bias, gates);
   std::vector<double> recurrent(static_cast<std::size_t>(batch * gates));
   for (std::int64_t step = 0; step < steps; ++step) {
     const std::int64_t t = reverse ? steps - 1 - step : step;
-    fill_rows(recurrent, weights.hidden_bias);
+    fill_rows(recurrent, weights.hidden_bias, gates);
     multiply_accumulate(state, weights.hidden, recurrent.data(), batch, gates, hidden, true);
     for (std::int64_t b = 0; b < batch; ++b) {
       const double* from_x = projected.data() + (b * steps + t) * gates;
@@ -85,27 +122,6 @@ Expected<std::vector<Array>> eval_gru(const EvalCall& call) {
   run_gru({call.operand(1).values.data(), call.operand(2).values.data(), bias(3), bias(4)}, x, hidden,
           call.attrs.flag("reverse"), state.values.data(), y.values.data());
   return std::vector{std::move(y), std::move(state)};
-}
-
-Value* operand_or_null(std::span<Value* const> operands, std::size_t i) {
-  return i < operands.size() ? operands[i] : nullptr;
-}
-
-Value* zeros(Builder& build, std::vector<std::int64_t> shape) {
-  std::int64_t count = 1;
-  for (const std::int64_t size : shape) count *= size;
-  return build.constant(tensor_f32(std::move(shape), std::vector<float>(static_cast<std::size_t>(count))), "zeros");
-}
-
-// [B, h] of zeros where only sequences know B: one column of a first frame, emptied, plus [1, h] of zeros. The frame is
-// taken of the graph's input where that has the batch axis, so that a layer's state doesn't tie it to the layer before.
-Value* zero_state(Builder& build, Value* x, const Shape& x_shape, std::int64_t hidden) {
-  for (Value* input : build.graph().inputs())
-    if (input->type.shape.size() == 3 && input->type.shape[0] == x_shape[0] && input->type.dtype == DType::f32)
-      x = input;
-  Value* frame = build("select", {x}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{0}}});
-  Value* column = build("slice", {frame}, {{"dim", std::int64_t{1}}, {"end", Shape{1}}});
-  return build("add", {build("zeros_like", {column}), zeros(build, {1, hidden})});
 }
 
 // A scan whose body is the formula. The biases of r and z are joined in the input's product; b_hn stays with the
@@ -150,8 +166,7 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
     return {nullptr, nullptr};
   }
 
-  Value* h0 = operand_or_null(operands, 5);
-  if (h0 == nullptr) h0 = zero_state(build, operands[0], x_shape, hidden);
+  Value* h0 = initial_state(build, node, operands, 5);
   std::vector<std::unique_ptr<Graph>> regions;
   regions.push_back(std::move(body));
   const std::int64_t reverse = node.attrs.flag("reverse") ? 1 : 0;
@@ -193,24 +208,18 @@ std::vector<double> swap_first_gates(const double* values, std::int64_t size) {
 Expected<std::vector<Array>> eval_onnx_gru(const EvalCall& call) {
   const Array& x = call.operand(0);
   const std::int64_t steps = x.size(0), batch = x.size(1), features = x.size(2), hidden = call.operand(2).size(2);
-  Array batch_first = make_array(x.dtype, {batch, steps, features});
-  for (std::int64_t t = 0; t < steps; ++t)
-    for (std::int64_t b = 0; b < batch; ++b)
-      std::copy_n(x.values.begin() + (t * batch + b) * features, features,
-                  batch_first.values.begin() + (b * steps + t) * features);
+  const Array batch_first = swap_time_and_batch(x);
   const auto input = swap_first_gates(call.operand(1).values.data(), hidden * features);
   const auto recurrent = swap_first_gates(call.operand(2).values.data(), hidden * hidden);
   const auto input_bias = swap_first_gates(call.operand(3).values.data(), hidden);
   const auto hidden_bias = swap_first_gates(call.operand(3).values.data() + 3 * hidden, hidden);
   Array state = make_array(x.dtype, {1, batch, hidden});
   if (call.has(5)) state.values = call.operand(5).values;
-  std::vector<double> y(static_cast<std::size_t>(batch * steps * hidden));
+  Array y = make_array(x.dtype, {batch, steps, hidden});
   run_gru({input.data(), recurrent.data(), input_bias.data(), hidden_bias.data()}, batch_first, hidden,
-          call.attrs.text("direction") == "reverse", state.values.data(), y.data());
-  Array out = make_array(x.dtype, {steps, 1, batch, hidden});
-  for (std::int64_t t = 0; t < steps; ++t)
-    for (std::int64_t b = 0; b < batch; ++b)
-      std::copy_n(y.begin() + (b * steps + t) * hidden, hidden, out.values.begin() + (t * batch + b) * hidden);
+          call.attrs.text("direction") == "reverse", state.values.data(), y.values.data());
+  Array out = swap_time_and_batch(y);
+  out.shape = {steps, 1, batch, hidden};
   return std::vector{std::move(out), std::move(state)};
 }
 
@@ -335,6 +344,21 @@ Expected<std::vector<Array>> eval_scan(const EvalCall& call) {
   return carried;
 }
 
+// ONNX's Scan with time as the second axis.
+std::vector<NamedAttr> onnx_scan_attrs(const Node& node) {
+  const auto& reverse_inputs = node.attrs.integers("reverse_inputs");
+  const auto& reverse_outputs = node.attrs.integers("reverse_outputs");
+  const std::vector<std::int64_t> input_axes(reverse_inputs.size(), 1), output_axes(reverse_outputs.size(), 1);
+  std::vector<NamedAttr> attrs = {{"num_scan_inputs", static_cast<std::int64_t>(reverse_inputs.size())},
+                                  {"scan_input_axes", input_axes},
+                                  {"scan_input_directions", reverse_inputs}};
+  if (!reverse_outputs.empty()) {
+    attrs.emplace_back("scan_output_axes", output_axes);
+    attrs.emplace_back("scan_output_directions", reverse_outputs);
+  }
+  return attrs;
+}
+
 }  // namespace
 
 std::vector<Op> recurrent_ops() {
@@ -379,6 +403,7 @@ std::vector<Op> recurrent_ops() {
                 {"reverse_outputs", AttrKind::integers}},
       .infer = infer_scan,
       .eval = eval_scan,
+      .onnx = {.op_type = "Scan", .inputs = {operands_from(0)}, .made_attrs = onnx_scan_attrs, .regions = {"body"}},
   });
   return rows;
 }

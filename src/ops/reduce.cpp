@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "ops/families.h"
-#include "ops/rules.h"
+#include "ops/pointwise.h"
 
 namespace taper {
 namespace {
@@ -73,42 +73,248 @@ Expected<std::vector<Array>> eval_amax(const EvalCall& call) {
   return std::vector{std::move(out)};
 }
 
-Op reduction(std::string_view name, std::string_view doc, EvalFn eval, tflite::BuiltinOperator builtin,
-             std::string_view since, std::string_view tensorflow) {
+Expected<std::vector<Array>> eval_amin(const EvalCall& call) {
+  const auto smaller = [](double a, double b) { return std::isnan(a) || a < b ? a : b; };
+  TAPER_ASSIGN(Array out, fold_axes<smaller>(call, std::numeric_limits<double>::infinity()));
+  return std::vector{std::move(out)};
+}
+
+Expected<std::vector<Array>> eval_prod(const EvalCall& call) {
+  TAPER_ASSIGN(Array out, fold_axes<[](double product, double x) { return product * x; }>(call, 1));
+  return std::vector{std::move(out)};
+}
+
+Expected<std::vector<Array>> eval_any(const EvalCall& call) {
+  TAPER_ASSIGN(Array out, fold_axes<[](double any, double x) { return any != 0 || x != 0 ? 1.0 : 0.0; }>(call, 0));
+  return std::vector{std::move(out)};
+}
+
+Expected<std::vector<Array>> eval_all(const EvalCall& call) {
+  TAPER_ASSIGN(Array out, fold_axes<[](double all, double x) { return all != 0 && x != 0 ? 1.0 : 0.0; }>(call, 1));
+  return std::vector{std::move(out)};
+}
+
+Expected<std::vector<Type>> infer_boolean_reduction(const InferCall& call) {
+  if (call.type(0).dtype != DType::boolean) return fail("x is {}, expected bool", info(call.type(0).dtype).name);
+  return infer_reduction(call);
+}
+
+// Over no axes each element is its own result. Targets would take no axes for all.
+bool reduces(const Node& node) {
+  return !node.attrs.integers("dims").empty();
+}
+std::vector<Value*> expand_no_reduction(Builder& build, const Node& node, std::span<Value* const> operands) {
+  return {reduces(node) ? build(node.op, {operands[0]}, node.attrs) : operands[0]};
+}
+
+// ONNX reduces no booleans. As integers their sum tells whether one holds, their smallest whether all do.
+std::vector<Value*> as_integers(std::string_view reduction, Builder& build, const Node& node, Value* x) {
+  if (!reduces(node)) return {x};
+  Value* result = build(reduction, {build("cast", {x}, {{"to", DType::i32}})}, node.attrs);
+  return {build("cast", {result}, {{"to", DType::boolean}})};
+}
+
+struct Reduction {
+  std::string_view name, doc;
+  EvalFn eval;
+  std::string_view onnx;
+  tflite::BuiltinOperator builtin;
+  std::string_view since;
+  std::string_view tensorflow;
+};
+
+const std::vector<std::int64_t> kLastAxis = {-1};
+const std::vector<std::int64_t> kMiddleAxis = {1};
+
+Op reduction(const Reduction& row) {
   using Options = tflite::ReducerOptionsT;
+  Op op = {.name = row.name,
+           .doc = row.doc,
+           .operands = {"x"},
+           .attrs = {{"dims", AttrKind::integers}, {"keepdim", AttrKind::flag, false}},
+           .infer = infer_reduction,
+           .eval = row.eval,
+           .on_bases = reduction_on_bases,
+           .expand = expand_no_reduction,
+           .tflite = {.builtin = row.builtin,
+                      .since = row.since,
+                      .inputs = {operand(0), attr_tensor("dims")},
+                      .options = tflite_options<Options>(OptionField<Options, bool>{&Options::keep_dims, "keepdim"}),
+                      .fits = reduces},
+           .tensorflow = {.op = row.tensorflow,
+                          .inputs = {operand(0), attr_tensor("dims")},
+                          .attrs = {{"keep_dims", "keepdim"}},
+                          .fits = reduces}};
+  if (!row.onnx.empty())
+    op.onnx = {.op_type = row.onnx,
+               .inputs = {operand(0)},
+               .attrs = {{"axes", "dims"}, {"keepdims", "keepdim"}},
+               .fits = reduces};
+  for (const DType dtype : {DType::f32, DType::i64, DType::i32}) {
+    if (row.name == "mean" && dtype != DType::f32) break;
+    op.examples.push_back({{{dtype, {2, 3, 4}}}, {{"dims", kLastAxis}, {"keepdim", true}}});
+    op.examples.push_back({{{dtype, {2, 3, 4}}}, {{"dims", kMiddleAxis}}});
+  }
+  op.examples.push_back({{f32({2, 3})}, {{"dims", std::vector<std::int64_t>{}}}});
+  op.examples.push_back({{f32({2, 3, 4})}, {{"dims", std::vector<std::int64_t>{0, -1}}}});
+  return op;
+}
+
+Op boolean_reduction(const Reduction& row) {
+  Op op = reduction(row);
+  op.infer = infer_boolean_reduction;
+  op.tensorflow.types = {};
+  op.examples = {{{{DType::boolean, {2, 3, 4}}}, {{"dims", kLastAxis}, {"keepdim", true}}, 0, 2},
+                 {{{DType::boolean, {2, 2}}}, {{"dims", std::vector<std::int64_t>{0, 1}}}, 0, 2}};
+  return op;
+}
+
+// -------------------------------------------------------------------------------------------------- place of an
+// extreme
+
+Expected<std::vector<Type>> infer_place(const InferCall& call) {
+  Shape shape = call.shape(0);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), shape.size()));
+  if (shape[axis].is(0)) return fail("axis {} of {} has no entries", axis, shape_text(shape));
+  if (call.attrs.flag("keepdim"))
+    shape[axis] = 1;
+  else
+    shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
+  return std::vector{Type{DType::i64, std::move(shape)}};
+}
+
+// The first entry that no other one beats. NaN beats all numbers.
+template <auto Beats>
+Expected<std::vector<Array>> eval_place(const EvalCall& call) {
+  const Array& x = call.operand(0);
+  TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
+  const AxisView view = axis_view(x.shape, axis);
+  if (view.size == 0) return fail("an axis without entries");
+  std::vector<std::int64_t> shape = x.shape;
+  shape[axis] = 1;
+  if (!call.attrs.flag("keepdim")) shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
+  Array out = make_array(DType::i64, shape);
+  for (std::int64_t o = 0; o < view.outer; ++o)
+    for (std::int64_t i = 0; i < view.inner; ++i) {
+      const double* entries = x.values.data() + o * view.size * view.inner + i;
+      std::int64_t best = 0;
+      for (std::int64_t k = 1; k < view.size; ++k) {
+        const double champion = entries[best * view.inner], entry = entries[k * view.inner];
+        if (!std::isnan(champion) && (std::isnan(entry) || Beats(entry, champion))) best = k;
+      }
+      out.values[static_cast<std::size_t>(o * view.inner + i)] = static_cast<double>(best);
+    }
+  return std::vector{std::move(out)};
+}
+
+bool drops_axis(const Node& node) {
+  return !node.attrs.flag("keepdim");
+}
+
+// The dtypes of values that are compared as int32, which has their order, because a target compares no others.
+std::vector<Value*> expand_place(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const DType dtype = node.operands[0]->type.dtype;
+  if (dtype == DType::i64 || dtype == DType::boolean) return call_as(DType::i32, build, node, operands);
+  const Shape& shape = node.operands[0]->type.shape;
+  const std::int64_t dim = node.attrs.integer("dim");
+  const std::int64_t axis = dim < 0 ? dim + static_cast<std::int64_t>(shape.size()) : dim;
+  Value* place = build(node.op, {operands[0]}, {{"dim", axis}, {"keepdim", false}});
+  if (drops_axis(node)) return {place};
+  return {build("unsqueeze", {place}, {{"dims", std::vector{axis}}})};
+}
+
+// As reduction_on_bases, of the one axis `dim`.
+std::optional<CallOnBases> place_on_bases(const Node& node, std::span<const std::int64_t> dims, std::int64_t) {
+  CallOnBases call{node.attrs, {}};
+  const std::int64_t place = dims[*normalize_axis(node.attrs.integer("dim"), dims.size())];
+  call.attrs.set("dim", place);
+  for (const std::int64_t dim : dims) {
+    if (node.attrs.flag("keepdim"))
+      call.dims.push_back(dim);
+    else if (dim != place)
+      call.dims.push_back(dim > place ? dim - 1 : dim);
+  }
+  return call;
+}
+
+template <class Options>
+Op place(std::string_view name, std::string_view doc, EvalFn eval, std::string_view onnx,
+         tflite::BuiltinOperator builtin) {
   return {.name = name,
           .doc = doc,
           .operands = {"x"},
-          .attrs = {{"dims", AttrKind::integers}, {"keepdim", AttrKind::flag, false}},
-          .infer = infer_reduction,
+          .attrs = {{"dim", AttrKind::integer}, {"keepdim", AttrKind::flag, false}},
+          .infer = infer_place,
           .eval = eval,
+          .on_bases = place_on_bases,
+          .expand = expand_place,
+          .expands_if =
+              [](const Node& node, Target) {
+                const DType dtype = node.operands[0]->type.dtype;
+                return dtype == DType::i64 || dtype == DType::boolean || !drops_axis(node);
+              },
+          .onnx = {.op_type = onnx,
+                   .inputs = {operand(0)},
+                   .dtypes = number_dtypes(),
+                   .attrs = {{"axis", "dim"}, {"keepdims", "keepdim"}}},
           .tflite = {.builtin = builtin,
-                     .since = since,
-                     .inputs = {operand(0), attr_tensor("dims")},
-                     .options = tflite_options<Options>(OptionField<Options, bool>{&Options::keep_dims, "keepdim"})},
-          .tensorflow = {.op = tensorflow,
-                         .inputs = {operand(0), attr_tensor("dims")},
-                         .attrs = {{"keep_dims", "keepdim"}}},
-          .examples = {{{{DType::f32, {2, 3, 4}}}, {{"dims", std::vector<std::int64_t>{-1}}, {"keepdim", true}}},
-                       {{{DType::f32, {2, 3, 4}}}, {{"dims", std::vector<std::int64_t>{1}}}}}};
+                     .since = "1.9.0",
+                     .inputs = {operand(0), attr_tensor("dim")},
+                     .options = tflite_options<Options>(
+                         FixedOption<Options, tflite::TensorType>{&Options::output_type, tflite::TensorType::INT64}),
+                     .dtypes = {{DType::f32, {1, "1.9.0"}}, {DType::i32, {1, "1.9.0"}}, {DType::u8, {1, "1.9.0"}}},
+                     .fits = drops_axis},
+          .tensorflow = {.op = onnx,
+                         .inputs = {operand(0), attr_tensor("dim")},
+                         .dtypes = number_dtypes(),
+                         .types = {{"T"}, {"output_type", 0, DType::i64}},
+                         .fits = drops_axis},
+          .examples = {{{f32({2, 3, 4})}, {{"dim", std::int64_t{-1}}}},
+                       {{f32({2, 3, 4})}, {{"dim", std::int64_t{1}}, {"keepdim", true}}},
+                       {{{DType::i64, {2, 5}}}, {{"dim", std::int64_t{1}}}},
+                       {{{DType::i32, {2, 5}}}, {{"dim", std::int64_t{0}}}},
+                       {{{DType::boolean, {2, 5}}}, {{"dim", std::int64_t{1}}}, 0, 2}}};
 }
 
 }  // namespace
 
 std::vector<Op> reduce_ops() {
+  using tflite::BuiltinOperator;
   std::vector<Op> rows;
-  rows.push_back(reduction("mean", "the arithmetic mean over the axes `dims`", eval_mean, tflite::BuiltinOperator::MEAN,
-                           "1.6.0", "Mean"));
-  rows.push_back(reduction("amax", "the largest over the axes `dims`", eval_amax, tflite::BuiltinOperator::REDUCE_MAX,
-                           "1.11.0", "Max"));
-  rows.push_back(
-      reduction("sum", "the sum over the axes `dims`", eval_sum, tflite::BuiltinOperator::SUM, "1.10.0", "Sum"));
-  // ReduceMean and ReduceMax take their axes as an attribute until opset 17, ReduceSum as an input since 13.
-  rows[0].onnx = {
-      .op_type = "ReduceMean", .inputs = {operand(0)}, .attrs = {{"axes", "dims"}, {"keepdims", "keepdim"}}};
-  rows[1].onnx = {.op_type = "ReduceMax", .inputs = {operand(0)}, .attrs = {{"axes", "dims"}, {"keepdims", "keepdim"}}};
-  rows[2].onnx = {
-      .op_type = "ReduceSum", .inputs = {operand(0), attr_tensor("dims")}, .attrs = {{"keepdims", "keepdim"}}};
+  const std::vector<Reduction> numbers = {
+      {"mean", "the arithmetic mean over the axes `dims`", eval_mean, "ReduceMean", BuiltinOperator::MEAN, "1.6.0",
+       "Mean"},
+      {"amax", "the largest over the axes `dims`", eval_amax, "ReduceMax", BuiltinOperator::REDUCE_MAX, "1.11.0",
+       "Max"},
+      {"amin", "the smallest over the axes `dims`", eval_amin, "ReduceMin", BuiltinOperator::REDUCE_MIN, "1.11.0",
+       "Min"},
+      {"sum", "the sum over the axes `dims`", eval_sum, "ReduceSum", BuiltinOperator::SUM, "1.10.0", "Sum"},
+      {"prod", "the product over the axes `dims`", eval_prod, "ReduceProd", BuiltinOperator::REDUCE_PROD, "1.11.0",
+       "Prod"},
+  };
+  for (const Reduction& row : numbers) rows.push_back(reduction(row));
+  // Until opset 17 ReduceSum alone takes its axes as an input.
+  Op& sum = *std::ranges::find(rows, "sum", &Op::name);
+  sum.onnx.inputs.push_back(attr_tensor("dims"));
+  sum.onnx.attrs = {{"keepdims", "keepdim"}};
+
+  // ONNX and its runtime reduce integers.
+  rows.push_back(boolean_reduction(
+      {"any", "whether one holds over the axes `dims`", eval_any, "", BuiltinOperator::REDUCE_ANY, "1.11.0", "Any"}));
+  rows.back().expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) {
+    return as_integers("sum", build, node, operands[0]);
+  };
+  rows.push_back(boolean_reduction(
+      {"all", "whether each holds over the axes `dims`", eval_all, "", BuiltinOperator::REDUCE_ALL, "2.6.0", "All"}));
+  rows.back().expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) {
+    return as_integers("amin", build, node, operands[0]);
+  };
+  rows.push_back(place<tflite::ArgMaxOptionsT>("argmax", "the index of the first largest entry of axis `dim`",
+                                               eval_place<[](double a, double b) { return b < a; }>, "ArgMax",
+                                               BuiltinOperator::ARG_MAX));
+  rows.push_back(place<tflite::ArgMinOptionsT>("argmin", "the index of the first smallest entry of axis `dim`",
+                                               eval_place<[](double a, double b) { return a < b; }>, "ArgMin",
+                                               BuiltinOperator::ARG_MIN));
   return rows;
 }
 

@@ -36,6 +36,39 @@ Expected<std::vector<Type>> same_as_first(const InferCall& call) {
   return std::vector{call.type(0)};
 }
 
+Tensor as_matrix(Tensor vector, std::int64_t columns) {
+  vector.shape = {vector.shape[0] / columns, columns};
+  vector.strides = row_major_strides(vector.shape);
+  return vector;
+}
+
+std::optional<CallOnBases> elements_on_bases(const Node& node, std::span<const std::int64_t> dims, std::int64_t) {
+  return CallOnBases{node.attrs, {dims.begin(), dims.end()}};
+}
+
+std::optional<CallOnBases> axis_on_bases(const Node& node, std::span<const std::int64_t> dims, std::int64_t) {
+  CallOnBases call{node.attrs, {dims.begin(), dims.end()}};
+  call.attrs.set("dim", dims[*normalize_axis(node.attrs.integer("dim"), dims.size())]);
+  return call;
+}
+
+std::optional<CallOnBases> reduction_on_bases(const Node& node, std::span<const std::int64_t> dims, std::int64_t) {
+  CallOnBases call{node.attrs, {}};
+  std::vector<std::int64_t> reduced;
+  for (const std::int64_t dim : node.attrs.integers("dims")) reduced.push_back(dims[*normalize_axis(dim, dims.size())]);
+  std::ranges::sort(reduced);
+  for (const std::int64_t dim : dims) {
+    const auto before = std::ranges::lower_bound(reduced, dim);
+    const bool gone = before != reduced.end() && *before == dim;
+    if (node.attrs.flag("keepdim"))
+      call.dims.push_back(dim);
+    else if (!gone)
+      call.dims.push_back(dim - (before - reduced.begin()));
+  }
+  call.attrs.set("dims", std::move(reduced));
+  return call;
+}
+
 AxisView axis_view(const std::vector<std::int64_t>& shape, std::size_t axis) {
   AxisView view;
   for (std::size_t i = 0; i < axis; ++i) view.outer *= shape[i];

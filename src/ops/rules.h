@@ -20,6 +20,14 @@ Type f32(const std::vector<std::int64_t>& sizes);
 // Shape rules.
 Expected<std::vector<Type>> same_as_first(const InferCall& call);
 
+// Calls on bases of views (see CallOnBases): of single elements; along the axis `dim`; over the axes `dims`, dropped
+// unless `keepdim`.
+std::optional<CallOnBases> elements_on_bases(const Node& node, std::span<const std::int64_t> dims,
+                                             std::int64_t base_rank);
+std::optional<CallOnBases> axis_on_bases(const Node& node, std::span<const std::int64_t> dims, std::int64_t base_rank);
+std::optional<CallOnBases> reduction_on_bases(const Node& node, std::span<const std::int64_t> dims,
+                                              std::int64_t base_rank);
+
 // A contiguous array seen as [outer, axis, inner].
 struct AxisView {
   std::int64_t outer = 1, size = 1, inner = 1;

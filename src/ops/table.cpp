@@ -53,6 +53,13 @@ Status check_node(const Node& node) {
   return {};
 }
 
+DType dtype_in(DType dtype) {
+  return dtype;
+}
+DType dtype_in(const TfliteDType& row) {
+  return row.dtype;
+}
+
 }  // namespace
 
 std::string_view target_name(Target target) {
@@ -68,16 +75,27 @@ std::string_view target_name(Target target) {
 }
 
 bool Op::spelled_in(Target target, const Node& node) const {
-  const auto fits = [&node](bool (*condition)(const Node&)) { return condition == nullptr || condition(node); };
+  const auto fits = [&node](const auto& spelling) {
+    if (spelling.fits != nullptr && !spelling.fits(node)) return false;
+    const auto takes = [&node](const auto& dtype) { return dtype_in(dtype) == node.operands[0]->type.dtype; };
+    return spelling.dtypes.empty() || std::ranges::any_of(spelling.dtypes, takes);
+  };
   switch (target) {
     case Target::onnx:
-      return !onnx.op_type.empty() && fits(onnx.fits);
+      return !onnx.op_type.empty() && fits(onnx);
     case Target::tflite:
-      return tflite.builtin.has_value() && fits(tflite.fits);
+      return tflite.builtin.has_value() && fits(tflite);
     case Target::tensorflow:
-      return !tensorflow.op.empty() && fits(tensorflow.fits);
+      return !tensorflow.op.empty() && fits(tensorflow);
   }
   return false;
+}
+
+TfliteVersion TfliteSpelling::version_of(const Node& node) const {
+  if (version_for != nullptr) return version_for(node);
+  for (const TfliteDType& each : dtypes)
+    if (each.dtype == node.operands[0]->type.dtype) return each.version;
+  return {version, since};
 }
 
 ExpandFn Op::expansion_for(Target target) const {
@@ -90,8 +108,21 @@ ExpandFn Op::expansion_for(Target target) const {
 const std::vector<Op>& op_table() {
   static const std::vector<Op> table = [] {
     std::vector<Op> rows;
-    for (auto* family : {constant_ops, elementwise_ops, matrix_ops, normalization_ops, attention_ops, reduce_ops,
-                         shape_ops, recurrent_ops, control_ops})
+    for (auto* family : {constant_ops,     elementwise_ops,
+                         math_ops,         activation_ops,
+                         comparison_ops,   integer_ops,
+                         matrix_ops,       normalization_ops,
+                         attention_ops,    dot_product_attention_ops,
+                         reduce_ops,       order_ops,
+                         shape_ops,        joining_ops,
+                         slicing_ops,      indexing_ops,
+                         scattering_ops,   filling_ops,
+                         recurrent_ops,    lstm_ops,
+                         control_ops,      convolution_ops,
+                         pooling_ops,      resize_ops,
+                         padding_ops,      channel_norm_ops,
+                         image_ops,        convolution_last_ops,
+                         pooling_last_ops, image_last_ops})
       for (Op& row : family()) rows.push_back(std::move(row));
     return rows;
   }();

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/mapped_file.h"
 #include "ops/evaluate.h"
 #include "ops/rules.h"
 #include "ops/table.h"
@@ -147,7 +148,7 @@ Expected<Graph> fuse_activations(const Graph& graph) {
   const RuleFor rule_for = [](const Graph& owner) -> Rule {
     return
         [users = users_of(owner)](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
-          if (node.op != "relu") return std::nullopt;
+          if (node.op != "relu" && node.op != "relu6") return std::nullopt;
           const Node* producer = node.operands[0]->producer;
           if (producer == nullptr || users.at(node.operands[0]).size() != 1) return std::nullopt;
           const Attr* activation = producer->attrs.find("activation");
@@ -155,7 +156,7 @@ Expected<Graph> fuse_activations(const Graph& graph) {
           // The new graph holds the producer without its activation; a copy with it takes its place.
           const Node* without = operands[0]->producer;
           Attrs attrs = without->attrs;
-          attrs.set("activation", std::string("relu"));
+          attrs.set("activation", node.op);
           return build.call(without->op, without->operands, attrs, node.results[0]->name);
         };
   };
@@ -186,16 +187,19 @@ Status fits_half(const Tensor& weight) {
 Expected<Graph> store_weights_as_f16(const Graph& graph, std::vector<HalfPrecisionNote>* notes) {
   // Only operators that XNNPACK runs fold the DEQUANTIZE; elsewhere it would run at each call.
   const Rule rule = [notes](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
-    if (node.op != "linear") return std::nullopt;
-    const Tensor* weight = constant_of(operands[1]);
+    const auto half = op_of(node).tflite.half_operand;
+    if (!half) return std::nullopt;
+    Value* original = operands[*half];
+    const Tensor* weight = constant_of(original);
     if (weight == nullptr || weight->dtype != DType::f32) return std::nullopt;
     if (const Status fits = fits_half(*weight); !fits) {
-      if (notes != nullptr) notes->push_back({operands[1]->name, fits.error().message});
+      if (notes != nullptr) notes->push_back({original->name, fits.error().message});
       return std::nullopt;
     }
-    Value* half = build.constant(converted(*weight, DType::f16), operands[1]->name);
+    Value* stored = build.constant(converted(*weight, DType::f16), original->name);
+    release_pages(weight->storage.view);
     std::vector<Value*> all(operands.begin(), operands.end());
-    all[1] = build("dequantize", {half}, {}, operands[1]->name + ".f32");
+    all[*half] = build("dequantize", {stored}, {}, original->name + ".f32");
     return build.call(node.op, all, node.attrs, node.results[0]->name);
   };
   return rewrite(graph, rule);

@@ -38,9 +38,14 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   if (!options.freeze.empty())
     passes.push_back({"freeze_symbols", "a static file has numbers where a dynamic one has symbols",
                       [=](const Graph& g) { return freeze_symbols(g, options.freeze); }});
+  if (target == Target::tflite)
+    passes.push_back({"compute_in_f32", "kernels compute in float32, whatever the floats' type", compute_in_f32});
+  passes.push_back({"fold_pads", "a convolution pads at no cost", fold_pads});
+  passes.push_back({"fold_batch_norms", "a norm costs nothing in the weights before it", fold_batch_norms});
   const Pass expand = {"expand", "what the target has no operator for is said in simpler ones",
                        [=](const Graph& g) { return expand_for(g, target); }};
   const Pass fold = {"fold_constants", "what is known now need not be computed on the device", fold_constants};
+  passes.push_back({"drop_expands", "who broadcasts needs no copies", drop_expands});
   passes.push_back(fold);
   passes.push_back(expand);
   if (target != Target::onnx) {
@@ -51,16 +56,28 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
     passes.push_back(
         {"lower_scans", "TFLite and TensorFlow have While", [=](const Graph& g) { return lower_scans(g, target); }});
   }
-  passes.push_back({"materialize_dims", "a length that the input has is read from it",
+  if (target == Target::onnx)
+    passes.push_back({"lower_loops", "Loop has no region of its own for the condition", lower_loops});
+  passes.push_back({"materialize_dims", "sizes that must be numbers are computed from those of the inputs",
                     [=](const Graph& g) { return materialize_dims(g, target); }});
   passes.push_back(expand);
+  passes.push_back({"widen_operands", "kernels have few of the integers' types",
+                    [=](const Graph& g) { return widen_operands(g, target); }});
+  passes.push_back(expand);
   passes.push_back(fold);
+  if (target != Target::onnx) {
+    passes.push_back({"assign_layout", "copies between orders of axes cost a pass over memory each", assign_layout});
+    passes.push_back(fold);
+    passes.push_back(expand);
+  }
+  passes.push_back({"share_results", "layers repeat masks, positions and constants", share_results});
   if (target == Target::tflite) {
     passes.push_back(
         {"fold_scales", "scales and shifts next to a linear layer cost nothing in its weights", fold_scales});
     passes.push_back(
         {"fuse_activations", "an activation inside its operator saves a pass over memory", fuse_activations});
     passes.push_back(fold);
+    passes.push_back({"copy_passed_inputs", "LiteRT writes no output that no operator computes", copy_passed_inputs});
   }
   return passes;
 }

@@ -18,10 +18,19 @@ namespace taper {
 Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings);
 // Evaluates nodes whose operands are all constant. Their values are rounded to their dtype once.
 Expected<Graph> fold_constants(const Graph& graph);
+// Copies inputs that are outputs too: runtimes write no output that no operator computes.
+Expected<Graph> copy_passed_inputs(const Graph& graph);
+// Computes in float32 what is float16, bfloat16 or float64; inputs and outputs keep their types.
+Expected<Graph> compute_in_f32(const Graph& graph);
+// Casts operands of calls that the target knows for wider integers only, and their results back.
+Expected<Graph> widen_operands(const Graph& graph, Target target);
 // Replaces calls that the target can't spell by their expansions, again and again. What has none stays.
 Expected<Graph> expand_for(const Graph& graph, Target target);
-// Replaces slices up to a symbolic size by slices up to a size that is read from the graph's input at run time.
+// Replaces calls whose sizes are symbols that the target can't leave open by calls that get their sizes at run time,
+// computed from those of the graph's inputs.
 Expected<Graph> materialize_dims(const Graph& graph, Target target);
+// Joins calls of one operator on the same values.
+Expected<Graph> share_results(const Graph& graph);
 // Removes results of scans that nothing uses.
 Expected<Graph> drop_unused_results(const Graph& graph);
 // Joins a scan with the scan that consumes its stacked result, where one loop is faster than two.
@@ -30,10 +39,27 @@ Expected<Graph> fuse_scans(const Graph& graph);
 Expected<Graph> hoist_from_scans(const Graph& graph);
 // Spells scans as while loops in the form that suits the target.
 Expected<Graph> lower_scans(const Graph& graph, Target target);
+// Spells while loops as ONNX's Loop.
+Expected<Graph> lower_loops(const Graph& graph);
+// Gives operators that broadcast their operands as they were before they were expanded.
+Expected<Graph> drop_expands(const Graph& graph);
 // Folds constant factors and summands around a linear layer into its weights.
 Expected<Graph> fold_scales(const Graph& graph);
 // Lets an operator apply the activation that follows it.
 Expected<Graph> fuse_activations(const Graph& graph);
+
+// Gives inputs and outputs that hold images (floats of four or five axes, [N, C, ...]) the order [N, ..., C].
+Expected<Graph> put_channels_last(const Graph& graph);
+bool holds_image(const Type& type);
+// The orders of axes for permute: from [N, C, ...] to [N, ..., C], and back.
+std::vector<std::int64_t> channels_last_order(std::size_t rank);
+std::vector<std::int64_t> channels_first_order(std::size_t rank);
+// Folds norms by given means and variances into the convolution or linear layer before them.
+Expected<Graph> fold_batch_norms(const Graph& graph);
+// Lets a convolution do the padding with zeros before it.
+Expected<Graph> fold_pads(const Graph& graph);
+// Moves permutations of axes through what works in any order of axes, until they meet their inverses.
+Expected<Graph> assign_layout(const Graph& graph);
 
 // What store_weights_as_f16 did not store as float16, and why.
 struct HalfPrecisionNote {

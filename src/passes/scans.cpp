@@ -95,7 +95,13 @@ std::unordered_set<const Node*> hoistable_nodes(const Scan& scan) {
     const bool ready = std::ranges::all_of(
         node.operands, [&](const Value* v) { return v == nullptr || free.contains(v) || constant_of(v) != nullptr; });
     const Op& op = op_of(node);
-    const bool per_step = op.per_step && (op.per_step_if == nullptr || op.per_step_if(node));
+    // A constant with an axis for the batch would meet the axis of time outside of the loop.
+    const bool has_batch_axis = op.broadcasts && std::ranges::any_of(node.operands, [&](const Value* v) {
+                                  return v != nullptr && constant_of(v) != nullptr &&
+                                         v->type.shape.size() >= node.results[0]->type.shape.size() &&
+                                         !v->type.shape.empty() && !v->type.shape[0].is(1);
+                                });
+    const bool per_step = op.per_step && !has_batch_axis && (op.per_step_if == nullptr || op.per_step_if(node));
     if (!per_step || !on_sequence || !ready || node.results.size() != 1) continue;
     nodes.insert(&node);
     free.insert(node.results[0]);
@@ -408,7 +414,7 @@ class ScanLowering {
   // `frames` [T, B, ...] with `frame` [B, ...] as number `index`.
   static Value* put_frame(Builder& build, Value* frames, Value* frame, Value* index) {
     Value* indices = build("reshape", {index}, {{"shape", Shape{1, 1}}});
-    return build("scatter", {frames, indices, build("unsqueeze", {frame}, {{"dims", Integers{0}}})});
+    return build("scatter_nd", {frames, indices, build("unsqueeze", {frame}, {{"dims", Integers{0}}})});
   }
 
   // The number of columns n of a result of shape [B, n]; nothing, and an error, for other shapes.

@@ -10,16 +10,7 @@ namespace taper {
 namespace {
 
 Dim substitute(const Dim& dim, const Bindings& bindings) {
-  Dim sum;
-  for (const Dim::Term& term : dim.terms()) {
-    Dim product = term.coefficient;
-    for (const std::string& symbol : term.symbols) {
-      const auto bound = bindings.find(symbol);
-      product = product * (bound == bindings.end() ? Dim::symbol(symbol) : Dim(bound->second));
-    }
-    sum = sum + product;
-  }
-  return sum;
+  return substitute(dim, std::map<std::string, Dim, std::less<>>(bindings.begin(), bindings.end()));
 }
 
 Shape substitute(Shape shape, const Bindings& bindings) {
@@ -132,67 +123,16 @@ Expected<Graph> expand_for(const Graph& graph, Target target) {
     bool changed = false;
     const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
       const Op& op = op_of(node);
-      if (op.is_constant || op.spelled_in(target, node) || op.expansion_for(target) == nullptr) return std::nullopt;
+      const ExpandFn expand = op.expansion_for(target, node);
+      if (op.is_constant || op.spelled_in(target, node) || expand == nullptr) return std::nullopt;
       changed = true;
-      return op.expansion_for(target)(build, node, operands);
+      return expand(build, node, operands);
     };
     TAPER_ASSIGN(result, rewrite(*current, rule));
     current = &result;
     if (!changed) return result;
   }
   return fail("expansions for {} don't end", target_name(target));
-}
-
-namespace {
-
-struct SizeSource {
-  Value* input;
-  std::size_t axis;
-};
-
-// An input of the graph one of whose axes has the size `dim`; the axis `preferred` where possible.
-std::optional<SizeSource> find_source(const Graph& graph, const Dim& dim, std::size_t preferred) {
-  std::optional<SizeSource> source;
-  for (Value* input : graph.inputs())
-    for (std::size_t axis = 0; axis < input->type.shape.size(); ++axis)
-      if (input->type.shape[axis] == dim && (!source || axis == preferred)) source = SizeSource{input, axis};
-  return source;
-}
-
-}  // namespace
-
-Expected<Graph> materialize_dims(const Graph& graph, Target target) {
-  const DType index_dtype = target == Target::onnx ? DType::i64 : DType::i32;
-  const auto index_tensor = [index_dtype](const std::vector<std::int64_t>& values) {
-    return converted(tensor_i64({static_cast<std::int64_t>(values.size())}, values), index_dtype);
-  };
-  const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
-    if (node.op != "slice" || op_of(node).spelled_in(target, node)) return std::nullopt;
-    const std::int64_t start = node.attrs.integer("start");
-    const std::int64_t dim = node.attrs.integer("dim");
-    const Shape& shape = node.operands[0]->type.shape;
-    const auto axis = static_cast<std::size_t>(dim < 0 ? dim + static_cast<std::int64_t>(shape.size()) : dim);
-    const Dim length = node.results[0]->type.shape[axis];
-    const auto source = find_source(build.graph(), length, axis);
-    if (!source) return std::nullopt;  // check_spelled reports it
-    Value* x = operands[0];
-    if (start > 0) x = build("slice", {x}, {{"dim", dim}, {"start", start}, {"end", Shape{shape[axis]}}});
-    Value* sizes = build("shape_of", {source->input}, {{"dtype", index_dtype}});
-    if (source->axis != axis || source->input->type.shape.size() != shape.size()) {
-      // The size stands elsewhere in the input's shape: move it to the place of this axis.
-      const auto at = static_cast<std::int64_t>(source->axis);
-      Value* size = build("slice", {sizes}, {{"dim", std::int64_t{0}}, {"start", at}, {"end", Shape{at + 1}}});
-      std::vector<Value*> parts = {size};
-      if (axis > 0) parts.insert(parts.begin(), build.constant(index_tensor(std::vector<std::int64_t>(axis, 0))));
-      if (axis + 1 < shape.size())
-        parts.push_back(build.constant(index_tensor(std::vector<std::int64_t>(shape.size() - axis - 1, 0))));
-      sizes = build("concat", parts, {{"dim", std::int64_t{0}}});
-    }
-    return std::vector{build("narrow_to", {x, sizes},
-                             {{"dim", static_cast<std::int64_t>(axis)}, {"length", Shape{length}}},
-                             node.results[0]->name)};
-  };
-  return rewrite(graph, rule);
 }
 
 }  // namespace taper

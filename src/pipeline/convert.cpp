@@ -9,7 +9,9 @@
 #include "base/mapped_file.h"
 #include "passes/passes.h"
 #include "pipeline/model.h"
+#include "pipeline/pass_watcher.h"
 #include "pipeline/pending_files.h"
+#include "pipeline/trials.h"
 #include "report/text.h"
 
 namespace taper {
@@ -23,14 +25,25 @@ struct Job {
   const std::string& stem;
   const ConvertOptions& options;
   PendingFiles& pending;
+  const Graph& graph;  // that of the model, perhaps with other inputs and outputs
+  const Trial* trial;  // to check each pass with, where that is asked for
 
-  const Graph& graph() const { return model.impl().imported.graph; }
-  Bindings default_sizes() const {
-    return {{std::string(kBatch), 1}, {std::string(kSteps), model.impl().sequence_length}};
+  Bindings default_sizes() const { return usual_sizes(model.impl().symbols); }
+  bool static_shapes() const { return options.static_shapes || model.impl().symbols.empty(); }
+  std::string description() const {
+    const std::string& name = model.info().family;
+    return fmt::format("{}{}exported by taper {}", name, name.empty() ? "" : " ", version());
   }
-  LegalizeOptions legalize_options() const { return {.freeze = options.static_shapes ? default_sizes() : Bindings{}}; }
-  std::string description() const { return fmt::format("{} exported by taper {}", model.info().family, version()); }
 };
+
+// The graph that a target's backend can spell.
+Expected<Graph> legalized(const Job& job, Target target) {
+  const LegalizeOptions options = {.freeze = job.options.static_shapes ? job.default_sizes() : Bindings{}};
+  PassWatcher watcher(job.graph, target, job.options, job.stem, job.trial);
+  Expected<Graph> legal = legalize(job.graph, target, options, watcher.observer());
+  TAPER_TRY(watcher.status());
+  return legal;
+}
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -41,7 +54,13 @@ Expected<Artifact> write_file(const Job& job, const std::string& key, const std:
                               const std::function<Status(const ByteSink&)>& write) {
   const std::string name = job.stem + suffix;
   TAPER_ASSIGN(const std::uint64_t bytes, job.pending.write(name, write));
-  return Artifact{key, job.folder / name, bytes, seconds_since(start), std::move(notes)};
+  return Artifact{key,
+                  job.folder / name,
+                  bytes,
+                  seconds_since(start),
+                  std::move(notes),
+                  job.static_shapes(),
+                  job.options.channels_last};
 }
 
 template <class Result>
@@ -68,7 +87,7 @@ using Artifacts = Expected<std::vector<Artifact>>;
 
 Artifacts write_onnx_artifact(const Job& job) {
   const auto start = std::chrono::steady_clock::now();
-  TAPER_ASSIGN(const Graph legal, legalize(job.graph(), Target::onnx, job.legalize_options()));
+  TAPER_ASSIGN(const Graph legal, legalized(job, Target::onnx));
   TAPER_ASSIGN(const OnnxFile file,
                spell_onnx(legal, {.producer_version = version(), .description = job.description()}));
   TAPER_TRY(check_onnx(file.model, file.weights));
@@ -122,7 +141,7 @@ Artifacts write_savedmodel_artifact(const Job& job) {
   const fs::path name = job.stem + "_tf";
   TAPER_TRY(check_loadable(job.folder / name));
   TAPER_TRY(check_replaceable(job.folder / name));
-  TAPER_ASSIGN(const Graph legal, legalize(job.graph(), Target::tensorflow, job.legalize_options()));
+  TAPER_ASSIGN(const Graph legal, legalized(job, Target::tensorflow));
   TAPER_ASSIGN(const SavedModelFile file, spell_tensorflow(legal, job.description()));
   std::uint64_t bytes = 0;
   const auto write = [&](std::string_view part, const std::function<Status(const ByteSink&)>& content) -> Status {
@@ -135,7 +154,13 @@ Artifacts write_savedmodel_artifact(const Job& job) {
                   [&](const ByteSink& sink) { return write_tensor_bundle(file.variables, sink, sink_to(index)); }));
   TAPER_TRY(write(kBundleIndexFile, [&](const ByteSink& sink) { return sink(index); }));
   TAPER_TRY(write(kSavedModelFile, [&](const ByteSink& sink) { return write_saved_model(file.model, sink); }));
-  return std::vector{Artifact{"tensorflow", job.folder / name, bytes, seconds_since(start), {}}};
+  return std::vector{Artifact{"tensorflow",
+                              job.folder / name,
+                              bytes,
+                              seconds_since(start),
+                              {},
+                              job.static_shapes(),
+                              job.options.channels_last}};
 }
 
 Expected<Artifact> write_tflite_artifact(const Job& job, const Graph& graph, Precision precision,
@@ -159,7 +184,7 @@ Expected<Artifact> write_tflite_artifact(const Job& job, const Graph& graph, Pre
 
 Artifacts write_tflite_artifacts(const Job& job) {
   const auto start = std::chrono::steady_clock::now();
-  TAPER_ASSIGN(const Graph legal, legalize(job.graph(), Target::tflite, job.legalize_options()));
+  TAPER_ASSIGN(const Graph legal, legalized(job, Target::tflite));
   std::vector<Task<Artifact>> tasks;
   tasks.reserve(job.options.tflite.size());
   for (const Precision precision : job.options.tflite) {
@@ -180,6 +205,23 @@ Artifacts write_formats(const Job& job) {
   return all;
 }
 
+// A file that is written over the one it is made from would be the end of both.
+Status check_source_stays(const Job& job) {
+  std::vector<std::string> names;
+  if (job.options.onnx) names.insert(names.end(), {".onnx", ".onnx.data"});
+  if (job.options.savedmodel) names.emplace_back("_tf");
+  for (const Precision precision : job.options.tflite)
+    names.emplace_back(precision == Precision::fp16 ? "_fp16.tflite" : "_fp32.tflite");
+  for (const std::string& name : names) {
+    std::error_code error;
+    if (fs::equivalent(job.folder / (job.stem + name), job.model.info().source, error))
+      return fail_with_hint(
+          fmt::format("the output '{}' is the file that is converted", path_text(job.folder / (job.stem + name))),
+          "choose another folder or name for the outputs");
+  }
+  return {};
+}
+
 }  // namespace
 
 Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& folder, const std::string& stem,
@@ -188,8 +230,19 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
   fs::create_directories(folder, error);
   if (error) return fail("cannot create the folder '{}': {}", path_text(folder), error.message());
   TAPER_ASSIGN(PendingFiles pending, PendingFiles::in(folder));
-  TAPER_ASSIGN(std::vector<Artifact> artifacts,
-               unless_changed(model.impl().source, write_formats({model, folder, stem, options, pending})));
+  std::optional<Trial> trial;
+  if (options.check_each) {
+    TAPER_ASSIGN(trial, random_trial(model.impl().graph, usual_sizes(model.impl().symbols), 0));
+  }
+  Graph turned;
+  if (options.channels_last) {
+    TAPER_ASSIGN(turned, put_channels_last(model.impl().graph));
+    if (trial) trial = with_channels_last(model.impl().graph, *trial);
+  }
+  const Graph& graph = options.channels_last ? turned : model.impl().graph;
+  const Job job{model, folder, stem, options, pending, graph, trial ? &*trial : nullptr};
+  TAPER_TRY(check_source_stays(job));
+  TAPER_ASSIGN(std::vector<Artifact> artifacts, unless_changed(model.impl().source, write_formats(job)));
   TAPER_TRY(pending.publish());
   return artifacts;
 }

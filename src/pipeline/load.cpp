@@ -1,8 +1,15 @@
 #include <openssl/evp.h>
 
+#include <set>
+
 #include "base/mapped_file.h"
 #include "formats/checkpoint_file.h"
+#include "frontend/families.h"
+#include "frontend/modules.h"
+#include "ops/evaluate.h"
 #include "pipeline/model.h"
+#include "pipeline/program_inputs.h"
+#include "pipeline/sources.h"
 #include "report/text.h"
 
 namespace taper {
@@ -18,21 +25,91 @@ Expected<std::string> sha256(Bytes bytes) {
   return hex;
 }
 
-Expected<Model> load_bytes(const SharedBytes& bytes, const std::filesystem::path& path, const LoadOptions& options) {
+Expected<Model::Impl> load_family(const Checkpoint& checkpoint, const LoadOptions& options) {
+  if (!options.inputs.empty())
+    return fail_with_hint(fmt::format("the input '{}' is described, but this is a state dict, whose family decides",
+                                      printable(options.inputs[0].name)),
+                          "leave the flags for inputs out; --sequence-length sets the number of frames");
+  TAPER_ASSIGN(ImportedModel imported, import_checkpoint(checkpoint, options));
+  Model::Impl impl;
+  impl.graph = std::move(imported.graph);
+  impl.info = std::move(imported.info);
+  impl.symbols = {{std::string(kBatch), {.least = 1}},
+                  {std::string(kSteps), {.least = 1, .most = kMostFrames, .usual = options.sequence_length}}};
+  return impl;
+}
+
+// Every weight once, however many constants view it.
+void count_weights(const Graph& graph, std::set<const std::byte*>& seen, std::int64_t& count) {
+  for (const Node& node : graph.nodes()) {
+    const Tensor* tensor = node.results.empty() ? nullptr : constant_of(node.results[0]);
+    if (tensor != nullptr && is_floating(tensor->dtype) && seen.insert(tensor->storage.view.data()).second)
+      count = checked_add(count, tensor->element_count()).value_or(count);
+    for (const auto& region : node.regions) count_weights(*region, seen, count);
+  }
+}
+
+Expected<Model::Impl> model_of_program(ImportedProgram program, const ProgramOptions& options, SourceKind kind) {
+  TAPER_TRY(apply_shapes(options, program));
+  TAPER_TRY(separate_names(program));
+  if (program.graph.outputs().empty()) return fail("the program has no outputs");
+  Model::Impl impl;
+  impl.symbols = complete_symbols(program);
+  impl.graph = std::move(program.graph);
+  impl.info.kind = kind;
+  impl.info.family = impl.graph.name;
+  impl.info.source_format = program_format(kind);
+  impl.info.assumptions = std::move(program.assumptions);
+  impl.info.warnings = std::move(program.warnings);
+  for (const Output& output : impl.graph.outputs()) impl.info.outputs.push_back(output.name);
+  std::set<const std::byte*> seen;
+  count_weights(impl.graph, seen, impl.info.parameters);
+  if (!impl.graph.inputs().empty()) {
+    const auto shape = evaluate(impl.graph.inputs()[0]->type.shape, usual_sizes(impl.symbols));
+    if (shape) impl.info.input_shape = *shape;
+  }
+  return impl;
+}
+
+TensorInfo tensor_info(const std::string& name, const Type& type) {
+  return {name, std::string(info(type.dtype).name), shape_text(type.shape)};
+}
+
+void describe_types(Model::Impl& impl) {
+  for (const Value* input : impl.graph.inputs()) impl.info.inputs.push_back(tensor_info(input->name, input->type));
+  for (const Output& output : impl.graph.outputs())
+    impl.info.output_types.push_back(tensor_info(output.name, output.value->type));
+}
+
+Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesystem::path& path,
+                                  const LoadOptions& options) {
+  if (const auto kind = program_kind(bytes)) {
+    TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
+    TAPER_ASSIGN(ImportedProgram program, import_program(*kind, bytes, path, said));
+    return model_of_program(std::move(program), said, *kind);
+  }
   TAPER_ASSIGN(const Checkpoint checkpoint, read_checkpoint(bytes));
-  auto impl = std::make_shared<Model::Impl>();
-  TAPER_ASSIGN(impl->imported, import_checkpoint(checkpoint, options));
-  impl->sequence_length = options.sequence_length;
-  impl->imported.info.source = path;
+  if (!is_module(*checkpoint.root) || recognises_family(checkpoint, options.config))
+    return load_family(checkpoint, options);
+  TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
+  TAPER_ASSIGN(ImportedProgram program, import_module(checkpoint, said));
+  return model_of_program(std::move(program), said, SourceKind::module);
+}
+
+Expected<Model> load_bytes(const SharedBytes& bytes, const std::filesystem::path& path, const LoadOptions& options) {
+  TAPER_ASSIGN(Model::Impl loaded, load_source(bytes, path, options));
+  auto impl = std::make_shared<Model::Impl>(std::move(loaded));
   impl->source = bytes;
-  TAPER_ASSIGN(impl->imported.info.source_sha256, sha256(bytes.view));
+  impl->info.source = path;
+  describe_types(*impl);
+  TAPER_ASSIGN(impl->info.source_sha256, sha256(bytes.view));
   return Model(std::move(impl));
 }
 
 }  // namespace
 
 const ModelInfo& Model::info() const {
-  return impl_->imported.info;
+  return impl_->info;
 }
 
 std::vector<std::string> known_families() {

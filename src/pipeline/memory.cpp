@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "ops/table.h"
 #include "pipeline/model.h"
+#include "pipeline/trials.h"
 
 namespace taper {
 namespace {
@@ -83,9 +84,12 @@ std::uint64_t estimate_memory(const Model& model, const ExportRequest& request) 
       weights * convert_factor(request.convert, model.info().parameters <= kMostWeightsSideBySide);
   double verifying = 0;
   if (request.verify) {
-    const std::int64_t windows = request.verification.input ? kMostWindows : 2;
-    const Bindings sizes = {{std::string(kBatch), windows}, {std::string(kSteps), impl.sequence_length}};
-    verifying = weights * kVerify + kBytesPerElement * largest_operator(impl.imported.graph, sizes);
+    // The most of each size in any trial.
+    Bindings sizes = usual_sizes(impl.symbols);
+    for (const auto& [symbol, size] : other_sizes(impl.symbols)) sizes[symbol] = std::max(sizes[symbol], size);
+    if (request.verification.input && model.info().kind == SourceKind::family)
+      sizes[std::string(kBatch)] = kMostWindows;
+    verifying = weights * kVerify + kBytesPerElement * largest_operator(impl.graph, sizes);
   }
   const double total = kPrograms + mapped + std::max(converting, verifying);
   return total < 0x1p63 ? static_cast<std::uint64_t>(total) : std::numeric_limits<std::uint64_t>::max();

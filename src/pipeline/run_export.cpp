@@ -81,7 +81,10 @@ Status prepare_folder(const fs::path& folder) {
 // ------------------------------------------------------------------------------------------------------- one model
 
 std::string load_text(const ModelInfo& info) {
-  return fmt::format("{}, {} weights, {}", info.family, human_count(info.parameters), info.source_format);
+  std::string text = info.family;
+  if (info.kind != SourceKind::family)
+    text = fmt::format("{} input{}", info.inputs.size(), info.inputs.size() == 1 ? "" : "s");
+  return fmt::format("{}, {} weights, {}", text, human_count(info.parameters), info.source_format);
 }
 
 std::string artifact_text(const Artifact& artifact) {
@@ -177,6 +180,7 @@ class ModelJob {
   Expected<Model> load() {
     LoadOptions options;
     options.config = model_.config;
+    options.inputs = model_.inputs;
     options.all_heads = request_.all_heads;
     options.sequence_length = request_.sequence_length;
     const Stopwatch watch = start("load");

@@ -19,11 +19,14 @@ std::string figure_name(const std::string& artifact_key) {
 
 // NaN and infinities have no number in JSON: they are null, and `verdict` says what happened.
 Json agreement_json(const Agreement& agreement) {
-  return {{"input_shape", agreement.input_shape},
-          {"cosine_similarity", agreement.cosine_similarity},
-          {"max_error", agreement.max_error},
-          {"relative_error", agreement.relative_error},
-          {"top1_agreement", agreement.top1_agreement}};
+  Json json = {{"input_shape", agreement.input_shape},
+               {"cosine_similarity", agreement.cosine_similarity},
+               {"max_error", agreement.max_error},
+               {"relative_error", agreement.relative_error},
+               {"top1_agreement", agreement.top1_agreement}};
+  if (agreement.input_shapes.size() > 1) json["input_shapes"] = agreement.input_shapes;
+  if (agreement.unlike > 0) json["unlike_integers"] = agreement.unlike;
+  return json;
 }
 
 Json judged_json(const Verification& verification) {
@@ -57,6 +60,13 @@ void add_error(Json& json, const Error& error) {
   if (!error.hint.empty()) json["next_step"] = error.hint;
 }
 
+Json types_json(const std::vector<TensorInfo>& tensors) {
+  Json json = Json::array();
+  for (const TensorInfo& tensor : tensors)
+    json.push_back({{"name", tensor.name}, {"dtype", tensor.dtype}, {"shape", tensor.shape}});
+  return json;
+}
+
 void add_info(Json& json, const ModelInfo& info) {
   json["family"] = info.family;
   Json values = Json::object();
@@ -66,6 +76,8 @@ void add_info(Json& json, const ModelInfo& info) {
   json["hyper_parameters"] = std::move(values);
   json["parameters"] = info.parameters;
   json["outputs"] = info.outputs;
+  json["input_types"] = types_json(info.inputs);
+  json["output_types"] = types_json(info.output_types);
   json["assumed"] = info.assumptions;
 }
 
@@ -108,6 +120,7 @@ Json model_json(const ModelReport& model) {
   json["notes"] = notes_json(model);
   json["source"] = model.source.native();
   if (model.info) {
+    json["source_kind"] = source_kind_name(model.info->kind);
     json["source_format"] = model.info->source_format;
     json["source_sha256"] = model.info->source_sha256;
   }
@@ -115,6 +128,22 @@ Json model_json(const ModelReport& model) {
 }
 
 }  // namespace
+
+std::string_view source_kind_name(SourceKind kind) {
+  switch (kind) {
+    case SourceKind::family:
+      return "family";
+    case SourceKind::exported_program:
+      return "exported program";
+    case SourceKind::torchscript:
+      return "TorchScript";
+    case SourceKind::module:
+      return "module";
+    case SourceKind::onnx:
+      return "ONNX";
+  }
+  return "";
+}
 
 std::string to_json(const ExportReport& report) {
   Json json = Json::object();

@@ -7,6 +7,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "networks.h"
 #include "ops/builder.h"
 #include "ops/table.h"
 #include "passes/passes.h"
@@ -334,6 +335,43 @@ TEST(OnnxBackend, names_all_operators_without_a_form_at_once) {
   graph.add_output("y", build("rsqrt", {x}, {}, "c"));
   EXPECT_THAT(error_of(graph),
               AllOf(HasSubstr("gelu (2 times, in head, head)"), HasSubstr("rsqrt (1 times, in head)")));
+}
+
+// --------------------------------------------------------------------------------------------------------- regions
+
+TEST(SpellRegions, gives_a_loop_its_body_and_a_branch_what_it_captures) {
+  const auto legal = legalize(loop_and_branch(), Target::onnx);
+  ASSERT_TRUE(legal) << legal.error().text();
+  const OnnxFile file = spelled(*legal);
+  std::vector<std::string> loops, branches;
+  for (const auto& node : file.model.graph().node())
+    for (const auto& attribute : node.attribute())
+      if (attribute.has_g()) (node.op_type() == "Loop" ? loops : branches).push_back(attribute.name());
+  EXPECT_THAT(loops, ElementsAre("body"));
+  EXPECT_THAT(branches, ElementsAre("then_branch", "else_branch"));
+}
+
+TEST(SpellRegions, scans_along_the_second_axis) {
+  SampleNetwork net;
+  auto body = std::make_unique<Graph>();
+  Builder step(*body);
+  Value* sum = body->add_input("sum", {DType::f32, {net.batch, 6}});
+  Value* next = step("add", {sum, body->add_input("frame", {DType::f32, {net.batch, 6}})});
+  body->add_output("sum", next);
+  body->add_output("sums", next);
+  std::vector<std::unique_ptr<Graph>> regions;
+  regions.push_back(std::move(body));
+  Value* x = net.input(6);
+  Value* first = net.build("select", {x}, {{"dim", std::int64_t{1}}, {"index", std::int64_t{0}}});
+  const std::vector<std::int64_t> backwards = {1};
+  const std::vector<Value*> results = net.build.call(
+      "scan", {first, x}, {{"states", std::int64_t{1}}, {"reverse_inputs", backwards}, {"reverse_outputs", backwards}},
+      "scan", std::move(regions));
+  net.graph.add_output("sum", results[0]);
+  net.graph.add_output("sums", results[1]);
+  const auto legal = legalize(net.graph, Target::onnx);
+  ASSERT_TRUE(legal) << legal.error().text();
+  spelled(*legal);
 }
 
 }  // namespace

@@ -82,5 +82,42 @@ TEST(Dim, evaluation_is_checked) {
   EXPECT_FALSE(evaluate(Shape{symbol("T") - 5}, {{"T", 3}}));
 }
 
+TEST(Dim, quotients_are_simplified) {
+  const Dim h = symbol("H");
+  EXPECT_EQ(floor_divide(7, 2), Dim(3));
+  EXPECT_EQ(floor_divide(-7, 2), Dim(-4));
+  EXPECT_EQ(floor_divide(4 * h + 6, 2), 2 * h + 3);
+  EXPECT_EQ(floor_divide(4 * h + 7, 2), 2 * h + 3);
+  EXPECT_EQ(floor_divide(5 * h + 7, 4).text(), "H + floor_div(H + 3, 4) + 1");
+  EXPECT_EQ(floor_divide(floor_divide(h - 1, 2) + 1, 2), floor_divide(h + 1, 4));
+  EXPECT_EQ(ceil_divide(h, 2), floor_divide(h + 1, 2));
+  EXPECT_EQ(floor_remainder(h * 2 + 1, 2), Dim(1));
+  EXPECT_TRUE(floor_divide(h, 0).overflowed());
+}
+
+TEST(Dim, functions_are_read_evaluated_and_substituted) {
+  const Dim dim = floor_divide(symbol("H") + 1, 2) * 3 + dim_max(symbol("T"), dim_min(symbol("S"), 4));
+  EXPECT_EQ(*Dim::parse(dim.text()), dim);
+  const Bindings bindings = {{"H", 6}, {"T", 2}, {"S", 9}};
+  EXPECT_EQ(*dim.evaluate(bindings), 13);
+  EXPECT_EQ(substitute(dim, {{"H", Dim(6)}, {"T", Dim(2)}, {"S", Dim(9)}}), Dim(13));
+  EXPECT_EQ(substitute(dim, {{"T", symbol("S")}}).text(), "3*floor_div(H + 1, 2) + max(S, min(4, S))");
+  EXPECT_THAT(symbols_of(dim), testing::ElementsAre("H", "S", "T"));
+  EXPECT_EQ(dim_max(symbol("T") + 2, symbol("T")), symbol("T") + 2);
+  EXPECT_EQ(floor_divide(symbol("T"), 2).as_symbol(), std::nullopt);
+}
+
+TEST(Dim, functions_nest_to_a_bounded_depth) {
+  Dim dim = symbol("T");
+  for (int i = 0; i < 100; ++i) dim = dim_max(dim * 2, symbol("S"));
+  EXPECT_TRUE(dim.overflowed());
+  std::string text = "T";
+  for (int i = 0; i < 100; ++i) text = "floor_div(" + text + ", 2)";
+  EXPECT_FALSE(Dim::parse(text));
+  EXPECT_FALSE(Dim::parse("floor_div(T, 0)"));
+  EXPECT_FALSE(Dim::parse("floor_div(T)"));
+  EXPECT_FALSE(Dim::parse("abs(T, 2)"));
+}
+
 }  // namespace
 }  // namespace taper

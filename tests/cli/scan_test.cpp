@@ -33,7 +33,7 @@ class Taper : public ::testing::Test {
   int run(const std::vector<std::string>& arguments) {
     out.clear();
     err.clear();
-    TaperContext context;
+    ProgramContext context;
     context.out = {[this](std::string_view text) { out += text; }, terminal};
     context.err = {[this](std::string_view text) { err += text; }, terminal};
     context.environment = [](const char* name) -> const char* {

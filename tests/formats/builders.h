@@ -151,4 +151,15 @@ inline std::string torch_zip(const std::string& pickled, std::vector<ZipFileEntr
   return zip_file(entries);
 }
 
+// An archive of torch.export with this program and the weight `w`, float32 [2, 2].
+inline std::string exported_program_of(const std::string& json) {
+  return zip_file({stored("a/models/model.json", json),
+                   stored("a/data/weights/model_weights_config.json",
+                          R"({"config": {"w": {"path_name": "weight_0", "is_param": true, "use_pickle": false,
+                              "tensor_meta": {"dtype": 7, "sizes": [{"as_int": 2}, {"as_int": 2}],
+                              "strides": [{"as_int": 2}, {"as_int": 1}], "storage_offset": {"as_int": 0}, "layout": 7}}}})"),
+                   stored("a/data/constants/model_constants_config.json", R"({"config": {}})"),
+                   stored("a/data/weights/weight_0", floats_text({1, 2, 3, 4}))});
+}
+
 }  // namespace taper

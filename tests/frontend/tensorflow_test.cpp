@@ -82,7 +82,8 @@ TEST_P(TensorflowRow, is_read_back) {
   const Graph graph = call();
   const auto legal = legalize(graph, Target::tensorflow);
   if (!legal) {
-    EXPECT_TRUE(op().tensorflow.op.empty()) << legal.error().text();
+    // Rows that only another target has, or calls that don't fit the row's own spelling.
+    EXPECT_TRUE(op().tensorflow.op.empty() || op().tensorflow.fits != nullptr) << legal.error().text();
     EXPECT_EQ(op().expansion_for(Target::tensorflow), nullptr) << legal.error().text();
     return;
   }

@@ -1,11 +1,15 @@
 // bytes -> graphs; and the whole path, from a checkpoint's bytes to those of every format.
+#include "../formats/builders.h"
 #include "backend/onnx.h"
 #include "backend/tensorflow.h"
 #include "backend/tflite.h"
 #include "formats/checkpoint_file.h"
+#include "frontend/exported_program.h"
 #include "frontend/families.h"
+#include "frontend/onnx.h"
 #include "frontend/tensorflow.h"
 #include "frontend/tflite.h"
+#include "frontend/torchscript.h"
 #include "ir/text.h"
 #include "ops/evaluate.h"
 #include "ops/table.h"
@@ -42,6 +46,11 @@ void tflite(Bytes input) {
   if (const auto graph = import_tflite(*file)) use(*graph);
 }
 
+// Without a folder there is no external data.
+void onnx_graph(Bytes input) {
+  if (const auto program = import_onnx({}, share({input.begin(), input.end()}), {})) use(program->graph);
+}
+
 // The SavedModel's graph and the bundle's index, each with its length before it, then the bundle's data.
 void tensorflow(Bytes input) {
   const Bytes model_bytes = take_part(input);
@@ -52,6 +61,30 @@ void tensorflow(Bytes input) {
   auto variables = read_tensor_bundle(share({index.begin(), index.end()}), share({input.begin(), input.end()}));
   if (variables) content.variables = std::move(*variables);
   if (const auto graph = import_tensorflow(content)) use(*graph);
+}
+
+// The source of a module M without attributes but for `n`, an integer, and `w`, a weight [2, 4].
+void torchscript(Bytes input) {
+  const std::string data =
+      protocol2(pickled_global("__torch__", "M") + ")\x81}(" + pickled_text("n") + pickled_int(3) + pickled_text("w") +
+                pickled_tensor(pickled_storage("0", 8), 0, {2, 4}, {4, 1}) + "ub");
+  const std::string archive =
+      torch_zip(data, {stored("archive/constants.pkl", protocol2(")")), stored("archive/data/0", std::string(32, '\1')),
+                       stored("archive/code/__torch__.py", std::string(as_text(input)))});
+  ProgramOptions options;
+  options.input_shapes["x"] = {Dim::symbol("B"), 4};
+  if (const auto program = import_torchscript(shared(archive), options)) use(program->graph);
+}
+
+// An archive, or the JSON of one whose only weight has 16 bytes.
+void exported_program(Bytes input) {
+  const SharedBytes bytes = as_text(input).starts_with("PK") ? share({input.begin(), input.end()})
+                                                             : shared(exported_program_of(std::string(as_text(input))));
+  for (const bool free : {false, true}) {
+    ProgramOptions options;
+    if (free) options.dynamic["x"] = {0};
+    if (const auto program = import_exported_program(bytes, options)) use(program->graph);
+  }
 }
 
 namespace {

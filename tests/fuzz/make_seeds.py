@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+import onnx
+
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures" / "checkpoints"
 
@@ -29,6 +31,15 @@ SAFETENSORS = ["forms/safetensors_f16_transformer_long.safetensors"]
 SCANNED = ["hostile/runs_a_command.pt", "hostile/runs_a_command_legacy.pt", "hostile/weight_from_eval.pt"]
 # What becomes seeds of the readers of our own formats.
 EXPORTED = ["variants/gru.pt", "variants/transformer_ctc_without_category.pt"]
+# ONNX's own tests of operators, by their names in the Python package onnx.
+NODES = [
+    "test_attention_4d_gqa_with_past_and_present", "test_averagepool_2d_ceil", "test_cast_FLOAT_to_INT4",
+    "test_clip_default_int8_max_expanded", "test_constant", "test_dequantizelinear_blocked",
+    "test_gru_with_initial_bias", "test_if", "test_if_seq", "test_layer_normalization_2d_axis0_expanded", "test_loop11",
+    "test_lstm_with_peepholes", "test_optional_get_element_tensor", "test_qlinearconv", "test_reshape_negative_dim",
+    "test_resize_upsample_sizes_nearest", "test_scan9_sum", "test_sce_mean_3d_expanded", "test_sequence_map_add_2_sequences",
+    "test_slice_negative_axes", "test_stft", "test_top_k",
+]  # fmt: skip
 
 
 def write(target, name, content):
@@ -65,6 +76,9 @@ def main():
             write(target, "seed_" + checkpoint.replace("/", "_"), (FIXTURES / checkpoint).read_bytes())
     for checkpoint in EXPORTED:
         export(sys.argv[1], checkpoint)
+    nodes = pathlib.Path(onnx.__file__).parent / "backend/test/data/node"
+    for name in NODES:
+        write("onnx_graph", "seed_" + name.removeprefix("test_"), (nodes / name / "model.onnx").read_bytes())
 
 
 if __name__ == "__main__":

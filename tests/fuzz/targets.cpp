@@ -16,10 +16,13 @@ constexpr Target kTargets[] = {
     {"tensor_bundle", tensor_bundle, mutate_tensor_bundle},
     {"saved_model", saved_model, mutate_message},
     {"onnx", onnx, mutate_message},
+    {"onnx_graph", onnx_graph, mutate_message},
     {"config", config},
     {"ir", ir},
     {"tflite", tflite, mutate_tflite},
     {"tensorflow", tensorflow, mutate_tensorflow},
+    {"torchscript", torchscript},
+    {"exported_program", exported_program, mutate_zip},
     {"export", export_model, mutate_checkpoint},
 };
 }  // namespace

@@ -48,7 +48,10 @@ void config(Bytes input);
 // graph_targets.cpp: bytes -> graphs, and the whole path to files.
 void ir(Bytes input);
 void tflite(Bytes input);
+void onnx_graph(Bytes input);
 void tensorflow(Bytes input);
+void torchscript(Bytes input);
+void exported_program(Bytes input);
 void export_model(Bytes input);
 
 }  // namespace taper::fuzz

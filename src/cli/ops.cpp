@@ -1,0 +1,91 @@
+#include "cli/ops.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "frontend/aten.h"
+#include "ops/documentation.h"
+
+namespace taper {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kHelp =
+    R"(taper ops lists the operators of taper's graph, how ONNX, TFLite and TensorFlow spell them, and how many of PyTorch's
+operators are read.
+
+  --markdown              with their formulas, as docs/operators.md
+  --json                  as JSON, with the overloads of PyTorch's operators
+  -h, --help
+)";
+
+constexpr std::string_view kTry = "Try 'taper ops --help'.\n";
+
+struct Options {
+  bool markdown = false, json = false, help = false;
+};
+
+Expected<Options> parse(const std::vector<std::string>& arguments) {
+  Options options;
+  CLI::App app;
+  app.set_help_flag("");
+  app.allow_extras();
+  app.add_flag("--markdown", options.markdown);
+  app.add_flag("--json", options.json);
+  app.add_flag("-h,--help", options.help);
+  TAPER_TRY(parse_arguments(app, arguments));
+  if (!options.help && !app.remaining().empty()) return unknown_option(app, app.remaining().front());
+  if (options.markdown && options.json) return fail("--markdown and --json contradict each other");
+  return options;
+}
+
+std::string operators_text() {
+  std::vector<OperatorRow> rows = operator_rows();
+  rows.insert(rows.begin(), {"operator", "", "ONNX", "TFLite", "since", "TensorFlow"});
+  std::size_t name = 0, onnx = 0, tflite = 0, since = 0;
+  for (const OperatorRow& row : rows) {
+    name = std::max(name, row.name.size());
+    onnx = std::max(onnx, row.onnx.size());
+    tflite = std::max(tflite, row.tflite.size());
+    since = std::max(since, row.since.size());
+  }
+  std::string text;
+  for (const OperatorRow& row : rows)
+    text += fmt::format("{:{}}  {:{}}  {:{}}  {:{}}  {}\n", row.name, name, row.onnx, onnx, row.tflite, tflite,
+                        row.since, since, row.tensorflow);
+  return text;
+}
+
+std::string operators_json() {
+  Json operators = Json::array();
+  for (const OperatorRow& row : operator_rows())
+    operators.push_back({{"name", row.name},
+                         {"meaning", row.doc},
+                         {"onnx", row.onnx},
+                         {"tflite", row.tflite},
+                         {"tflite_since", row.since},
+                         {"tensorflow", row.tensorflow}});
+  return Json{{"operators", std::move(operators)}, {"aten", aten::known_overloads()}}.dump(2) + "\n";
+}
+
+}  // namespace
+
+int run_ops(const std::vector<std::string>& arguments, const ProgramContext& context) {
+  const auto options = parse(arguments);
+  if (!options) {
+    context.err.write(fmt::format("error: {}\n{}", options.error().message, kTry));
+    return 2;
+  }
+  if (options->help) {
+    context.out.write(kHelp);
+  } else if (options->markdown) {
+    context.out.write(operators_markdown());
+  } else {
+    context.out.write(options->json ? operators_json() : operators_text());
+  }
+  return 0;
+}
+
+}  // namespace taper

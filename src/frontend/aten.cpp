@@ -1,0 +1,420 @@
+// Finds the overload of a call, fits the arguments to its schema, and builds it.
+#include "frontend/aten.h"
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+
+#include "frontend/aten_composite.h"
+#include "frontend/aten_table.h"
+
+namespace taper::aten {
+namespace {
+
+struct Row {
+  Overload overload;
+  Schema schema;
+};
+
+struct Table {
+  std::deque<Row> rows;
+  std::unordered_map<std::string, std::vector<const Row*>> by_name;
+};
+
+const Table& table() {
+  static const Table instance = [] {
+    Table table;
+    for (auto* family :
+         {pointwise_overloads, activation_overloads, compare_overloads, reduce_overloads, order_overloads,
+          view_overloads, join_overloads, index_overloads, scatter_overloads, matrix_overloads, norm_overloads,
+          conv_overloads, pool_overloads, image_overloads, recurrent_overloads, attention_overloads, creation_overloads,
+          convert_overloads, composite_overloads})
+      for (Overload& overload : family()) {
+        auto schema = parse_schema(overload.schema);
+        if (!schema) std::abort();  // our own text: any use of the table shows it
+        const Row& row = table.rows.emplace_back(std::move(overload), std::move(*schema));
+        table.by_name[row.schema.name].push_back(&row);
+      }
+    return table;
+  }();
+  return instance;
+}
+
+// Operators that are another one under a second name.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 36> kAliases = {{
+    {"__and__", "bitwise_and"},
+    {"__iand__", "bitwise_and_"},
+    {"__ior__", "bitwise_or_"},
+    {"__ixor__", "bitwise_xor_"},
+    {"__lshift__", "bitwise_left_shift"},
+    {"__or__", "bitwise_or"},
+    {"__rshift__", "bitwise_right_shift"},
+    {"__xor__", "bitwise_xor"},
+    {"absolute", "abs"},
+    {"arccos", "acos"},
+    {"arccosh", "acosh"},
+    {"arcsin", "asin"},
+    {"arcsinh", "asinh"},
+    {"arctan", "atan"},
+    {"arctan2", "atan2"},
+    {"arctanh", "atanh"},
+    {"clip", "clamp"},
+    {"concat", "cat"},
+    {"concatenate", "cat"},
+    {"divide", "div"},
+    {"fix", "trunc"},
+    {"greater", "gt"},
+    {"greater_equal", "ge"},
+    {"less", "lt"},
+    {"less_equal", "le"},
+    {"moveaxis", "movedim"},
+    {"multiply", "mul"},
+    {"negative", "neg"},
+    {"not_equal", "ne"},
+    {"row_stack", "vstack"},
+    {"special_expit", "sigmoid"},
+    {"subtract", "sub"},
+    {"swapaxes", "transpose"},
+    {"swapdims", "transpose"},
+    {"true_divide", "div"},
+    {"unsafe_chunk", "chunk"},
+}};
+
+// What a call's name asks for.
+struct Asked {
+  const std::vector<const Row*>* rows = nullptr;
+  std::optional<std::string_view> overload;  // nothing: any
+  bool in_place = false;
+};
+
+const std::vector<const Row*>* rows_of(std::string_view name) {
+  const auto& rows = table().by_name;
+  const auto found = rows.find(std::string(name));
+  return found == rows.end() ? nullptr : &found->second;
+}
+
+Asked ask(std::string_view name) {
+  Asked asked;
+  const auto dot = name.find('.');
+  std::string_view base = name.substr(0, dot);
+  if (dot != std::string_view::npos) {
+    asked.overload = name.substr(dot + 1);
+    if (*asked.overload == "default") asked.overload = "";
+  }
+  asked.rows = rows_of(base);
+  if (asked.rows == nullptr) {
+    const auto resolve = [](std::string_view alias) {
+      const auto* found = std::ranges::find(kAliases, alias, &std::pair<std::string_view, std::string_view>::first);
+      return found == kAliases.end() ? alias : found->second;
+    };
+    base = resolve(base);
+    if (base.ends_with('_')) {
+      asked.in_place = true;
+      base.remove_suffix(1);
+      base = resolve(base);
+    }
+    // What a functionalized program has instead of views.
+    if (rows_of(base) == nullptr && base.ends_with("_copy")) base.remove_suffix(5);
+    asked.rows = rows_of(base);
+  }
+  return asked;
+}
+
+bool fits_overload(const Asked& asked, const Row& row) {
+  return !asked.overload || row.schema.overload == *asked.overload;
+}
+
+// ------------------------------------------------------------------------------------------------------------
+// arguments
+
+// PyTorch's numbers of dtypes, which TorchScript's integers are.
+std::optional<DType> dtype_of_code(std::int64_t code) {
+  switch (code) {
+    case 0:
+      return DType::u8;
+    case 1:
+      return DType::i8;
+    case 2:
+      return DType::i16;
+    case 3:
+      return DType::i32;
+    case 4:
+      return DType::i64;
+    case 5:
+      return DType::f16;
+    case 6:
+      return DType::f32;
+    case 7:
+      return DType::f64;
+    case 11:
+      return DType::boolean;
+    case 15:
+      return DType::bf16;
+    default:
+      return std::nullopt;
+  }
+}
+
+bool is_number(const Arg& arg) {
+  return arg.as<Dim>() != nullptr || arg.as<double>() != nullptr || arg.as<bool>() != nullptr;
+}
+
+// A tensor of one known integer as that integer: TorchScript passes those where numbers are expected.
+std::optional<Arg> number_of(const Arg& arg) {
+  const TensorPtr* tensor = arg.as<TensorPtr>();
+  if (tensor == nullptr || !(*tensor)->type().shape.empty()) return std::nullopt;
+  if (is_floating((*tensor)->type().dtype)) {
+    const auto value = constant_value((*tensor)->present());
+    if (!value || value->values.size() != 1) return std::nullopt;
+    return Arg(value->values[0]);
+  }
+  const auto integers = known_integers((*tensor)->present());
+  if (!integers || integers->size() != 1) return std::nullopt;
+  if ((*tensor)->type().dtype == DType::boolean && integers->front().constant()) return Arg(!integers->front().is(0));
+  return Arg(integers->front());
+}
+
+// The argument as the parameter takes it; nothing if it doesn't fit. `strict`: without conversions that Python makes.
+std::optional<Arg> fit_one(const Arg& arg, const Parameter& parameter, bool strict) {
+  const std::string& type = parameter.type;
+  if (type == "Tensor") {
+    if (const auto* tensor = arg.as<TensorPtr>())
+      return *tensor && (*tensor)->present() != nullptr ? std::optional(arg) : std::nullopt;
+    return !strict && is_number(arg) ? std::optional(arg) : std::nullopt;
+  }
+  if (type == "Device" || type == "Layout" || type == "MemoryFormat" || type == "Generator") return Arg{};
+  if (type == "any") return arg.as<Arg::List>() != nullptr || is_number(arg) ? std::optional(arg) : std::nullopt;
+  if (type == "str") return arg.as<std::string>() != nullptr ? std::optional(arg) : std::nullopt;
+  if (type == "ScalarType") {
+    if (arg.as<DType>() != nullptr) return arg;
+    const auto code = constant_integer(arg);
+    const auto dtype = code ? dtype_of_code(*code) : std::nullopt;
+    return dtype ? std::optional(Arg(*dtype)) : std::nullopt;
+  }
+  if (const auto number = strict ? std::nullopt : number_of(arg)) return fit_one(*number, parameter, true);
+  if (type == "Scalar") return is_number(arg) ? std::optional(arg) : std::nullopt;
+  if (type == "float") {
+    if (arg.as<double>() != nullptr) return arg;
+    const auto integer = constant_integer(arg);
+    return integer ? std::optional(Arg(static_cast<double>(*integer))) : std::nullopt;
+  }
+  if (type == "bool") {
+    if (arg.as<bool>() != nullptr) return arg;
+    const auto integer = strict ? std::nullopt : constant_integer(arg);
+    return integer ? std::optional(Arg(*integer != 0)) : std::nullopt;
+  }
+  if (type == "SymInt" || type == "int") {
+    if (const Dim* dim = arg.as<Dim>()) return type == "SymInt" || dim->constant() ? std::optional(arg) : std::nullopt;
+    const bool* flag = strict ? nullptr : arg.as<bool>();
+    return flag != nullptr ? std::optional(Arg(Dim(*flag ? 1 : 0))) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+std::optional<Arg> fit(const Arg& arg, const Parameter& parameter, bool strict) {
+  if (arg.is_none()) return parameter.optional ? std::optional(arg) : std::nullopt;
+  if (!parameter.list) return fit_one(arg, parameter, strict);
+  const auto* list = arg.as<Arg::List>();
+  if (list == nullptr) {
+    // One integer for all axes.
+    if (parameter.list_size == 0 || parameter.type == "Tensor") return std::nullopt;
+    const auto one = fit_one(arg, parameter, strict);
+    if (!one) return std::nullopt;
+    return Arg(Arg::List(static_cast<std::size_t>(parameter.list_size), *one));
+  }
+  Arg::List out;
+  out.reserve(list->size());
+  for (const Arg& entry : *list) {
+    if (entry.is_none() && parameter.optional_elements) {
+      out.push_back(entry);
+      continue;
+    }
+    auto fitted = fit_one(entry, parameter, strict);
+    if (!fitted) return std::nullopt;
+    out.push_back(std::move(*fitted));
+  }
+  // A list of one stands for all axes likewise.
+  const auto wanted = static_cast<std::size_t>(parameter.list_size);
+  if (wanted > 1 && out.size() == 1) out.resize(wanted, out.front());
+  return Arg(std::move(out));
+}
+
+std::string arg_text(const Arg& arg) {
+  struct Describe {
+    std::string operator()(std::monostate) const { return "None"; }
+    std::string operator()(const TensorPtr& tensor) const { return tensor ? type_text(tensor->type()) : "no tensor"; }
+    std::string operator()(const Dim& dim) const { return dim.text(); }
+    std::string operator()(double value) const { return fmt::format("{}", value); }
+    std::string operator()(bool value) const { return value ? "True" : "False"; }
+    std::string operator()(const std::string& text) const { return fmt::format("'{:.40}'", text); }
+    std::string operator()(DType dtype) const { return std::string(info(dtype).name); }
+    std::string operator()(const Arg::List& list) const {
+      std::vector<std::string> texts;
+      for (const Arg& entry : list) {
+        if (texts.size() == 8) {
+          texts.emplace_back("...");
+          break;
+        }
+        texts.push_back(entry.as<Arg::List>() != nullptr ? "[...]" : arg_text(entry));
+      }
+      return fmt::format("[{}]", fmt::join(texts, ", "));
+    }
+  };
+  return std::visit(Describe{}, arg.value);
+}
+
+// One argument per parameter, or why they don't fit.
+Expected<std::vector<Arg>> bind(const Schema& schema, std::span<const NamedArg> given, bool strict) {
+  std::vector<std::optional<Arg>> bound(schema.parameters.size());
+  std::size_t position = 0;
+  for (const NamedArg& argument : given) {
+    std::size_t at = schema.parameters.size();
+    if (argument.name.empty()) {
+      at = position++;
+      if (at >= bound.size() || schema.parameters[at].keyword_only)
+        return fail("takes {} positional arguments, not {}", position - 1,
+                    std::ranges::count(given, std::string(), &NamedArg::name));
+    } else {
+      at = static_cast<std::size_t>(std::ranges::find(schema.parameters, argument.name, &Parameter::name) -
+                                    schema.parameters.begin());
+      if (at == bound.size()) return fail("has no parameter '{}'", argument.name);
+    }
+    if (bound[at]) return fail("'{}' is given twice", schema.parameters[at].name);
+    bound[at] = fit(argument.arg, schema.parameters[at], strict);
+    if (!bound[at])
+      return fail("{} can't be its '{}' of type {}{}{}", arg_text(argument.arg), schema.parameters[at].name,
+                  schema.parameters[at].type, schema.parameters[at].list ? "[]" : "",
+                  schema.parameters[at].type == "int" ? " (a number, not a symbol)" : "");
+  }
+  std::vector<Arg> args;
+  args.reserve(bound.size());
+  for (std::size_t i = 0; i < bound.size(); ++i) {
+    const Parameter& parameter = schema.parameters[i];
+    if (!bound[i] && parameter.fallback) bound[i] = parameter.fallback;
+    if (!bound[i] && parameter.optional) bound[i] = Arg{};
+    if (!bound[i]) return fail("'{}' is missing", parameter.name);
+    args.push_back(std::move(*bound[i]));
+  }
+  return args;
+}
+
+// ----------------------------------------------------------------------------------------------------------------
+// calls
+
+// A row of ours as it is.
+Expected<Arg> build_row(Call& call) {
+  std::vector<std::string_view> operands;
+  Attrs attrs = call.overload.fixed;
+  for (const Parameter& parameter : call.schema.parameters) {
+    const auto& mapped = call.overload.attrs;
+    const auto attr = std::ranges::find(mapped, parameter.name, &std::pair<std::string_view, std::string_view>::second);
+    if (attr == mapped.end()) {
+      if (parameter.type == "Tensor" || parameter.type == "Scalar") operands.push_back(parameter.name);
+      continue;
+    }
+    const std::string ours(attr->first);
+    if (parameter.type == "Scalar" || parameter.type == "float")
+      attrs.set(ours, call.real(parameter.name));
+    else if (parameter.type == "bool")
+      attrs.set(ours, call.flag(parameter.name));
+    else if (parameter.type == "str")
+      attrs.set(ours, call.text(parameter.name));
+    else if (parameter.list)
+      attrs.set(ours, call.integers(parameter.name));
+    else
+      attrs.set(ours, call.integer(parameter.name));
+  }
+  return fresh(call.build(call.overload.row, call.promoted(operands, call.overload.promotion), std::move(attrs)));
+}
+
+// Writes a result into the place an in-place operator was called on.
+Status write_in_place(Builder& build, const TensorPtr& target, const Arg& result) {
+  const TensorPtr* written = result.as<TensorPtr>();
+  if (written == nullptr) return fail("has no single result to write in place");
+  Value* value = cast(build, (*written)->content(build), target->type().dtype);
+  if (value != nullptr && value->type.shape != target->type().shape) value = expand(build, value, target->type().shape);
+  TAPER_TRY(build.status());
+  return target->write(build, value);
+}
+
+bool has_null(const Arg& result) {
+  if (const auto* tensor = result.as<TensorPtr>()) return *tensor == nullptr || (*tensor)->present() == nullptr;
+  const auto* list = result.as<Arg::List>();
+  return list != nullptr && std::ranges::any_of(*list, has_null);
+}
+
+// Views of what was written to are cut anew before anybody reads their contents.
+void refresh(Builder& build, const Arg& arg) {
+  if (const auto* tensor = arg.as<TensorPtr>()) (*tensor)->content(build);
+  if (const auto* list = arg.as<Arg::List>())
+    for (const Arg& entry : *list) refresh(build, entry);
+}
+
+Expected<Arg> run(Context& context, const Row& row, std::vector<Arg> args, bool in_place) {
+  Builder& build = context.build;
+  for (const Arg& arg : args) refresh(build, arg);
+  TAPER_TRY(build.status());
+  const TensorPtr target =
+      in_place && !args.empty() && args[0].as<TensorPtr>() != nullptr ? *args[0].as<TensorPtr>() : TensorPtr();
+  Call call(context, row.overload, row.schema, std::move(args));
+  TAPER_ASSIGN(Arg result, row.overload.build != nullptr ? row.overload.build(call) : build_row(call));
+  TAPER_TRY(build.status());
+  if (has_null(result)) return fail("has no result");
+  // What PyTorch turns in place is a view here, which callers take for the tensor from now on.
+  constexpr std::array<std::string_view, 6> kTurned = {"squeeze",   "swapaxes",  "t",
+                                                       "transpose", "unsqueeze", "as_strided"};
+  if (!in_place || std::ranges::find(kTurned, row.schema.name) != kTurned.end()) return result;
+  if (!target) return fail("is called in place on no tensor");
+  TAPER_TRY(write_in_place(build, target, result));
+  return Arg(target);
+}
+
+}  // namespace
+
+Expected<Arg> call(Context& context, std::string_view name, std::span<const NamedArg> arguments) {
+  const auto failed = [&](Error error) {
+    error.message = fmt::format("aten.{}: {}", name, error.message);
+    return std::unexpected(std::move(error));
+  };
+  if (const auto status = context.build.status(); !status) return std::unexpected(status.error());
+  const Asked asked = ask(name);
+  std::size_t candidates = 0;
+  std::optional<Error> why;
+  if (asked.rows != nullptr)
+    for (const bool strict : {true, false})
+      for (const Row* row : *asked.rows) {
+        if (!fits_overload(asked, *row)) continue;
+        ++candidates;
+        auto args = bind(row->schema, arguments, strict);
+        if (!args) {
+          why = args.error();
+          continue;
+        }
+        auto result = run(context, *row, std::move(*args), asked.in_place);
+        if (!result) return failed(result.error());
+        return result;
+      }
+  if (candidates == 0) return fail("there is no operator aten.{}", name);
+  if (candidates == 2) return failed(*why);
+  std::vector<std::string> texts;
+  for (const NamedArg& argument : arguments)
+    texts.push_back(argument.name.empty() ? arg_text(argument.arg)
+                                          : fmt::format("{}={}", argument.name, arg_text(argument.arg)));
+  return fail("aten.{}: no overload takes ({})", name, fmt::join(texts, ", "));
+}
+
+bool knows(std::string_view name) {
+  const Asked asked = ask(name);
+  return asked.rows != nullptr &&
+         std::ranges::any_of(*asked.rows, [&](const Row* row) { return fits_overload(asked, *row); });
+}
+
+std::vector<std::string> known_overloads() {
+  std::vector<std::string> names;
+  for (const Row& row : table().rows)
+    names.push_back(row.schema.name + "." + (row.schema.overload.empty() ? "default" : row.schema.overload));
+  std::ranges::sort(names);
+  return names;
+}
+
+}  // namespace taper::aten

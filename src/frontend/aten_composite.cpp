@@ -1,0 +1,276 @@
+// What people write with one call and is a formula of others: diagonals, differences from targets, fake quantization.
+#include "frontend/aten_composite.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace taper::aten {
+namespace {
+
+// --------------------------------------------------------------------------------------------------------- diagonals
+
+// 1 at row i, column i + offset.
+Value* diagonal_mask(Builder& build, const Dim& rows, const Dim& columns, std::int64_t offset) {
+  Value* row = unsqueeze(build, arange(build, offset, 1, rows, DType::i64), 1);
+  return build("equal", {row, arange(build, 0, 1, columns, DType::i64)});
+}
+
+// The last axis as the diagonal of two new axes, which are moved to where they are wanted.
+Expected<Value*> embedded_diagonal(Builder& build, Value* x, std::int64_t offset, std::int64_t dim1,
+                                   std::int64_t dim2) {
+  if (x->type.shape.empty()) return fail("the diagonal of a number");
+  const std::size_t rank = x->type.shape.size() + 1;
+  constexpr std::int64_t kMost = 1 << 20;
+  if (offset < -kMost || offset > kMost) return fail("diagonal {}", offset);
+  TAPER_ASSIGN(const std::size_t first, axis_of(dim1, rank));
+  TAPER_ASSIGN(const std::size_t second, axis_of(dim2, rank));
+  if (first == second) return fail("the diagonal of one axis");
+  const Dim size = x->type.shape.back() + Dim(std::abs(offset));
+  Shape wide = x->type.shape;
+  wide.back() = size;
+  // Entry k stands in column k + offset, or in row k - offset.
+  if (offset != 0) {
+    Shape none = x->type.shape;
+    none.back() = std::abs(offset);
+    x = concat(build, {full(build, none, Arg(0.0), x->type.dtype), x}, rank - 2);
+  }
+  TAPER_TRY(build.status());
+  Value* entries = unsqueeze(build, x, offset >= 0 ? static_cast<std::int64_t>(rank) - 2 : -1);
+  Value* y = build("where", {diagonal_mask(build, size, size, offset), entries, number(build, 0.0, x->type.dtype)});
+  TAPER_TRY(build.status());
+  Integers dims(rank, -1);
+  dims[first] = static_cast<std::int64_t>(rank) - 2;
+  dims[second] = static_cast<std::int64_t>(rank) - 1;
+  std::int64_t next = 0;
+  for (std::int64_t& dim : dims)
+    if (dim < 0) dim = next++;
+  return permute(build, y, dims);
+}
+
+Expected<Arg> diag_embed(Call& call) {
+  TAPER_ASSIGN(Value * y, embedded_diagonal(call.build, call.tensor("self"), call.integer_or("offset", 0),
+                                            call.integer_or("dim1", -2), call.integer_or("dim2", -1)));
+  return fresh(y);
+}
+
+// Of the diagonal of a matrix, what is elsewhere being 0.
+Value* on_diagonal(Builder& build, Value* x, std::int64_t offset) {
+  const Shape& shape = shape_of(x);
+  Value* mask = diagonal_mask(build, shape[0], shape[1], offset);
+  return build("where", {mask, x, number(build, 0.0, x->type.dtype)});
+}
+
+Expected<Arg> trace(Call& call) {
+  Value* x = call.tensor("self");
+  if (x->type.shape.size() != 2) return fail("the trace of {}", type_text(x->type));
+  Value* y = on_diagonal(call.build, x, 0);
+  if (!is_floating(x->type.dtype)) y = cast(call.build, y, DType::i64);
+  return fresh(reduce(call.build, "sum", y, {0, 1}, false));
+}
+
+Expected<Arg> fill_diagonal(Call& call) {
+  Value* x = call.tensor("self");
+  if (x->type.shape.size() != 2 || call.flag("wrap")) return fail("the diagonal of {}", type_text(x->type));
+  Value* mask = diagonal_mask(call.build, x->type.shape[0], x->type.shape[1], 0);
+  return fresh(call.build("where", {mask, number(call.build, call.arg("fill_value"), x->type.dtype), x}));
+}
+
+// A vector as a matrix, or the diagonal of a matrix.
+Expected<Arg> diag(Call& call) {
+  Value* x = call.tensor("self");
+  const std::int64_t offset = call.integer("diagonal");
+  if (x->type.shape.size() == 1) {
+    TAPER_ASSIGN(Value * y, embedded_diagonal(call.build, x, offset, 0, 1));
+    return fresh(y);
+  }
+  const auto sizes = constant_sizes(x->type.shape);
+  if (!sizes || sizes->size() != 2) return fail("the diagonal of {}", type_text(x->type));
+  const std::int64_t row = std::max<std::int64_t>(0, -offset), column = std::max<std::int64_t>(0, offset);
+  Integers positions;
+  for (std::int64_t i = 0; row + i < (*sizes)[0] && column + i < (*sizes)[1]; ++i)
+    positions.push_back((row + i) * (*sizes)[1] + column + i);
+  Value* flat = reshape(call.build, x, {(*sizes)[0] * (*sizes)[1]});
+  return fresh(call.build("gather", {flat, integer_vector(call.build, positions)}, {{"dim", std::int64_t{0}}}));
+}
+
+// All products of entries, block by block.
+Expected<Arg> kronecker(Call& call) {
+  Builder& build = call.build;
+  const auto x = call.promoted({"self", "other"}, Promotion::common);
+  const std::size_t rank = std::max(shape_of(x[0]).size(), shape_of(x[1]).size());
+  Shape a = shape_of(x[0]), b = shape_of(x[1]), left, right, out;
+  a.insert(a.begin(), rank - a.size(), Dim(1));
+  b.insert(b.begin(), rank - b.size(), Dim(1));
+  for (std::size_t i = 0; i < rank; ++i) {
+    left.insert(left.end(), {a[i], Dim(1)});
+    right.insert(right.end(), {Dim(1), b[i]});
+    out.push_back(a[i] * b[i]);
+  }
+  return fresh(reshape(build, build("mul", {reshape(build, x[0], left), reshape(build, x[1], right)}), out));
+}
+
+// ------------------------------------------------------------------------------------------------------------- targets
+
+// The mean, the sum, or all entries.
+Value* reduced(Call& call, Value* x) {
+  const std::int64_t reduction = call.integer_or("reduction", 1);
+  if (reduction == 0) return x;
+  return reduce(call.build, reduction == 1 ? "mean" : "sum", x, all_axes(shape_of(x).size()), false);
+}
+
+Expected<Arg> squared_error(Call& call) {
+  return fresh(reduced(call, call.build("squared_difference", call.promoted({"self", "target"}, Promotion::common))));
+}
+
+Expected<Arg> absolute_error(Call& call) {
+  const auto x = call.promoted({"self", "target"}, Promotion::common);
+  return fresh(reduced(call, call.build("abs", {call.build("sub", x)})));
+}
+
+// Squared near 0, straight beyond `width`; the Huber loss is `width` times the smooth one.
+Expected<Arg> smooth_error(Call& call, double width, bool huber) {
+  Builder& build = call.build;
+  if (width <= 0) return absolute_error(call);
+  Value* size = build("abs", {build("sub", call.promoted({"self", "target"}, Promotion::common))});
+  const auto constant = [&](double value) { return number(build, value, DType::f32); };
+  Value* near = build("mul", {build("mul", {size, size}), constant(huber ? 0.5 : 0.5 / width)});
+  Value* far = build("sub", {size, constant(width / 2)});
+  if (huber) far = build("mul", {far, constant(width)});
+  return fresh(reduced(call, build("where", {build("less", {size, constant(width)}), near, far})));
+}
+
+// -x ln x, 0 at 0
+Expected<Arg> entropy(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.promoted({"self"}, Promotion::floating)[0];
+  Value* zero = number(build, 0.0, DType::f32);
+  Value* at_zero = build("equal", {x, zero});
+  Value* inside = build("where", {at_zero, number(build, 1.0, DType::f32), x});
+  return fresh(build("neg", {build("mul", {x, build("log", {inside})})}));
+}
+
+Expected<Arg> nan_mean(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  TAPER_ASSIGN(const Integers dims, call.axes("dim", x->type.shape.size()));
+  const bool keepdim = call.flag("keepdim");
+  Value* missing = build("is_nan", {x});
+  Value* sum = reduce(build, "sum", build("where", {missing, number(build, 0.0, x->type.dtype), x}), dims, keepdim);
+  Value* there = cast(build, build("logical_not", {missing}), DType::f32);
+  return fresh(build("div", {sum, reduce(build, "sum", there, dims, keepdim)}));
+}
+
+// ------------------------------------------------------------------------------------------------------------- tables
+
+// The number of boundaries below x, or with `right` those up to x.
+Expected<Arg> count_boundaries(Call& call, std::string_view boundaries, std::string_view x) {
+  Builder& build = call.build;
+  const auto operands = call.promoted({x, boundaries}, Promotion::common);
+  if (shape_of(operands[1]).size() != 1) return fail("boundaries in more than one axis");
+  bool right = call.flag("right");
+  if (call.given("side")) right = call.text("side") == "right";
+  Value* each = unsqueeze(build, operands[0], static_cast<std::int64_t>(shape_of(operands[0]).size()));
+  Value* below = build(right ? "less_equal" : "less", {operands[1], each});
+  TAPER_TRY(build.status());
+  const auto last = static_cast<std::int64_t>(shape_of(below).size()) - 1;
+  Value* count = reduce(build, "sum", cast(build, below, DType::i64), {last}, false);
+  return fresh(call.flag("out_int32") ? cast(build, count, DType::i32) : count);
+}
+
+Expected<Arg> is_in(Call& call) {
+  Builder& build = call.build;
+  const auto x = call.promoted({"elements", "test_elements"}, Promotion::common);
+  Value* each = unsqueeze(build, x[0], static_cast<std::int64_t>(shape_of(x[0]).size()));
+  Value* found = build("equal", {each, reshape(build, x[1], {element_count(shape_of(x[1]))})});
+  TAPER_TRY(build.status());
+  Value* any = reduce(build, "any", found, {static_cast<std::int64_t>(shape_of(found).size()) - 1}, false);
+  return fresh(call.flag("invert") ? build("logical_not", {any}) : any);
+}
+
+// base^(start + i step)
+Expected<Arg> log_space(Call& call) {
+  Builder& build = call.build;
+  const Dim steps = call.size("steps");
+  Value* start = number(build, call.arg("start"), DType::f32);
+  Value* width = build("sub", {number(build, call.arg("end"), DType::f32), start});
+  Value* index = arange(build, 0, 1, steps, DType::f32);
+  Value* parts = number(build, Arg(larger(call.context, steps - Dim(1), 1)), DType::f32);
+  Value* exponent = build("add", {start, build("div", {build("mul", {index, width}), parts})});
+  Value* base = number(build, std::log(call.real("base")), DType::f32);
+  Value* y = build("exp", {build("mul", {exponent, base})});
+  return fresh(cast(build, y, call.dtype("dtype").value_or(DType::f32)));
+}
+
+// x rounded to steps of a scale, within the range of an integer type.
+Expected<Arg> fake_quantize(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  const bool tensors = call.arg("scale").as<TensorPtr>() != nullptr;
+  Value* scale = tensors ? call.tensor("scale") : number(build, call.real("scale"), DType::f32);
+  Value* zero = tensors ? cast(build, call.tensor("zero_point"), DType::f32)
+                        : number(build, static_cast<double>(call.integer("zero_point")), DType::f32);
+  if (tensors && call.given("axis")) {
+    TAPER_ASSIGN(const std::size_t axis, call.axis("axis", x->type.shape.size()));
+    if (x->type.shape.empty()) return fail("an axis of a number");
+    Shape along(x->type.shape.size(), Dim(1));
+    along[axis] = x->type.shape[axis];
+    scale = reshape(build, scale, along);
+    zero = reshape(build, zero, along);
+  } else {
+    scale = reshape(build, scale, {});
+    zero = reshape(build, zero, {});
+  }
+  Value* steps = build("add", {build("round", {build("div", {x, scale})}), zero});
+  steps = build("clamp", {steps},
+                {{"min", static_cast<double>(call.integer("quant_min"))},
+                 {"max", static_cast<double>(call.integer("quant_max"))}});
+  return fresh(build("mul", {build("sub", {steps, zero}), scale}));
+}
+
+}  // namespace
+
+std::vector<Overload> composite_overloads() {
+  return {
+      {"diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor", diag_embed},
+      {"diag(Tensor self, int diagonal=0) -> Tensor", diag},
+      {"trace(Tensor self) -> Tensor", trace},
+      {"fill_diagonal(Tensor self, Scalar fill_value, bool wrap=False) -> Tensor", fill_diagonal},
+      {"kron(Tensor self, Tensor other) -> Tensor", kronecker},
+      {"mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor", squared_error},
+      {"l1_loss(Tensor self, Tensor target, int reduction=1) -> Tensor", absolute_error},
+      {"smooth_l1_loss(Tensor self, Tensor target, int reduction=1, float beta=1.0) -> Tensor",
+       [](Call& call) { return smooth_error(call, call.real("beta"), false); }},
+      {"huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.0) -> Tensor",
+       [](Call& call) { return smooth_error(call, call.real("delta"), true); }},
+      {"special_entr(Tensor self) -> Tensor", entropy},
+      {"nanmean(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor", nan_mean},
+      {"bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
+       [](Call& call) { return count_boundaries(call, "boundaries", "self"); }},
+      {"searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? "
+       "side=None, Tensor? sorter=None) -> Tensor",
+       [](Call& call) -> Expected<Arg> {
+         if (call.given("sorter")) return fail("boundaries in another order");
+         return count_boundaries(call, "sorted_sequence", "self");
+       }},
+      {"isin.Tensor_Tensor(Tensor elements, Tensor test_elements, *, bool assume_unique=False, bool invert=False) -> "
+       "Tensor",
+       is_in},
+      {"isin.Tensor_Scalar(Tensor elements, Scalar test_elements, *, bool assume_unique=False, bool invert=False) -> "
+       "Tensor",
+       is_in},
+      {"logspace(Scalar start, Scalar end, SymInt steps, float base=10.0, *, ScalarType? dtype=None, Layout? "
+       "layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+       log_space},
+      {"fake_quantize_per_tensor_affine(Tensor self, float scale, int zero_point, int quant_min, int quant_max) -> "
+       "Tensor",
+       fake_quantize},
+      {"fake_quantize_per_tensor_affine.tensor_qparams(Tensor self, Tensor scale, Tensor zero_point, int quant_min, "
+       "int quant_max) -> Tensor",
+       fake_quantize},
+      {"fake_quantize_per_channel_affine(Tensor self, Tensor scale, Tensor zero_point, int axis, int quant_min, int "
+       "quant_max) -> Tensor",
+       fake_quantize},
+  };
+}
+
+}  // namespace taper::aten

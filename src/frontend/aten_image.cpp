@@ -1,0 +1,321 @@
+// Resampling, padding and rearranging of images.
+#include <algorithm>
+#include <cmath>
+
+#include "frontend/aten_table.h"
+
+namespace taper::aten {
+namespace {
+
+// ---------------------------------------------------------------------------------------------------------- resampling
+
+// floor(size * scale); a fraction that is no power of two's is not taken for one of a symbolic size.
+Expected<Dim> scaled_size(const Dim& size, double scale) {
+  if (const auto known = size.constant()) {
+    const double scaled = std::floor(static_cast<double>(*known) * scale);
+    if (!(scaled >= 0 && scaled < 1e9)) return fail("size {} scaled by {}", *known, scale);
+    return Dim(static_cast<std::int64_t>(scaled));
+  }
+  for (std::int64_t divisor = 1; divisor <= 64; ++divisor) {
+    const double factor = scale * static_cast<double>(divisor);
+    if (factor == std::round(factor) && factor >= 1 && factor < 1e6)
+      return floor_divide(size * Dim(static_cast<std::int64_t>(factor)), Dim(divisor));
+  }
+  return fail("size {} scaled by {}, which is no simple fraction", size.text(), scale);
+}
+
+struct Resampling {
+  std::string mode, coordinates;
+  std::string rounding = "round_prefer_floor";
+  bool antialias = false;
+};
+
+Expected<Arg> resample(Call& call, std::size_t axes, Resampling how) {
+  Value* x = call.tensor(call.schema.parameters[0].name);
+  const Shape& shape = x->type.shape;
+  if (shape.size() != axes + 2) return fail("{}, expected {} spatial axes", type_text(x->type), axes);
+  Shape sizes = call.sizes("output_size");
+  std::vector<double> scales = call.reals("scale_factors");
+  // One scale per axis, from the last letters of their names: scales, scales_h, scales_w.
+  if (scales.empty())
+    for (const std::string_view name : {"scales", "scales_d", "scales_h", "scales_w"})
+      if (call.given(name)) scales.push_back(call.real(name));
+  if (sizes.empty()) {
+    if (scales.size() != axes) return fail("neither sizes nor {} scales", axes);
+    for (std::size_t i = 0; i < axes; ++i) {
+      TAPER_ASSIGN(Dim size, scaled_size(shape[i + 2], scales[i]));
+      sizes.push_back(std::move(size));
+    }
+  }
+  if (sizes.size() != axes) return fail("{} sizes for {} axes", sizes.size(), axes);
+  if (call.flag("align_corners")) how.coordinates = "align_corners";
+  Attrs attrs = {
+      {"sizes", sizes},           {"mode", how.mode},           {"coordinates", how.coordinates},
+      {"rounding", how.rounding}, {"antialias", how.antialias}, {"cubic_coeff_a", how.antialias ? -0.5 : -0.75}};
+  if (scales.size() == axes && !call.flag("align_corners")) {
+    const auto bytes = std::as_bytes(std::span(scales));
+    attrs.set("scales", make_tensor(DType::f64, {static_cast<std::int64_t>(axes)}, {bytes.begin(), bytes.end()}));
+  }
+  return fresh(call.build("resize", {x}, std::move(attrs)));
+}
+
+template <std::size_t axes>
+Expected<Arg> nearest(Call& call) {
+  return resample(call, axes, {.mode = "nearest", .coordinates = "asymmetric", .rounding = "floor"});
+}
+template <std::size_t axes>
+Expected<Arg> nearest_exact(Call& call) {
+  return resample(call, axes, {.mode = "nearest", .coordinates = "half_pixel", .rounding = "round_prefer_ceil"});
+}
+template <std::size_t axes>
+Expected<Arg> linear(Call& call) {
+  return resample(call, axes, {.mode = "linear", .coordinates = "half_pixel"});
+}
+Expected<Arg> cubic(Call& call) {
+  return resample(call, 2, {.mode = "cubic", .coordinates = "half_pixel"});
+}
+Expected<Arg> linear_smoothed(Call& call) {
+  return resample(call, 2, {.mode = "linear", .coordinates = "half_pixel", .antialias = true});
+}
+Expected<Arg> cubic_smoothed(Call& call) {
+  return resample(call, 2, {.mode = "cubic", .coordinates = "half_pixel", .antialias = true});
+}
+
+Expected<Arg> grid_sample(Call& call) {
+  const std::int64_t mode = call.integer("interpolation_mode"), padding = call.integer("padding_mode");
+  if (mode < 0 || mode > 2 || padding < 0 || padding > 2) return fail("mode {} with padding {}", mode, padding);
+  constexpr const char* kModes[] = {"bilinear", "nearest", "bicubic"};
+  constexpr const char* kPaddings[] = {"zeros", "border", "reflection"};
+  return fresh(call.build("grid_sample", {call.tensor("input"), call.tensor("grid")},
+                          {{"mode", std::string(kModes[mode])},
+                           {"padding_mode", std::string(kPaddings[padding])},
+                           {"align_corners", call.flag("align_corners")}}));
+}
+
+// Places of an image's entries, [H W, 3], times the matrices theta [N, 2, 3].
+Expected<Arg> affine_grid(Call& call) {
+  Builder& build = call.build;
+  Value* theta = call.tensor("theta");
+  const Integers size = call.integers("size");
+  constexpr std::int64_t kMost = 1 << 22;
+  if (size.size() != 4 || size[2] < 1 || size[3] < 1 || size[2] > kMost / size[3])
+    return fail("a grid of sizes [{}], expected those of images", fmt::join(size, ", "));
+  const auto place = [&](std::int64_t i, std::int64_t count) {
+    const auto at = static_cast<double>(i), n = static_cast<double>(count);
+    if (!call.flag("align_corners")) return (2 * at + 1) / n - 1;
+    return count == 1 ? 0.0 : 2 * at / (n - 1) - 1;
+  };
+  std::vector<float> places;
+  for (std::int64_t y = 0; y < size[2]; ++y)
+    for (std::int64_t x = 0; x < size[3]; ++x)
+      places.insert(places.end(), {static_cast<float>(place(x, size[3])), static_cast<float>(place(y, size[2])), 1.0F});
+  Value* base = build.constant(tensor_f32({size[2] * size[3], 3}, places));
+  Value* grid = build("matmul", {base, theta}, {{"transpose_b", true}});
+  TAPER_TRY(build.status());
+  return fresh(reshape(build, grid, {theta->type.shape[0], size[2], size[3], 2}));
+}
+
+// ------------------------------------------------------------------------------------------------------------- padding
+
+// Amounts come in pairs, from the last axis on.
+Expected<Arg> padded(Call& call, std::string mode, const Arg& value) {
+  Builder& build = call.build;
+  Value* x = call.tensor(call.schema.parameters[0].name);
+  const Shape amounts = call.sizes(call.schema.parameters[1].name);
+  const std::size_t rank = x->type.shape.size();
+  if (amounts.size() % 2 != 0 || amounts.size() / 2 > rank) return fail("{} amounts for {} axes", amounts.size(), rank);
+  const auto* real = value.as<double>();
+  const auto integer = constant_integer(value);
+  const bool* flag = value.as<bool>();
+  const double fill = real != nullptr   ? *real
+                      : flag != nullptr ? (*flag ? 1 : 0)
+                                        : static_cast<double>(integer.value_or(0));
+  Integers before(rank, 0), after(rank, 0);
+  bool any = false;
+  for (std::size_t i = 0; i < amounts.size() / 2; ++i) {
+    const std::size_t axis = rank - 1 - i;
+    const auto first = amounts[2 * i].constant(), last = amounts[2 * i + 1].constant();
+    if (first && last) {
+      before[axis] = *first;
+      after[axis] = *last;
+      any |= *first != 0 || *last != 0;
+      continue;
+    }
+    if (mode != "constant")
+      return fail("amounts {} and {} in mode {}", amounts[2 * i].text(), amounts[2 * i + 1].text(), mode);
+    std::vector<Value*> parts = {x};
+    for (const std::size_t side : {std::size_t{0}, std::size_t{1}}) {
+      const Dim& amount = amounts[2 * i + side];
+      if (amount.is(0)) continue;
+      if (known_less(call.context, amount, 0) != false)
+        return fail("an amount of {}, which may be negative", amount.text());
+      Shape block = shape_of(x);
+      block[axis] = amount;
+      parts.insert(side == 0 ? parts.begin() : parts.end(), full(build, block, Arg(fill), x->type.dtype));
+    }
+    x = concat(build, std::move(parts), axis);
+    TAPER_TRY(build.status());
+  }
+  if (!any) return fresh(x);
+  return fresh(build("pad", {x}, {{"before", before}, {"after", after}, {"mode", std::move(mode)}, {"value", fill}}));
+}
+
+Expected<Arg> pad(Call& call) {
+  const std::string& mode = call.text("mode");
+  if (mode != "constant" && mode != "reflect" && mode != "replicate" && mode != "circular")
+    return fail("mode '{}' is not known", mode);
+  return padded(call, mode, call.arg("value"));
+}
+
+Expected<Arg> pad_constant(Call& call) {
+  return padded(call, "constant", call.arg("value"));
+}
+Expected<Arg> pad_reflected(Call& call) {
+  return padded(call, "reflect", Arg{});
+}
+Expected<Arg> pad_replicated(Call& call) {
+  return padded(call, "replicate", Arg{});
+}
+Expected<Arg> pad_circular(Call& call) {
+  return padded(call, "circular", Arg{});
+}
+
+// --------------------------------------------------------------------------------------------------------- rearranging
+
+// The last three axes as an image; those before are one batch.
+Expected<Arg> rearranged(Call& call, std::string_view row, std::int64_t block) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  const Shape shape = x->type.shape;
+  if (shape.size() < 3) return fail("{}, expected an image", type_text(x->type));
+  const auto image = shape.end() - 3;
+  const Shape batch(shape.begin(), image);
+  x = reshape(build, x, {element_count(batch), image[0], image[1], image[2]});
+  Value* y = build(row, {x}, {{"block", block}, {"mode", std::string("CRD")}});
+  TAPER_TRY(build.status());
+  Shape out = batch;
+  out.insert(out.end(), shape_of(y).begin() + 1, shape_of(y).end());
+  return fresh(reshape(build, y, out));
+}
+
+// Channels of groups side by side: [N, g, C / g, *] with the two axes exchanged.
+Expected<Arg> channel_shuffle(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  const Shape shape = x->type.shape;
+  const std::int64_t groups = call.integer("groups");
+  const auto each = shape.size() > 2 && groups > 0 ? divide_exactly(shape[1], Dim(groups)) : std::nullopt;
+  if (!each) return fail("{} groups of the channels of {}", groups, type_text(x->type));
+  Shape apart = {shape[0], Dim(groups), *each};
+  apart.insert(apart.end(), shape.begin() + 2, shape.end());
+  return fresh(reshape(build, transpose(build, reshape(build, x, apart), 1, 2), shape));
+}
+
+Expected<Arg> columns(Call& call, std::string_view row) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  const bool to_image = row == "col2im";
+  const bool single = x->type.shape.size() == (to_image ? 2 : 3);
+  if (single) x = unsqueeze(build, x, 0);
+  Attrs attrs = {{"kernel", call.integers("kernel_size")},
+                 {"stride", call.integers("stride")},
+                 {"padding", call.integers("padding")},
+                 {"dilation", call.integers("dilation")}};
+  if (to_image) attrs.set("output_size", call.integers("output_size"));
+  Value* y = build(row, {x}, std::move(attrs));
+  return fresh(single ? squeeze(build, y, 0) : y);
+}
+
+}  // namespace
+
+std::vector<Overload> image_overloads() {
+  return {
+      {"upsample_nearest1d(Tensor self, SymInt[1] output_size, float? scales=None) -> Tensor", nearest<1>},
+      {"upsample_nearest1d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor", nearest<1>},
+      {"upsample_nearest2d(Tensor self, SymInt[2] output_size, float? scales_h=None, float? scales_w=None) -> Tensor",
+       nearest<2>},
+      {"upsample_nearest2d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor", nearest<2>},
+      {"upsample_nearest3d(Tensor self, SymInt[3] output_size, float? scales_d=None, float? scales_h=None, float? "
+       "scales_w=None) -> Tensor",
+       nearest<3>},
+      {"upsample_nearest3d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor", nearest<3>},
+      {"_upsample_nearest_exact1d(Tensor self, SymInt[1] output_size, float? scales=None) -> Tensor", nearest_exact<1>},
+      {"_upsample_nearest_exact1d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor",
+       nearest_exact<1>},
+      {"_upsample_nearest_exact2d(Tensor self, SymInt[2] output_size, float? scales_h=None, float? scales_w=None) -> "
+       "Tensor",
+       nearest_exact<2>},
+      {"_upsample_nearest_exact2d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor",
+       nearest_exact<2>},
+      {"_upsample_nearest_exact3d(Tensor self, SymInt[3] output_size, float? scales_d=None, float? scales_h=None, "
+       "float? scales_w=None) -> Tensor",
+       nearest_exact<3>},
+      {"_upsample_nearest_exact3d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor",
+       nearest_exact<3>},
+      {"upsample_linear1d(Tensor self, SymInt[1] output_size, bool align_corners, float? scales=None) -> Tensor",
+       linear<1>},
+      {"upsample_linear1d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> "
+       "Tensor",
+       linear<1>},
+      {"upsample_bilinear2d(Tensor self, SymInt[2] output_size, bool align_corners, float? scales_h=None, float? "
+       "scales_w=None) -> Tensor",
+       linear<2>},
+      {"upsample_bilinear2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> "
+       "Tensor",
+       linear<2>},
+      {"upsample_trilinear3d(Tensor self, SymInt[3] output_size, bool align_corners, float? scales_d=None, float? "
+       "scales_h=None, float? scales_w=None) -> Tensor",
+       linear<3>},
+      {"upsample_trilinear3d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> "
+       "Tensor",
+       linear<3>},
+      {"upsample_bicubic2d(Tensor self, SymInt[2] output_size, bool align_corners, float? scales_h=None, float? "
+       "scales_w=None) -> Tensor",
+       cubic},
+      {"upsample_bicubic2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> "
+       "Tensor",
+       cubic},
+      {"_upsample_bilinear2d_aa(Tensor self, SymInt[2] output_size, bool align_corners, float? scales_h=None, float? "
+       "scales_w=None) -> Tensor",
+       linear_smoothed},
+      {"_upsample_bilinear2d_aa.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) "
+       "-> "
+       "Tensor",
+       linear_smoothed},
+      {"_upsample_bicubic2d_aa(Tensor self, SymInt[2] output_size, bool align_corners, float? scales_h=None, float? "
+       "scales_w=None) -> Tensor",
+       cubic_smoothed},
+      {"_upsample_bicubic2d_aa.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> "
+       "Tensor",
+       cubic_smoothed},
+      {"grid_sampler(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners) -> "
+       "Tensor",
+       grid_sample},
+      {"grid_sampler_2d(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners) -> "
+       "Tensor",
+       grid_sample},
+      {"affine_grid_generator(Tensor theta, int[] size, bool align_corners) -> Tensor", affine_grid},
+      {"constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor", pad_constant},
+      {"pad(Tensor self, SymInt[] pad, str mode='constant', float? value=None) -> Tensor", pad},
+      {"reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor", pad_reflected},
+      {"reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor", pad_reflected},
+      {"reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor", pad_reflected},
+      {"replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor", pad_replicated},
+      {"replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor", pad_replicated},
+      {"replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor", pad_replicated},
+      {"_pad_circular(Tensor self, SymInt[] pad) -> Tensor", pad_circular},
+      {"pixel_shuffle(Tensor self, int upscale_factor) -> Tensor",
+       [](Call& call) { return rearranged(call, "depth_to_space", call.integer("upscale_factor")); }},
+      {"pixel_unshuffle(Tensor self, int downscale_factor) -> Tensor",
+       [](Call& call) { return rearranged(call, "space_to_depth", call.integer("downscale_factor")); }},
+      {"channel_shuffle(Tensor self, int groups) -> Tensor", channel_shuffle},
+      {"native_channel_shuffle(Tensor self, int groups) -> Tensor", channel_shuffle},
+      {"im2col(Tensor self, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) -> Tensor",
+       [](Call& call) { return columns(call, "im2col"); }},
+      {"col2im(Tensor self, int[2] output_size, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) -> "
+       "Tensor",
+       [](Call& call) { return columns(call, "col2im"); }},
+  };
+}
+
+}  // namespace taper::aten

@@ -1,0 +1,157 @@
+// Sorting, the largest entries, cumulative sums.
+#include "frontend/aten_table.h"
+
+namespace taper::aten {
+namespace {
+
+Expected<Arg> top_k(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
+  if (x->type.shape.empty()) return fresh_list({x, integer_number(build, 0)});
+  const auto results = build.call("topk", {x},
+                                  {{"k", Shape{call.size("k")}},
+                                   {"dim", static_cast<std::int64_t>(axis)},
+                                   {"largest", call.flag("largest")},
+                                   {"sorted", call.flag("sorted")}});
+  return fresh_list({results[0], results[1]});
+}
+
+struct Sorted {
+  Value* values;
+  Value* indices;
+};
+
+Sorted sorted(Builder& build, Value* x, std::size_t axis, bool descending, bool stable) {
+  if (shape_of(x).empty()) return {x, integer_number(build, 0)};
+  const auto results = build.call(
+      "sort", {x}, {{"dim", static_cast<std::int64_t>(axis)}, {"descending", descending}, {"stable", stable}});
+  return {results[0], results[1]};
+}
+
+Expected<Arg> sort(Call& call) {
+  Value* x = call.tensor("self");
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
+  const Sorted found = sorted(call.build, x, axis, call.flag("descending"), call.flag("stable"));
+  return fresh_list({found.values, found.indices});
+}
+
+Expected<Arg> sort_first_axis(Call& call) {
+  return fresh(sorted(call.build, call.tensor("self"), 0, false, false).values);
+}
+
+Expected<Arg> argsort(Call& call) {
+  Value* x = call.tensor("self");
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
+  return fresh(sorted(call.build, x, axis, call.flag("descending"), call.flag("stable")).indices);
+}
+
+// The entry of rank `index` along an axis, and its position.
+Expected<Arg> ranked(Call& call, Value* x, std::size_t axis, std::int64_t index, bool keepdim) {
+  Builder& build = call.build;
+  const Sorted found = sorted(build, x, axis, false, true);
+  if (shape_of(x).empty()) return fresh_list({found.values, found.indices});
+  const auto dim = static_cast<std::int64_t>(axis);
+  const auto pick = [&](Value* from) {
+    Value* entry = build("select", {from}, {{"dim", dim}, {"index", index}});
+    return keepdim ? unsqueeze(build, entry, dim) : entry;
+  };
+  return fresh_list({pick(found.values), pick(found.indices)});
+}
+
+Expected<Arg> median(Call& call) {
+  Value* x = call.tensor("self");
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
+  const auto size = x->type.shape.empty() ? std::optional<std::int64_t>(1) : x->type.shape[axis].constant();
+  if (!size || *size < 1) return fail("a median over {} entries", x->type.shape[axis].text());
+  return ranked(call, x, axis, (*size - 1) / 2, call.flag("keepdim"));
+}
+
+Expected<Arg> median_of_all(Call& call) {
+  Value* x = call.tensor("self");
+  const auto count = element_count(x->type.shape).constant();
+  if (!count || *count < 1) return fail("a median of {}", type_text(x->type));
+  TAPER_ASSIGN(Arg both, ranked(call, reshape(call.build, x, {Dim(*count)}), 0, (*count - 1) / 2, false));
+  return both.as<Arg::List>()->front();
+}
+
+Expected<Arg> kth_value(Call& call) {
+  Value* x = call.tensor("self");
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
+  const std::int64_t k = call.integer("k");
+  if (k < 1) return fail("k is {}, expected at least 1", k);
+  return ranked(call, x, axis, k - 1, call.flag("keepdim"));
+}
+
+Value* cumulative(Builder& build, std::string_view row, Value* x, std::size_t axis) {
+  if (shape_of(x).empty()) return x;
+  return build(row, {x}, {{"dim", static_cast<std::int64_t>(axis)}});
+}
+
+Expected<Arg> cumulative(Call& call) {
+  Value* x = call.tensor("self");
+  const DType own = is_floating(x->type.dtype) ? x->type.dtype : DType::i64;
+  x = cast(call.build, x, call.dtype("dtype").value_or(own));
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", shape_of(x).size()));
+  return fresh(cumulative(call.build, call.overload.row, x, axis));
+}
+
+// ln of the sums of exp, shifted by the largest of all.
+Expected<Arg> log_cumulative_sum(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
+  if (x->type.shape.empty()) return fresh(x);
+  Value* largest = reduce(build, "amax", x, {static_cast<std::int64_t>(axis)}, true);
+  Value* sums = cumulative(build, "cumsum", build("exp", {build("sub", {x, largest})}), axis);
+  return fresh(build("add", {build("log", {sums}), largest}));
+}
+
+// x[i + 1] - x[i]
+Expected<Arg> differences(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  const std::int64_t order = call.integer("n");
+  if (order < 0 || order > 16) return fail("differences of order {}", order);
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
+  for (std::int64_t i = 0; i < order; ++i) {
+    if (x == nullptr || axis >= x->type.shape.size()) return fail("differences of a number");
+    const Dim size = x->type.shape[axis];
+    x = build("sub", {slice(build, x, axis, 1, size), slice(build, x, axis, 0, size - Dim(1))});
+  }
+  return fresh(x);
+}
+
+}  // namespace
+
+std::vector<Overload> order_overloads() {
+  return {
+      {"topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor "
+       "indices)",
+       top_k},
+      {"sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)", sort},
+      {"sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor "
+       "indices)",
+       sort},
+      {"msort(Tensor self) -> Tensor", sort_first_axis},
+      {"argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor", argsort},
+      {"argsort.stable(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor", argsort},
+      {"median(Tensor self) -> Tensor", median_of_all},
+      {"median.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)", median},
+      {"kthvalue(Tensor self, int k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)", kth_value},
+      {.schema = "cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
+       .build = cumulative,
+       .row = "cumsum"},
+      {.schema = "cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
+       .build = cumulative,
+       .row = "cumprod"},
+      {"logcumsumexp(Tensor self, int dim) -> Tensor", log_cumulative_sum},
+      {"diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor",
+       [](Call& call) -> Expected<Arg> {
+         if (call.given("prepend") || call.given("append")) return fail("differences with what stands before or after");
+         return differences(call);
+       }},
+  };
+}
+
+}  // namespace taper::aten

@@ -1,0 +1,257 @@
+#include "frontend/exported_nodes.h"
+
+#include <algorithm>
+#include <array>
+
+namespace taper::exported {
+
+using aten::Arg;
+using aten::NamedArg;
+using aten::TensorPtr;
+
+void Import::assume(std::string sentence) {
+  if (std::ranges::find(assumptions, sentence) == assumptions.end()) assumptions.push_back(std::move(sentence));
+}
+
+Shape Import::shape(const Shape& declared) const {
+  Shape result;
+  result.reserve(declared.size());
+  for (const Dim& dim : declared) result.push_back(dim.constant() ? dim : substitute(dim, replacements));
+  return result;
+}
+
+std::string place_of(const Node& node) {
+  if (node.module_path.empty()) return node.source_line;
+  if (node.source_line.empty()) return node.module_path;
+  return fmt::format("{}: {}", node.module_path, node.source_line);
+}
+
+namespace {
+
+constexpr std::string_view kHigherOrder = "torch.ops.higher_order.";
+constexpr std::string_view kAten = "torch.ops.aten.";
+constexpr std::string_view kOps = "torch.ops.";
+
+// Calls that check what is so in every run that ends well.
+constexpr std::array<std::string_view, 6> kAssertions = {"_assert_scalar",
+                                                         "_assert_async",
+                                                         "_assert_tensor_metadata",
+                                                         "sym_constrain_range",
+                                                         "sym_constrain_range_for_size",
+                                                         "_functional_assert_async"};
+
+// "add.Tensor" of "torch.ops.aten.add.Tensor"; nothing for other namespaces.
+std::optional<std::string_view> aten_name(std::string_view target) {
+  if (!target.starts_with(kAten)) return std::nullopt;
+  return target.substr(kAten.size());
+}
+
+std::string_view without_overload(std::string_view name) {
+  return name.substr(0, name.find('.'));
+}
+
+bool is_assertion(std::string_view name) {
+  return std::ranges::find(kAssertions, without_overload(name)) != kAssertions.end();
+}
+
+bool is_size_query(std::string_view name) {
+  return name == "sym_size.int" || name == "sym_numel.default" || name == "sym_numel";
+}
+
+Expected<Arg> size_query(std::string_view name, std::span<const NamedArg> arguments) {
+  const auto* tensor = arguments.empty() ? nullptr : arguments[0].arg.as<TensorPtr>();
+  if (tensor == nullptr) return fail("{} of what is no tensor", name);
+  const Shape& shape = (*tensor)->type().shape;
+  if (name != "sym_size.int") return Arg(element_count(shape));
+  const Dim* dim = arguments.size() < 2 ? nullptr : arguments[1].arg.as<Dim>();
+  const auto axis = dim == nullptr ? std::nullopt : dim->constant();
+  const auto rank = static_cast<std::int64_t>(shape.size());
+  if (!axis || *axis < -rank || *axis >= rank) return fail("{} of a tensor {}", name, shape_text(shape));
+  return Arg(shape[static_cast<std::size_t>(*axis < 0 ? *axis + rank : *axis)]);
+}
+
+// ------------------------------------------------------------------------------------------------------------- results
+
+// Compares what was computed with what the program declares.
+Status check_declared(const Import& import, const Graph& graph, const std::string& name, const Type& type) {
+  const auto found = graph.tensors.find(name);
+  if (found == graph.tensors.end() || !found->second.dtype) return {};
+  const Shape declared = import.shape(found->second.sizes);
+  const DType dtype = aten::graph_dtype(*found->second.dtype);
+  bool same = dtype == type.dtype && declared.size() == type.shape.size();
+  for (std::size_t axis = 0; same && axis < declared.size(); ++axis) {
+    const auto wanted = declared[axis].constant();
+    const auto given = frozen(type.shape[axis], import.frozen).constant();
+    same = !wanted || !given || *wanted == *given;
+  }
+  if (same) return {};
+  return fail("the program declares '{}' as {}, but {} is computed", name, type_text({dtype, declared}),
+              type_text(type));
+}
+
+Status bind(const Import& import, const Graph& graph, const Argument& output, const Arg* result, Values& values) {
+  if (const auto* name = output.as<ValueName>()) {
+    if (result == nullptr || result->is_none()) {
+      values[name->name] = std::nullopt;
+      return {};
+    }
+    if (const auto* tensor = result->as<TensorPtr>())
+      TAPER_TRY(check_declared(import, graph, name->name, (*tensor)->type()));
+    values[name->name] = *result;
+    return {};
+  }
+  const auto* names = output.as<Argument::List>();
+  if (names == nullptr) return {};
+  const auto* results = result == nullptr ? nullptr : result->as<Arg::List>();
+  if (results == nullptr || results->size() < names->size())
+    return fail("{} results, the program names {}", results == nullptr ? 1 : results->size(), names->size());
+  for (std::size_t i = 0; i < names->size(); ++i) TAPER_TRY(bind(import, graph, (*names)[i], &(*results)[i], values));
+  return {};
+}
+
+Status bind_all(const Import& import, const Graph& graph, const Node& node, const Arg& result, Values& values) {
+  const auto* list = result.as<Arg::List>();
+  if (node.outputs.size() == 1) {
+    const bool wrapped = list != nullptr && list->size() == 1 && node.outputs[0].as<ValueName>() != nullptr;
+    return bind(import, graph, node.outputs[0], wrapped ? &list->front() : &result, values);
+  }
+  // Results that nobody asked for, or that are only of use in training, have no value.
+  for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+    const Arg* one = list != nullptr && i < list->size() ? &(*list)[i] : list == nullptr && i == 0 ? &result : nullptr;
+    TAPER_TRY(bind(import, graph, node.outputs[i], one, values));
+  }
+  return {};
+}
+
+void bind_nothing(const Node& node, Values& values) {
+  for (const Argument& output : node.outputs)
+    if (const auto* name = output.as<ValueName>()) values[name->name] = std::nullopt;
+}
+
+// --------------------------------------------------------------------------------------------------------------- calls
+
+Expected<std::vector<NamedArg>> arguments_of(const Values& values, const Node& node) {
+  std::vector<NamedArg> arguments;
+  arguments.reserve(node.inputs.size());
+  for (const NamedArgument& input : node.inputs) {
+    TAPER_ASSIGN(Arg arg, argument_of(values, input.value));
+    arguments.push_back({input.name, std::move(arg)});
+  }
+  return arguments;
+}
+
+// Python's operators on sizes. What can't be computed from our sizes is taken from the program: an expression over its
+// symbols.
+Status run_on_sizes(const Import& import, const aten::Context& context, const Graph& graph, const Node& node,
+                    Values& values) {
+  const auto arguments = arguments_of(values, node);
+  if (arguments) {
+    std::vector<Arg> plain;
+    for (const NamedArg& argument : *arguments) plain.push_back(argument.arg);
+    const auto result = aten::call_on_sizes(context, node.target.substr(node.target.rfind('.') + 1), plain);
+    if (result && *result) return bind_all(import, graph, node, **result, values);
+  }
+  for (const Argument& output : node.outputs) {
+    const auto* name = output.as<ValueName>();
+    if (name == nullptr) continue;
+    const auto declared = graph.integers.find(name->name);
+    // Sizes that follow from freed ones are not what the program says.
+    if (declared != graph.integers.end() && import.frozen.empty())
+      values[name->name] = Arg(substitute(declared->second, import.replacements));
+    else
+      values[name->name] = std::nullopt;
+  }
+  return {};
+}
+
+Expected<Arg> call_node(Import& import, aten::Context& context, const Node& node, const Values& values) {
+  if (node.target.starts_with(kHigherOrder))
+    return call_higher_order(import, context, std::string_view(node.target).substr(kHigherOrder.size()), node, values);
+  const auto name = aten_name(node.target);
+  if (!name) return fail("there is no operator '{}'", node.target);
+  TAPER_ASSIGN(std::vector<NamedArg> arguments, arguments_of(values, node));
+  if (is_size_query(*name)) return size_query(*name, arguments);
+  free_literals(*name, arguments, import.frozen, import.assumptions);
+  return aten::call(context, *name, arguments);
+}
+
+Status run_node(Import& import, aten::Context& context, const Graph& graph, const Node& node, Values& values) {
+  const auto name = aten_name(node.target);
+  if (name && is_assertion(*name)) {
+    bind_nothing(node, values);
+    return {};
+  }
+  context.build.set_scope(node.module_path);
+  if (!node.target.starts_with(kOps)) return run_on_sizes(import, context, graph, node, values);
+  TAPER_ASSIGN(const Arg result, call_node(import, context, node, values));
+  return bind_all(import, graph, node, result, values);
+}
+
+}  // namespace
+
+void find_unsupported(const Graph& graph, UnsupportedOperators& unsupported) {
+  for (const Node& node : graph.nodes) {
+    for (const NamedArgument& input : node.inputs)
+      if (const auto* inner = input.value.as<Subgraph>()) find_unsupported(*inner->graph, unsupported);
+    const std::string_view target = node.target;
+    if (!target.starts_with(kOps)) continue;
+    if (const auto name = aten_name(target)) {
+      if (!is_assertion(*name) && !is_size_query(*name) && !aten::knows(*name))
+        unsupported.add(fmt::format("aten.{}", *name), place_of(node));
+    } else if (!target.starts_with(kHigherOrder)) {
+      unsupported.add(target.substr(kOps.size()), place_of(node), "an operator of another library or of the user");
+    } else if (!knows_higher_order(target.substr(kHigherOrder.size()))) {
+      unsupported.add(target.substr(kOps.size()), place_of(node));
+    }
+  }
+}
+
+Expected<Arg> argument_of(const Values& values, const Argument& argument) {
+  if (const auto* name = argument.as<ValueName>()) {
+    const auto found = values.find(name->name);
+    if (found == values.end()) return fail("value '{}' is used, but nothing gives it", name->name);
+    if (!found->second) return fail("value '{}' is not known before the program runs", name->name);
+    return *found->second;
+  }
+  if (const auto* list = argument.as<Argument::List>()) {
+    Arg::List items;
+    items.reserve(list->size());
+    for (const Argument& item : *list) {
+      TAPER_ASSIGN(Arg arg, argument_of(values, item));
+      items.push_back(std::move(arg));
+    }
+    return Arg(std::move(items));
+  }
+  if (const auto* integer = argument.as<std::int64_t>()) return Arg(Dim(*integer));
+  if (const auto* real = argument.as<double>()) return Arg(*real);
+  if (const auto* flag = argument.as<bool>()) return Arg(*flag ? true : false);
+  if (const auto* text = argument.as<std::string>()) return Arg(*text);
+  if (const auto* dtype = argument.as<DType>()) return Arg(*dtype);
+  if (const auto* unread = argument.as<Unread>()) return fail("an argument is {}, which is not read", unread->what);
+  if (argument.as<Subgraph>() != nullptr) return fail("an argument is a graph, which the operator doesn't take");
+  return Arg();
+}
+
+Status run_nodes(Import& import, aten::Context& context, const Graph& graph, Values& values) {
+  for (const Node& node : graph.nodes) {
+    auto status = run_node(import, context, graph, node, values);
+    if (status) continue;
+    Error error = std::move(status).error();
+    if (!aten_name(node.target))  // the others say it themselves
+      error = within(std::move(error), fmt::format("in a call of {}", node.target));
+    if (const std::string place = place_of(node); !place.empty()) error = within(std::move(error), "in " + place);
+    return std::unexpected(std::move(error));
+  }
+  return context.build.status();
+}
+
+Expected<std::vector<Arg>> results_of(const Graph& graph, const Values& values) {
+  std::vector<Arg> results;
+  for (const Argument& output : graph.outputs) {
+    TAPER_ASSIGN(Arg result, argument_of(values, output));
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+}  // namespace taper::exported

@@ -1,0 +1,327 @@
+#include "frontend/exported_program.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "formats/exported_program.h"
+#include "frontend/exported_nodes.h"
+#include "frontend/read_back.h"
+
+namespace taper {
+namespace {
+
+using aten::Arg;
+using aten::TensorPtr;
+using exported::Argument;
+using exported::InputKind;
+using exported::OutputKind;
+using exported::ValueName;
+
+class Importer {
+ public:
+  Importer(const exported::Program& program, const ProgramOptions& options)
+      : program_(program), options_(options), build_(result_.graph), context_{build_} {}
+
+  Expected<ImportedProgram> run() {
+    UnsupportedOperators unsupported;
+    exported::find_unsupported(program_.graph, unsupported);
+    if (!unsupported.empty()) return std::unexpected(unsupported.error());
+    TAPER_TRY(check_options());
+    for (const exported::Input& input : program_.inputs)
+      if (input.kind == InputKind::user) TAPER_TRY(settle_symbols(input));
+    TAPER_TRY(add_symbols());
+    for (const exported::Input& input : program_.inputs) TAPER_TRY(add_input(input));
+    TAPER_TRY(exported::run_nodes(import_, context_, program_.graph, values_));
+    TAPER_TRY(add_outputs());
+    note_mutations();
+    TAPER_TRY(build_.status());
+    result_.assumptions = std::move(import_.assumptions);
+    result_.warnings = std::move(context_.warnings);
+    return std::move(result_);
+  }
+
+ private:
+  // The input's name, if it is a tensor of the user's.
+  const exported::TensorMeta* meta_of(const Argument& argument) const {
+    const auto* name = argument.as<ValueName>();
+    if (name == nullptr) return nullptr;
+    const auto found = program_.graph.tensors.find(name->name);
+    return found == program_.graph.tensors.end() ? nullptr : &found->second;
+  }
+
+  // Names in the options that the program doesn't have are mistakes.
+  Status check_options() const {
+    std::set<std::string, std::less<>> names;
+    for (const exported::Input& input : program_.inputs)
+      if (const auto* name = input.argument.as<ValueName>(); name != nullptr && input.kind == InputKind::user)
+        names.insert(name->name);
+    const auto check = [&](const auto& settings, std::string_view what) -> Status {
+      for (const auto& [name, setting] : settings)
+        if (!names.contains(name))
+          return fail("there is no input '{}' to give a {} to, the program has {}", name, what, fmt::join(names, ", "));
+      return {};
+    };
+    TAPER_TRY(check(options_.input_shapes, "shape"));
+    TAPER_TRY(check(options_.input_dtypes, "dtype"));
+    return check(options_.dynamic, "dynamic axis");
+  }
+
+  // ---- sizes
+
+  // What the caller says of the sizes of one input.
+  Status settle_symbols(const exported::Input& input) {
+    const exported::TensorMeta* meta = meta_of(input.argument);
+    if (meta == nullptr) return {};
+    const std::string& name = input.argument.as<ValueName>()->name;
+    const std::size_t rank = meta->sizes.size();
+    if (const auto wanted = options_.input_shapes.find(name); wanted != options_.input_shapes.end()) {
+      if (wanted->second.size() != rank)
+        return fail("input '{}' is given the shape {}, the program has {} axes", name, shape_text(wanted->second),
+                    rank);
+      for (std::size_t axis = 0; axis < rank; ++axis)
+        TAPER_TRY(settle(name, axis, meta->sizes[axis], wanted->second[axis]));
+    }
+    if (const auto free = options_.dynamic.find(name); free != options_.dynamic.end())
+      for (const std::int64_t given : free->second) {
+        const std::int64_t axis = given < 0 ? given + static_cast<std::int64_t>(rank) : given;
+        if (axis < 0 || axis >= static_cast<std::int64_t>(rank))
+          return fail("input '{}' has no axis {} to set free, it has {} axes", name, given, rank);
+        const Dim& size = meta->sizes[static_cast<std::size_t>(axis)];
+        if (size.constant()) free_axis(name, static_cast<std::size_t>(axis), size, shared_symbol(name, axis, size));
+      }
+    return {};
+  }
+
+  Status settle(const std::string& name, std::size_t axis, const Dim& declared, const Dim& wanted) {
+    if (const auto symbol = declared.as_symbol()) {
+      const auto [found, is_new] = import_.replacements.emplace(*symbol, wanted);
+      if (!is_new && found->second != wanted)
+        return fail("axis {} of input '{}' is given as {}, but the program has the size {} there, which is given as {}",
+                    axis, name, wanted.text(), *symbol, found->second.text());
+      return check_range(*symbol, wanted);
+    }
+    if (declared == wanted || !declared.constant()) return {};  // functions of symbols follow from the other inputs
+    if (!wanted.constant() && wanted.as_symbol()) {
+      free_axis(name, axis, declared, wanted);
+      return {};
+    }
+    return fail_with_hint(
+        fmt::format("axis {} of input '{}' is given as {}, the export fixed it to {}", axis, name, wanted.text(),
+                    declared.text()),
+        fmt::format("--dynamic {}:{} sets it free where the operators allow it, or export with dynamic_shapes", name,
+                    axis));
+  }
+
+  Status check_range(const std::string& symbol, const Dim& wanted) const {
+    const auto value = wanted.constant();
+    const auto info = program_.symbols.find(symbol);
+    if (!value || info == program_.symbols.end()) return {};
+    if (info->second.least && *value < *info->second.least)
+      return fail("size {} is given as {}, the program takes {} or more", symbol, *value, *info->second.least);
+    if (info->second.most && *value > *info->second.most)
+      return fail("size {} is given as {}, the program takes at most {}", symbol, *value, *info->second.most);
+    return {};
+  }
+
+  void free_axis(const std::string& name, std::size_t axis, const Dim& size, const Dim& symbol) {
+    freed_[{name, axis}] = symbol;
+    import_.frozen[*symbol.as_symbol()] = *size.constant();
+  }
+
+  // Axes of several inputs that had one size are one size: masks go with what they mask. Those of one input are not.
+  Dim shared_symbol(const std::string& name, std::int64_t axis, const Dim& size) {
+    for (const auto& [place, symbol] : freed_)
+      if (place.first != name && size.is(import_.frozen[*symbol.as_symbol()])) {
+        import_.assume(fmt::format("axis {} of input '{}' is the size '{}', as it had the same length", axis, name,
+                                   symbol.text()));
+        return symbol;
+      }
+    std::string symbol = fmt::format("{}_{}", name, axis);
+    while (program_.symbols.contains(symbol)) symbol += "_";
+    return Dim::symbol(std::move(symbol));
+  }
+
+  Status add_symbols() {
+    for (const auto& [symbol, info] : program_.symbols) {
+      if (!Dim::parse(symbol) || !Dim::parse(symbol)->as_symbol()) continue;  // ranges of expressions
+      const auto replaced = import_.replacements.find(symbol);
+      const auto name = replaced == import_.replacements.end() ? std::optional(symbol) : replaced->second.as_symbol();
+      if (!name) continue;
+      SymbolRange& range = result_.symbols[*name];
+      range.least = std::max(range.least, std::max<std::int64_t>(info.least.value_or(0), 0));
+      range.most = std::min(range.most, info.most.value_or(range.most));
+      if (range.least > range.most)
+        return fail("size {} lies between {} and {}: nothing does", *name, range.least, range.most);
+      range.usual = std::clamp(info.usual.value_or(range.least), range.least, range.most);
+    }
+    for (const auto& [symbol, size] : import_.frozen) {
+      SymbolRange& range = result_.symbols[symbol];
+      range.least = std::max<std::int64_t>(range.least, 1);
+      range.usual = size;
+    }
+    context_.symbols = result_.symbols;
+    return {};
+  }
+
+  // ---- inputs
+
+  Status add_input(const exported::Input& input) {
+    const auto* name = input.argument.as<ValueName>();
+    switch (input.kind) {
+      case InputKind::user:
+        return add_user_input(input.argument);
+      case InputKind::parameter:
+      case InputKind::buffer:
+      case InputKind::constant_tensor:
+        if (name == nullptr) return fail("'{}' is no tensor of the program", input.target);
+        return add_weight(name->name, input.target);
+      case InputKind::constant:
+      case InputKind::custom_object:
+      case InputKind::token:
+        // What uses them says so: they are nothing that could be handed on.
+        if (name != nullptr) values_[name->name] = std::nullopt;
+        return {};
+    }
+    return {};
+  }
+
+  Status add_user_input(const Argument& argument) {
+    const auto* name = argument.as<ValueName>();
+    if (name == nullptr) {
+      if (!argument.is_none()) import_.assume("an input that is no tensor has the value that it was exported with");
+      return {};
+    }
+    const exported::TensorMeta* meta = meta_of(argument);
+    if (meta == nullptr)
+      return fail(
+          "input '{}' is a number that may vary, which can't be an input of the files: pass a tensor, or a number "
+          "that the export fixes",
+          name->name);
+    if (!meta->dtype) return fail("input '{}' has a dtype that is not read", name->name);
+    Type type{aten::graph_dtype(*meta->dtype), import_.shape(meta->sizes)};
+    for (std::size_t axis = 0; axis < type.shape.size(); ++axis)
+      if (const auto freed = freed_.find({name->name, axis}); freed != freed_.end()) type.shape[axis] = freed->second;
+    TAPER_TRY(check_bounded(type));
+    const DType computed = type.dtype;
+    if (const auto wanted = options_.input_dtypes.find(name->name); wanted != options_.input_dtypes.end())
+      type.dtype = wanted->second;
+    Value* value = result_.graph.add_input(name->name, type);
+    if (value->name != name->name) return fail("two inputs are named '{}'", name->name);
+    if (type.dtype != computed) value = build_("cast", {value}, {{"to", computed}});
+    inputs_[name->name] = value;
+    return set_tensor(name->name, value);
+  }
+
+  Status set_tensor(const std::string& name, Value* value) {
+    TAPER_TRY(build_.status());
+    values_[name] = Arg(aten::Tensor::make(value));
+    return {};
+  }
+
+  // Weights that share their bytes are one constant.
+  Status add_weight(const std::string& name, const std::string& target) {
+    const auto found = program_.weights.find(target);
+    if (found == program_.weights.end()) {
+      values_[name] = std::nullopt;
+      const auto unread = program_.unread.find(target);
+      if (unread == program_.unread.end()) return fail("the archive holds no weight '{}'", target);
+      import_.assume(fmt::format("'{}' {}, which is not read: nothing that counts may use it", target, unread->second));
+      return {};
+    }
+    const Tensor& tensor = found->second;
+    TAPER_TRY(check_bounded({tensor.dtype, to_shape(tensor.shape)}));
+    if (const exported::TensorMeta* meta = meta_of(Argument{ValueName{name}});
+        meta != nullptr && (meta->dtype != tensor.dtype || meta->sizes != to_shape(tensor.shape)))
+      return fail("weight '{}' is {}, the program declares {}", target, describe(tensor), shape_text(meta->sizes));
+    Value*& value = constants_[{tensor.storage.view.data(), tensor.dtype, tensor.shape, tensor.strides}];
+    if (value == nullptr) {
+      value = build_.constant(tensor, target);
+      if (const DType computed = aten::graph_dtype(tensor.dtype); computed != tensor.dtype)
+        value = build_("cast", {value}, {{"to", computed}});
+    }
+    weights_.push_back({name, target, value});
+    return set_tensor(name, value);
+  }
+
+  // ---- outputs
+
+  Expected<Value*> output_value(const Arg& arg) {
+    if (const auto* tensor = arg.as<TensorPtr>()) return (*tensor)->content(build_);
+    const Dim* size = arg.as<Dim>();
+    if (size == nullptr) return nullptr;
+    Value* vector = build_("sizes", {}, {{"sizes", Shape{*size}}});
+    return build_("reshape", {vector}, {{"shape", Shape{}}});
+  }
+
+  Status add_outputs() {
+    std::size_t user = 0;
+    for (const exported::Output& output : program_.outputs) {
+      if (output.kind == OutputKind::buffer_mutation || output.kind == OutputKind::parameter_mutation) {
+        import_.assume(
+            fmt::format("'{}' is updated by the program: the files keep the value that it has now", output.target));
+        continue;
+      }
+      if (output.kind != OutputKind::user && output.kind != OutputKind::input_mutation) continue;
+      const bool mutation = output.kind == OutputKind::input_mutation;
+      const std::string name = mutation ? output.target + "_changed" : program_.output_names[user++];
+      const std::string place = fmt::format("in output '{}'", name);
+      TAPER_ASSIGN_WITHIN(const Arg arg, exported::argument_of(values_, output.argument), place);
+      if (arg.is_none()) continue;
+      TAPER_ASSIGN_WITHIN(Value * value, output_value(arg), place);
+      TAPER_TRY(build_.status());
+      if (value == nullptr) {
+        import_.assume(fmt::format("output '{}' is a fixed number or text, which the files don't give", name));
+        continue;
+      }
+      if (mutation)
+        import_.assume(fmt::format("output '{}' is what the program leaves in input '{}'", name, output.target));
+      result_.graph.add_output(name, value);
+    }
+    if (result_.graph.outputs().empty()) return fail("the program gives no tensor");
+    return {};
+  }
+
+  // What the program wrote into weights and inputs in place is lost when it ends.
+  void note_mutations() {
+    const auto changed = [&](const std::string& name, const Value* original) {
+      const auto found = values_.find(name);
+      const auto* tensor = found == values_.end() || !found->second ? nullptr : found->second->as<TensorPtr>();
+      return tensor != nullptr && (*tensor)->content(build_) != original;
+    };
+    for (const Weight& weight : weights_)
+      if (changed(weight.name, weight.value))
+        import_.assume(
+            fmt::format("'{}' is updated by the program: the files keep the value that it has now", weight.target));
+    for (const auto& [name, value] : inputs_)
+      if (changed(name, value))
+        import_.assume(fmt::format("the program writes into input '{}': the files leave it as it is", name));
+  }
+
+  struct Weight {
+    std::string name, target;
+    const Value* value;
+  };
+
+  const exported::Program& program_;
+  const ProgramOptions& options_;
+  ImportedProgram result_;
+  Builder build_;
+  aten::Context context_;
+  exported::Import import_;
+  exported::Values values_;
+  std::map<std::pair<std::string, std::size_t>, Dim> freed_;  // axes of inputs
+  std::map<std::tuple<const std::byte*, DType, std::vector<std::int64_t>, std::vector<std::int64_t>>, Value*>
+      constants_;
+  std::vector<Weight> weights_;
+  std::map<std::string, const Value*> inputs_;  // as the calls see them
+};
+
+}  // namespace
+
+Expected<ImportedProgram> import_exported_program(const SharedBytes& file, const ProgramOptions& options) {
+  TAPER_ASSIGN(const exported::Program program, exported::read_exported_program(file));
+  return Importer(program, options).run();
+}
+
+}  // namespace taper

@@ -1,0 +1,390 @@
+#include "frontend/modules.h"
+
+#include <algorithm>
+#include <charconv>
+#include <unordered_map>
+
+#include "formats/text.h"
+#include "frontend/module_calls.h"
+
+namespace taper {
+namespace modules {
+namespace {
+
+constexpr int kMostDepth = 200;
+constexpr std::size_t kMostRuns = 65536;
+
+constexpr std::string_view kSaveHint =
+    "save it as a program in PyTorch: ep = torch.export.export(model, (example_input,)); "
+    "torch.export.save(ep, \"model.pt2\")";
+
+// Classes that one call of ATen says.
+std::vector<ModuleRow> simple_modules() {
+  constexpr std::string_view kConvTranspose =
+      "weight=$weight bias=$bias stride=.stride padding=.padding output_padding=.output_padding groups=.groups "
+      "dilation=.dilation";
+  constexpr std::string_view kAvgPool =
+      "kernel_size=.kernel_size stride=.stride padding=.padding ceil_mode=.ceil_mode "
+      "count_include_pad=.count_include_pad";
+  constexpr std::string_view kAvgPoolNd =
+      "kernel_size=.kernel_size stride=.stride padding=.padding ceil_mode=.ceil_mode "
+      "count_include_pad=.count_include_pad divisor_override=.divisor_override";
+  constexpr std::string_view kConstantPad = "pad=.padding value=.value";
+  constexpr std::string_view kReflectionPad = "pad=.padding mode=reflect";
+  constexpr std::string_view kReplicationPad = "pad=.padding mode=replicate";
+  constexpr std::string_view kCircularPad = "pad=.padding mode=circular";
+  return {
+      {"Linear", "linear", "weight=$weight bias=$bias"},
+      {"NonDynamicallyQuantizableLinear", "linear", "weight=$weight bias=$bias"},
+      {"Bilinear", "bilinear", "weight=$weight bias=$bias", nullptr, {"input1", "input2"}},
+      {"ConvTranspose1d", "conv_transpose1d", kConvTranspose},
+      {"ConvTranspose2d", "conv_transpose2d", kConvTranspose},
+      {"ConvTranspose3d", "conv_transpose3d", kConvTranspose},
+      {"LayerNorm", "layer_norm", "normalized_shape=.normalized_shape weight=$weight bias=$bias eps=.eps"},
+      {"GroupNorm", "group_norm", "num_groups=.num_groups weight=$weight bias=$bias eps=.eps"},
+      {"RMSNorm", "rms_norm", "normalized_shape=.normalized_shape weight=$weight eps=.eps"},
+      {"Embedding", "embedding", "weight=$weight indices=@"},
+      {"ReLU", "relu"},
+      {"ReLU6", "relu6"},
+      {"Sigmoid", "sigmoid"},
+      {"Tanh", "tanh"},
+      {"GELU", "gelu", "approximate=.approximate"},
+      {"SiLU", "silu"},
+      {"Mish", "mish"},
+      {"Hardswish", "hardswish"},
+      {"Hardsigmoid", "hardsigmoid"},
+      {"Hardtanh", "hardtanh", "min_val=.min_val max_val=.max_val"},
+      {"ELU", "elu", "alpha=.alpha"},
+      {"CELU", "celu", "alpha=.alpha"},
+      {"SELU", "selu"},
+      {"LeakyReLU", "leaky_relu", "negative_slope=.negative_slope"},
+      {"PReLU", "prelu", "weight=$weight"},
+      {"Softplus", "softplus", "beta=.beta threshold=.threshold"},
+      {"Softshrink", "softshrink", "lambd=.lambd"},
+      {"Hardshrink", "hardshrink", "lambd=.lambd"},
+      {"Threshold", "threshold", "threshold=.threshold value=.value"},
+      {"LogSigmoid", "log_sigmoid"},
+      {"Softmax", "softmax", "dim=.dim"},
+      {"Softmax2d", "softmax", "dim=-3"},
+      {"LogSoftmax", "log_softmax", "dim=.dim"},
+      {"GLU", "glu", "dim=.dim"},
+      {"AvgPool1d", "avg_pool1d", kAvgPool},
+      {"AvgPool2d", "avg_pool2d", kAvgPoolNd},
+      {"AvgPool3d", "avg_pool3d", kAvgPoolNd},
+      {"Flatten", "flatten", "start_dim=.start_dim end_dim=.end_dim"},
+      {"Unflatten", "unflatten", "dim=.dim sizes=.unflattened_size"},
+      {"PixelShuffle", "pixel_shuffle", "upscale_factor=.upscale_factor"},
+      {"PixelUnshuffle", "pixel_unshuffle", "downscale_factor=.downscale_factor"},
+      {"ChannelShuffle", "channel_shuffle", "groups=.groups"},
+      {"ConstantPad1d", "constant_pad_nd", kConstantPad},
+      {"ConstantPad2d", "constant_pad_nd", kConstantPad},
+      {"ConstantPad3d", "constant_pad_nd", kConstantPad},
+      {"ZeroPad1d", "constant_pad_nd", kConstantPad},
+      {"ZeroPad2d", "constant_pad_nd", kConstantPad},
+      {"ZeroPad3d", "constant_pad_nd", kConstantPad},
+      {"ReflectionPad1d", "pad", kReflectionPad},
+      {"ReflectionPad2d", "pad", kReflectionPad},
+      {"ReflectionPad3d", "pad", kReflectionPad},
+      {"ReplicationPad1d", "pad", kReplicationPad},
+      {"ReplicationPad2d", "pad", kReplicationPad},
+      {"ReplicationPad3d", "pad", kReplicationPad},
+      {"CircularPad1d", "pad", kCircularPad},
+      {"CircularPad2d", "pad", kCircularPad},
+      {"CircularPad3d", "pad", kCircularPad},
+      {"Unfold", "im2col", "kernel_size=.kernel_size dilation=.dilation padding=.padding stride=.stride"},
+      {"Fold", "col2im",
+       "output_size=.output_size kernel_size=.kernel_size dilation=.dilation padding=.padding stride=.stride"},
+      {"CosineSimilarity", "cosine_similarity", "dim=.dim eps=.eps", nullptr, {"x1", "x2"}},
+      {"PairwiseDistance", "pairwise_distance", "p=.norm eps=.eps keepdim=.keepdim", nullptr, {"x1", "x2"}},
+  };
+}
+
+// What is written in a row: True, None, a number, a word.
+aten::Arg literal(std::string_view text) {
+  if (text == "None") return {};
+  if (text == "True" || text == "False") return aten::Arg(text == "True");
+  std::int64_t integer = 0;
+  if (const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), integer);
+      error == std::errc() && end == text.data() + text.size())
+    return aten::Arg(Dim(integer));
+  double real = 0;
+  if (const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), real);
+      error == std::errc() && end == text.data() + text.size())
+    return aten::Arg(real);
+  return aten::Arg(std::string(text));
+}
+
+Expected<aten::Arg> run_row(const Call& call, const ModuleRow& row) {
+  std::vector<aten::NamedArg> arguments;
+  if (row.arguments.find("=@") == std::string_view::npos)
+    for (const aten::Arg& input : call.inputs) arguments.push_back({"", input});
+  std::string_view rest = row.arguments;
+  while (!rest.empty()) {
+    const std::string_view entry = rest.substr(0, rest.find(' '));
+    rest.remove_prefix(std::min(rest.size(), entry.size() + 1));
+    const std::size_t equals = entry.find('=');
+    const std::string name(entry.substr(0, equals));
+    const std::string_view value = entry.substr(equals + 1);
+    if (value == "@") {
+      arguments.push_back({name, call.input(0)});
+    } else if (value.starts_with('$')) {
+      TAPER_ASSIGN(aten::Arg tensor, call.tensor(value.substr(1)));
+      arguments.push_back({name, std::move(tensor)});
+    } else {
+      arguments.push_back(
+          {name, value.starts_with('.') && value.size() > 1 ? call.attr(value.substr(1)) : literal(value)});
+    }
+  }
+  return call.aten(row.op, std::move(arguments));
+}
+
+aten::Arg arg_of(const pickle::Value& value, int depth) {
+  constexpr int kMostNesting = 8;
+  if (const auto flag = value.boolean()) return aten::Arg(*flag);
+  if (const auto integer = value.integer()) return aten::Arg(Dim(*integer));
+  if (const auto number = value.number()) return aten::Arg(*number);
+  if (const auto text = value.text()) return aten::Arg(std::string(*text));
+  if (value.sequence() && depth < kMostNesting) {
+    aten::Arg::List list;
+    for (const pickle::Value* item : value.items()) list.push_back(arg_of(*item, depth + 1));
+    return aten::Arg(std::move(list));
+  }
+  return {};
+}
+
+bool has_hooks(const pickle::Value& module) {
+  return std::ranges::any_of(std::to_array({"_forward_hooks", "_forward_pre_hooks"}), [&](const char* name) {
+    const pickle::Value* hooks = pickle::attribute(module, name);
+    return hooks && !hooks->entries().empty();
+  });
+}
+
+// "Linear" of "torch.nn.modules.linear.Linear"; nothing for classes of others.
+std::optional<std::string_view> torch_class(std::string_view path) {
+  if (!path.starts_with("torch.nn.modules.")) return std::nullopt;
+  return path.substr(path.rfind('.') + 1);
+}
+
+std::string at(const std::string& path) {
+  return path.empty() ? std::string("the whole model") : fmt::format("module '{}'", excerpt(path));
+}
+
+}  // namespace
+
+const ModuleRow* row_of(std::string_view name) {
+  static const std::unordered_map<std::string_view, ModuleRow> table = [] {
+    std::unordered_map<std::string_view, ModuleRow> rows;
+    for (auto* family : {simple_modules, composed_modules, attention_modules})
+      for (ModuleRow& row : family()) rows.emplace(row.name, std::move(row));
+    return rows;
+  }();
+  const auto found = table.find(name);
+  return table.contains(name) ? &found->second : nullptr;
+}
+
+// ---- calls
+
+aten::Arg Call::attr(std::string_view attribute) const {
+  const pickle::Value* value = pickle::attribute(module, attribute);
+  return value ? arg_of(*value, 0) : aten::Arg{};
+}
+
+std::int64_t Call::integer(std::string_view attribute, std::int64_t fallback) const {
+  const aten::Arg value = attr(attribute);
+  const Dim* number = value.as<Dim>();
+  return number ? number->constant().value_or(fallback) : fallback;
+}
+
+bool Call::flag(std::string_view attribute) const {
+  const aten::Arg value = attr(attribute);
+  return value.as<bool>() && *value.as<bool>();
+}
+
+Expected<aten::Arg> Call::tensor(std::string_view parameter) const {
+  for (const char* group : {"_parameters", "_buffers"})
+    if (const pickle::Value* value = pickle::find(*pickle::attribute(module, group), parameter)) {
+      if (value->is_none()) return aten::Arg{};
+      return importer.weight(*value, path.empty() ? std::string(parameter) : fmt::format("{}.{}", path, parameter));
+    }
+  return aten::Arg{};
+}
+
+Expected<aten::Arg> Call::aten(std::string_view op, std::vector<aten::NamedArg> arguments) const {
+  return importer.call(op, std::move(arguments), path);
+}
+
+bool Call::has_child(std::string_view child) const {
+  const pickle::Value* value = pickle::find(*pickle::attribute(module, "_modules"), child);
+  return value && !value->is_none();
+}
+
+Expected<aten::Arg> Call::run(std::string_view child, Args args) const {
+  const pickle::Value* value = pickle::find(*pickle::attribute(module, "_modules"), child);
+  if (!value) return fail("module '{}' has no part '{}'", excerpt(path), child);
+  return importer.run(*value, path.empty() ? std::string(child) : fmt::format("{}.{}", path, child), std::move(args));
+}
+
+aten::Arg first_of(const aten::Arg& result) {
+  const auto* list = result.as<aten::Arg::List>();
+  return list && !list->empty() ? list->front() : result;
+}
+
+Expected<aten::Arg> Importer::weight(const pickle::Value& value, const std::string& path) {
+  if (const auto known = weights_.find(&value); known != weights_.end()) return known->second;
+  if (value.unsupported()) return fail("'{}' {}", excerpt(path), value.unsupported()->reason);
+  if (!value.tensor()) return fail("'{}' is {}, expected a tensor", excerpt(path), pickle::describe(value));
+  const Tensor& tensor = value.tensor()->tensor;
+  taper::Value* content = context.build.constant(converted(tensor, aten::graph_dtype(tensor.dtype)), path);
+  TAPER_TRY(context.build.status());
+  aten::Arg made(aten::Tensor::make(content));
+  weights_.emplace(&value, made);
+  return made;
+}
+
+Expected<aten::Arg> Importer::call(std::string_view op, std::vector<aten::NamedArg> arguments, std::string_view place) {
+  if (!aten::knows(op)) {
+    unsupported.add(fmt::format("aten::{}", op), place);
+    return arguments.empty() ? aten::Arg{} : arguments.front().arg;
+  }
+  // After an operator that can't be read the shapes are not known: only names are collected.
+  if (!unsupported.empty()) return arguments.empty() ? aten::Arg{} : arguments.front().arg;
+  auto result = aten::call(context, op, arguments);
+  if (!result && !place.empty())
+    return std::unexpected(within(std::move(result).error(), fmt::format("in module '{}'", excerpt(place))));
+  return result;
+}
+
+Expected<aten::Arg> Importer::run(const pickle::Value& module, const std::string& path, Args inputs) {
+  struct Deeper {
+    int& depth;
+    ~Deeper() { --depth; }
+  };
+  const Deeper deeper{++depth_};
+  if (depth_ > kMostDepth || ++runs_ > kMostRuns) return fail("modules are nested too deep, perhaps in a cycle");
+  if (!is_module(module)) return fail("'{}' is {}, expected a module", excerpt(path), pickle::describe(module));
+  const std::string class_path = pickle::class_path(module);
+  const auto name = torch_class(class_path);
+  if (!name)
+    return fail_with_hint(fmt::format("{} is of the class '{}', which has a forward of its own: a file saved by "
+                                      "torch.save(model) does not hold it",
+                                      at(path), excerpt(class_path)),
+                          std::string(kSaveHint));
+  if (has_hooks(module))
+    return fail_with_hint(fmt::format("{} has hooks, which are code that a file does not hold", at(path)),
+                          std::string(kSaveHint));
+  const ModuleRow* row = row_of(*name);
+  if (!row) {
+    if (*name == "ModuleList" || *name == "ModuleDict")
+      return fail_with_hint(
+          fmt::format("{} is a {}: in which order its parts run is code that a file does not hold", at(path), *name),
+          std::string(kSaveHint));
+    unsupported.add(class_path, path, kSaveHint);
+    return inputs.empty() ? aten::Arg{} : inputs.front();
+  }
+  if (const pickle::Value* training = pickle::attribute(module, "training");
+      training && training->boolean() == true && path.empty())
+    assumptions.emplace_back("the model was saved in training mode and is converted as in eval()");
+  Call call{*this, module, path, *name, std::move(inputs)};
+  context.build.set_scope(path);
+  return row->build ? row->build(call) : run_row(call, *row);
+}
+
+namespace {
+
+// Adds tensors to the graph's outputs, in order.
+Status add_outputs(aten::Context& context, const aten::Arg& result, std::size_t& count) {
+  if (const auto* list = result.as<aten::Arg::List>()) {
+    for (const aten::Arg& entry : *list) TAPER_TRY(add_outputs(context, entry, count));
+    return {};
+  }
+  if (const auto* tensor = result.as<aten::TensorPtr>()) {
+    taper::Value* content = (*tensor)->content(context.build);
+    TAPER_TRY(context.build.status());
+    context.build.graph().add_output(count == 0 ? "output" : fmt::format("output_{}", count), content);
+    ++count;
+  }
+  return {};
+}
+
+// The first module that has a row, into Sequentials: its inputs are the model's.
+const pickle::Value& first_module(const pickle::Value& module) {
+  const pickle::Value* at = &module;
+  for (int depth = 0; depth < kMostDepth; ++depth) {
+    const std::string path = pickle::class_path(*at);
+    const auto name = torch_class(path);
+    if (!name || *name != "Sequential") break;
+    const auto children = pickle::attribute(*at, "_modules")->entries();
+    if (children.empty() || !is_module(*children.front().value)) break;
+    at = children.front().value;
+  }
+  return *at;
+}
+
+// An example of a shape that the module takes.
+std::string example_shape(const Call& call) {
+  if (call.name == "Linear") return fmt::format("1,{}", call.integer("in_features", 16));
+  if (call.name.starts_with("Conv"))
+    return fmt::format("1,{}{}", call.integer("in_channels", 3),
+                       call.name.ends_with("1d")   ? ",100"
+                       : call.name.ends_with("2d") ? ",224,224"
+                                                   : ",16,64,64");
+  if (call.name == "LSTM" || call.name == "GRU" || call.name == "RNN")
+    return fmt::format("1,100,{}", call.integer("input_size", 16));
+  if (call.name == "Embedding") return "1,16";
+  return "1,3,224,224";
+}
+
+}  // namespace
+
+Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions& options) {
+  if (!is_module(root)) return fail("the file holds {}, expected a module", pickle::describe(root));
+  ImportedProgram program;
+  Builder build(program.graph);
+  aten::Context context{build};
+  Importer importer(context);
+  const pickle::Value& first = first_module(root);
+  const std::string class_path = pickle::class_path(first);
+  const auto name = torch_class(class_path);
+  const ModuleRow* row = name ? row_of(*name) : nullptr;
+  // Where there is no row, the run below says why.
+  std::vector<std::string_view> names = row && &first == &root ? row->inputs : std::vector<std::string_view>{"input"};
+  Args inputs;
+  for (const std::string_view input : names) {
+    const auto shape = options.input_shapes.find(input);
+    if (row && shape == options.input_shapes.end()) {
+      const Call call{importer, first, "", *name, {}};
+      return std::unexpected(
+          Error{fmt::format("the file does not say which shape the input '{}' has", input),
+                {},
+                fmt::format("give it, with numbers or with names for sizes that vary: --input-shape {}={}", input,
+                            example_shape(call))});
+    }
+    Type type{row && *name == "Embedding" ? DType::i64 : DType::f32, {}};
+    if (shape != options.input_shapes.end()) type.shape = shape->second;
+    if (const auto dtype = options.input_dtypes.find(input); dtype != options.input_dtypes.end())
+      type.dtype = dtype->second;
+    for (const Dim& size : type.shape)
+      for (const std::string& symbol : symbols_of(size)) program.symbols[symbol].least = 1;
+    type.dtype = aten::graph_dtype(type.dtype);
+    inputs.emplace_back(aten::Tensor::make(program.graph.add_input(std::string(input), type)));
+  }
+  for (const auto& [given, shape] : options.input_shapes)
+    if (std::ranges::find(names, given) == names.end())
+      return fail("the model has no input '{}'; its inputs are {}", excerpt(given), fmt::join(names, ", "));
+  context.symbols = program.symbols;
+  TAPER_ASSIGN(const aten::Arg result, importer.run(root, "", std::move(inputs)));
+  if (!importer.unsupported.empty()) return std::unexpected(importer.unsupported.error());
+  std::size_t count = 0;
+  TAPER_TRY(add_outputs(context, result, count));
+  program.assumptions = std::move(importer.assumptions);
+  program.warnings = std::move(context.warnings);
+  return program;
+}
+
+}  // namespace modules
+
+Expected<ImportedProgram> import_module(const Checkpoint& checkpoint, const ProgramOptions& options) {
+  return modules::import(*checkpoint.root, options);
+}
+
+}  // namespace taper

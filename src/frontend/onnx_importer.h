@@ -1,0 +1,96 @@
+// The reader of one ONNX model: names, scopes, subgraphs, functions.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "frontend/onnx_call.h"
+#include "frontend/program.h"
+#include "frontend/read_back.h"
+
+namespace taper::onnx_reader {
+
+// Names that a graph or function of the file sees. A subgraph sees those around it; where it becomes a region, values
+// from outside are inputs of the region (added before it is read) or constants, which are copied into it.
+struct Scope {
+  const Scope* outer = nullptr;
+  Builder* build = nullptr;
+  std::unordered_map<std::string, Slot> slots;
+  std::map<std::string, std::int64_t, std::less<>> opsets;  // by domain; empty: those of the model
+  // Attributes of the call, where the scope is that of a function.
+  const std::map<std::string, const onnx::AttributeProto*, std::less<>>* attributes = nullptr;
+};
+
+class Importer {
+ public:
+  Importer(std::shared_ptr<const MappedOnnx> file, OnnxFolder& folder, const ProgramOptions& given)
+      : options(given), file_(std::move(file)), model_(file_->model), folder_(folder) {}
+
+  Expected<ImportedProgram> run();
+
+  // Reads the nodes of `graph` into `scope`, whose slots hold its inputs; gives what its outputs stand for.
+  Expected<std::vector<Slot>> read_subgraph(const onnx::GraphProto& graph, Scope& scope);
+  // What a name stands for in a scope; an error if it is not computed before.
+  Expected<Slot> find(Scope& scope, const std::string& name);
+  // Names that `graph` takes from around it and that are neither constant nor known symbolically, in order.
+  std::vector<std::string> captures(std::span<const onnx::GraphProto* const> graphs, Scope& outer);
+  // A slot as a value of the graph under construction.
+  Value* materialize(Builder& build, const Slot& slot);
+  Expected<Tensor> tensor(const onnx::TensorProto& message, const SharedBytes& raw = {});
+  // The types of a node's results that the file declares; nothing where it doesn't.
+  const Shape* declared_shape(const std::string& name) const;
+  // Remembers that `dim` must be at least or at most a number, where it is one symbol.
+  void assume_at_least(const Dim& dim, std::int64_t least);
+  void assume_at_most(const Dim& dim, std::int64_t most);
+  void assume(std::string sentence) { program_.assumptions.push_back(std::move(sentence)); }
+  // Notes that the value of a graph's input has to be known, if `value` is one.
+  void want(const Value* value);
+
+  // The results of a row for operands that are all constant and small, computed now; nothing where they are too many,
+  // or no plain tensors.
+  Expected<std::optional<std::vector<Tensor>>> compute(const Row& row, const onnx::NodeProto& node,
+                                                       std::int64_t version, std::span<const Slot> inputs);
+
+  Scope* scope() { return scope_; }
+  const std::vector<std::string>& wanted() const { return wanted_; }
+
+  const ProgramOptions& options;
+
+ private:
+  Status read_nodes(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes, Scope& scope);
+  Status read_node(const onnx::NodeProto& node, Scope& scope);
+  Status call_function(const onnx::FunctionProto& function, const onnx::NodeProto& node, Scope& scope);
+  Status read_inputs(Scope& scope);
+  Status read_initializers(const onnx::GraphProto& graph, Scope& scope, std::span<const SharedBytes> raw = {});
+  Status define(Scope& scope, const std::string& name, Slot slot);
+  Expected<Type> input_type(const onnx::ValueInfoProto& input, int& element);
+  Expected<std::vector<Slot>> run_row(const Row& row, Call& call);
+  void collect_unsupported(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes,
+                           const std::map<std::string, std::int64_t, std::less<>>& opsets, int depth);
+  std::int64_t opset(const Scope& scope, const std::string& domain) const;
+  const onnx::FunctionProto* function(const onnx::NodeProto& node) const;
+
+  std::shared_ptr<const MappedOnnx> file_;  // tensors view its bytes
+  const onnx::ModelProto& model_;
+  OnnxFolder& folder_;
+  ImportedProgram program_;
+  std::map<std::string, std::int64_t, std::less<>> opsets_;
+  std::map<std::string, const onnx::FunctionProto*, std::less<>> functions_;  // "domain:name"
+  std::unordered_map<std::string, Shape> declared_;
+  UnsupportedOperators unsupported_;
+  std::set<std::string, std::less<>> checked_functions_;
+  SymbolNames symbol_names_;
+  std::vector<std::string> wanted_;
+  std::vector<const onnx::FunctionProto*> stack_;
+  Scope* scope_ = nullptr;
+  std::size_t node_count_ = 0;
+  int depth_ = 0;
+};
+
+// Symbolic arithmetic on shapes: the results of a node whose operands are known, or nothing if it can't be followed.
+std::optional<std::vector<Known>> follow(const Row& row, Call& call);
+
+}  // namespace taper::onnx_reader

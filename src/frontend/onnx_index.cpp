@@ -1,0 +1,304 @@
+// ONNX's operators that look elements up: gathers, scatters, sorts, and those that choose.
+#include <algorithm>
+#include <numeric>
+
+#include "frontend/onnx_importer.h"
+
+namespace taper::onnx_reader {
+namespace {
+
+using Integers = std::vector<std::int64_t>;
+
+// Indices of an axis of `size` entries, where -1 names the last. Those that are known are counted from the front now.
+Value* from_the_front(Call& call, std::size_t operand, const Dim& size) {
+  Value* index = call.x(operand);
+  if (call.failed()) return nullptr;
+  if (const auto tensor = call.constant(operand)) {
+    const std::vector<double> values = to_double(*tensor);
+    if (std::ranges::none_of(values, [](double value) { return value < 0; })) return index;
+    if (const auto number = size.constant()) {
+      Array array{tensor->dtype, tensor->shape, values};
+      for (double& value : array.values)
+        if (value < 0) value += static_cast<double>(*number);
+      return call.build.constant(to_tensor(array), index->name);
+    }
+  }
+  Slot length;
+  length.known = std::make_shared<Known>(Known{index->type.dtype, {}, {size}});
+  Value* count = call.importer.materialize(call.build, length);
+  Value* negative = call.build("less", {index, call.number(0, index->type.dtype)});
+  return call.build("where", {negative, call.build("add", {index, count}), index});
+}
+
+void read_gather(Call& call) {
+  const std::size_t rank = call.rank(0);
+  const std::int64_t axis = call.axis(call.integer("axis", 0), rank);
+  if (call.failed()) return;
+  const Dim size = call.shape(0)[static_cast<std::size_t>(axis)];
+  const auto index = call.known_if_any(1);
+  if (index && index->shape.empty() && index->elements[0].constant()) {
+    std::int64_t at = *index->elements[0].constant();
+    if (at < 0 && size.constant()) at += *size.constant();
+    if (at >= 0) return call.set(0, call.build("select", {call.x(0)}, {{"dim", axis}, {"index", at}}, call.name()));
+    // Counted from the back of an open axis.
+    Value* last = call.build("flip", {call.x(0)}, {{"dims", Integers{axis}}});
+    return call.set(0, call.build("select", {last}, {{"dim", axis}, {"index", -1 - at}}, call.name()));
+  }
+  call.set(0, call.build("gather", {call.x(0), from_the_front(call, 1, size)}, {{"dim", axis}}, call.name()));
+}
+
+void read_gather_elements(Call& call) {
+  const std::int64_t axis = call.axis(call.integer("axis", 0), call.rank(0));
+  if (call.failed()) return;
+  Value* index = from_the_front(call, 1, call.shape(0)[static_cast<std::size_t>(axis)]);
+  call.set(0, call.build("gather_elements", {call.x(0), index}, {{"dim", axis}}, call.name()));
+}
+
+// Tuples of indices, each within its own axis.
+Value* tuples_from_the_front(Call& call, std::size_t operand, std::size_t first_axis) {
+  Value* index = call.x(operand);
+  const Shape& shape = call.shape(0);
+  if (call.failed()) return nullptr;
+  const auto width = index->type.shape.empty() ? std::nullopt : index->type.shape.back().constant();
+  if (!width || *width < 0 || static_cast<std::size_t>(*width) + first_axis > shape.size()) {
+    call.fail(fmt::format("indices of shape {} into {}", shape_text(index->type.shape), shape_text(shape)));
+    return nullptr;
+  }
+  if (const auto tensor = call.constant(operand))
+    if (std::ranges::none_of(to_double(*tensor), [](double value) { return value < 0; })) return index;
+  Slot sizes;
+  const auto begin = shape.begin() + static_cast<std::ptrdiff_t>(first_axis);
+  sizes.known = std::make_shared<Known>(Known{index->type.dtype, {*width}, {begin, begin + *width}});
+  Value* counts = call.importer.materialize(call.build, sizes);
+  Value* negative = call.build("less", {index, call.number(0, index->type.dtype)});
+  return call.build("where", {negative, call.build("add", {index, counts}), index});
+}
+
+void read_gather_nd(Call& call) {
+  const std::int64_t batch = call.integer("batch_dims", 0);
+  if (batch < 0) return call.fail("batch_dims is negative");
+  Value* index = tuples_from_the_front(call, 1, static_cast<std::size_t>(batch));
+  call.set(0, call.build("gather_nd", {call.x(0), index}, {{"batch_dims", batch}}, call.name()));
+}
+
+void read_scatter_nd(Call& call) {
+  const std::string reduction = call.text("reduction", "none");
+  Value* index = tuples_from_the_front(call, 1, 0);
+  call.set(0, call.build("scatter_nd", {call.x(0), index, call.x(2)}, {{"reduction", reduction}}, call.name()));
+}
+
+void read_scatter_elements(Call& call) {
+  const std::string reduction = call.text("reduction", "none");
+  const std::int64_t axis = call.axis(call.integer("axis", 0), call.rank(0));
+  if (call.failed()) return;
+  Value* index = from_the_front(call, 1, call.shape(0)[static_cast<std::size_t>(axis)]);
+  call.set(0, call.build("scatter_elements", {call.x(0), index, call.x(2)}, {{"dim", axis}, {"reduction", reduction}},
+                         call.name()));
+}
+
+void read_one_hot(Call& call) {
+  const std::size_t rank = call.rank(0) + 1;
+  const std::int64_t axis = call.axis(call.integer("axis", -1), rank);
+  const std::vector<double> depth = call.reals_of(1);
+  const DType dtype = call.dtype(2);
+  Value* index = call.x(0);
+  if (call.failed()) return;
+  if (depth.size() != 1 || depth[0] < 1 || depth[0] > 1e9) return call.fail("the depth is no number of at least 1");
+  const auto count = static_cast<std::int64_t>(depth[0]);
+  // Indices count from -depth; others are hot nowhere.
+  index = call.cast(index, DType::i64);
+  Value* negative = call.build("less", {index, call.number(0, DType::i64)});
+  index = call.build("where", {negative, call.binary("add", index, static_cast<double>(count)), index});
+  Integers ones(rank, 1);
+  ones[static_cast<std::size_t>(axis)] = count;
+  Value* line = call.build(
+      "arange", {}, {{"start", Shape{0}}, {"step", std::int64_t{1}}, {"length", Shape{count}}, {"dtype", DType::i64}});
+  Value* hot = call.build("equal", {call.unsqueeze(index, {axis}), call.reshape(line, to_shape(ones))});
+  Value* values = call.x(2);
+  Value* off = call.build("select", {values}, {{"dim", std::int64_t{0}}, {"index", std::int64_t{0}}});
+  Value* on = call.build("select", {values}, {{"dim", std::int64_t{0}}, {"index", std::int64_t{1}}});
+  if (dtype == DType::boolean) {
+    hot = call.build("where", {hot, on, off}, {}, call.name());
+    return call.set(0, hot);
+  }
+  call.set(0, call.build("where", {hot, on, off}, {}, call.name()));
+}
+
+void read_top_k(Call& call) {
+  const std::int64_t axis = call.axis(call.integer("axis", -1), call.rank(0));
+  const bool largest = call.flag("largest", true), sorted = call.flag("sorted", true);
+  Shape k;
+  if (call.version < 10) {
+    k = {call.integer("k", -1)};
+  } else if (const auto known = call.known(1); known && known->elements.size() == 1) {
+    k = known->elements;
+  }
+  if (call.failed()) return;
+  if (k.size() != 1 || k[0].constant().value_or(0) < 0) return call.fail("k is no number");
+  const std::vector<Value*> out = call.build.call(
+      "topk", {call.x(0)}, {{"k", k}, {"dim", axis}, {"largest", largest}, {"sorted", sorted}}, call.name());
+  call.set(0, out[0]);
+  call.set(1, out[1]);
+}
+
+void read_cumsum(Call& call) {
+  const Integers axis = call.integers_of(1);
+  if (call.failed()) return;
+  if (axis.size() != 1) return call.fail("the axis is no number");
+  call.set(0, call.build("cumsum", {call.x(0)},
+                         {{"dim", call.axis(axis[0], call.rank(0))},
+                          {"exclusive", call.flag("exclusive", false)},
+                          {"reverse", call.flag("reverse", false)}},
+                         call.name()));
+}
+
+// Entries of an axis, or of the flattened operand, where a known condition holds.
+void read_compress(Call& call) {
+  const bool flat = !call.has_attribute("axis");
+  Value* x = call.x(0);
+  const auto condition = call.needed_constant(1);
+  if (call.failed()) return;
+  const std::int64_t axis = flat ? 0 : call.axis(call.integer("axis", 0), call.rank(0));
+  if (call.failed()) return;
+  if (flat) x = call.reshape(x, Shape{element_count(x->type.shape)});
+  const std::vector<double> values = to_double(*condition);
+  Integers kept;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (values[i] != 0) kept.push_back(static_cast<std::int64_t>(i));
+  call.set(0, call.build("gather", {x, call.vector(kept)}, {{"dim", axis}}, call.name()));
+}
+
+// Each batch entry's first lengths[b] frames in reverse order.
+void read_reverse_sequence(Call& call) {
+  const std::int64_t batch_axis = call.integer("batch_axis", 1), time_axis = call.integer("time_axis", 0);
+  const Shape shape = call.shape(0);
+  Value* lengths = call.x(1);
+  if (call.failed()) return;
+  if (shape.size() < 2 || batch_axis + time_axis != 1 || batch_axis * time_axis != 0)
+    return call.fail(fmt::format("batch_axis {} and time_axis {}", batch_axis, time_axis));
+  Value* x = call.x(0);
+  const DType dtype = lengths->type.dtype;
+  const Dim steps = shape[static_cast<std::size_t>(time_axis)];
+  // index[t, b] = t < lengths[b] ? lengths[b] - 1 - t : t
+  Value* line = call.build(
+      "arange", {}, {{"start", Shape{0}}, {"step", std::int64_t{1}}, {"length", Shape{steps}}, {"dtype", dtype}});
+  Value* time = call.unsqueeze(line, {batch_axis});
+  Value* length = call.unsqueeze(lengths, {time_axis});
+  Value* mirrored = call.build("sub", {call.binary("sub", length, 1), time});
+  Value* index = call.build("where", {call.build("less", {time, length}), mirrored, time});
+  Integers tail(shape.size() - 2);
+  std::iota(tail.begin(), tail.end(), std::int64_t{2});
+  index = call.build("expand", {call.unsqueeze(index, tail)}, {{"shape", shape}});
+  call.set(0, call.build("gather_elements", {x, index}, {{"dim", time_axis}}, call.name()));
+}
+
+// A buffer with updates written at each batch entry's position, or around its end.
+void read_tensor_scatter(Call& call) {
+  const std::string mode = call.text("mode", "linear");
+  const std::int64_t axis = call.axis(call.integer("axis", -2), call.rank(0));
+  Value* past = call.x(0);
+  Value* update = call.x(1);
+  if (call.failed()) return;
+  const Shape& shape = update->type.shape;
+  const Dim size = past->type.shape[static_cast<std::size_t>(axis)];
+  if (axis == 0) return call.fail("axis 0 is that of the batch");
+  Value* position = call.build("arange", {},
+                               {{"start", Shape{0}},
+                                {"step", std::int64_t{1}},
+                                {"length", Shape{shape[static_cast<std::size_t>(axis)]}},
+                                {"dtype", DType::i64}});
+  position = call.unsqueeze(position, {0});
+  if (call.has(2)) position = call.build("add", {position, call.unsqueeze(call.x(2), {1})});
+  if (mode == "circular") {
+    Slot count;
+    count.known = std::make_shared<Known>(Known{DType::i64, {}, {size}});
+    position = call.build("remainder", {position, call.importer.materialize(call.build, count)});
+  }
+  // [B, n] -> the shape of the update
+  Integers others;
+  for (std::int64_t i = 1; i < static_cast<std::int64_t>(shape.size()); ++i)
+    if (i != axis) others.push_back(i);
+  Value* index = call.build("expand", {call.unsqueeze(position, others)}, {{"shape", shape}});
+  call.set(0, call.build("scatter_elements", {past, index, update}, {{"dim", axis}, {"reduction", std::string("none")}},
+                         call.name()));
+}
+
+// argmax and argmin; with select_last_index of the operand reversed.
+template <bool kLargest>
+void read_arg(Call& call) {
+  const std::size_t rank = call.rank(0);
+  const std::int64_t axis = call.axis(call.integer("axis", 0), rank);
+  const bool keepdim = call.flag("keepdims", true);
+  const bool last = call.flag("select_last_index", false);
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  const Attrs attrs = {{"dim", axis}, {"keepdim", keepdim}};
+  const char* op = kLargest ? "argmax" : "argmin";
+  if (!last) return call.set(0, call.build(op, {x}, attrs, call.name()));
+  Slot end;
+  end.known = std::make_shared<Known>(Known{DType::i64, {}, {call.shape(0)[static_cast<std::size_t>(axis)] - 1}});
+  Value* mirrored = call.build(op, {call.build("flip", {x}, {{"dims", Integers{axis}}})}, attrs);
+  call.set(0, call.build("sub", {call.importer.materialize(call.build, end), mirrored}, {}, call.name()));
+}
+
+// Columns by their numbers.
+void read_array_feature(Call& call) {
+  Value* x = call.x(0);
+  Value* index = call.x(1);
+  if (call.failed()) return;
+  if (x->type.shape.size() == 1) x = call.unsqueeze(x, {0});
+  index = call.reshape(index, Shape{element_count(index->type.shape)});
+  call.set(0, call.build("gather", {x, index}, {{"dim", std::int64_t{-1}}}, call.name()));
+}
+
+// 1 at the first largest entry of an axis, 0 elsewhere.
+void read_hardmax(Call& call) {
+  const Shape shape = call.shape(0);
+  const DType dtype = call.dtype(0);
+  const std::int64_t axis = call.axis(call.integer("axis", call.version < 13 ? 1 : -1), shape.size());
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  std::int64_t dim = axis;
+  if (call.version < 13) {  // over all axes from this one on, taken as one
+    const Shape outer(shape.begin(), shape.begin() + axis), inner(shape.begin() + axis, shape.end());
+    x = call.reshape(x, Shape{element_count(outer), element_count(inner)});
+    dim = 1;
+  }
+  if (call.failed()) return;
+  const Shape work = x->type.shape;
+  Value* first = call.build("argmax", {x}, {{"dim", dim}, {"keepdim", true}});
+  Shape line(work.size(), Dim(1));
+  line[static_cast<std::size_t>(dim)] = work[static_cast<std::size_t>(dim)];
+  Value* count = call.build("arange", {},
+                            {{"start", Shape{0}},
+                             {"step", std::int64_t{1}},
+                             {"length", Shape{work[static_cast<std::size_t>(dim)]}},
+                             {"dtype", DType::i64}});
+  Value* hot = call.cast(call.build("equal", {call.reshape(count, line), first}), dtype);
+  call.set(0, call.reshape(hot, shape, call.name()));
+}
+
+}  // namespace
+
+std::vector<Row> index_rows() {
+  return {
+      {.op = "Gather", .read = read_gather},
+      {.op = "GatherElements", .since = 11, .read = read_gather_elements},
+      {.op = "GatherND", .since = 11, .read = read_gather_nd},
+      {.op = "ScatterND", .since = 11, .read = read_scatter_nd},
+      {.op = "Scatter", .since = 9, .read = read_scatter_elements},
+      {.op = "ScatterElements", .since = 11, .read = read_scatter_elements},
+      {.op = "TensorScatter", .since = 24, .read = read_tensor_scatter},
+      {.op = "OneHot", .since = 9, .read = read_one_hot},
+      {.op = "TopK", .read = read_top_k},
+      {.op = "CumSum", .since = 11, .read = read_cumsum},
+      {.op = "Compress", .since = 9, .read = read_compress},
+      {.op = "ReverseSequence", .since = 10, .read = read_reverse_sequence},
+      {.op = "ArgMax", .read = read_arg<true>},
+      {.op = "ArgMin", .read = read_arg<false>},
+      {.op = "Hardmax", .read = read_hardmax},
+      {.op = "ArrayFeatureExtractor", .read = read_array_feature, .domain = "ai.onnx.ml"},
+  };
+}
+
+}  // namespace taper::onnx_reader

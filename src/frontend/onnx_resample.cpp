@@ -1,0 +1,360 @@
+// ONNX's operators that read images at other places: Resize, Upsample, GridSample, AffineGrid.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "frontend/onnx_importer.h"
+
+namespace taper::onnx_reader {
+namespace {
+
+using Integers = std::vector<std::int64_t>;
+
+// How one axis is resized.
+struct AxisChange {
+  std::int64_t axis = 0;
+  Dim in, out;
+  double scale = 1;       // out per in
+  bool by_scale = false;  // the scale was given, not the size
+  double roi_start = 0, roi_end = 1;
+};
+
+struct Resize {
+  std::string mode, coordinates, rounding;
+  double cubic = -0.75, extrapolation = 0;
+  bool antialias = false, exclude_outside = false;
+  std::vector<AxisChange> axes;
+};
+
+// ------------------------------------------------------------------------------------------------------------ matrices
+
+double place_of(const Resize& resize, const AxisChange& change, std::int64_t i) {
+  const auto at = static_cast<double>(i), in = static_cast<double>(*change.in.constant()),
+             out = static_cast<double>(*change.out.constant());
+  const double scale = change.scale;
+  // The length that a scale asks for need not be whole.
+  const double length = change.by_scale ? scale * in : out;
+  if (resize.coordinates == "align_corners") return out == 1 ? 0 : at * (in - 1) / (length - 1);
+  if (resize.coordinates == "asymmetric") return at / scale;
+  if (resize.coordinates == "pytorch_half_pixel") return out == 1 ? 0 : (at + 0.5) / scale - 0.5;
+  if (resize.coordinates == "tf_crop_and_resize")
+    return out == 1 ? 0.5 * (change.roi_start + change.roi_end) * (in - 1)
+                    : change.roi_start * (in - 1) + at * (change.roi_end - change.roi_start) * (in - 1) / (out - 1);
+  if (resize.coordinates == "half_pixel_symmetric") {
+    const double adjustment = out / (scale * in);
+    return in / 2 * (1 - adjustment) + (at + 0.5) / scale - 0.5;
+  }
+  return (at + 0.5) / scale - 0.5;
+}
+
+double cubic_kernel(double x, double a) {
+  x = std::fabs(x);
+  if (x < 1) return (a + 2) * x * x * x - (a + 3) * x * x + 1;
+  return x < 2 ? a * x * x * x - 5 * a * x * x + 8 * a * x - 4 * a : 0;
+}
+
+double rounded(const std::string& rounding, double x) {
+  if (rounding == "floor") return std::floor(x);
+  if (rounding == "ceil") return std::ceil(x);
+  return rounding == "round_prefer_ceil" ? std::floor(x + 0.5) : std::ceil(x - 0.5);
+}
+
+// Adds the shares that entries of x have in a place to a row of `in` numbers.
+void add_shares(const Resize& resize, const AxisChange& change, double x, double* row) {
+  const std::int64_t in = *change.in.constant();
+  const auto add = [&](std::int64_t i, double share) { row[std::clamp<std::int64_t>(i, 0, in - 1)] += share; };
+  if (resize.mode == "nearest") return add(static_cast<std::int64_t>(rounded(resize.rounding, x)), 1);
+  const double stretch = resize.antialias ? std::max(1.0, 1 / change.scale) : 1;
+  const double reach = (resize.mode == "linear" ? 1 : 2) * stretch;
+  const auto first = static_cast<std::int64_t>(std::floor(x - reach)) + 1;
+  const auto last = static_cast<std::int64_t>(std::ceil(x + reach)) - 1;
+  // Without a stretch the places around x are fixed, even where their share is 0.
+  const auto kernel = [&](std::int64_t i) {
+    const double at = (static_cast<double>(i) - x) / stretch;
+    return resize.mode == "linear" ? std::max(0.0, 1 - std::fabs(at)) : cubic_kernel(at, resize.cubic);
+  };
+  double total = 0;
+  const auto counts = [&](std::int64_t i) { return !resize.exclude_outside || (i >= 0 && i < in); };
+  for (std::int64_t i = first; i <= last; ++i)
+    if (counts(i)) total += kernel(i);
+  for (std::int64_t i = first; i <= last; ++i)
+    if (counts(i) && total != 0) add(i, kernel(i) / total);
+}
+
+// x with one axis multiplied by a matrix [out, in].
+Value* multiply_axis(Call& call, Value* x, std::int64_t axis, const Tensor& matrix) {
+  if (call.failed()) return nullptr;
+  Integers to_last(x->type.shape.size());
+  std::iota(to_last.begin(), to_last.end(), std::int64_t{0});
+  to_last.erase(to_last.begin() + axis);
+  to_last.push_back(axis);
+  Integers back(to_last.size());
+  for (std::size_t i = 0; i < to_last.size(); ++i)
+    back[static_cast<std::size_t>(to_last[i])] = static_cast<std::int64_t>(i);
+  Value* last = call.permute(x, to_last);
+  if (call.failed()) return nullptr;
+  if (last->type.shape.size() == 1) {
+    Value* row =
+        call.build("matmul", {call.unsqueeze(last, {0}), call.build.constant(matrix)}, {{"transpose_b", true}});
+    return call.squeeze(row, {0});
+  }
+  return call.permute(call.build("matmul", {last, call.build.constant(matrix)}, {{"transpose_b", true}}), back);
+}
+
+// Every form of Resize as one matrix per axis; sizes have to be known.
+void resize_by_matrices(Call& call, const Resize& resize, Value* x) {
+  constexpr std::int64_t kMostEntries = 1 << 22;
+  const DType dtype = x->type.dtype;
+  const DType real = is_floating(dtype) ? dtype : DType::f32;
+  Value* result = call.cast(x, real);
+  Value* inside = nullptr;
+  for (const AxisChange& change : resize.axes) {
+    const auto in = change.in.constant(), out = change.out.constant();
+    if (!in || !out) return call.fail("this form of Resize needs known sizes");
+    if (*in < 1 || *out < 1 || *in > kMostEntries / *out)
+      return call.fail(fmt::format("{} entries resized to {}", *in, *out));
+    Array matrix{real, {*out, *in}, std::vector<double>(static_cast<std::size_t>(*in * *out))};
+    Array within{DType::boolean, {*out}, {}};
+    for (std::int64_t i = 0; i < *out; ++i) {
+      const double place = place_of(resize, change, i);
+      if (!(std::fabs(place) < 1e9)) return call.fail("a place outside of all images");
+      within.values.push_back(place >= 0 && place <= static_cast<double>(*in - 1) ? 1 : 0);
+      add_shares(resize, change, place, matrix.values.data() + i * *in);
+    }
+    result = multiply_axis(call, result, change.axis, to_tensor(matrix));
+    if (resize.coordinates == "tf_crop_and_resize" && std::ranges::find(within.values, 0.0) != within.values.end()) {
+      within.shape.assign(x->type.shape.size(), 1);
+      within.shape[static_cast<std::size_t>(change.axis)] = *out;
+      Value* here = call.build.constant(to_tensor(within));
+      inside = inside == nullptr ? here : call.build("logical_and", {inside, here});
+    }
+    if (call.failed()) return;
+  }
+  if (inside != nullptr) result = call.build("where", {inside, result, call.number(resize.extrapolation, real)});
+  if (real != dtype) result = call.build("round", {result});
+  call.set(0, call.cast(result, dtype, call.name()));
+}
+
+// -------------------------------------------------------------------------------------------------------------- resize
+
+bool has_row(const Resize& resize) {
+  const bool known = resize.coordinates == "half_pixel" || resize.coordinates == "align_corners" ||
+                     resize.coordinates == "asymmetric" || resize.coordinates == "pytorch_half_pixel";
+  const auto whole = [](const AxisChange& change) {
+    const auto in = change.in.constant(), out = change.out.constant();
+    return !change.by_scale || !in || !out || static_cast<double>(*in) * change.scale == static_cast<double>(*out);
+  };
+  if (resize.coordinates == "align_corners" && !std::ranges::all_of(resize.axes, whole)) return false;
+  return known && !resize.antialias && !resize.exclude_outside &&
+         std::ranges::all_of(resize.axes, [](const AxisChange& change) { return change.axis >= 2; });
+}
+
+void resize(Call& call, Resize resize) {
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  const bool cropped = resize.coordinates == "tf_crop_and_resize";
+  std::erase_if(resize.axes,
+                [&](const AxisChange& change) { return !cropped && change.in == change.out && change.scale == 1; });
+  if (resize.axes.empty()) return call.set(0, x);
+  if (!has_row(resize) || x->type.shape.size() > 5 || x->type.dtype != DType::f32)
+    return resize_by_matrices(call, resize, x);
+  Shape sizes(x->type.shape.begin() + 2, x->type.shape.end());
+  Array scales{DType::f64, {static_cast<std::int64_t>(sizes.size())}, std::vector<double>(sizes.size(), 1.0)};
+  bool by_scale = false;
+  for (const AxisChange& change : resize.axes) {
+    const auto at = static_cast<std::size_t>(change.axis - 2);
+    sizes[at] = change.out;
+    scales.values[at] = change.scale;
+    by_scale = by_scale || change.by_scale;
+  }
+  Attrs attrs = {{"sizes", sizes},
+                 {"mode", resize.mode},
+                 {"coordinates", resize.coordinates},
+                 {"rounding", resize.rounding},
+                 {"cubic_coeff_a", resize.cubic}};
+  if (by_scale) attrs.set("scales", to_tensor(scales));
+  call.set(0, call.build("resize", {x}, attrs, call.name()));
+}
+
+// The size that a scale makes of another: floor(size * scale).
+std::optional<Dim> scaled_size(Call& call, const Dim& size, double scale) {
+  if (!(scale > 0) || scale > 1e6) {
+    call.fail(fmt::format("a scale of {}", scale));
+    return std::nullopt;
+  }
+  if (const auto number = size.constant())
+    return Dim(static_cast<std::int64_t>(std::floor(static_cast<double>(*number) * scale)));
+  const double whole = std::round(scale), inverse = std::round(1 / scale);
+  if (std::fabs(scale - whole) < 1e-6) return size * Dim(static_cast<std::int64_t>(whole));
+  if (std::fabs(1 / scale - inverse) < 1e-6) return floor_divide(size, Dim(static_cast<std::int64_t>(inverse)));
+  call.fail(fmt::format("an axis of open size scaled by {}", scale));
+  return std::nullopt;
+}
+
+bool set_scales(Call& call, Resize& resize, const std::vector<double>& scales, const Integers& axes,
+                const Shape& shape) {
+  if (scales.size() != axes.size()) {
+    call.fail(fmt::format("{} scales for {} axes", scales.size(), axes.size()));
+    return false;
+  }
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    AxisChange change{.axis = axes[i],
+                      .in = shape[static_cast<std::size_t>(axes[i])],
+                      .out = {},
+                      .scale = scales[i],
+                      .by_scale = true};
+    const auto out = scaled_size(call, change.in, change.scale);
+    if (!out) return false;
+    change.out = *out;
+    resize.axes.push_back(change);
+  }
+  return true;
+}
+
+bool set_sizes(Call& call, Resize& resize, const Shape& sizes, const Integers& axes, const Shape& shape,
+               const std::string& policy) {
+  if (sizes.size() != axes.size()) {
+    call.fail(fmt::format("{} sizes for {} axes", sizes.size(), axes.size()));
+    return false;
+  }
+  std::vector<double> scales;
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    const Dim in = shape[static_cast<std::size_t>(axes[i])];
+    AxisChange change{.axis = axes[i], .in = in, .out = sizes[i]};
+    if (in.constant().value_or(0) > 0 && sizes[i].constant())
+      change.scale = static_cast<double>(*sizes[i].constant()) / static_cast<double>(*in.constant());
+    else if (in != sizes[i])
+      change.scale = 0;  // the row takes the quotient of the sizes
+    scales.push_back(change.scale);
+    resize.axes.push_back(change);
+  }
+  if (policy == "stretch" || policy.empty()) return true;
+  const double scale = policy == "not_larger" ? *std::ranges::min_element(scales) : *std::ranges::max_element(scales);
+  if (scale <= 0) {
+    call.fail("keep_aspect_ratio_policy for axes of open size");
+    return false;
+  }
+  for (AxisChange& change : resize.axes) {
+    change.scale = scale;
+    change.out = Dim(static_cast<std::int64_t>(std::floor(scale * static_cast<double>(*change.in.constant()) + 0.5)));
+    change.by_scale = true;
+  }
+  return true;
+}
+
+void read_resize(Call& call) {
+  Resize content;
+  content.mode = call.text("mode", "nearest");
+  content.coordinates = call.text("coordinate_transformation_mode", "half_pixel");
+  content.rounding = call.text("nearest_mode", "round_prefer_floor");
+  content.cubic = call.real("cubic_coeff_a", -0.75);
+  content.extrapolation = call.real("extrapolation_value", 0);
+  content.antialias = call.flag("antialias", false);
+  content.exclude_outside = call.flag("exclude_outside", false);
+  const std::string policy = call.text("keep_aspect_ratio_policy", "stretch");
+  const Shape shape = call.shape(0);
+  Integers axes(shape.size());
+  std::iota(axes.begin(), axes.end(), std::int64_t{0});
+  if (const auto given = call.integers("axes")) axes = *given;
+  for (std::int64_t& axis : axes) axis = call.axis(axis, shape.size());
+  if (call.failed()) return;
+  if (content.mode != "nearest" && content.mode != "linear" && content.mode != "cubic")
+    return call.fail(fmt::format("mode '{}'", content.mode));
+  std::vector<double> scales;
+  if (call.has(2)) scales = call.reals_of(2);
+  if (call.failed()) return;
+  if (!scales.empty()) {
+    if (!set_scales(call, content, scales, axes, shape)) return;
+  } else {
+    const auto sizes = call.known(3);
+    if (!sizes || !set_sizes(call, content, sizes->elements, axes, shape, policy)) return;
+  }
+  if (content.coordinates == "tf_crop_and_resize") {
+    const std::vector<double> roi = call.reals_of(1);
+    if (call.failed()) return;
+    if (roi.size() != 2 * axes.size()) return call.fail("the region is for another number of axes");
+    for (std::size_t i = 0; i < axes.size(); ++i) {
+      content.axes[i].roi_start = roi[i];
+      content.axes[i].roi_end = roi[i + axes.size()];
+    }
+  }
+  resize(call, std::move(content));
+}
+
+// Resize of opset 10, and Upsample: by scales, from the first corner on.
+void read_upsample(Call& call) {
+  Resize content;
+  content.mode = call.text("mode", "nearest");
+  if (content.mode == "bilinear") content.mode = "linear";
+  content.coordinates = "asymmetric";
+  content.rounding = "floor";
+  const Shape shape = call.shape(0);
+  auto scales = call.reals("scales");
+  if (!scales) scales = call.reals_of(1);
+  if (call.failed()) return;
+  Integers axes(shape.size());
+  std::iota(axes.begin(), axes.end(), std::int64_t{0});
+  if (set_scales(call, content, *scales, axes, shape)) resize(call, std::move(content));
+}
+
+// --------------------------------------------------------------------------------------------------------------- grids
+
+void read_grid_sample(Call& call) {
+  std::string mode = call.text("mode", call.version < 20 ? "bilinear" : "linear");
+  if (mode == "linear") mode = "bilinear";
+  if (mode == "cubic") mode = "bicubic";
+  call.set(0, call.build("grid_sample", {call.x(0), call.x(1)},
+                         {{"mode", mode},
+                          {"padding_mode", call.text("padding_mode", "zeros")},
+                          {"align_corners", call.flag("align_corners", false)}},
+                         call.name()));
+}
+
+// The places of an image's pixels, from -1 to 1, turned by theta [N, d, d + 1].
+void read_affine_grid(Call& call) {
+  const bool corners = call.flag("align_corners", false);
+  const Integers size = call.integers_of(1);
+  const DType dtype = call.dtype(0);
+  if (call.failed()) return;
+  const auto axes = static_cast<std::int64_t>(size.size()) - 2;
+  if (axes != 2 && axes != 3) return call.fail(fmt::format("a size of {} axes", size.size()));
+  std::int64_t count = 1;
+  for (std::int64_t i = 0; i < axes; ++i) {
+    const std::int64_t length = size[static_cast<std::size_t>(i + 2)];
+    if (length < 1 || length > (1 << 22) / count) return call.fail("a size that is no image's");
+    count *= length;
+  }
+  // Rows x, y(, z), 1.
+  Array places{dtype, {count, axes + 1}, {}};
+  for (std::int64_t flat = 0; flat < count; ++flat) {
+    std::vector<double> place;
+    std::int64_t rest = flat;
+    for (std::int64_t i = axes; i-- > 0;) {
+      const std::int64_t length = size[static_cast<std::size_t>(i + 2)];
+      const auto at = static_cast<double>(rest % length), n = static_cast<double>(length);
+      rest /= length;
+      place.push_back(corners ? (length == 1 ? -1.0 : 2 * at / (n - 1) - 1) : (2 * at + 1) / n - 1);
+    }
+    place.push_back(1);
+    places.values.insert(places.values.end(), place.begin(), place.end());
+  }
+  Value* turned = call.build("matmul", {call.build.constant(to_tensor(places)), call.x(0)}, {{"transpose_b", true}});
+  Shape shape = {size[0]};
+  for (std::int64_t i = 0; i < axes; ++i) shape.emplace_back(size[static_cast<std::size_t>(i + 2)]);
+  shape.emplace_back(axes);
+  call.set(0, call.reshape(turned, shape, call.name()));
+}
+
+}  // namespace
+
+std::vector<Row> resample_rows() {
+  return {
+      {.op = "Upsample", .since = 7, .read = read_upsample},
+      {.op = "Resize", .since = 10, .read = read_upsample},
+      {.op = "Resize", .since = 11, .read = read_resize},
+      {.op = "GridSample", .since = 16, .read = read_grid_sample},
+      {.op = "AffineGrid", .since = 20, .read = read_affine_grid},
+  };
+}
+
+}  // namespace taper::onnx_reader

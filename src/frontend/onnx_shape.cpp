@@ -1,0 +1,548 @@
+// ONNX's operators that move elements, and values made of shapes.
+#include <algorithm>
+#include <numeric>
+
+#include "frontend/onnx_importer.h"
+
+namespace taper::onnx_reader {
+namespace {
+
+using Integers = std::vector<std::int64_t>;
+
+// Whether a <= b for all sizes that symbols can stand for.
+bool surely_at_most(const Dim& a, const Dim& b) {
+  const Dim difference = b - a;
+  return !difference.overflowed() &&
+         std::ranges::all_of(difference.terms(), [](const Dim::Term& term) { return term.coefficient > 0; });
+}
+
+// ------------------------------------------------------------------------------------------------------------- reshape
+
+void read_reshape(Call& call) {
+  const bool keep_zeros = call.flag("allowzero", false);
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  Shape shape;
+  auto known = call.known_if_any(1);
+  if (known) {
+    shape = known->elements;
+  } else if (const Shape* declared = call.importer.declared_shape(call.name())) {
+    call.importer.want(call.x(1));
+    shape = *declared;
+  } else {
+    call.known(1);
+    return;
+  }
+  const Shape& from = x->type.shape;
+  std::optional<std::size_t> open;
+  Dim rest = 1;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i].is(0) && !keep_zeros) {
+      if (i >= from.size())
+        return call.fail(fmt::format("shape {} copies axis {} of {}", shape_text(shape), i, shape_text(from)));
+      shape[i] = from[i];
+    }
+    if (shape[i].is(-1)) {
+      if (open) return call.fail(fmt::format("shape {} leaves two sizes open", shape_text(shape)));
+      open = i;
+    } else {
+      rest = rest * shape[i];
+    }
+  }
+  if (open) {
+    const Dim count = element_count(from);
+    const auto size = rest.is(0) ? std::optional<Dim>(0) : divide_exactly(count, rest);
+    if (!size) return call.fail(fmt::format("elements of shape {} don't fill {}", shape_text(from), shape_text(shape)));
+    shape[*open] = *size;
+  }
+  call.set(0, call.build("reshape", {x}, {{"shape", std::move(shape)}}, call.name()));
+}
+
+void read_flatten(Call& call) {
+  const std::int64_t given = call.integer("axis", 1);
+  const Shape shape = call.shape(0);
+  const auto rank = static_cast<std::int64_t>(shape.size());
+  if (call.failed()) return;
+  const std::int64_t axis = given < 0 ? given + rank : given;
+  if (axis < 0 || axis > rank) return call.fail(fmt::format("axis {} of a value of rank {}", given, rank));
+  const Shape outer(shape.begin(), shape.begin() + axis), inner(shape.begin() + axis, shape.end());
+  call.set(0, call.build("reshape", {call.x(0)}, {{"shape", Shape{element_count(outer), element_count(inner)}}},
+                         call.name()));
+}
+
+// Axes as an attribute, and from opset 13 on as an operand.
+std::optional<Integers> axes_of(Call& call) {
+  auto axes = call.integers("axes");
+  if (!axes && call.has(1)) axes = call.integers_of(1);
+  return axes;
+}
+
+void read_squeeze(Call& call) {
+  auto axes = axes_of(call);
+  const Shape shape = call.shape(0);
+  if (call.failed()) return;
+  if (!axes) {
+    axes.emplace();
+    for (std::size_t i = 0; i < shape.size(); ++i)
+      if (shape[i].is(1)) axes->push_back(static_cast<std::int64_t>(i));
+  }
+  if (axes->empty()) return call.set(0, call.x(0));
+  call.set(0, call.build("squeeze", {call.x(0)}, {{"dims", *axes}}, call.name()));
+}
+
+void read_unsqueeze(Call& call) {
+  auto axes = axes_of(call);
+  const std::size_t rank = call.rank(0) + (axes ? axes->size() : 0);
+  if (call.failed()) return;
+  if (!axes) return call.fail("axes are missing");
+  for (std::int64_t& axis : *axes) axis = call.axis(axis, rank);
+  std::ranges::sort(*axes);
+  if (std::ranges::adjacent_find(*axes) != axes->end()) return call.fail("an axis is named twice");
+  if (call.failed()) return;
+  if (axes->empty()) return call.set(0, call.x(0));
+  call.set(0, call.build("unsqueeze", {call.x(0)}, {{"dims", *axes}}, call.name()));
+}
+
+void read_transpose(Call& call) {
+  auto perm = call.integers("perm");
+  const std::size_t rank = call.rank(0);
+  if (call.failed()) return;
+  if (!perm) {
+    perm.emplace(rank);
+    std::iota(perm->rbegin(), perm->rend(), std::int64_t{0});
+  }
+  call.set(0, call.build("permute", {call.x(0)}, {{"dims", *perm}}, call.name()));
+}
+
+void read_expand(Call& call) {
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  Shape target;
+  if (auto known = call.known_if_any(1)) {
+    target = known->elements;
+  } else if (const Shape* declared = call.importer.declared_shape(call.name())) {
+    call.importer.want(call.x(1));
+    target = *declared;
+  } else {
+    call.known(1);
+    return;
+  }
+  const Shape& from = x->type.shape;
+  // Both broadcast to one shape.
+  const std::size_t rank = std::max(from.size(), target.size());
+  Shape shape(rank, Dim(1));
+  for (std::size_t i = 0; i < rank; ++i) {
+    const Dim a = i + from.size() < rank ? Dim(1) : from[i + from.size() - rank];
+    const Dim b = i + target.size() < rank ? Dim(1) : target[i + target.size() - rank];
+    shape[i] = b.is(1) ? a : b;
+  }
+  if (shape == from) return call.set(0, x);
+  call.set(0, call.build("expand", {x}, {{"shape", std::move(shape)}}, call.name()));
+}
+
+void read_tile(Call& call) {
+  const Shape from = call.shape(0);
+  const auto repeats = call.known(1);
+  if (call.failed()) return;
+  Integers numbers;
+  for (const Dim& repeat : repeats->elements) {
+    if (!repeat.constant()) break;
+    numbers.push_back(*repeat.constant());
+  }
+  if (numbers.size() == repeats->elements.size())
+    return call.set(0, call.build("tile", {call.x(0)}, {{"repeats", numbers}}, call.name()));
+  // Symbolic repeats: [a, b] -> [1, a, 1, b] -> [r, a, s, b] -> [ra, sb].
+  if (repeats->elements.size() != from.size()) return call.fail("repeats for another number of axes");
+  Shape apart, wide, joined;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const Dim& repeat = repeats->elements[i];
+    if (!repeat.is(1)) apart.emplace_back(1), wide.push_back(repeat);
+    apart.push_back(from[i]);
+    wide.push_back(from[i]);
+    joined.push_back(from[i] * repeat);
+  }
+  Value* expanded = call.build("expand", {call.reshape(call.x(0), apart)}, {{"shape", wide}});
+  call.set(0, call.reshape(expanded, joined, call.name()));
+}
+
+void read_concat(Call& call) {
+  const std::int64_t axis = call.integer("axis", 0);
+  std::vector<Value*> parts = call.all();
+  if (parts.size() == 1) return call.set(0, parts[0]);
+  call.set(0, call.build("concat", parts, {{"dim", axis}}, call.name()));
+}
+
+// Parts of given sizes, or of equal size but for the last.
+void read_split(Call& call) {
+  const Shape shape = call.shape(0);
+  const std::int64_t axis = call.axis(call.integer("axis", 0), shape.size());
+  const auto by_attribute = call.integers("split");
+  const std::int64_t count = call.integer("num_outputs", static_cast<std::int64_t>(call.outputs()));
+  if (call.failed()) return;
+  if (count != static_cast<std::int64_t>(call.outputs()))
+    return call.fail(fmt::format("{} parts for {} results", count, call.outputs()));
+  const Dim size = shape[static_cast<std::size_t>(axis)];
+  Shape lengths;
+  if (by_attribute) {
+    lengths = to_shape(*by_attribute);
+  } else if (call.has(1)) {
+    const auto known = call.known(1);
+    if (!known) return;
+    lengths = known->elements;
+  } else if (const auto part = count > 0 ? divide_exactly(size, Dim(count)) : std::nullopt) {
+    const std::vector<Value*> parts =
+        call.build.call("split", {call.x(0)}, {{"dim", axis}, {"parts", count}}, call.name());
+    for (std::size_t i = 0; i < call.outputs() && i < parts.size(); ++i) call.set(i, parts[i]);
+    return;
+  } else if (count > 0) {
+    const Dim part_size = ceil_divide(size, Dim(count));
+    for (std::int64_t i = 0; i + 1 < count; ++i) lengths.push_back(part_size);
+    lengths.push_back(size - part_size * Dim(count - 1));
+  }
+  if (lengths.size() < call.outputs())
+    return call.fail(fmt::format("{} parts for {} results", lengths.size(), call.outputs()));
+  Dim total = 0;
+  for (const Dim& length : lengths) total = total + length;
+  if (total != size)
+    return call.fail(fmt::format("parts {} don't fill axis {} of {}", shape_text(lengths), axis, shape_text(shape)));
+  Dim start = 0;
+  for (std::size_t i = 0; i < call.outputs(); ++i) {
+    const Dim end = start + lengths[i];
+    if (!start.constant()) return call.fail(fmt::format("part {} starts at {}", i, start.text()));
+    call.set(i, call.slice(call.x(0), axis, *start.constant(), end, call.name(i)));
+    start = end;
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------------- slice
+
+// A place on an axis as Slice counts it: negative from the back, within the axis.
+Dim place_on_axis(Call& call, const Dim& given, const Dim& size) {
+  Dim place = given;
+  if (const auto number = given.constant()) {
+    if (*number < 0) place = *number <= -(std::int64_t{1} << 31) ? Dim(0) : size + given;
+    if (*number >= (std::int64_t{1} << 31) - 1) return size;
+    if (size.constant()) return std::clamp(*place.constant(), std::int64_t{0}, *size.constant());
+    if (*number >= 0) {
+      call.importer.assume_at_least(size, *number);
+      return size.as_symbol() || *number == 0 || surely_at_most(place, size) ? place : dim_min(place, size);
+    }
+    call.importer.assume_at_least(size, -*number);
+    return place;
+  }
+  // A symbolic end stays within a known size: the positional table of a sequence.
+  if (const auto number = size.constant()) {
+    call.importer.assume_at_most(place, *number);
+    return place;
+  }
+  return surely_at_most(place, size) ? place : dim_min(place, size);
+}
+
+Value* slice_axis(Call& call, Value* x, std::int64_t axis, const Dim& from, const Dim& to, std::int64_t step,
+                  std::string_view name) {
+  if (call.failed()) return nullptr;
+  Dim size = x->type.shape[static_cast<std::size_t>(axis)];
+  Dim start = from, end = to;
+  if (step < 0) {
+    // Backwards: entry i becomes entry size - 1 - i.
+    x = call.build("flip", {x}, {{"dims", Integers{axis}}});
+    const auto mirrored = [&](const Dim& place, bool is_start) -> Dim {
+      const auto number = place.constant();
+      // The start is clamped to size - 1, the end to -1.
+      if (number && size.constant()) {
+        const std::int64_t n = *size.constant();
+        const std::int64_t at = std::clamp(*number < 0 ? *number + n : *number, std::int64_t{-1}, n - 1);
+        return Dim(n - 1 - at);
+      }
+      if (!number) return size - 1 - place;
+      if (*number >= 0) return is_start && *number >= (std::int64_t{1} << 31) - 1 ? Dim(0) : size - 1 - place;
+      return *number <= -(std::int64_t{1} << 31) ? size : Dim(-1 - *number);
+    };
+    start = mirrored(from, true);
+    end = mirrored(to, false);
+  } else {
+    start = place_on_axis(call, from, size);
+    end = place_on_axis(call, to, size);
+  }
+  if (surely_at_most(end, start)) end = start;
+  if (start.is(0) && end == size && std::abs(step) == 1) return x;
+  Attrs attrs = {{"dim", axis}};
+  if (start.constant()) {
+    attrs.set("start", *start.constant());
+    attrs.set("end", Shape{end});
+    if (std::abs(step) != 1) attrs.set("step", std::abs(step));
+    return call.build("slice", {x}, attrs, name);
+  }
+  if (std::abs(step) != 1) {
+    call.fail(fmt::format("a slice from {} in steps of {}", start.text(), step));
+    return nullptr;
+  }
+  Slot first;
+  first.known = std::make_shared<Known>(Known{DType::i64, {}, {start}});
+  return call.build("dynamic_slice", {x, call.importer.materialize(call.build, first)},
+                    {{"dim", axis}, {"length", Shape{end - start}}}, name);
+}
+
+void slice_all(Call& call, const Shape& starts, const Shape& ends, std::optional<Integers> axes,
+               std::optional<Integers> steps) {
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  if (!axes) {
+    axes.emplace(starts.size());
+    std::iota(axes->begin(), axes->end(), std::int64_t{0});
+  }
+  if (!steps) steps.emplace(starts.size(), 1);
+  if (ends.size() != starts.size() || axes->size() != starts.size() || steps->size() != starts.size())
+    return call.fail(
+        fmt::format("{} starts, {} ends, {} axes, {} steps", starts.size(), ends.size(), axes->size(), steps->size()));
+  for (std::size_t i = 0; i < starts.size(); ++i) {
+    const std::int64_t axis = call.axis((*axes)[i], x->type.shape.size());
+    if ((*steps)[i] == 0 || (*steps)[i] == std::numeric_limits<std::int64_t>::min()) return call.fail("a step of 0");
+    x = slice_axis(call, x, axis, starts[i], ends[i], (*steps)[i], i + 1 == starts.size() ? call.name() : "");
+    if (call.failed()) return;
+  }
+  call.set(0, x);
+}
+
+void read_slice_1(Call& call) {
+  const auto starts = call.integers("starts"), ends = call.integers("ends");
+  const auto axes = call.integers("axes");
+  if (!starts || !ends) return call.fail("starts or ends are missing");
+  slice_all(call, to_shape(*starts), to_shape(*ends), axes, std::nullopt);
+}
+
+void read_slice(Call& call) {
+  const auto starts = call.known(1), ends = call.known(2);
+  if (call.failed()) return;
+  std::optional<Integers> axes, steps;
+  if (call.has(3)) axes = call.integers_of(3);
+  if (call.has(4)) steps = call.integers_of(4);
+  if (call.failed()) return;
+  slice_all(call, starts->elements, ends->elements, axes, steps);
+}
+
+// ----------------------------------------------------------------------------------------------------------------- pad
+
+void pad(Call& call, const Integers& pads, double value, std::string mode, std::optional<Integers> axes) {
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  const std::size_t rank = x->type.shape.size();
+  if (mode == "edge") mode = "replicate";
+  if (mode == "wrap") mode = "circular";
+  if (!axes) {
+    axes.emplace(rank);
+    std::iota(axes->begin(), axes->end(), std::int64_t{0});
+  }
+  if (pads.size() != 2 * axes->size()) return call.fail(fmt::format("{} pads for {} axes", pads.size(), axes->size()));
+  Integers before(rank, 0), after(rank, 0);
+  for (std::size_t i = 0; i < axes->size(); ++i) {
+    const auto axis = static_cast<std::size_t>(call.axis((*axes)[i], rank));
+    if (call.failed()) return;
+    before[axis] = pads[i];
+    after[axis] = pads[i + axes->size()];
+  }
+  call.set(
+      0, call.build("pad", {x}, {{"before", before}, {"after", after}, {"mode", mode}, {"value", value}}, call.name()));
+}
+
+void read_pad_2(Call& call) {
+  const auto pads = call.integers("pads");
+  if (!pads) return call.fail("pads are missing");
+  pad(call, *pads, call.real("value", 0), call.text("mode", "constant"), std::nullopt);
+}
+
+void read_pad(Call& call) {
+  const Integers pads = call.integers_of(1);
+  double value = 0;
+  if (call.has(2)) {
+    const std::vector<double> values = call.reals_of(2);
+    if (call.failed()) return;
+    if (values.size() != 1) return call.fail("the value to pad with is no number");
+    value = values[0];
+  }
+  std::optional<Integers> axes;
+  if (call.has(3)) axes = call.integers_of(3);
+  if (call.failed()) return;
+  pad(call, pads, value, call.text("mode", "constant"), axes);
+}
+
+// Crops or pads axes around their middle to given sizes.
+void read_center_crop_pad(Call& call) {
+  auto axes = call.integers("axes");
+  const Integers sizes = call.integers_of(1);
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  const std::size_t rank = x->type.shape.size();
+  if (!axes) {
+    axes.emplace(rank);
+    std::iota(axes->begin(), axes->end(), std::int64_t{0});
+  }
+  if (axes->size() != sizes.size()) return call.fail(fmt::format("{} sizes for {} axes", sizes.size(), axes->size()));
+  Integers before(rank, 0), after(rank, 0);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    const auto axis = static_cast<std::size_t>(call.axis((*axes)[i], rank));
+    if (call.failed()) return;
+    const auto size = x->type.shape[axis].constant();
+    if (!size) return call.fail("the size of an axis is not known");
+    const std::int64_t more = sizes[i] - *size;
+    before[axis] = more >= 0 ? more / 2 : -(-more / 2);
+    after[axis] = more - before[axis];
+  }
+  call.set(0, call.build("pad", {x},
+                         {{"before", before}, {"after", after}, {"mode", std::string("constant")}, {"value", 0.0}},
+                         call.name()));
+}
+
+// ----------------------------------------------------------------------------------------------------------- new
+// values
+
+void read_constant(Call& call) {
+  Slot slot;
+  for (const auto& attribute : call.node.attribute()) {
+    const std::string& name = attribute.name();
+    if (name == "value") {
+      auto tensor = call.tensor(name);
+      if (!tensor) return;
+      const auto* held = call.attribute(name);
+      if (!dtype_from_onnx(held->t().data_type())) slot.element = held->t().data_type();
+      slot.value = call.build.constant(std::move(*tensor), call.name());
+    } else if (name == "value_int") {
+      slot.value = call.build.constant(tensor_i64({}, std::array{call.integer(name, 0)}), call.name());
+    } else if (name == "value_float") {
+      slot.value = call.build.constant(tensor_f32({}, std::array{static_cast<float>(call.real(name, 0))}), call.name());
+    } else if (name == "value_ints") {
+      const auto values = call.integers(name).value_or(Integers{});
+      slot.value = call.build.constant(tensor_i64({static_cast<std::int64_t>(values.size())}, values), call.name());
+    } else if (name == "value_floats") {
+      const auto values = call.reals(name).value_or(std::vector<double>{});
+      const std::vector<float> floats(values.begin(), values.end());
+      slot.value = call.build.constant(tensor_f32({static_cast<std::int64_t>(floats.size())}, floats), call.name());
+    } else {
+      return call.fail(fmt::format("attribute '{}' is not read", name));
+    }
+  }
+  call.set(0, std::move(slot));
+}
+
+void read_constant_of_shape(Call& call) {
+  const auto given = call.tensor("value");
+  const double value = given && given->element_count() == 1 ? to_double(*given)[0] : 0;
+  const DType dtype = given ? given->dtype : DType::f32;
+  Shape shape;
+  if (auto known = call.known_if_any(0)) {
+    shape = known->elements;
+  } else if (const Shape* declared = call.importer.declared_shape(call.name())) {
+    call.importer.want(call.x(0));
+    shape = *declared;
+  } else {
+    call.known(0);
+    return;
+  }
+  call.set(0, call.build("full", {}, {{"shape", std::move(shape)}, {"value", value}, {"dtype", dtype}}, call.name()));
+}
+
+void read_range(Call& call) {
+  const auto start = call.known_if_any(0), limit = call.known_if_any(1), delta = call.known_if_any(2);
+  if (start && limit && delta) {
+    const auto step = delta->elements[0].constant();
+    if (!step || *step == 0) return call.fail("the step has to be a number");
+    const Dim span = limit->elements[0] - start->elements[0];
+    Dim length = *step > 0 ? ceil_divide(span, Dim(*step)) : ceil_divide(Dim(0) - span, Dim(-*step));
+    if (length.constant().value_or(0) < 0) length = 0;
+    call.set(
+        0,
+        call.build(
+            "arange", {},
+            {{"start", Shape{start->elements[0]}}, {"step", *step}, {"length", Shape{length}}, {"dtype", start->dtype}},
+            call.name()));
+    return;
+  }
+  const std::vector<double> first = call.reals_of(0), last = call.reals_of(1), step = call.reals_of(2);
+  const DType dtype = call.dtype(0);
+  if (call.failed()) return;
+  if (first.size() != 1 || last.size() != 1 || step.size() != 1 || step[0] == 0)
+    return call.fail("start, limit or step is no number");
+  const double count = std::max(0.0, std::ceil((last[0] - first[0]) / step[0]));
+  if (!(count < 1 << 22)) return call.fail(fmt::format("{} elements", count));
+  Array values{dtype, {static_cast<std::int64_t>(count)}, {}};
+  for (std::int64_t i = 0; i < values.shape[0]; ++i)
+    values.values.push_back(first[0] + static_cast<double>(i) * step[0]);
+  call.set(0, call.build.constant(to_tensor(values), call.name()));
+}
+
+// Ones on a diagonal: column - row = k.
+void read_eye_like(Call& call) {
+  const std::int64_t k = call.integer("k", 0);
+  const DType own = call.dtype(0);
+  const auto dtype = dtype_of_element(static_cast<int>(call.integer("dtype", onnx_type(own))));
+  const Shape shape = call.shape(0);
+  if (call.failed()) return;
+  if (!dtype || shape.size() != 2) return call.fail("expected a matrix and a dtype that is read");
+  const auto line = [&](const Dim& length, std::int64_t start) {
+    return call.build(
+        "arange", {},
+        {{"start", Shape{start}}, {"step", std::int64_t{1}}, {"length", Shape{length}}, {"dtype", DType::i64}});
+  };
+  Value* rows = call.unsqueeze(line(shape[0], k), {1});
+  Value* columns = call.unsqueeze(line(shape[1], 0), {0});
+  call.set(0, call.cast(call.build("equal", {rows, columns}), *dtype, call.name()));
+}
+
+void read_trilu(Call& call) {
+  const bool upper = call.flag("upper", true);
+  const Integers k = call.has(1) ? call.integers_of(1) : Integers{0};
+  const DType dtype = call.dtype(0);
+  if (call.failed()) return;
+  if (k.size() != 1) return call.fail("k is no number");
+  const Shape& shape = call.shape(0);
+  if (shape.size() < 2) return call.fail("expected at least two axes");
+  // Diagonals far outside say the same as the nearest one.
+  const std::int64_t diagonal = std::clamp(k[0], -(std::int64_t{1} << 40), std::int64_t{1} << 40);
+  Value* x = call.cast(call.x(0), dtype);
+  call.set(0, call.build(upper ? "triu" : "tril", {x}, {{"diagonal", diagonal}}, call.name()));
+}
+
+void read_shape_or_size(Call& call) {
+  call.fail("the shape of what is no tensor");
+}
+
+void read_depth_to_space(Call& call) {
+  call.set(0, call.build("depth_to_space", {call.x(0)},
+                         {{"block", call.integer("blocksize", 0)}, {"mode", call.text("mode", "DCR")}}, call.name()));
+}
+
+void read_space_to_depth(Call& call) {
+  call.set(0, call.build("space_to_depth", {call.x(0)}, {{"block", call.integer("blocksize", 0)}}, call.name()));
+}
+
+}  // namespace
+
+std::vector<Row> shape_rows() {
+  return {
+      {.op = "Reshape", .since = 5, .read = read_reshape},
+      {.op = "Flatten", .read = read_flatten},
+      {.op = "Squeeze", .read = read_squeeze},
+      {.op = "Unsqueeze", .read = read_unsqueeze},
+      {.op = "Transpose", .read = read_transpose},
+      {.op = "Expand", .since = 8, .read = read_expand},
+      {.op = "Tile", .since = 6, .read = read_tile},
+      {.op = "Concat", .since = 4, .read = read_concat},
+      {.op = "Split", .since = 2, .read = read_split},
+      {.op = "Slice", .read = read_slice_1},
+      {.op = "Slice", .since = 10, .read = read_slice},
+      {.op = "Pad", .since = 2, .read = read_pad_2},
+      {.op = "Pad", .since = 11, .read = read_pad},
+      {.op = "CenterCropPad", .since = 18, .read = read_center_crop_pad},
+      {.op = "Constant", .read = read_constant},
+      {.op = "ConstantOfShape", .since = 9, .read = read_constant_of_shape},
+      {.op = "Range", .since = 11, .read = read_range},
+      {.op = "EyeLike", .since = 9, .read = read_eye_like},
+      {.op = "Trilu", .since = 14, .read = read_trilu},
+      {.op = "Shape", .read = read_shape_or_size},
+      {.op = "Size", .read = read_shape_or_size},
+      {.op = "DepthToSpace", .read = read_depth_to_space},
+      {.op = "SpaceToDepth", .read = read_space_to_depth},
+  };
+}
+
+}  // namespace taper::onnx_reader

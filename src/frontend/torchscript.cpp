@@ -1,0 +1,276 @@
+#include "frontend/torchscript.h"
+
+#include <algorithm>
+#include <set>
+
+#include "formats/text.h"
+#include "formats/torchscript_archive.h"
+#include "frontend/torchscript_interpreter.h"
+
+namespace taper {
+namespace torchscript {
+namespace {
+
+constexpr std::size_t kMostInputs = 1024;
+
+// One tensor of the program's signature.
+struct WantedTensor {
+  std::string name;
+  bool optional = false;
+};
+
+// The inputs of `forward`, made from its arguments' types.
+class Inputs {
+ public:
+  Inputs(const Archive& archive, const ProgramOptions& options, Region& region)
+      : archive_(archive), options_(options), region_(region) {}
+
+  std::vector<std::string> missing;  // tensors without a shape
+  std::vector<std::string> assumptions;
+
+  // The argument's value; nothing for one that has a default and no shape.
+  Expected<std::optional<Value>> make(const Parameter& parameter) {
+    if (!parameter.type) return make_tensor(std::string(parameter.name));
+    return make(std::string(parameter.name), *parameter.type, parameter.fallback != nullptr);
+  }
+
+  // Shapes given for names that are no inputs.
+  Status check_all_used() const {
+    std::string unused;
+    const auto check = [&](const auto& given) {
+      for (const auto& [name, value] : given)
+        if (!used_.contains(name)) unused += fmt::format("{}'{}'", unused.empty() ? "" : ", ", excerpt(name));
+    };
+    check(options_.input_shapes);
+    if (unused.empty()) check(options_.input_dtypes);
+    if (unused.empty()) check(options_.dynamic);
+    if (unused.empty()) return {};
+    return fail("the program has no input {}; its inputs are {}", unused, fmt::join(used_, ", "));
+  }
+
+ private:
+  static std::string_view base_name(const Expr& type) {
+    return type.kind == ExprKind::subscript ? type.items[0]->text : type.text;
+  }
+  bool given(const std::string& name) const { return options_.input_shapes.contains(name); }
+  // Whether a shape was given for `name` or one of its entries.
+  bool any_given(const std::string& name) const {
+    const auto at = options_.input_shapes.lower_bound(name);
+    return given(name) || std::any_of(at, options_.input_shapes.end(),
+                                      [&](const auto& entry) { return entry.first.starts_with(name + "_"); });
+  }
+
+  Expected<std::optional<Value>> make(const std::string& name, const Expr& type, bool has_default) {
+    const std::string_view base = base_name(type);
+    if (base == "Tensor") {
+      if (has_default && !given(name) && !has_recorded()) return std::nullopt;
+      return make_tensor(name);
+    }
+    if (base == "Optional") {
+      if (any_given(name)) return make(name, *type.items[1], false);
+      if (has_default) return std::nullopt;
+      assumptions.push_back(fmt::format("the optional input '{}' is None", name));
+      return Value(None{});
+    }
+    if (base == "List" || base == "Tuple") return make_sequence(name, type, has_default);
+    if (base == "Dict") {
+      const auto dict = std::make_shared<Dict>(&region_);
+      for (const auto& [input, shape] : options_.input_shapes) {
+        if (!input.starts_with(name + "_")) continue;
+        TAPER_ASSIGN(std::optional<Value> value, make_tensor(input));
+        dict->entries.emplace_back(input.substr(name.size() + 1), std::move(*value));
+      }
+      if (dict->entries.empty()) missing.push_back(name + "_KEY");
+      return dict;
+    }
+    if (has_default) return std::nullopt;
+    return fail_with_hint(fmt::format("the input '{}' is no tensor but of the type {}, and has no default", name, base),
+                          "wrap the model in a module whose forward takes tensors alone, and save that");
+  }
+
+  Expected<std::optional<Value>> make_sequence(const std::string& name, const Expr& type, bool has_default) {
+    if (has_default && !any_given(name)) return std::nullopt;
+    const bool is_list = base_name(type) == "List";
+    std::vector<Value> items;
+    std::vector<const Expr*> types;
+    if (is_list) {
+      std::size_t count = 0;
+      while (count < kMostInputs && any_given(fmt::format("{}_{}", name, count))) ++count;
+      if (count == 0 && next_recorded_ < archive_.recorded.size()) count = archive_.recorded.size() - next_recorded_;
+      if (count == 0) missing.push_back(name + "_0");
+      types.assign(count, type.items.at(1));
+    } else if (type.kind == ExprKind::subscript) {
+      const Expr& inner = *type.items[1];
+      if (inner.kind == ExprKind::tuple)
+        types = inner.items;
+      else
+        types = {&inner};
+    }
+    for (const Expr* one : types) {
+      TAPER_ASSIGN(std::optional<Value> value, make(fmt::format("{}_{}", name, items.size()), *one, false));
+      items.push_back(value ? std::move(*value) : Value(None{}));
+    }
+    if (is_list) return std::make_shared<List>(std::move(items), &region_);
+    return std::make_shared<Tuple>(std::move(items));
+  }
+
+  bool has_recorded() const { return next_recorded_ < archive_.recorded.size(); }
+
+  Expected<std::optional<Value>> make_tensor(const std::string& name) {
+    if (used_.size() >= kMostInputs) return fail("the program has more than {} inputs", kMostInputs);
+    used_.insert(name);
+    const RecordedInput* recorded = has_recorded() ? &archive_.recorded[next_recorded_++] : nullptr;
+    Type type;
+    if (recorded) {
+      type.shape = to_shape(recorded->shape);
+      type.dtype = recorded->dtype.value_or(DType::f32);
+    }
+    const auto shape = options_.input_shapes.find(name);
+    if (shape != options_.input_shapes.end()) type.shape = shape->second;
+    if (!recorded && shape == options_.input_shapes.end()) missing.push_back(name);
+    if (const auto dtype = options_.input_dtypes.find(name); dtype != options_.input_dtypes.end())
+      type.dtype = dtype->second;
+    if (const auto axes = options_.dynamic.find(name); axes != options_.dynamic.end())
+      for (const std::int64_t axis : axes->second) {
+        const auto rank = static_cast<std::int64_t>(type.shape.size());
+        if (axis < -rank || axis >= rank) return fail("input '{}' has no axis {}: its rank is {}", name, axis, rank);
+        const std::int64_t at = axis < 0 ? axis + rank : axis;
+        type.shape[static_cast<std::size_t>(at)] = Dim::symbol(fmt::format("{}_{}", name, at));
+      }
+    type.dtype = aten::graph_dtype(type.dtype);
+    taper::Value* input = region_.graph.add_input(name, type);
+    return TensorRef{aten::Tensor::make(input), &region_, false};
+  }
+
+  const Archive& archive_;
+  const ProgramOptions& options_;
+  Region& region_;
+  std::set<std::string, std::less<>> used_;
+  std::size_t next_recorded_ = 0;
+};
+
+Error missing_shapes(const std::vector<std::string>& missing) {
+  std::string names, flags;
+  for (const std::string& name : missing) {
+    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", name);
+    flags += fmt::format("{}--input-shape {}=1,3,224,224", flags.empty() ? "" : " ", name);
+  }
+  return {fmt::format("the file does not say which shape the input{} {} {}", missing.size() == 1 ? "" : "s", names,
+                      missing.size() == 1 ? "has" : "have"),
+          {},
+          fmt::format("give it, with your numbers or with names for sizes that vary (B,16): {} (integer inputs also "
+                      "--input-dtype {}=int64)",
+                      flags, missing.front())};
+}
+
+// Gives the graph its outputs.
+class Outputs {
+ public:
+  Outputs(Region& region, std::vector<std::string>& assumptions) : region_(region), assumptions_(assumptions) {}
+
+  Status add(const Value& value, const std::string& name) {
+    if (const TensorRef* tensor = value.tensor()) {
+      taper::Value* content = tensor->tensor->content(region_.build);
+      TAPER_TRY(region_.build.status());
+      region_.graph.add_output(unique(name), content);
+      return {};
+    }
+    if (const auto* tuple = value.as<std::shared_ptr<Tuple>>(); tuple && (*tuple)->type) {
+      for (std::size_t i = 0; i < (*tuple)->items.size(); ++i)
+        TAPER_TRY(add((*tuple)->items[i], std::string((*tuple)->type->fields[i].name)));
+      return {};
+    }
+    if (value.items()) {
+      for (const Value& item : *value.items()) TAPER_TRY(add(item, name));
+      return {};
+    }
+    if (const auto* dict = value.as<std::shared_ptr<Dict>>()) {
+      for (const auto& [key, item] : (*dict)->entries) TAPER_TRY(add(item, text_of(key)));
+      return {};
+    }
+    assumptions_.push_back(fmt::format("a result is left out, because it is no tensor: {}", describe(value)));
+    return {};
+  }
+
+ private:
+  // "output", "output_1", ...
+  std::string unique(const std::string& name) {
+    const std::size_t before = names_[name]++;
+    return before == 0 ? name : fmt::format("{}_{}", name, before);
+  }
+
+  Region& region_;
+  std::vector<std::string>& assumptions_;
+  std::map<std::string, std::size_t> names_;
+};
+
+// How much may run: in proportion to the file and to the inputs' sizes.
+std::size_t budget_for(const Archive& archive, const Graph& graph) {
+  constexpr std::size_t kLeast = 100'000;
+  constexpr std::size_t kPerByte = 50;
+  constexpr std::size_t kPerStep = 1000;
+  constexpr std::int64_t kMostSteps = 10'000;
+  std::size_t budget = kLeast;
+  for (const SharedBytes& source : archive.sources) budget += kPerByte * source.view.size();
+  for (const taper::Value* input : graph.inputs())
+    for (const Dim& size : input->type.shape)
+      budget +=
+          kPerStep * static_cast<std::size_t>(std::clamp<std::int64_t>(size.constant().value_or(0), 0, kMostSteps));
+  return budget;
+}
+
+Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& options) {
+  ImportedProgram program;
+  Region region(program.graph, nullptr);
+  const std::string class_path = pickle::class_path(*archive.root);
+  const Symbol* symbol = archive.find(class_path);
+  if (!symbol || !symbol->type)
+    return fail("the archive's module is of the class '{}', which its code does not define", excerpt(class_path));
+  const Function* forward = symbol->type->method("forward");
+  if (!forward) return fail("the module {} has no method 'forward'", excerpt(class_path));
+  program.graph.name = symbol->type->name;
+
+  Inputs inputs(archive, options, region);
+  std::vector<Argument> arguments;
+  for (const Parameter& parameter :
+       std::span(forward->parameters).subspan(std::min<std::size_t>(1, forward->parameters.size()))) {
+    TAPER_ASSIGN(std::optional<Value> value, inputs.make(parameter));
+    if (value) arguments.push_back({parameter.name, std::move(*value)});
+  }
+  if (!inputs.missing.empty()) return std::unexpected(missing_shapes(inputs.missing));
+  TAPER_TRY(inputs.check_all_used());
+  for (const taper::Value* input : program.graph.inputs())
+    for (const Dim& size : input->type.shape)
+      for (const std::string& name : symbols_of(size)) program.symbols[name].least = 1;
+  region.context.symbols = program.symbols;
+
+  Interpreter interpreter(archive, region, budget_for(archive, program.graph));
+  TAPER_ASSIGN(const Value root, interpreter.load(*archive.root, ""));
+  const auto* module = root.as<std::shared_ptr<Object>>();
+  if (!module) return fail("the archive holds {}, expected a module", describe(root));
+  TAPER_ASSIGN(const Value result, interpreter.call_method(*module, "forward", std::move(arguments)));
+  if (!interpreter.unsupported.empty()) return std::unexpected(interpreter.unsupported.error());
+  program.assumptions = std::move(inputs.assumptions);
+  std::ranges::move(interpreter.assumptions, std::back_inserter(program.assumptions));
+  if (!is_walkable(result)) return fail("the program gives {}, which is too large", describe(result));
+  TAPER_TRY(Outputs(region, program.assumptions).add(result, "output"));
+  TAPER_TRY(region.build.status());
+  if (program.graph.outputs().empty()) return fail("the program gives {}, no tensor", describe(result));
+  program.warnings = std::move(interpreter.warnings);
+  std::ranges::move(region.context.warnings, std::back_inserter(program.warnings));
+  return program;
+}
+
+}  // namespace
+}  // namespace torchscript
+
+bool is_torchscript(const SharedBytes& file) {
+  return torchscript::is_torchscript(file);
+}
+
+Expected<ImportedProgram> import_torchscript(const SharedBytes& file, const ProgramOptions& options) {
+  TAPER_ASSIGN(const torchscript::Archive archive, torchscript::read_archive(file));
+  return torchscript::import(archive, options);
+}
+
+}  // namespace taper

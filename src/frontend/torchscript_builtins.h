@@ -1,0 +1,86 @@
+// What the operators of TorchScript on numbers, texts and containers share. Internal to the interpreter.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "frontend/torchscript_interpreter.h"
+
+namespace taper::torchscript {
+
+// One call.
+class Builtins {
+ public:
+  using Made = Expected<std::optional<Value>>;  // nothing: not for these arguments
+  using Function = Made (*)(Builtins&);
+
+  Builtins(Interpreter& interpreter, std::string_view the_name, std::vector<Argument>& arguments)
+      : run(interpreter), name(the_name), args(arguments) {}
+
+  Interpreter& run;
+  std::string_view name;
+  std::vector<Argument>& args;
+
+  // The argument at a place, or by its name; None if it is not given.
+  const Value& at(std::size_t i, std::string_view keyword = {}) const {
+    static const Value none;
+    if (i < args.size() && args[i].name.empty()) return args[i].value;
+    for (const Argument& argument : args)
+      if (!keyword.empty() && argument.name == keyword) return argument.value;
+    return none;
+  }
+  std::size_t count() const { return args.size(); }
+  std::unexpected<Error> error(std::string message, std::string hint = {}) const {
+    return run.error_here(std::move(message), std::move(hint));
+  }
+  const aten::Context& context() const { return run.region_->context; }
+  Value list(std::vector<Value> items) const { return run.new_list(std::move(items)); }
+  Status may_change(const Region* home, std::string_view what) const { return run.check_may_change(home, what); }
+  Expected<Value> again(std::string_view other, std::vector<Argument> arguments) const {
+    return run.call_operator(other, std::move(arguments));
+  }
+  const Type& type_of(std::size_t i) const { return at(i).tensor()->tensor->type(); }
+  Status warn(std::string text) const {
+    if (std::ranges::find(run.warnings, text) == run.warnings.end() && run.warnings.size() < 100)
+      run.warnings.push_back(std::move(text));
+    return {};
+  }
+
+  Region* region() const { return run.region_; }
+  // Counts what grows towards the program's budget.
+  void charge(std::size_t items) const { run.spent_ += items / 8; }
+  Expected<Value> slice(const Value& object, const Value& begin, const Value& end, const Value& step) const {
+    return run.slice_of(object, begin, end, step);
+  }
+  Expected<Value> item(const Value& object, const Value& index) const { return run.subscript(object, index); }
+  // A number that depends on data, rounded to an integer.
+  Made rounded() const {
+    TAPER_ASSIGN(const Value real, run.call_aten(name, args));
+    return run.to_number(real, "int");
+  }
+
+  Made compare() const;
+  Made arithmetic() const;
+  Made real_function() const;
+};
+
+using Made = Builtins::Made;
+using NamedBuiltin = std::pair<std::string_view, Builtins::Function>;
+
+inline const std::shared_ptr<List>* list_of(const Value& value) {
+  return value.as<std::shared_ptr<List>>();
+}
+inline const std::shared_ptr<Dict>* dict_of(const Value& value) {
+  return value.as<std::shared_ptr<Dict>>();
+}
+
+// any, all, sum, min and max of a list that is known.
+Made fold_list(Builtins& call);
+
+// The operators on lists, dicts and texts.
+std::span<const NamedBuiltin> container_builtins();
+
+}  // namespace taper::torchscript

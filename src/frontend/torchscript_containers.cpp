@@ -1,0 +1,315 @@
+// Operators of TorchScript on lists, dicts and texts.
+#include <algorithm>
+
+#include "formats/text.h"
+#include "frontend/torchscript_builtins.h"
+
+namespace taper::torchscript {
+namespace {
+
+Made length(Builtins& call) {
+  const Value& value = call.at(0);
+  if (const auto* items = value.items()) return Dim(static_cast<std::int64_t>(items->size()));
+  if (const auto* dict = dict_of(value)) return Dim(static_cast<std::int64_t>((*dict)->entries.size()));
+  if (const auto* text = value.as<std::string>()) return Dim(static_cast<std::int64_t>(text->size()));
+  if (value.tensor()) {
+    if (call.type_of(0).shape.empty()) return call.error("the length of a tensor of rank 0");
+    return call.type_of(0).shape[0];
+  }
+  return std::nullopt;
+}
+
+Made contains(Builtins& call) {
+  const Value& value = call.at(0);
+  bool undecided = false;
+  const auto has = [&](const Value& item) {
+    const auto same = same_value(item, call.at(1));
+    undecided |= !same;
+    return same == true;
+  };
+  bool found = false;
+  if (const auto* items = value.items()) {
+    found = std::ranges::any_of(*items, has);
+  } else if (const auto* dict = dict_of(value)) {
+    found = std::ranges::any_of((*dict)->entries, has, [](const auto& entry) -> const Value& { return entry.first; });
+  } else if (const auto* text = value.as<std::string>(); text && call.at(1).as<std::string>()) {
+    found = text->contains(*call.at(1).as<std::string>());
+  } else {
+    return std::nullopt;
+  }
+  if (!found && undecided) return call.error("whether a list holds a value is not known");
+  return found;
+}
+
+Made change_list(Builtins& call) {
+  const auto* list = list_of(call.at(0));
+  if (!list) return std::nullopt;
+  TAPER_TRY(call.may_change((*list)->home, "a list"));
+  for (const Argument& argument : std::span(call.args).subspan(1))
+    if (holds_container(argument.value, list->get())) return call.error("a list is put into itself, or holds too much");
+  std::vector<Value>& items = (*list)->items;
+  const auto position = [&](const Value& given) -> std::optional<std::size_t> {
+    const auto at = given.integer();
+    const auto size = static_cast<std::int64_t>(items.size());
+    if (!at || *at >= size || *at < -size) return std::nullopt;
+    return static_cast<std::size_t>(*at < 0 ? *at + size : *at);
+  };
+  if (call.name == "append") {
+    items.push_back(call.at(1));
+    return *list;
+  }
+  if (call.name == "extend") {
+    const auto* more = call.at(1).items();
+    if (!more) return call.error(fmt::format("a list is extended by {}", describe(call.at(1))));
+    const std::vector<Value> copy = *more;
+    call.charge(copy.size());
+    items.insert(items.end(), copy.begin(), copy.end());
+    return None{};
+  }
+  if (call.name == "insert") {
+    const auto at = call.at(1).integer();
+    if (!at) return call.error("where a list grows is not known");
+    const auto size = static_cast<std::int64_t>(items.size());
+    items.insert(items.begin() + std::clamp<std::int64_t>(*at < 0 ? *at + size : *at, 0, size), call.at(2));
+    return None{};
+  }
+  if (call.name == "reverse") {
+    std::ranges::reverse(items);
+    return None{};
+  }
+  if (call.name == "clear") {
+    items.clear();
+    return None{};
+  }
+  // pop, Delete
+  const auto at = position(call.count() > 1 ? call.at(1) : Value(Dim(-1)));
+  if (!at) return call.error("an entry is taken that the list does not have");
+  Value taken = items[*at];
+  items.erase(items.begin() + static_cast<std::ptrdiff_t>(*at));
+  return taken;
+}
+
+Made set_item(Builtins& call) {
+  if (const auto* dict = dict_of(call.at(0))) {
+    TAPER_TRY(call.may_change((*dict)->home, "a dict"));
+    if (holds_container(call.at(2), dict->get())) return call.error("a dict is put into itself, or holds too much");
+    for (auto& [key, value] : (*dict)->entries)
+      if (same_value(key, call.at(1)) == true) {
+        value = call.at(2);
+        return None{};
+      }
+    (*dict)->entries.emplace_back(call.at(1), call.at(2));
+    return None{};
+  }
+  const auto* list = list_of(call.at(0));
+  if (!list) return std::nullopt;
+  TAPER_TRY(call.may_change((*list)->home, "a list"));
+  if (holds_container(call.at(2), list->get())) return call.error("a list is put into itself, or holds too much");
+  const auto at = call.at(1).integer();
+  const auto size = static_cast<std::int64_t>((*list)->items.size());
+  if (!at || *at >= size || *at < -size) return call.error("an entry is set that the list does not have");
+  (*list)->items[static_cast<std::size_t>(*at < 0 ? *at + size : *at)] = call.at(2);
+  return None{};
+}
+
+Made dict_parts(Builtins& call) {
+  const auto* dict = dict_of(call.at(0));
+  if (!dict) return std::nullopt;
+  std::vector<Value> items;
+  for (const auto& [key, value] : (*dict)->entries) {
+    if (call.name == "keys") items.push_back(key);
+    if (call.name == "values") items.push_back(value);
+    if (call.name == "items") items.emplace_back(std::make_shared<Tuple>(std::vector{key, value}));
+  }
+  return call.list(std::move(items));
+}
+
+Made dict_get(Builtins& call) {
+  const auto* dict = dict_of(call.at(0));
+  if (!dict) return std::nullopt;
+  for (const auto& [key, value] : (*dict)->entries)
+    if (same_value(key, call.at(1)) == true) return value;
+  return call.at(2);
+}
+
+Made copy_list(Builtins& call) {
+  if (const auto* items = call.at(0).items()) return call.list(*items);
+  if (const auto* dict = dict_of(call.at(0))) {
+    if (call.name == "list") return std::nullopt;
+    const auto copy = std::make_shared<Dict>(call.region());
+    copy->entries = (*dict)->entries;
+    return copy;
+  }
+  if (const auto* text = call.at(0).as<std::string>(); text && call.name == "list") {
+    std::vector<Value> letters;
+    for (const char letter : *text) letters.emplace_back(std::string(1, letter));
+    return call.list(std::move(letters));
+  }
+  return std::nullopt;
+}
+
+Made sort_list(Builtins& call) {
+  const auto* list = list_of(call.at(0));
+  if (!list) return std::nullopt;
+  std::vector<Value> sorted = (*list)->items;
+  const bool numbers = std::ranges::all_of(sorted, [](const Value& item) { return item.number().has_value(); });
+  const bool texts = std::ranges::all_of(sorted, [](const Value& item) { return item.as<std::string>() != nullptr; });
+  if (!numbers && !texts) return call.error("a list is sorted whose entries are not known");
+  if (numbers)
+    std::ranges::stable_sort(sorted, {}, [](const Value& item) { return *item.number(); });
+  else
+    std::ranges::stable_sort(sorted, {}, [](const Value& item) { return *item.as<std::string>(); });
+  const bool* descending = call.at(1, "reverse").as<bool>();
+  if (descending && *descending) std::ranges::reverse(sorted);
+  if (call.name == "sorted") return call.list(std::move(sorted));
+  TAPER_TRY(call.may_change((*list)->home, "a list"));
+  (*list)->items = std::move(sorted);
+  return None{};
+}
+
+Made index_in_list(Builtins& call) {
+  const auto* list = list_of(call.at(0));
+  if (!list || call.count() != 2) return std::nullopt;
+  std::int64_t times = 0;
+  for (std::size_t i = 0; i < (*list)->items.size(); ++i) {
+    if (same_value((*list)->items[i], call.at(1)) != true) continue;
+    if (call.name == "index") return Dim(static_cast<std::int64_t>(i));
+    ++times;
+  }
+  if (call.name == "count") return Dim(times);
+  return call.error(fmt::format("{} is not in the list", text_of(call.at(1))));
+}
+
+Made slice_list(Builtins& call) {
+  if (call.at(0).is_tensor() || !(call.at(0).items() || call.at(0).as<std::string>())) return std::nullopt;
+  return call.slice(call.at(0), call.at(1, "start"), call.at(2, "end"), call.at(3, "step"));
+}
+
+Made get_item(Builtins& call) {
+  if (call.at(0).is_tensor()) return std::nullopt;
+  return call.item(call.at(0), call.at(1));
+}
+
+Made text_function(Builtins& call) {
+  const auto* self = call.at(0).as<std::string>();
+  if (!self) return std::nullopt;
+  const auto* other = call.at(1).as<std::string>();
+  std::string text = *self;
+  if (call.name == "startswith" && other) return text.starts_with(*other);
+  if (call.name == "endswith" && other) return text.ends_with(*other);
+  if (call.name == "find" && other) {
+    const auto found = text.find(*other);
+    return Dim(found == std::string::npos ? -1 : static_cast<std::int64_t>(found));
+  }
+  const auto change_case = [&](char first, char last) {
+    for (char& letter : text)
+      if (letter >= first && letter <= last) letter = static_cast<char>(letter ^ 0x20);
+    return text;
+  };
+  if (call.name == "lower") return change_case('A', 'Z');
+  if (call.name == "upper") return change_case('a', 'z');
+  if (call.name == "strip") {
+    const std::string_view blanks = other ? std::string_view(*other) : " \t\n\r\v\f";
+    const auto begin = text.find_first_not_of(blanks);
+    return begin == std::string::npos ? std::string() : text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
+  }
+  if (call.name == "replace" && other && call.at(2).as<std::string>()) {
+    const std::string& by = *call.at(2).as<std::string>();
+    if (other->empty() || by.size() > 1000) return call.error("a text is replaced in a way that is not supported");
+    for (std::size_t i = text.find(*other); i != std::string::npos; i = text.find(*other, i + by.size()))
+      text.replace(i, other->size(), by);
+    return text;
+  }
+  if (call.name == "join" && call.at(1).items()) {
+    std::string all;
+    for (const Value& part : *call.at(1).items()) all += (all.empty() ? "" : *self) + text_of(part);
+    return all;
+  }
+  if (call.name == "split" && (other || call.count() == 1)) {
+    const std::string separator = other ? *other : " ";
+    if (separator.empty()) return call.error("a text is split by an empty one");
+    std::vector<Value> parts;
+    std::size_t begin = 0;
+    for (std::size_t i = text.find(separator);; i = text.find(separator, begin)) {
+      const std::string part = text.substr(begin, i == std::string::npos ? i : i - begin);
+      if (other || !part.empty()) parts.emplace_back(part);
+      if (i == std::string::npos) break;
+      begin = i + separator.size();
+    }
+    return call.list(std::move(parts));
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Made fold_list(Builtins& call) {
+  const auto* list = list_of(call.at(0));
+  if (!list || call.count() != 1) return std::nullopt;
+  if (std::ranges::any_of((*list)->items, [](const Value& item) { return item.is_tensor(); })) return std::nullopt;
+  std::optional<Value> folded;
+  if (call.name == "any") folded = false;
+  if (call.name == "all") folded = true;
+  if (call.name == "sum") folded = Dim(0);
+  for (const Value& item : (*list)->items) {
+    if (call.name == "any" || call.name == "all") {
+      const auto number = item.number();
+      const Value flag = number ? Value(*number != 0) : item;
+      TAPER_ASSIGN(folded, call.again(call.name == "any" ? "__or__" : "__and__", {{"", *folded}, {"", flag}}));
+    } else if (!folded) {
+      folded = item;
+    } else {
+      TAPER_ASSIGN(folded, call.again(call.name == "sum" ? "add" : call.name, {{"", *folded}, {"", item}}));
+    }
+  }
+  if (!folded) return call.error(fmt::format("{} of an empty list", call.name));
+  return folded;
+}
+
+namespace {
+
+constexpr NamedBuiltin kBuiltins[] = {
+    {"len", length},
+    {"__contains__", contains},
+    {"append", change_list},
+    {"extend", change_list},
+    {"insert", change_list},
+    {"reverse", change_list},
+    {"clear", change_list},
+    {"pop", change_list},
+    {"Delete", change_list},
+    {"_set_item", set_item},
+    {"keys", dict_parts},
+    {"values", dict_parts},
+    {"items", dict_parts},
+    {"get", dict_get},
+    {"list", copy_list},
+    {"copy", copy_list},
+    {"dict", copy_list},
+    {"sort", sort_list},
+    {"sorted", sort_list},
+    {"index", index_in_list},
+    {"count", index_in_list},
+    {"slice", slice_list},
+    {"__getitem__", get_item},
+    {"any", fold_list},
+    {"all", fold_list},
+    {"sum", fold_list},
+    {"startswith", text_function},
+    {"endswith", text_function},
+    {"find", text_function},
+    {"lower", text_function},
+    {"upper", text_function},
+    {"strip", text_function},
+    {"replace", text_function},
+    {"join", text_function},
+    {"split", text_function},
+};
+
+}  // namespace
+
+std::span<const NamedBuiltin> container_builtins() {
+  return kBuiltins;
+}
+
+}  // namespace taper::torchscript

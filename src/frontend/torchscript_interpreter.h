@@ -1,0 +1,170 @@
+// Runs TorchScript abstractly: what doesn't depend on the inputs' elements is computed, the rest becomes a graph.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "frontend/program.h"
+#include "frontend/torchscript_value.h"
+
+namespace taper::torchscript {
+
+// A tensor of an outer region that a region reads.
+struct Capture {
+  TensorRef outer;
+  taper::Value* outer_value = nullptr;
+  TensorRef inner;
+  taper::Value* input = nullptr;  // the region's
+};
+
+// A graph under construction: the program's, or one of a branch or loop that depends on data.
+struct Region {
+  Region(Graph& the_graph, Region* the_outer) : graph(the_graph), outer(the_outer), build(the_graph), context{build} {}
+  Region(const Region&) = delete;
+  Region& operator=(const Region&) = delete;
+
+  Graph& graph;
+  Region* outer;
+  Builder build;
+  aten::Context context;
+  std::deque<Capture> captures;
+  std::unordered_map<const aten::Tensor*, TensorRef> known;  // tensors of outer regions, as this one sees them
+};
+
+using Variables = std::unordered_map<std::string_view, Value>;
+
+// A call that is being run.
+struct Frame {
+  const SourceFile* file = nullptr;
+  Variables variables;
+  std::string scope;  // the module's path
+  std::optional<Value> result;
+};
+
+struct Argument {
+  std::string_view name;  // empty: positional
+  Value value;
+};
+
+class Interpreter {
+ public:
+  // `budget`: how many statements and loop iterations may run.
+  Interpreter(const Archive& archive, Region& root, std::size_t budget)
+      : archive_(archive), root_(root), region_(&root), budget_(budget) {}
+  Interpreter(const Interpreter&) = delete;
+  Interpreter& operator=(const Interpreter&) = delete;
+  ~Interpreter();
+
+  // Makes the value of an attribute tree of the archive. Objects are named by their path.
+  Expected<Value> load(const pickle::Value& value, const std::string& path, int depth = 0);
+
+  // Calls a method of an object; arguments as in Python.
+  Expected<Value> call_method(const std::shared_ptr<Object>& self, std::string_view name,
+                              std::vector<Argument> arguments);
+
+  UnsupportedOperators unsupported;
+  std::vector<std::string> assumptions;
+  std::vector<std::string> warnings;
+
+  // The value of a default, which uses no variables.
+  Expected<Value> constant_expression(const SourceFile& file, const Expr& expr);
+
+ private:
+  friend class Builtins;
+
+  // ---- statements
+  Expected<Value> call_function(const SourceFile& file, const Function& function, std::vector<Argument> arguments,
+                                std::string scope);
+  Status run_block(const std::vector<Statement>& block);
+  Status run_statement(const Statement& statement);
+  Status assign(const Expr& target, Value value);
+  Status run_conditional(const Statement& statement);
+  Status run_while(const Statement& statement);
+  Status run_for(const Statement& statement);
+  Status run_with(const Statement& statement);
+  Status spend(std::uint32_t line);
+
+  // ---- what depends on data
+  struct Branch {
+    std::unique_ptr<Graph> graph = std::make_unique<Graph>();
+    std::unique_ptr<Region> region;
+    Variables variables;
+    std::vector<taper::Value*> outputs;
+  };
+  struct Merge;
+  struct Loop;
+  Status branch_on(const TensorRef& condition, const Statement& statement);
+  Expected<Branch> run_branch(const std::vector<Statement>& block);
+  Expected<Value> merge(Merge& merging, const Value& a, const Value& b);
+  Expected<std::optional<Value>> merge_scalars(Merge& merging, const Value& a, const Value& b);
+  Expected<taper::Value*> merged_output(Branch& branch, const Value& value, const Value& other);
+  Status loop_on(const Statement& statement, const Value* count);
+  Expected<bool> try_loop(const Statement& statement, const Value* count, std::set<std::string_view>& carried);
+  Expected<Value> iterate_item(const Value& iterated, const Value& index);
+
+  // ---- expressions
+  Expected<Value> evaluate(const Expr& expr);
+  Expected<Value> evaluate_call(const Expr& expr);
+  Expected<Value> evaluate_named_call(const std::string& name, const Expr& expr);
+  Expected<std::vector<Argument>> evaluate_arguments(const Expr& call, std::size_t first = 1);
+  Expected<Value> attribute(const Value& object, std::string_view name);
+  Expected<Value> subscript(const Value& object, const Value& index);
+  Expected<Value> slice_of(const Value& object, const Value& begin, const Value& end, const Value& step);
+  Expected<Value> named_value(const std::string& name);
+  Expected<Value> binary(std::string_view op, const Expr& expr);
+  Expected<Value> is_instance(const Value& value, const Expr& type);
+  // "torch.nn.functional" of a chain of attributes whose first name is no variable; else empty.
+  std::string dotted_name(const Expr& expr) const;
+  Expected<Value> make_object(const ClassRef& type, std::vector<Argument> arguments);
+  // The truth of a condition; nothing where the running program decides.
+  Expected<std::optional<bool>> decide(const Value& condition);
+
+  // ---- operators
+  // torch.NAME or ops.aten.NAME
+  Expected<Value> call_operator(std::string_view name, std::vector<Argument> arguments);
+  Expected<Value> call_prim(std::string_view name, std::vector<Argument> arguments);
+  Expected<Value> call_aten(std::string_view name, const std::vector<Argument>& arguments);
+  Expected<Value> dynamic_select(const TensorRef& x, const Value& dim, const TensorRef& index);
+  Expected<Value> make_tensor(const std::vector<Argument>& arguments);  // torch.tensor
+  Expected<Value> make_full(const std::vector<Argument>& arguments);    // torch.full of what depends on data
+  Expected<Value> stacked(const Value& value, std::optional<DType> dtype, std::size_t depth);
+  Expected<Value> to_number(const Value& value, std::string_view kind);  // int(x), float(x), bool(x)
+  Value unsupported_operator(std::string_view name, std::string_view hint = {});
+
+  // ---- tensors
+  // The tensor as the present region sees it.
+  Expected<aten::TensorPtr> use(const TensorRef& tensor);
+  Expected<aten::TensorPtr> use_in(Region& region, const TensorRef& tensor);
+  Expected<taper::Value*> content_in(Region& region, const TensorRef& tensor);
+  Expected<aten::Arg> to_arg(const Value& value);
+  Value from_arg(const aten::Arg& arg, bool is_number);
+  // A number or bool as a tensor of rank 0.
+  Expected<taper::Value*> number_in(Region& region, const Value& number, std::optional<DType> dtype = std::nullopt);
+  Expected<Value> load_tensor(const pickle::TensorValue& tensor, const std::string& path);
+  Value new_list(std::vector<Value> items);
+  Status check_may_change(const Region* home, std::string_view what) const;
+
+  // ---- messages
+  std::string place(std::uint32_t line) const;
+  std::unexpected<Error> error_here(std::string message, std::string hint = {}) const;
+  void assume(std::string sentence);
+
+  const Archive& archive_;
+  Region& root_;
+  Region* region_;
+  std::size_t budget_;
+  std::size_t spent_ = 0;
+  int depth_ = 0;
+  std::uint32_t line_ = 0;
+  Frame* frame_ = nullptr;
+  std::unordered_map<const pickle::Value*, Value> loaded_;
+  std::map<std::string, Value, std::less<>> tensors_;  // by where their elements lie, so that tied weights stay tied
+};
+
+}  // namespace taper::torchscript

@@ -1,0 +1,541 @@
+// Operators of TorchScript on numbers, sizes and conditions; and what is known of tensors.
+#include <algorithm>
+#include <cmath>
+
+#include "formats/text.h"
+#include "frontend/aten_table.h"
+#include "frontend/torchscript_builtins.h"
+
+namespace taper::torchscript {
+
+namespace {
+
+// What holds for sizes if no symbol is 0 or 1.
+aten::Context without_small_sizes(const aten::Context& context, const Dim& a, const Dim& b) {
+  aten::Context general{context.build, context.symbols, {}};
+  for (const Dim* dim : {&a, &b})
+    for (const std::string& symbol : symbols_of(*dim)) {
+      SymbolRange& range = general.symbols.try_emplace(symbol).first->second;
+      range.least = std::max<std::int64_t>(range.least, 2);
+    }
+  return general;
+}
+
+std::optional<bool> compare_sizes(const aten::Context& context, std::string_view op, const Dim& a, const Dim& b) {
+  if (op == "lt") return aten::known_less(context, a, b);
+  if (op == "gt") return aten::known_less(context, b, a);
+  if (op == "le") return aten::known_less_equal(context, a, b);
+  if (op == "ge") return aten::known_less_equal(context, b, a);
+  std::optional<bool> equal;
+  if (const auto difference = (a - b).constant()) equal = *difference == 0;
+  if (aten::known_less(context, a, b) == true || aten::known_less(context, b, a) == true) equal = false;
+  if (equal && op == "ne") return !*equal;
+  return equal;
+}
+
+std::string_view comparison_sign(std::string_view op) {
+  if (op == "lt") return "<";
+  if (op == "gt") return ">";
+  if (op == "le") return "<=";
+  if (op == "ge") return ">=";
+  return op == "eq" ? "==" : "!=";
+}
+
+Value compare_sizes_or_ask(const aten::Context& context, std::string_view op, const Dim& a, const Dim& b) {
+  if (const auto known = compare_sizes(context, op, a, b)) return *known;
+  return Undecided{fmt::format("{} {} {}", a.text(), comparison_sign(op), b.text()),
+                   compare_sizes(without_small_sizes(context, a, b), op, a, b)};
+}
+
+// ---- what is known of tensors
+
+Made tensor_size(Builtins& call) {
+  const Value& tensor = call.at(0);
+  if (!tensor.tensor()) return std::nullopt;
+  const Shape& shape = call.type_of(0).shape;
+  if (call.at(1, "dim").is_none()) {
+    std::vector<Value> sizes(shape.begin(), shape.end());
+    return call.list(std::move(sizes));
+  }
+  const auto axis = call.at(1, "dim").integer();
+  if (!axis) return call.error("the axis of a size is not known");
+  TAPER_ASSIGN(const std::size_t at, aten::axis_of(*axis, shape.size()));
+  if (shape.empty()) return call.error("a size of a tensor of rank 0");
+  return shape[at];
+}
+
+Made tensor_rank(Builtins& call) {
+  if (!call.at(0).tensor()) return std::nullopt;
+  return Dim(static_cast<std::int64_t>(call.type_of(0).shape.size()));
+}
+
+Made tensor_elements(Builtins& call) {
+  if (!call.at(0).tensor()) return std::nullopt;
+  return element_count(call.type_of(0).shape);
+}
+
+Made tensor_dtype(Builtins& call) {
+  if (!call.at(0).tensor()) return std::nullopt;
+  return Dim(dtype_code(call.type_of(0).dtype));
+}
+
+Made tensor_is_floating(Builtins& call) {
+  if (!call.at(0).tensor()) return std::nullopt;
+  return is_floating(call.type_of(0).dtype);
+}
+
+Made always_false(Builtins&) {
+  return false;
+}
+// Also whether gradients are kept: PyTorch's modules then take the way without operators that are fused for inference.
+Made always_true(Builtins&) {
+  return true;
+}
+Made device(Builtins&) {
+  return Device{};
+}
+Made device_type(Builtins&) {
+  return std::string("cpu");
+}
+Made zero(Builtins&) {
+  return Dim(0);
+}
+Made nothing(Builtins&) {
+  return None{};
+}
+
+Made identity(Builtins& call) {
+  return call.at(0);
+}
+
+Made warn(Builtins& call) {
+  if (const auto* text = call.at(0).as<std::string>())
+    TAPER_TRY(call.warn(fmt::format("the program warns: {}", excerpt(*text))));
+  return None{};
+}
+
+Made raise(Builtins& call) {
+  std::string kind = call.at(1).as<std::string>() ? *call.at(1).as<std::string>() : std::string();
+  if (kind.starts_with("builtins.")) kind = kind.substr(9);
+  return call.error(fmt::format("the program raises {}{}", kind.empty() ? "" : kind + ": ", text_of(call.at(0))));
+}
+
+// ---- numbers
+
+Made is_same(Builtins& call) {
+  const Value& a = call.at(0);
+  const Value& b = call.at(1);
+  bool same = a.data.index() == b.data.index();
+  if (same && a.tensor())
+    same = a.tensor()->tensor == b.tensor()->tensor;
+  else if (same && list_of(a))
+    same = *list_of(a) == *list_of(b);
+  else if (same && a.as<std::shared_ptr<Object>>())
+    same = *a.as<std::shared_ptr<Object>>() == *b.as<std::shared_ptr<Object>>();
+  else if (same)
+    same = same_value(a, b).value_or(false);
+  if (a.as<Uninitialized>() || b.as<Uninitialized>()) return call.error("a value is compared that was not set");
+  return call.name == "__is__" ? same : !same;
+}
+
+Made negate_condition(Builtins& call) {
+  const Value& condition = call.at(0);
+  if (const auto* sizes = condition.as<Undecided>())
+    return Undecided{fmt::format("not ({})", sizes->text),
+                     sizes->general ? std::optional(!*sizes->general) : std::nullopt};
+  if (const auto number = condition.number()) return *number == 0;
+  if (condition.is_none()) return true;
+  return call.again("logical_not", {{"", condition}});
+}
+
+Made join_conditions(Builtins& call) {
+  const bool is_and = call.name == "__and__";
+  const Value& a = call.at(0);
+  const Value& b = call.at(1);
+  if (a.is_tensor() || b.is_tensor()) return std::nullopt;
+  if (const auto x = a.integer(), y = b.integer(); x && y && !a.as<bool>() && !b.as<bool>())
+    return Dim(is_and ? *x & *y : *x | *y);
+  for (const auto& [one, other] : {std::pair{&a, &b}, std::pair{&b, &a}})
+    if (const bool* flag = one->as<bool>()) return *flag == is_and ? *other : *one;
+  const auto* x = a.as<Undecided>();
+  const auto* y = b.as<Undecided>();
+  if (!x || !y) return std::nullopt;
+  std::optional<bool> general;
+  if (x->general == !is_and || y->general == !is_and) general = !is_and;
+  if (x->general == is_and && y->general == is_and) general = is_and;
+  return Undecided{fmt::format("({}) {} ({})", x->text, is_and ? "and" : "or", y->text), general};
+}
+
+Made format(Builtins& call) {
+  const auto* pattern = call.at(0).as<std::string>();
+  if (!pattern) return std::nullopt;
+  std::string text;
+  std::size_t next = 1;
+  constexpr std::size_t kMostText = std::size_t{1} << 16;
+  for (std::size_t i = 0; i < pattern->size(); ++i) {
+    if (text.size() > kMostText) return call.error("a text grows too long");
+    if (pattern->compare(i, 2, "{}") == 0) {
+      text += text_of(call.at(next++));
+      ++i;
+    } else {
+      text += (*pattern)[i];
+    }
+  }
+  return text;
+}
+
+Made text(Builtins& call) {
+  return text_of(call.at(0));
+}
+
+Made floor_or_ceil(Builtins& call) {
+  if (call.at(0).as<Dim>()) return call.at(0);
+  const double* value = call.at(0).as<double>();
+  if (!value) {
+    const TensorRef* number = call.at(0).tensor();
+    if (!number || !number->is_number) return std::nullopt;
+    return call.rounded();
+  }
+  const double rounded = call.name == "floor"  ? std::floor(*value)
+                         : call.name == "ceil" ? std::ceil(*value)
+                                               : std::nearbyint(*value);
+  if (call.name == "round") return rounded;
+  if (!(std::abs(rounded) < 0x1p63)) return call.error("a number is too large for an integer");
+  return Dim(static_cast<std::int64_t>(rounded));
+}
+
+Made range_length(Builtins& call) {  // (begin, end, step)
+  const Dim* begin = call.at(0).as<Dim>();
+  const Dim* end = call.at(1).as<Dim>();
+  const auto step = call.at(2).integer();
+  if (!begin || !end || !step || *step == 0) return call.error("a range is not known");
+  const Dim distance = *step > 0 ? *end - *begin : *begin - *end;
+  const Dim length = ceil_divide(distance, Dim(std::abs(*step)));
+  if (const auto known = length.constant()) return Dim(std::max<std::int64_t>(*known, 0));
+  return length;
+}
+
+Made derive_index(Builtins& call) {  // (index, begin, step)
+  const Dim* index = call.at(0).as<Dim>();
+  const Dim* begin = call.at(1).as<Dim>();
+  const Dim* step = call.at(2).as<Dim>();
+  if (index && begin && step) return *begin + *index * *step;
+  TAPER_ASSIGN(Value scaled, call.again("mul", {{"", call.at(0)}, {"", call.at(2)}}));
+  return call.again("add", {{"", std::move(scaled)}, {"", call.at(1)}});
+}
+
+Made range_list(Builtins& call) {
+  const auto count = call.at(0).integer();
+  if (!count || *count > (1 << 20)) return call.error("the length of a range is not known, or too large");
+  std::vector<Value> items;
+  for (std::int64_t i = 0; i < *count; ++i) items.emplace_back(Dim(i));
+  return call.list(std::move(items));
+}
+
+Made compare(Builtins& call) {
+  return call.compare();
+}
+Made arithmetic(Builtins& call) {
+  return call.arithmetic();
+}
+Made real_function(Builtins& call) {
+  return call.real_function();
+}
+
+constexpr NamedBuiltin kBuiltins[] = {
+    {"size", tensor_size},
+    {"dim", tensor_rank},
+    {"ndimension", tensor_rank},
+    {"numel", tensor_elements},
+    {"dtype", tensor_dtype},
+    {"is_floating_point", tensor_is_floating},
+    {"is_complex", always_false},
+    {"is_grad_enabled", always_true},
+    {"is_autocast_enabled", always_false},
+    {"is_autocast_cpu_enabled", always_false},
+    {"requires_grad", always_true},
+    {"is_cuda", always_false},
+    {"is_nested", always_false},
+    {"is_quantized", always_false},
+    {"is_sparse", always_false},
+    {"is_mkldnn", always_false},
+    {"is_cpu", always_true},
+    {"is_contiguous", always_true},
+    {"device", device},
+    {"type", device_type},
+    {"layout", zero},
+    {"warn", warn},
+    {"print", nothing},
+    {"set_grad_enabled", nothing},
+    {"data", identity},
+    {"requires_grad_", identity},
+    {"RaiseException", raise},
+    {"__is__", is_same},
+    {"__isnot__", is_same},
+    {"__not__", negate_condition},
+    {"__and__", join_conditions},
+    {"__or__", join_conditions},
+    {"format", format},
+    {"str", text},
+    {"floor", floor_or_ceil},
+    {"ceil", floor_or_ceil},
+    {"round", floor_or_ceil},
+    {"__range_length", range_length},
+    {"__derive_index", derive_index},
+    {"range", range_list},
+    {"eq", compare},
+    {"ne", compare},
+    {"lt", compare},
+    {"le", compare},
+    {"gt", compare},
+    {"ge", compare},
+    {"add", arithmetic},
+    {"sub", arithmetic},
+    {"mul", arithmetic},
+    {"div", arithmetic},
+    {"floordiv", arithmetic},
+    {"remainder", arithmetic},
+    {"neg", arithmetic},
+    {"pow", arithmetic},
+    {"abs", arithmetic},
+    {"min", arithmetic},
+    {"max", arithmetic},
+    {"__round_to_zero_floordiv", arithmetic},
+    {"add_", arithmetic},
+    {"floor_divide", arithmetic},
+    {"sqrt", real_function},
+    {"exp", real_function},
+    {"log", real_function},
+    {"log2", real_function},
+    {"sin", real_function},
+    {"cos", real_function},
+    {"tanh", real_function},
+    {"isnan", real_function},
+    {"isinf", real_function},
+    {"isfinite", real_function},
+};
+
+const std::unordered_map<std::string_view, Builtins::Function>& builtins() {
+  static const std::unordered_map<std::string_view, Builtins::Function> table = [] {
+    std::unordered_map<std::string_view, Builtins::Function> all(std::begin(kBuiltins), std::end(kBuiltins));
+    all.insert(container_builtins().begin(), container_builtins().end());
+    return all;
+  }();
+  return table;
+}
+
+// What may be done with the result of an operator that can't be read, to go on and find the others.
+constexpr std::string_view kTakeUnknown[] = {"append", "extend", "insert", "_set_item", "__is__", "__isnot__"};
+
+}  // namespace
+
+Made Builtins::compare() const {
+  const Value& a = at(0);
+  const Value& b = at(1);
+  if (a.tensor() || b.tensor()) return std::nullopt;
+  const bool equality = name == "eq" || name == "ne";
+  const Dim* x = a.as<Dim>();
+  const Dim* y = b.as<Dim>();
+  if (x && y) return compare_sizes_or_ask(context(), name, *x, *y);
+  if (a.number() && b.number()) {
+    const double p = *a.number();
+    const double q = *b.number();
+    if (name == "lt") return p < q;
+    if (name == "le") return p <= q;
+    if (name == "gt") return p > q;
+    if (name == "ge") return p >= q;
+    return (p == q) == (name == "eq");
+  }
+  if (const auto* s = a.as<std::string>(); s && b.as<std::string>() && !equality) {
+    const int order = s->compare(*b.as<std::string>());
+    if (name == "lt") return order < 0;
+    if (name == "le") return order <= 0;
+    return name == "gt" ? order > 0 : order >= 0;
+  }
+  if (!equality) return error(fmt::format("{} and {} are compared", describe(a), describe(b)));
+  if (a.items() && b.items() && a.items()->size() == b.items()->size()) {
+    // Sizes, one by one.
+    Value all = true;
+    for (std::size_t i = 0; i < a.items()->size(); ++i) {
+      TAPER_ASSIGN(Value same, again("eq", {{"", (*a.items())[i]}, {"", (*b.items())[i]}}));
+      TAPER_ASSIGN(all, again("__and__", {{"", all}, {"", std::move(same)}}));
+    }
+    if (name == "eq") return all;
+    return again("__not__", {{"", all}});
+  }
+  const auto same = same_value(a, b);
+  if (!same) return error(fmt::format("whether {} equals {} is not known", describe(a), describe(b)));
+  return *same == (name == "eq");
+}
+
+Made Builtins::arithmetic() const {
+  const Value& a = at(0);
+  const Value& b = at(1);
+  if (a.tensor() || b.tensor()) {
+    const bool number = (!a.tensor() || a.tensor()->is_number) && (!b.tensor() || b.tensor()->is_number);
+    if (!number) return std::nullopt;
+    if (name == "floordiv") return again("floor_divide", args);
+    if ((name == "min" || name == "max") && count() == 2) return again(name == "min" ? "minimum" : "maximum", args);
+    if (name == "__round_to_zero_floordiv")
+      return again("div", {{"", a}, {"", b}, {"rounding_mode", std::string("trunc")}});
+    return std::nullopt;
+  }
+  if (a.items() && name != "min" && name != "max" && count() >= 2) {
+    if ((name == "add" || name == "add_") && b.items()) {
+      std::vector<Value> joined = *a.items();
+      joined.insert(joined.end(), b.items()->begin(), b.items()->end());
+      if (const auto* list_a = list_of(a); list_a && name == "add_") {
+        TAPER_TRY(may_change((*list_a)->home, "a list"));
+        charge(joined.size());
+        (*list_a)->items = std::move(joined);
+        return a;
+      }
+      return list(std::move(joined));
+    }
+    if (name == "mul" && b.integer()) {
+      const std::int64_t times = std::max<std::int64_t>(*b.integer(), 0);
+      if (times * static_cast<std::int64_t>(a.items()->size()) > (1 << 20) || times > (1 << 20))
+        return error("a list is repeated too often");
+      std::vector<Value> repeated;
+      for (std::int64_t i = 0; i < times; ++i) repeated.insert(repeated.end(), a.items()->begin(), a.items()->end());
+      return list(std::move(repeated));
+    }
+  }
+  if (a.items()) {
+    auto& mutable_call = const_cast<Builtins&>(*this);
+    return fold_list(mutable_call);
+  }
+  if (const auto* text = a.as<std::string>(); text && name == "add" && b.as<std::string>()) {
+    if (text->size() > 100000) return error("a text grows too long");
+    return *text + *b.as<std::string>();
+  }
+  const Dim* x = a.as<Dim>();
+  const Dim* y = b.as<Dim>();
+  if (a.as<bool>() || b.as<bool>()) {  // bools count as integers
+    const auto whole = [](const Value& value) {
+      return value.as<bool>() ? Value(Dim(*value.as<bool>() ? 1 : 0)) : value;
+    };
+    std::vector<Argument> whole_args;
+    for (const Argument& argument : args) whole_args.push_back({argument.name, whole(argument.value)});
+    return again(name, std::move(whole_args));
+  }
+  const bool is_unary = name == "neg" || name == "abs";
+  if (x && (y || is_unary)) {
+    const auto bounded = [&](Dim size) -> Made {
+      if (size.overflowed()) return error("a size overflows 64 bits");
+      return Value(std::move(size));
+    };
+    if (name == "neg") return bounded(Dim(0) - *x);
+    if (name == "add" || name == "sub") {
+      const Dim* alpha = at(2, "alpha").as<Dim>();
+      const Dim scaled = alpha ? *y * *alpha : *y;
+      return bounded(name == "add" ? *x + scaled : *x - scaled);
+    }
+    if (name == "mul") return bounded(*x * *y);
+    if (name == "min" && y) return bounded(aten::smaller(context(), *x, *y));
+    if (name == "max" && y) return bounded(aten::larger(context(), *x, *y));
+    if (name == "floordiv" || name == "floor_divide" || name == "remainder" || name == "__round_to_zero_floordiv") {
+      if (y->is(0)) return error("an integer is divided by 0");
+      if (name == "remainder") return bounded(floor_remainder(*x, *y));
+      if (name == "__round_to_zero_floordiv" && x->constant() && y->constant() && *y->constant() != -1)
+        return Dim(*x->constant() / *y->constant());
+      return bounded(floor_divide(*x, *y));
+    }
+    if (name == "abs" && x->constant()) return bounded(*x->constant() < 0 ? Dim(0) - *x : *x);
+    if (name == "pow" && y->constant() && *y->constant() >= 0 && *y->constant() <= 64) {
+      Dim power(1);
+      for (std::int64_t i = 0; i < *y->constant(); ++i) power = power * *x;
+      return bounded(std::move(power));
+    }
+  }
+  if (a.number() && (b.number() || is_unary)) {
+    const double p = *a.number();
+    const double q = b.number().value_or(0);
+    if (name == "neg") return -p;
+    if (name == "abs") return std::abs(p);
+    if (name == "add") return p + q * at(2, "alpha").number().value_or(1);
+    if (name == "sub") return p - q * at(2, "alpha").number().value_or(1);
+    if (name == "mul") return p * q;
+    if (name == "div" && q != 0) return p / q;
+    if ((name == "floordiv" || name == "floor_divide") && q != 0) return std::floor(p / q);
+    if (name == "remainder" && q != 0) return p - q * std::floor(p / q);
+    if (name == "pow") return std::pow(p, q);
+    if (name == "min") return std::min(p, q);
+    if (name == "max") return std::max(p, q);
+    if (q == 0) return error("a number is divided by 0");
+  }
+  // A symbolic size among real numbers: the running program computes.
+  if ((a.as<Dim>() || a.number()) && (b.as<Dim>() || b.number())) {
+    TAPER_ASSIGN(Value real, run.to_number(a, "float"));
+    if (real.tensor()) return again(name, {{"", std::move(real)}, {"", b}});
+    TAPER_ASSIGN(Value other, run.to_number(b, "float"));
+    if (other.tensor()) return again(name, {{"", a}, {"", std::move(other)}});
+  }
+  return std::nullopt;
+}
+
+Made Builtins::real_function() const {
+  if (const Dim* size = at(0).as<Dim>(); size && !size->constant()) {
+    TAPER_ASSIGN(Value real, run.to_number(at(0), "float"));
+    return again(name, {{"", std::move(real)}});
+  }
+  const auto x = at(0).number();
+  if (!x || count() != 1) return std::nullopt;
+  if (name == "sqrt") return std::sqrt(*x);
+  if (name == "exp") return std::exp(*x);
+  if (name == "log") return std::log(*x);
+  if (name == "log2") return std::log2(*x);
+  if (name == "sin") return std::sin(*x);
+  if (name == "cos") return std::cos(*x);
+  if (name == "tanh") return std::tanh(*x);
+  if (name == "isnan") return std::isnan(*x);
+  if (name == "isinf") return std::isinf(*x);
+  return std::isfinite(*x);
+}
+
+Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Argument> arguments) {
+  // In regions too, "what is asked of a tensor" needs only its type.
+  const auto& table = builtins();
+  if (const auto found = table.find(name); table.contains(name)) {
+    const bool unknown = std::ranges::any_of(arguments, [](const Argument& a) { return a.value.is_unknown(); });
+    if (unknown && std::ranges::find(kTakeUnknown, name) == std::end(kTakeUnknown)) {
+      for (const Argument& argument : arguments)
+        if (const auto* value = argument.value.as<Unknown>(); value && !value->why.empty())
+          return error_here(value->why);
+      return Unknown{};
+    }
+    Builtins call(*this, name, arguments);
+    TAPER_ASSIGN(std::optional<Value> made, found->second(call));
+    if (made) return std::move(*made);
+  }
+  if (name == "select" && arguments.size() == 3 && arguments[0].value.is_tensor() && arguments[2].value.tensor()) {
+    TAPER_ASSIGN(const Value index, to_number(arguments[2].value, "int"));
+    if (index.tensor()) return dynamic_select(*arguments[0].value.tensor(), arguments[1].value, *index.tensor());
+    arguments[2].value = index;
+  }
+  if (name == "tensor" || name == "as_tensor" || name == "scalar_tensor") return make_tensor(arguments);
+  if (name == "full" && arguments.size() > 1 && arguments[1].value.tensor()) return make_full(arguments);
+  if (name == "item") return to_number(arguments.empty() ? Value(None{}) : arguments[0].value, "number");
+  if (name == "Int" || name == "Float" || name == "Bool") {
+    const std::string_view kind = name == "Int" ? "int" : name == "Float" ? "float" : "bool";
+    return to_number(arguments.empty() ? Value(None{}) : arguments[0].value, kind);
+  }
+  return call_aten(name, arguments);
+}
+
+// Operators of the namespace prim.
+Expected<Value> Interpreter::call_prim(std::string_view name, std::vector<Argument> arguments) {
+  const Value first = arguments.empty() ? Value(None{}) : arguments[0].value;
+  if (name == "NumToTensor" || name == "ImplicitTensorToNum") {
+    if (name != "NumToTensor" || first.tensor() || first.is_unknown()) return first;
+    TAPER_ASSIGN(taper::Value * content, number_in(*region_, first));
+    return TensorRef{aten::Tensor::make(content), region_, false};
+  }
+  if (name == "unchecked_unwrap_optional" || name == "unchecked_cast") return first;
+  if (name == "shape") return call_operator("size", std::move(arguments));
+  if (name == "T" || name == "mT") return call_aten("transpose", {{"", first}, {"", Dim(-2)}, {"", Dim(-1)}});
+  if (builtins().contains(name)) return call_operator(name, std::move(arguments));
+  return unsupported_operator(fmt::format("prim::{}", name));
+}
+
+}  // namespace taper::torchscript

@@ -1,0 +1,308 @@
+// Tensors of TorchScript programs: calls of ATen, and how regions see tensors of the regions around them.
+#include <algorithm>
+#include <cmath>
+
+#include "formats/text.h"
+#include "frontend/aten_table.h"
+#include "frontend/torchscript_interpreter.h"
+
+namespace taper::torchscript {
+namespace {
+
+constexpr std::size_t kMostDepth = 16;  // of lists in arguments
+
+bool holds_unknown(const Value& value, std::size_t depth = 0) {
+  if (value.is_unknown()) return true;
+  const auto* items = depth < kMostDepth ? value.items() : nullptr;
+  return items && std::ranges::any_of(*items, [&](const Value& item) { return holds_unknown(item, depth + 1); });
+}
+
+// Whether there is a tensor that is no number.
+bool holds_tensor(const Value& value, std::size_t depth = 0) {
+  if (value.is_tensor()) return true;
+  const auto* items = depth < kMostDepth ? value.items() : nullptr;
+  return items && std::ranges::any_of(*items, [&](const Value& item) { return holds_tensor(item, depth + 1); });
+}
+
+bool holds_number(const Value& value) {
+  return value.tensor() && value.tensor()->is_number;
+}
+
+}  // namespace
+
+// ---- regions
+
+Expected<aten::TensorPtr> Interpreter::use(const TensorRef& tensor) {
+  return use_in(*region_, tensor);
+}
+
+Expected<aten::TensorPtr> Interpreter::use_in(Region& region, const TensorRef& tensor) {
+  if (tensor.home == &region) return tensor.tensor;
+  if (const auto known = region.known.find(tensor.tensor.get()); known != region.known.end())
+    return known->second.tensor;
+  if (!region.outer) return error_here("a tensor is used outside of the branch or loop that makes it");
+  TAPER_ASSIGN(const aten::TensorPtr outer, use_in(*region.outer, tensor));
+  taper::Value* outer_value = outer->content(region.outer->build);
+  TAPER_TRY(region.outer->build.status());
+  Capture capture;
+  capture.outer = {outer, region.outer, tensor.is_number};
+  capture.outer_value = outer_value;
+  if (const Tensor* constant = constant_of(outer_value)) {
+    capture.inner = {aten::Tensor::make(region.build.constant(*constant, outer_value->name)), &region,
+                     tensor.is_number};
+  } else {
+    capture.input = region.graph.add_input(outer_value->name, outer_value->type);
+    capture.inner = {aten::Tensor::make(capture.input), &region, tensor.is_number};
+  }
+  region.known.emplace(tensor.tensor.get(), capture.inner);
+  region.captures.push_back(capture);
+  return capture.inner.tensor;
+}
+
+Expected<taper::Value*> Interpreter::content_in(Region& region, const TensorRef& tensor) {
+  TAPER_ASSIGN(const aten::TensorPtr seen, use_in(region, tensor));
+  taper::Value* content = seen->content(region.build);
+  TAPER_TRY(region.build.status());
+  return content;
+}
+
+// ---- arguments and results
+
+Expected<aten::Arg> Interpreter::to_arg(const Value& value) {
+  if (value.is_none() || value.as<Device>()) return aten::Arg{};
+  if (const TensorRef* tensor = value.tensor()) {
+    TAPER_ASSIGN(aten::TensorPtr seen, use(*tensor));
+    return aten::Arg(std::move(seen));
+  }
+  if (const Dim* size = value.as<Dim>()) return aten::Arg(*size);
+  if (const double* real = value.as<double>()) return aten::Arg(*real);
+  if (const bool* flag = value.as<bool>()) return aten::Arg(*flag);
+  if (const auto* text = value.as<std::string>()) return aten::Arg(*text);
+  if (const auto* items = value.items()) {
+    aten::Arg::List list;
+    for (const Value& item : *items) {
+      TAPER_ASSIGN(aten::Arg arg, to_arg(item));
+      list.push_back(std::move(arg));
+    }
+    return aten::Arg(std::move(list));
+  }
+  return error_here(fmt::format("{} is an argument of an operator", describe(value)));
+}
+
+Value Interpreter::from_arg(const aten::Arg& arg, bool is_number) {
+  if (const auto* tensor = arg.as<aten::TensorPtr>()) return TensorRef{*tensor, region_, is_number};
+  if (const Dim* size = arg.as<Dim>()) return *size;
+  if (const double* real = arg.as<double>()) return *real;
+  if (const bool* flag = arg.as<bool>()) return *flag;
+  if (const auto* text = arg.as<std::string>()) return *text;
+  if (const auto* list = arg.as<aten::Arg::List>()) {
+    std::vector<Value> items;
+    for (const aten::Arg& item : *list) items.push_back(from_arg(item, is_number));
+    return new_list(std::move(items));
+  }
+  return None{};
+}
+
+Value Interpreter::unsupported_operator(std::string_view name, std::string_view hint) {
+  unsupported.add(name, place(line_), hint);
+  return Unknown{};
+}
+
+Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<Argument>& arguments) {
+  const bool known = aten::knows(name);
+  if (!known) return unsupported_operator(fmt::format("aten::{}", name));
+  for (const Argument& argument : arguments)
+    if (!is_walkable(argument.value)) return error_here(fmt::format("{} is too large", describe(argument.value)));
+  const auto value_of = [](const Argument& argument) -> const Value& { return argument.value; };
+  if (std::ranges::any_of(arguments, [](const Value& value) { return holds_unknown(value); }, value_of))
+    return Unknown{};
+  std::vector<aten::NamedArg> args;
+  for (const Argument& argument : arguments) {
+    TAPER_ASSIGN(aten::Arg arg, to_arg(argument.value));
+    args.push_back({std::string(argument.name), std::move(arg)});
+  }
+  // An operator that writes gives its first argument back. Those such as __or__ give a new tensor.
+  const bool writes = name.ends_with('_') && !name.ends_with("__");
+  const TensorRef* target = writes && !arguments.empty() ? arguments[0].value.tensor() : nullptr;
+  const bool number = std::ranges::any_of(arguments, holds_number, value_of) &&
+                      std::ranges::none_of(arguments, [](const Value& value) { return holds_tensor(value); }, value_of);
+  auto result = aten::call(region_->context, name, args);
+  if (!result) {
+    Error error = within(std::move(result).error(), "in " + place(line_));
+    return std::unexpected(std::move(error));
+  }
+  if (target) return *target;
+  return from_arg(*result, number);
+}
+
+Expected<taper::Value*> Interpreter::number_in(Region& region, const Value& number, std::optional<DType> dtype) {
+  taper::Value* content = nullptr;
+  if (const TensorRef* tensor = number.tensor()) {
+    TAPER_ASSIGN(content, content_in(region, *tensor));
+    if (dtype) content = aten::cast(region.build, content, *dtype);
+  } else {
+    aten::Arg arg;
+    if (const Dim* size = number.as<Dim>()) arg = *size;
+    if (const double* real = number.as<double>()) arg = *real;
+    if (const bool* flag = number.as<bool>()) arg = *flag;
+    if (arg.is_none()) return error_here(fmt::format("{} stands for a number", describe(number)));
+    content = aten::number(region.build, arg, dtype.value_or(aten::number_type(arg)));
+  }
+  TAPER_TRY(region.build.status());
+  return content;
+}
+
+// int(x), float(x), bool(x): computed where that is possible, else a tensor of rank 0.
+Expected<Value> Interpreter::to_number(const Value& value, std::string_view kind) {
+  if (value.is_unknown()) return value;
+  if (value.as<Undecided>()) return value;
+  if (const auto* text = value.as<std::string>()) {
+    char* end = nullptr;
+    const double number = std::strtod(text->c_str(), &end);
+    if (text->empty() || *end != '\0') return error_here(fmt::format("'{}' is read as a number", excerpt(*text)));
+    return to_number(number, kind);
+  }
+  if (const Dim* size = value.as<Dim>(); size && kind != "float" && kind != "bool") return value;
+  if (const auto number = value.number()) {
+    if (kind == "float") return *number;
+    if (kind == "bool") return *number != 0;
+    if (kind == "number") return value;
+    if (!(std::abs(*number) < 0x1p63)) return error_here(fmt::format("{} is made an integer", describe(value)));
+    return Dim(static_cast<std::int64_t>(*number));
+  }
+  const DType dtype = kind == "float" ? DType::f32 : kind == "bool" ? DType::boolean : DType::i64;
+  if (value.as<Dim>()) {
+    if (kind == "bool") return call_operator("ne", {{"", value}, {"", Dim(0)}});
+    TAPER_ASSIGN(taper::Value * content, number_in(*region_, value, DType::f32));
+    return TensorRef{aten::Tensor::make(content), region_, true};
+  }
+  const TensorRef* tensor = value.tensor();
+  if (!tensor) return error_here(fmt::format("{} is made a number", describe(value)));
+  TAPER_ASSIGN(taper::Value * content, content_in(*region_, *tensor));
+  const auto count = element_count(content->type.shape).constant();
+  if (count && *count != 1)
+    return error_here(fmt::format("{} is made a number, expected one element", describe(value)));
+  if (!is_floating(content->type.dtype))
+    if (const auto integers = aten::known_integers(content); integers && integers->size() == 1) {
+      const Dim& known = integers->front();
+      if (content->type.dtype == DType::boolean && known.constant()) return to_number(*known.constant() != 0, kind);
+      return to_number(known, kind);
+    }
+  if (const auto constant = aten::constant_value(content); constant && constant->values.size() == 1) {
+    if (content->type.dtype == DType::boolean) return to_number(constant->values[0] != 0, kind);
+    return to_number(constant->values[0], kind);
+  }
+  if (!content->type.shape.empty()) content = aten::reshape(region_->build, content, {});
+  if (kind != "number") content = aten::cast(region_->build, content, dtype);
+  TAPER_TRY(region_->build.status());
+  return TensorRef{aten::Tensor::make(content), region_, true};
+}
+
+Expected<std::optional<bool>> Interpreter::decide(const Value& condition) {
+  if (condition.is_none()) return false;
+  if (const auto number = condition.number()) return *number != 0;
+  if (const auto* text = condition.as<std::string>()) return !text->empty();
+  if (const auto* items = condition.items()) return !items->empty();
+  if (const auto* dict = condition.as<std::shared_ptr<Dict>>()) return !(*dict)->entries.empty();
+  if (condition.as<Undecided>() || condition.is_unknown()) return std::nullopt;
+  if (!condition.tensor()) return error_here(fmt::format("{} stands for a condition", describe(condition)));
+  TAPER_ASSIGN(const Value known, to_number(condition, "bool"));
+  if (const bool* flag = known.as<bool>()) return *flag;
+  return std::nullopt;
+}
+
+namespace {
+
+std::optional<DType> dtype_argument(const std::vector<Argument>& arguments) {
+  for (const Argument& argument : arguments)
+    if (argument.name == "dtype")
+      if (const auto code = argument.value.integer()) return dtype_of_code(*code);
+  return std::nullopt;
+}
+
+// All numbers of nested lists, and the lists' shape. Nothing if they aren't known or don't make a box.
+bool collect_numbers(const Value& value, std::size_t depth, std::vector<std::int64_t>& shape, std::vector<double>& all,
+                     DType& dtype) {
+  if (const auto* items = value.items()) {
+    const auto count = static_cast<std::int64_t>(items->size());
+    if (depth >= kMostDepth || all.size() > (std::size_t{1} << 20)) return false;
+    if (depth == shape.size()) {
+      if (!all.empty()) return false;
+      shape.push_back(count);
+    }
+    return shape[depth] == count && std::ranges::all_of(*items, [&](const Value& item) {
+             return collect_numbers(item, depth + 1, shape, all, dtype);
+           });
+  }
+  const auto number = value.number();
+  if (!number || depth != shape.size()) return false;
+  const DType own = value.as<bool>() ? DType::boolean : value.as<double>() ? DType::f32 : DType::i64;
+  if (all.empty() || own == DType::f32 || (own == DType::i64 && dtype == DType::boolean)) dtype = own;
+  all.push_back(*number);
+  return true;
+}
+
+}  // namespace
+
+// A list of what depends on data or sizes as a tensor.
+Expected<Value> Interpreter::stacked(const Value& value, std::optional<DType> dtype, std::size_t depth) {
+  if (const auto* items = value.items()) {
+    if (depth > kMostDepth) return error_here("a list is nested too deep");
+    std::vector<Value> parts;
+    for (const Value& item : *items) {
+      TAPER_ASSIGN(Value part, stacked(item, dtype, depth + 1));
+      parts.push_back(std::move(part));
+    }
+    return call_aten("stack", {{"", new_list(std::move(parts))}});
+  }
+  if (value.is_unknown()) return value;
+  TAPER_ASSIGN(taper::Value * content, number_in(*region_, value, dtype));
+  return TensorRef{aten::Tensor::make(content), region_, false};
+}
+
+Expected<Value> Interpreter::make_tensor(const std::vector<Argument>& arguments) {
+  if (arguments.empty()) return error_here("torch.tensor is called without data");
+  if (!is_walkable(arguments[0].value)) return error_here("a tensor's data is too large");
+  std::optional<DType> dtype = dtype_argument(arguments);
+  if (dtype) dtype = aten::graph_dtype(*dtype);
+  std::vector<std::int64_t> shape;
+  std::vector<double> numbers;
+  DType own = DType::f32;
+  if (!collect_numbers(arguments[0].value, 0, shape, numbers, own)) return stacked(arguments[0].value, dtype, 0);
+  taper::Value* content =
+      region_->build.constant(to_tensor(Array{dtype.value_or(own), std::move(shape), std::move(numbers)}));
+  TAPER_TRY(region_->build.status());
+  return TensorRef{aten::Tensor::make(content), region_, false};
+}
+
+Expected<Value> Interpreter::make_full(const std::vector<Argument>& arguments) {
+  if (holds_unknown(arguments[0].value)) return Unknown{};
+  const auto* sizes = arguments[0].value.items();
+  Shape shape;
+  if (sizes)
+    for (const Value& size : *sizes)
+      if (const Dim* dim = size.as<Dim>()) shape.push_back(*dim);
+  if (!sizes || shape.size() != sizes->size()) return error_here("the sizes of torch.full are not known");
+  std::optional<DType> dtype = dtype_argument(arguments);
+  if (dtype) dtype = aten::graph_dtype(*dtype);
+  TAPER_ASSIGN(taper::Value * content, number_in(*region_, arguments[1].value, dtype));
+  content = aten::expand(region_->build, content, shape);
+  TAPER_TRY(region_->build.status());
+  return TensorRef{aten::Tensor::make(content), region_, false};
+}
+
+// x.select(dim, index) with an index that only the running program knows.
+Expected<Value> Interpreter::dynamic_select(const TensorRef& x, const Value& dim, const TensorRef& index) {
+  TAPER_ASSIGN(taper::Value * content, content_in(*region_, x));
+  TAPER_ASSIGN(taper::Value * start, content_in(*region_, index));
+  const auto axis = dim.integer();
+  if (!axis) return error_here(fmt::format("{} stands for an axis", describe(dim)));
+  TAPER_ASSIGN(const std::size_t at, aten::axis_of(*axis, content->type.shape.size()));
+  taper::Value* part = region_->build("dynamic_slice", {content, start},
+                                      {{"dim", static_cast<std::int64_t>(at)}, {"length", Shape{Dim(1)}}});
+  part = aten::squeeze(region_->build, part, static_cast<std::int64_t>(at));
+  TAPER_TRY(region_->build.status());
+  return TensorRef{aten::Tensor::make(part), region_, false};
+}
+
+}  // namespace taper::torchscript

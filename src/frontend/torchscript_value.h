@@ -1,0 +1,144 @@
+// The values of a TorchScript program while it is read: what is known is computed, tensors are calls on a graph.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "formats/torchscript_archive.h"
+#include "frontend/aten.h"
+
+namespace taper::torchscript {
+
+struct Value;
+struct Region;
+
+// A tensor of the region `home`. Python's numbers and bools that only the running program knows are tensors of rank 0.
+struct TensorRef {
+  aten::TensorPtr tensor;
+  Region* home = nullptr;
+  bool is_number = false;
+};
+
+struct List;
+struct Tuple;
+struct Dict;
+struct Object;
+
+struct FunctionRef {
+  const Symbol* symbol;
+};
+struct ClassRef {
+  std::string name;
+  const Symbol* symbol;
+};
+struct Device {};
+// A condition on symbolic sizes that neither constants nor ranges decide.
+struct Undecided {
+  std::string text;             // "B == 1"
+  std::optional<bool> general;  // what holds for all but a few sizes
+};
+// What an operator that can't be read would give; or, with `why`, a value that only some paths of the program have.
+struct Unknown {
+  std::string why;
+};
+struct Uninitialized {};
+// A result of an `if` that is being built.
+struct Pending {
+  std::size_t index;
+};
+struct None {};
+
+using Data = std::variant<None, TensorRef, Dim, double, bool, std::string, std::shared_ptr<List>,
+                          std::shared_ptr<Tuple>, std::shared_ptr<Dict>, std::shared_ptr<Object>, FunctionRef, ClassRef,
+                          Device, Undecided, Unknown, Uninitialized, Pending>;
+
+struct Value {
+  Data data;
+
+  Value() = default;
+  template <class T>
+    requires(!std::is_same_v<std::remove_cvref_t<T>, Value> && std::is_constructible_v<Data, T>)
+  Value(T&& content) : data(std::forward<T>(content)) {}  // NOLINT: any content is a value
+
+  template <class T>
+  const T* as() const {
+    return std::get_if<T>(&data);
+  }
+  bool is_none() const { return std::holds_alternative<None>(data); }
+  bool is_unknown() const { return std::holds_alternative<Unknown>(data); }
+  const TensorRef* tensor() const { return as<TensorRef>(); }
+  // A tensor that is no number.
+  bool is_tensor() const { return tensor() != nullptr && !tensor()->is_number; }
+  const std::vector<Value>* items() const;  // of a list or tuple
+  // An integer that is known now; bools are none.
+  std::optional<std::int64_t> integer() const;
+  // A number that is known now, bools included.
+  std::optional<double> number() const;
+};
+
+// Lists, dicts and objects are shared by reference; those of an outer region can't change inside of a branch or loop
+// that depends on data.
+struct List {
+  List(std::vector<Value> the_items, Region* the_home) : items(std::move(the_items)), home(the_home) {}
+  List(const List&) = delete;
+  List& operator=(const List&) = delete;
+  ~List();
+
+  std::vector<Value> items;
+  Region* home;
+};
+struct Tuple {
+  explicit Tuple(std::vector<Value> the_items, const Class* the_type = nullptr)
+      : items(std::move(the_items)), type(the_type) {}
+  Tuple(const Tuple&) = delete;
+  Tuple& operator=(const Tuple&) = delete;
+  ~Tuple();
+
+  std::vector<Value> items;
+  const Class* type;  // of NamedTuples
+};
+struct Dict {
+  explicit Dict(Region* the_home) : home(the_home) {}
+  Dict(const Dict&) = delete;
+  Dict& operator=(const Dict&) = delete;
+  ~Dict();
+
+  std::vector<std::pair<Value, Value>> entries;
+  Region* home;
+};
+struct Object {
+  Object() = default;
+  Object(const Object&) = delete;
+  Object& operator=(const Object&) = delete;
+  ~Object();
+
+  std::string class_name;
+  const Symbol* symbol = nullptr;  // null: a class that the archive doesn't define
+  std::string path;                // "encoder.layers.0"
+  std::map<std::string, Value, std::less<>> attributes;
+};
+
+// PyTorch's numbers of dtypes, which TorchScript's integers are; nothing for those that taper doesn't have.
+std::int64_t dtype_code(DType dtype);
+std::optional<DType> dtype_of_code(std::int64_t code);
+
+// Whether walking the value, shared parts as often as they are met, stays within what programs have. What walks values
+// asks first: a file can nest a list in itself twice, and that again, until no walk ends.
+bool is_walkable(const Value& value);
+// Whether `value` holds the container at that address, itself or within, or is too large to tell.
+bool holds_container(const Value& value, const void* container);
+
+// For messages: "a tensor f32[2, 3]", "the integer 3", "a list of 4".
+std::string describe(const Value& value);
+// As Python's str() writes it.
+std::string text_of(const Value& value);
+
+// Whether two values are equal, where that doesn't depend on tensors; nothing if it does, or on sizes that are unknown.
+std::optional<bool> same_value(const Value& a, const Value& b);
+
+}  // namespace taper::torchscript

@@ -1,0 +1,29 @@
+// Pieces that rows share which move elements.
+#pragma once
+
+#include <optional>
+
+#include "ops/rules.h"
+
+namespace taper {
+
+using Integers = std::vector<std::int64_t>;
+
+// The one size that an attribute holds.
+Expected<Dim> one_size(const Attrs& attrs, std::string_view name);
+// The attribute `dim` counted from the front of the first operand.
+std::size_t axis_of(const Node& node);
+// Entries start, start + step, ... of an axis, `length` of them.
+Array slice_axis(const Array& x, std::size_t axis, std::int64_t start, std::int64_t length, std::int64_t step = 1);
+// x repeated along axes of size 1, and along new axes in front; the shape must be one that x broadcasts to.
+Array broadcast_to(const Array& x, const std::vector<std::int64_t>& shape);
+// Entry `i` of an integer vector that is computed from sizes; nothing if it isn't one that can be known.
+std::optional<Dim> known_entry(const Value* vector, std::int64_t i);
+// Completes the attribute `shape` of a call that was read, from operand `Sizes`, a vector that is computed from sizes.
+Status resolve_shape(const Value* sizes, Attrs& attrs);
+// An integer vector with an entry per axis of `shape`.
+Status check_sizes(const Type& sizes, const Shape& shape);
+// Whether an evaluated vector of sizes says what the attribute `shape` says.
+Expected<std::vector<std::int64_t>> checked_sizes(const Array& sizes, const EvalCall& call);
+
+}  // namespace taper

@@ -1,0 +1,534 @@
+// Resampling: images in another size, and images read at given places.
+#include <cmath>
+
+#include "ops/channels_last.h"
+#include "ops/families.h"
+#include "ops/rules.h"
+#include "ops/windows.h"
+
+namespace taper {
+namespace {
+
+using Integers = std::vector<std::int64_t>;
+
+constexpr std::int64_t kLargestAxis = 1 << 24;
+
+bool is_one_of(const std::string& text, std::initializer_list<std::string_view> names) {
+  return std::ranges::find(names, std::string_view(text)) != names.end();
+}
+
+// ------------------------------------------------------------------------------------------------------------ one axis
+
+// How an axis of `in` entries becomes one of `out`.
+struct Sampling {
+  std::string mode, coordinates, rounding;
+  double cubic = -0.75;  // the free parameter of the cubic kernel
+  bool antialias = false;
+  std::int64_t in = 1, out = 1;
+  double scale = 0;  // out per in; 0: the quotient of the sizes
+};
+
+Sampling sampling_of(const Attrs& attrs, std::size_t axis, std::int64_t in, std::int64_t out) {
+  const std::vector<double> scales = to_double(attrs.get<Tensor>("scales"));
+  return {attrs.text("mode"),
+          attrs.text("coordinates"),
+          attrs.text("rounding"),
+          attrs.real("cubic_coeff_a"),
+          attrs.flag("antialias"),
+          in,
+          out,
+          axis < scales.size() ? scales[axis] : 0};
+}
+
+// Where entry i of the result lies in x. Products come before quotients: what is whole stays so.
+double position_of(const Sampling& s, std::int64_t i) {
+  const auto at = static_cast<double>(i), in = static_cast<double>(s.in), out = static_cast<double>(s.out);
+  if (s.coordinates == "align_corners") return s.out == 1 ? 0 : at * (in - 1) / (out - 1);
+  if (s.coordinates == "pytorch_half_pixel" && s.out == 1) return 0;
+  const double shift = s.coordinates == "asymmetric" ? 0 : 0.5;
+  return (s.scale > 0 ? (at + shift) / s.scale : (at + shift) * in / out) - shift;
+}
+
+double round_position(const std::string& rounding, double x) {
+  if (rounding == "floor") return std::floor(x);
+  if (rounding == "ceil") return std::ceil(x);
+  return rounding == "round_prefer_ceil" ? std::floor(x + 0.5) : std::ceil(x - 0.5);
+}
+
+double kernel_at(const Sampling& s, double x) {
+  x = std::fabs(x);
+  if (s.mode == "linear") return x < 1 ? 1 - x : 0;
+  const double a = s.cubic;
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+}
+
+struct Share {
+  std::int64_t entry;
+  double weight;
+};
+
+// The entries of x, with their weights, that make entry i of the result. Places outside take the outermost entries.
+std::vector<Share> shares_of(const Sampling& s, std::int64_t i) {
+  const auto inside = [&s](double x) {
+    return static_cast<std::int64_t>(std::clamp(x, 0.0, static_cast<double>(s.in - 1)));
+  };
+  const double position = position_of(s, i);
+  if (s.mode == "nearest") return {{inside(round_position(s.rounding, position)), 1}};
+  std::vector<Share> shares;
+  const double reach = s.mode == "linear" ? 1 : 2;
+  if (!s.antialias) {
+    const double base = std::floor(position);
+    for (double k = 1 - reach; k <= reach; ++k)
+      if (const double weight = kernel_at(s, position - base - k); weight != 0)
+        shares.push_back({inside(base + k), weight});
+    return shares;
+  }
+  // The kernel widened where the image shrinks, its weights normalised over the entries that exist.
+  double step = s.scale > 0 ? 1 / s.scale : static_cast<double>(s.in) / static_cast<double>(s.out);
+  if (s.coordinates == "align_corners")
+    step = s.out > 1 ? static_cast<double>(s.in - 1) / static_cast<double>(s.out - 1) : 0;
+  const double width = std::max(step, 1.0), center = step * (static_cast<double>(i) + 0.5);
+  const auto first = std::max<std::int64_t>(0, static_cast<std::int64_t>(center - reach * width + 0.5));
+  const auto last = std::min(s.in, static_cast<std::int64_t>(center + reach * width + 0.5));
+  double sum = 0;
+  for (std::int64_t j = first; j < last; ++j) {
+    shares.push_back({j, kernel_at(s, (static_cast<double>(j) - center + 0.5) / width)});
+    sum += shares.back().weight;
+  }
+  for (Share& share : shares) share.weight /= sum == 0 ? 1 : sum;
+  return shares;
+}
+
+// -------------------------------------------------------------------------------------------------------------- resize
+
+Expected<std::vector<Type>> infer_resize(const InferCall& call) {
+  TAPER_TRY(check_channels_first(call.type(0)));
+  const Shape& x = call.shape(0);
+  const Shape& sizes = call.attrs.get<Shape>("sizes");
+  const Tensor& scales = call.attrs.get<Tensor>("scales");
+  if (sizes.size() != x.size() - 2) return fail("sizes {} for x of shape {}", shape_text(sizes), shape_text(x));
+  if (!is_one_of(call.attrs.text("mode"), {"nearest", "linear", "cubic"}))
+    return fail("mode is '{}', expected nearest, linear or cubic", call.attrs.text("mode"));
+  if (!is_one_of(call.attrs.text("coordinates"), {"half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"}))
+    return fail("coordinates are '{}'", call.attrs.text("coordinates"));
+  if (!is_one_of(call.attrs.text("rounding"), {"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"}))
+    return fail("rounding is '{}'", call.attrs.text("rounding"));
+  if (scales.rank() != 1 || (scales.shape[0] != 0 && scales.shape[0] != static_cast<std::int64_t>(sizes.size())))
+    return fail("scales are {}, expected none or {}", describe(scales), sizes.size());
+  for (const double scale : to_double(scales))
+    if (!(scale > 0 && scale < 1e6)) return fail("a scale of {}", scale);
+  Shape shape = {x[0], x[1]};
+  for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
+    const std::int64_t in = x[axis + 2].constant().value_or(1), out = sizes[axis].constant().value_or(1);
+    if (in < 1 || out < 1 || in > kLargestAxis || out > kLargestAxis)
+      return fail("axis {} of size {} resized to {}", axis + 2, x[axis + 2].text(), sizes[axis].text());
+    shape.push_back(sizes[axis]);
+  }
+  return std::vector{Type{call.type(0).dtype, std::move(shape)}};
+}
+
+Array resample_axis(const Array& x, std::size_t axis, const Sampling& sampling) {
+  const AxisView view = axis_view(x.shape, axis);
+  std::vector<std::int64_t> shape = x.shape;
+  shape[axis] = sampling.out;
+  Array y = make_array(x.dtype, shape);
+  for (std::int64_t i = 0; i < sampling.out; ++i)
+    for (const auto& [entry, weight] : shares_of(sampling, i))
+      for (std::int64_t o = 0; o < view.outer; ++o) {
+        const double* from = x.values.data() + (o * view.size + entry) * view.inner;
+        double* to = y.values.data() + (o * sampling.out + i) * view.inner;
+        for (std::int64_t k = 0; k < view.inner; ++k) to[k] += weight * from[k];
+      }
+  return y;
+}
+
+Expected<std::vector<Array>> eval_resize(const EvalCall& call) {
+  Array x = call.operand(0);
+  TAPER_ASSIGN(const auto sizes, evaluate(call.attrs.get<Shape>("sizes"), call.bindings));
+  for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
+    const std::int64_t in = x.shape[axis + 2], out = sizes[axis];
+    if (in < 1 || out < 1 || in > kLargestAxis || out > kLargestAxis)
+      return fail("axis {} of size {} resized to {}", axis + 2, in, out);
+    x = resample_axis(x, axis + 2, sampling_of(call.attrs, axis, in, out));
+  }
+  return std::vector{std::move(x)};
+}
+
+// Axis by axis a product with the matrix of shares, or for `nearest` a choice of entries.
+std::vector<Value*> expand_resize(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Shape& from = node.operands[0]->type.shape;
+  const Shape& to = node.results[0]->type.shape;
+  Value* x = operands[0];
+  for (std::size_t axis = 2; axis < from.size(); ++axis) {
+    const Sampling sampling = sampling_of(node.attrs, axis - 2, *from[axis].constant(), *to[axis].constant());
+    if (sampling.mode == "nearest") {
+      Integers entries;
+      for (std::int64_t i = 0; i < sampling.out; ++i) entries.push_back(shares_of(sampling, i)[0].entry);
+      Value* index = build.constant(converted(tensor_i64({sampling.out}, entries), DType::i32), "entries");
+      x = build("gather", {x, index}, {{"dim", static_cast<std::int64_t>(axis)}});
+      continue;
+    }
+    std::vector<float> matrix(static_cast<std::size_t>(sampling.out * sampling.in), 0);
+    bool is_identity = sampling.in == sampling.out;
+    for (std::int64_t i = 0; i < sampling.out; ++i) {
+      for (const auto& [entry, weight] : shares_of(sampling, i))
+        matrix[static_cast<std::size_t>(i * sampling.in + entry)] += static_cast<float>(weight);
+      is_identity = is_identity && matrix[static_cast<std::size_t>(i * sampling.in + i)] == 1;
+    }
+    if (!is_identity)
+      x = multiply_along_axis(build, x, axis, from.size(), tensor_f32({sampling.out, sampling.in}, matrix));
+  }
+  return {x};
+}
+
+// Whether the result's sizes are what the scales say, so that both give the same places.
+bool scales_are_exact(const Node& node) {
+  const std::vector<double> scales = to_double(node.attrs.get<Tensor>("scales"));
+  const Shape from = spatial_sizes(node.operands[0]->type.shape);
+  const Shape& to = node.attrs.get<Shape>("sizes");
+  for (std::size_t axis = 0; axis < scales.size(); ++axis) {
+    const auto in = from[axis].constant(), out = to[axis].constant();
+    const bool whole = scales[axis] == std::floor(scales[axis]);
+    if (in && out ? static_cast<double>(*in) * scales[axis] != static_cast<double>(*out)
+                  : !whole || to[axis] != from[axis] * static_cast<std::int64_t>(scales[axis]))
+      return false;
+  }
+  return true;
+}
+
+// Whether the operators for images with channels last say the call.
+bool fits_resize_last(const Node& node) {
+  const std::string& mode = node.attrs.text("mode");
+  const std::string& coordinates = node.attrs.text("coordinates");
+  const std::string& rounding = node.attrs.text("rounding");
+  const Shape& sizes = node.attrs.get<Shape>("sizes");
+  const bool one_entry = std::ranges::any_of(sizes, [](const Dim& size) { return size.is(1); });
+  if (sizes.size() > 2 || node.attrs.flag("antialias") || !scales_are_exact(node) ||
+      node.operands[0]->type.dtype != DType::f32 || (coordinates == "pytorch_half_pixel" && one_entry))
+    return false;
+  if (mode == "linear") return true;
+  return mode == "nearest" && ((coordinates == "asymmetric" && rounding == "floor") ||
+                               (coordinates == "half_pixel" && rounding == "round_prefer_ceil"));
+}
+
+std::vector<Value*> expand_resize_last(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (!fits_resize_last(node)) return expand_resize(build, node, operands);
+  const std::string& coordinates = node.attrs.text("coordinates");
+  Shape sizes = node.attrs.get<Shape>("sizes");
+  const std::size_t axes = sizes.size();
+  if (axes == 1) sizes.insert(sizes.begin(), Dim(1));
+  const auto numbers = constant_sizes(sizes);
+  Value* size = numbers ? build.constant(converted(tensor_i64({2}, *numbers), DType::i32), "sizes")
+                        : build("sizes", {}, {{"sizes", sizes}, {"dtype", DType::i32}});
+  const std::string_view row = node.attrs.text("mode") == "linear" ? "resize_bilinear_nhwc" : "resize_nearest_nhwc";
+  Value* y = build(row, {to_channels_last(build, operands[0], axes), size},
+                   {{"size", sizes},
+                    {"align_corners", coordinates == "align_corners"},
+                    {"half_pixel_centers", coordinates == "half_pixel" || coordinates == "pytorch_half_pixel"}});
+  return {to_channels_first(build, y, axes)};
+}
+
+std::vector<AttrSpec> resize_attrs() {
+  return {{"sizes", AttrKind::shape},
+          {"mode", AttrKind::text},
+          {"coordinates", AttrKind::text, std::string("half_pixel")},
+          {"scales", AttrKind::tensor, make_tensor(DType::f64, {0}, {})},
+          {"rounding", AttrKind::text, std::string("round_prefer_floor")},
+          {"cubic_coeff_a", AttrKind::real, -0.75},
+          {"antialias", AttrKind::flag, false}};
+}
+
+// ONNX from opset 18 on has antialiasing; its runtime takes cubic kernels for two spatial axes alone.
+bool fits_onnx_resize(const Node& node) {
+  const std::size_t rank = node.operands[0]->type.shape.size();
+  return !node.attrs.flag("antialias") && (node.attrs.text("mode") != "cubic" || rank == 4);
+}
+
+// Sizes of all axes as an operand, or the scales where they are given.
+std::vector<Value*> expand_resize_onnx(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (!fits_onnx_resize(node)) return expand_resize(build, node, operands);
+  const Tensor& given = node.attrs.get<Tensor>("scales");
+  const Shape& shape = node.results[0]->type.shape;
+  Value* scales = nullptr;
+  Value* sizes = nullptr;
+  if (given.shape[0] != 0) {
+    std::vector<float> all = {1, 1};
+    for (const double scale : to_double(given)) all.push_back(static_cast<float>(scale));
+    scales = build.constant(tensor_f32({static_cast<std::int64_t>(all.size())}, all), "scales");
+  } else if (const auto numbers = constant_sizes(shape)) {
+    sizes = build.constant(tensor_i64({static_cast<std::int64_t>(numbers->size())}, *numbers), "sizes");
+  } else {
+    sizes = build("sizes", {}, {{"sizes", shape}, {"dtype", DType::i64}});
+  }
+  return {build("onnx_resize", {operands[0], nullptr, scales, sizes}, node.attrs)};
+}
+
+// Matrices beyond this would be larger than what they save.
+bool resize_expands(const Node& node, Target target) {
+  if (target == Target::onnx ? fits_onnx_resize(node) : fits_resize_last(node)) return true;
+  const auto from = constant_sizes(spatial_sizes(node.operands[0]->type.shape));
+  const auto to = constant_sizes(spatial_sizes(node.results[0]->type.shape));
+  if (!from || !to) return false;
+  constexpr std::int64_t kMostElements = 1 << 24;
+  for (std::size_t axis = 0; axis < from->size(); ++axis)
+    if ((*from)[axis] * (*to)[axis] > kMostElements && node.attrs.text("mode") != "nearest") return false;
+  return true;
+}
+
+std::vector<Example> resize_examples() {
+  const auto attrs = [](Shape sizes, std::string mode, std::string coordinates,
+                        std::string rounding = "round_prefer_floor") {
+    return Attrs{{"sizes", std::move(sizes)},
+                 {"mode", std::move(mode)},
+                 {"coordinates", std::move(coordinates)},
+                 {"rounding", std::move(rounding)}};
+  };
+  return {{{f32({2, 3, 4})}, attrs({8}, "linear", "half_pixel")},
+          {{f32({1, 2, 4, 5})}, attrs({8, 10}, "nearest", "asymmetric", "floor")},
+          {{f32({1, 2, 4, 5})}, attrs({6, 9}, "nearest", "half_pixel", "round_prefer_ceil")},
+          {{f32({1, 2, 4, 5})}, attrs({8, 10}, "linear", "half_pixel")},
+          {{f32({1, 2, 4, 5})}, attrs({7, 3}, "linear", "align_corners")},
+          {{f32({1, 2, 4, 5})}, attrs({8, 7}, "cubic", "half_pixel")},
+          {{f32({1, 2, 3, 4, 5})}, attrs({6, 8, 7}, "linear", "half_pixel")}};
+}
+
+Op resize() {
+  std::vector<Example> examples = resize_examples();
+  examples.push_back(
+      {{f32({1, 2, 9, 8})}, {{"sizes", Shape{4, 3}}, {"mode", std::string("linear")}, {"antialias", true}}});
+  return {
+      .name = "resize",
+      .doc =
+          "x [N, C, *S] resampled to the spatial `sizes`: the nearest entry, or weights of a linear or cubic kernel "
+          "around where each entry lies in x; antialias widens the kernel where x shrinks (as PyTorch, with "
+          "cubic_coeff_a -0.5 there)",
+      .operands = {"x"},
+      .attrs = resize_attrs(),
+      .infer = infer_resize,
+      .eval = eval_resize,
+      .expand = expand_resize,
+      .expands_if = resize_expands,
+      .expand_onnx = expand_resize_onnx,
+      .expand_tflite = expand_resize_last,
+      .expand_tensorflow = expand_resize_last,
+      .examples = std::move(examples),
+  };
+}
+
+Op onnx_resize() {
+  return {
+      .name = "onnx_resize",
+      .doc = "`resize` with the scales or the sizes of all axes as an operand, as ONNX takes them",
+      .operands = {"x", "roi?", "scales?", "sizes?"},
+      .attrs = resize_attrs(),
+      .infer = infer_resize,
+      .eval = [](const EvalCall& call) { return eval_resize(call); },
+      .onnx = {.op_type = "Resize",
+               .inputs = {operand(0), operand(1), operand(2), operand(3)},
+               .attrs = {{"mode", "mode"},
+                         {"coordinate_transformation_mode", "coordinates"},
+                         {"nearest_mode", "rounding"},
+                         {"cubic_coeff_a", "cubic_coeff_a"}},
+               .fits = fits_onnx_resize},
+  };
+}
+
+// --------------------------------------------------------------------------------------------------------- grid_sample
+
+Expected<std::vector<Type>> infer_grid_sample(const InferCall& call) {
+  const Shape& x = call.shape(0);
+  const Shape& grid = call.shape(1);
+  if (x.size() != 4 || grid.size() != 4 || grid[0] != x[0] || !grid[3].is(2) ||
+      call.type(1).dtype != call.type(0).dtype || !is_floating(call.type(0).dtype))
+    return fail("x is {}, grid {}, expected [N, C, H, W] and [N, *, *, 2]", type_text(call.type(0)),
+                type_text(call.type(1)));
+  if (!is_one_of(call.attrs.text("mode"), {"bilinear", "nearest", "bicubic"}))
+    return fail("mode is '{}', expected bilinear, nearest or bicubic", call.attrs.text("mode"));
+  if (!is_one_of(call.attrs.text("padding_mode"), {"zeros", "border", "reflection"}))
+    return fail("padding_mode is '{}', expected zeros, border or reflection", call.attrs.text("padding_mode"));
+  if (x[2].is(0) || x[3].is(0)) return fail("x has no elements: {}", shape_text(x));
+  return std::vector{Type{call.type(0).dtype, {x[0], x[1], grid[1], grid[2]}}};
+}
+
+struct GridSampling {
+  std::string mode, padding;
+  bool align_corners;
+
+  // From -1..1 to entries.
+  double unnormalized(double x, std::int64_t size) const {
+    const auto n = static_cast<double>(size);
+    return align_corners ? (x + 1) / 2 * (n - 1) : ((x + 1) * n - 1) / 2;
+  }
+  // Where a place outside reads.
+  double placed(double x, std::int64_t size) const {
+    const auto n = static_cast<double>(size);
+    if (padding == "reflection") {
+      const double low = align_corners ? 0 : -0.5, span = align_corners ? n - 1 : n;
+      if (span <= 0) return 0;
+      const double distance = std::fabs(x - low), flips = std::floor(distance / span);
+      const double rest = distance - flips * span;
+      x = std::fmod(flips, 2) == 0 ? low + rest : low + span - rest;
+    }
+    return padding == "zeros" ? x : std::clamp(x, 0.0, n - 1);
+  }
+};
+
+constexpr double kFarAway = 1e9;  // beyond any image, and still an integer
+
+Expected<std::vector<Array>> eval_grid_sample(const EvalCall& call) {
+  const Array& x = call.operand(0);
+  const Array& grid = call.operand(1);
+  const GridSampling s{call.attrs.text("mode"), call.attrs.text("padding_mode"), call.attrs.flag("align_corners")};
+  const std::int64_t channels = x.size(1), height = x.size(2), width = x.size(3), plane = height * width;
+  const std::int64_t places = grid.size(1) * grid.size(2);
+  if (plane == 0) return fail("x has no elements");
+  Array y = make_array(x.dtype, {x.size(0), channels, grid.size(1), grid.size(2)});
+  const Sampling cubic{.mode = "cubic"};
+  for (std::int64_t i = 0; i < x.size(0) * places; ++i) {
+    const std::int64_t batch = i / places;
+    const auto coordinate = [&](std::int64_t k, std::int64_t size) {
+      const double at = s.unnormalized(grid.values[static_cast<std::size_t>(2 * i + k)], size);
+      return std::isfinite(at) ? std::clamp(at, -kFarAway, kFarAway) : -1;
+    };
+    double px = coordinate(0, width), py = coordinate(1, height);
+    if (s.mode != "bicubic") px = s.placed(px, width), py = s.placed(py, height);
+    const double bx = s.mode == "nearest" ? std::nearbyint(px) : std::floor(px);
+    const double by = s.mode == "nearest" ? std::nearbyint(py) : std::floor(py);
+    const int first = s.mode == "bicubic" ? -1 : 0, last = s.mode == "bicubic" ? 2 : s.mode == "bilinear" ? 1 : 0;
+    const auto weight = [&](double distance) {
+      return s.mode == "nearest"    ? 1
+             : s.mode == "bilinear" ? std::max(0.0, 1 - std::fabs(distance))
+                                    : kernel_at(cubic, distance);
+    };
+    for (int ky = first; ky <= last; ++ky)
+      for (int kx = first; kx <= last; ++kx) {
+        double ex = bx + kx, ey = by + ky;
+        const double share = weight(px - ex) * weight(py - ey);
+        if (s.mode == "bicubic") ex = std::nearbyint(s.placed(ex, width)), ey = std::nearbyint(s.placed(ey, height));
+        if (share == 0 || ex < 0 || ey < 0 || ex >= static_cast<double>(width) || ey >= static_cast<double>(height))
+          continue;
+        const std::int64_t entry = static_cast<std::int64_t>(ey) * width + static_cast<std::int64_t>(ex);
+        for (std::int64_t c = 0; c < channels; ++c)
+          y.values[static_cast<std::size_t>((batch * channels + c) * places + i % places)] +=
+              share * x.values[static_cast<std::size_t>((batch * channels + c) * plane + entry)];
+      }
+  }
+  return std::vector{std::move(y)};
+}
+
+// One coordinate of all places, in entries of an axis.
+Value* coordinate(Builder& build, const Node& node, Value* grid, std::int64_t entry, std::int64_t size) {
+  const bool aligned = node.attrs.flag("align_corners");
+  const auto n = static_cast<double>(size);
+  Value* x = build("select", {grid}, {{"dim", std::int64_t{3}}, {"index", entry}});
+  x = build("mul", {x, build.scalar((aligned ? n - 1 : n) / 2)});
+  x = build("add", {x, build.scalar((n - 1) / 2)});
+  if (node.attrs.text("padding_mode") == "reflection") {
+    const double low = aligned ? 0 : -0.5, span = aligned ? n - 1 : n;
+    if (span <= 0) return build("mul", {x, build.scalar(0)});
+    // |x - low| = flips span + rest; after an odd number of flips the rest counts from the other end.
+    Value* distance = build("abs", {build("sub", {x, build.scalar(low)})});
+    Value* flips = build("floor", {build("mul", {distance, build.scalar(1 / span)})});
+    Value* rest = build("sub", {distance, build("mul", {flips, build.scalar(span)})});
+    Value* pairs = build("floor", {build("mul", {flips, build.scalar(0.5)})});
+    Value* odd = build("sub", {flips, build("mul", {pairs, build.scalar(2)})});
+    Value* back = build("sub", {build.scalar(span), build("mul", {rest, build.scalar(2)})});
+    x = build("add", {build("add", {rest, build.scalar(low)}), build("mul", {odd, back})});
+  }
+  if (node.attrs.text("padding_mode") == "zeros") return x;
+  return build("minimum", {build("maximum", {x, build.scalar(0)}), build.scalar(n - 1)});
+}
+
+// The entries around each place gathered from the image as a table of pixels, with their weights.
+std::vector<Value*> expand_grid_sample(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Shape& shape = node.operands[0]->type.shape;
+  const std::int64_t batch = *shape[0].constant(), height = *shape[2].constant(), width = *shape[3].constant();
+  const Shape pixels = {batch * height * width, shape[1]};
+  Value* table = build("reshape", {to_channels_last(build, operands[0], 2)}, {{"shape", pixels}});
+  const bool nearest = node.attrs.text("mode") == "nearest";
+  Value* const zero = build.scalar(0);
+  Value* const one = build.scalar(1);
+  // By axis: the place, the entry before it, and how far it lies behind that.
+  struct Axis {
+    std::int64_t size;
+    Value* base;
+    Value* fraction;
+  };
+  std::vector<Axis> axes;
+  for (const std::int64_t size : {height, width}) {
+    Value* place = coordinate(build, node, operands[1], axes.empty() ? 1 : 0, size);
+    Value* base = build(nearest ? "round" : "floor", {place});
+    axes.push_back({size, base, build("sub", {place, base})});
+  }
+  Integers firsts;
+  for (std::int64_t n = 0; n < batch; ++n) firsts.push_back(n * height * width);
+  Value* first = build.constant(converted(tensor_i64({batch, 1, 1}, firsts), DType::i32), "firsts");
+  Value* sum = nullptr;
+  for (int corner = 0; corner < (nearest ? 1 : 4) && !build.failed(); ++corner) {
+    Value* index = nullptr;
+    Value* weight = nullptr;
+    for (std::size_t i = 0; i < 2; ++i) {
+      const Axis& axis = axes[i];
+      const bool behind = (corner >> i & 1) != 0;
+      Value* entry = behind ? build("add", {axis.base, one}) : axis.base;
+      Value* inside =
+          build("minimum", {build("maximum", {entry, zero}), build.scalar(static_cast<double>(axis.size - 1))});
+      // 1 for entries that exist, 0 for others: those differ from the nearest that does by 1 or more.
+      Value* outside = build("minimum", {build("abs", {build("sub", {entry, inside})}), one});
+      Value* share = build("sub", {one, outside});
+      if (!nearest) share = build("mul", {share, behind ? axis.fraction : build("sub", {one, axis.fraction})});
+      weight = weight == nullptr ? share : build("mul", {weight, share});
+      Value* number = build("cast", {inside}, {{"to", DType::i32}});
+      index = index == nullptr ? number : build("add", {build("mul", {index, build.scalar_i32(axis.size)}), number});
+    }
+    Value* entries = build("gather", {table, build("add", {index, first})}, {{"dim", std::int64_t{0}}});
+    Value* part = build("mul", {entries, build("unsqueeze", {weight}, {{"dims", Integers{3}}})});
+    sum = sum == nullptr ? part : build("add", {sum, part});
+  }
+  return {to_channels_first(build, sum, 2)};
+}
+
+bool grid_sample_expands(const Node& node, Target target) {
+  constexpr std::int64_t kMostPixels = 1 << 24;
+  const Shape& shape = node.operands[0]->type.shape;
+  const auto pixels = (shape[0] * shape[2] * shape[3]).constant();
+  return target != Target::onnx && node.attrs.text("mode") != "bicubic" && pixels && *pixels <= kMostPixels &&
+         constant_sizes({shape[0], shape[2], shape[3]});
+}
+
+Op grid_sample() {
+  const auto attrs = [](std::string mode, std::string padding, bool align_corners) {
+    return Attrs{{"mode", std::move(mode)}, {"padding_mode", std::move(padding)}, {"align_corners", align_corners}};
+  };
+  const std::vector<Type> operands = {f32({2, 3, 4, 5}), f32({2, 3, 6, 2})};
+  return {
+      .name = "grid_sample",
+      .doc =
+          "x [N, C, H, W] read at the places (x, y) of grid [N, *, *, 2], where -1 and 1 are the edges of the image "
+          "or, with align_corners, the middles of its outermost entries",
+      .operands = {"x", "grid"},
+      .attrs = {{"mode", AttrKind::text, std::string("bilinear")},
+                {"padding_mode", AttrKind::text, std::string("zeros")},
+                {"align_corners", AttrKind::flag, false}},
+      .infer = infer_grid_sample,
+      .eval = eval_grid_sample,
+      .expand = expand_grid_sample,
+      .expands_if = grid_sample_expands,
+      .onnx = {.op_type = "GridSample",
+               .inputs = {operand(0), operand(1)},
+               .attrs = {{"mode", "mode"}, {"padding_mode", "padding_mode"}, {"align_corners", "align_corners"}}},
+      .examples = {{operands, attrs("bilinear", "zeros", false), -1.3, 1.3},
+                   {operands, attrs("bilinear", "border", true), -1.3, 1.3},
+                   {operands, attrs("nearest", "zeros", false), -1.3, 1.3},
+                   {operands, attrs("bilinear", "reflection", false), -1.3, 1.3}},
+  };
+}
+
+}  // namespace
+
+std::vector<Op> resize_ops() {
+  return {resize(), onnx_resize(), grid_sample()};
+}
+
+}  // namespace taper

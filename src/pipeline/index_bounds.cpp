@@ -1,0 +1,109 @@
+#include "pipeline/index_bounds.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <unordered_map>
+
+#include "ops/table.h"
+
+namespace taper {
+namespace {
+
+// Operators that select entries of `data` along the axis of the attribute `axis` by the integers of `index`.
+struct Selection {
+  std::string_view op;
+  std::size_t data;
+  std::size_t index;
+  std::string_view axis;
+};
+constexpr std::array kSelections = {
+    Selection{"gather", 0, 1, "dim"},
+    Selection{"gather_elements", 0, 1, "dim"},
+    Selection{"scatter_elements", 0, 1, "dim"},
+};
+
+// Operators whose results hold elements of their operands, beside those whose row can rearrange constants.
+constexpr std::array<std::string_view, 9> kMoving = {"cast",   "expand", "tile",    "where", "clamp",
+                                                     "concat", "pad",    "reshape", "flip"};
+
+bool moves_elements(const Node& node) {
+  const Op* row = find_op(node.op);
+  return (row != nullptr && row->rearrange != nullptr) || std::ranges::find(kMoving, node.op) != kMoving.end();
+}
+
+using Inputs = std::set<const Value*>;
+
+class Search {
+ public:
+  explicit Search(std::map<const Value*, std::vector<Dim>>& bounds) : bounds_(bounds) {}
+
+  void walk(const Graph& graph) {
+    for (const Node& node : graph.nodes()) {
+      note_selection(node);
+      if (!moves_elements(node)) continue;
+      Inputs held;
+      for (const Value* operand : node.operands)
+        if (const Inputs* found = inputs_of(operand)) held.insert(found->begin(), found->end());
+      if (held.empty()) continue;
+      for (const Value* result : node.results) held_[result] = held;
+    }
+  }
+
+  void add_input(const Value* value) { held_[value] = {value}; }
+
+ private:
+  const Inputs* inputs_of(const Value* value) const {
+    const auto found = held_.find(value);
+    return found == held_.end() ? nullptr : &found->second;
+  }
+
+  void note_selection(const Node& node) {
+    if (node.op == "one_hot") return bound(node.operands[0], Dim(node.attrs.integer("depth")));
+    if (node.op == "gather_nd" || node.op == "scatter_nd") return note_coordinates(node);
+    const auto row = std::ranges::find(kSelections, node.op, &Selection::op);
+    if (row == kSelections.end()) return;
+    const Shape& shape = node.operands[row->data]->type.shape;
+    std::int64_t axis = node.attrs.integer(row->axis);
+    if (axis < 0) axis += static_cast<std::int64_t>(shape.size());
+    if (axis >= 0 && axis < static_cast<std::int64_t>(shape.size()))
+      bound(node.operands[row->index], shape[static_cast<std::size_t>(axis)]);
+  }
+
+  // Each entry of a coordinate has an axis of its own: the numbers stay below all of them.
+  void note_coordinates(const Node& node) {
+    const Shape& data = node.operands[0]->type.shape;
+    const Attr* batch_dims = node.attrs.find("batch_dims");
+    const std::int64_t from = batch_dims == nullptr ? 0 : std::get<std::int64_t>(*batch_dims);
+    const Shape& indices = node.operands[1]->type.shape;
+    const auto entries = indices.empty() ? std::nullopt : indices.back().constant();
+    for (std::int64_t axis = from; entries && axis < from + *entries; ++axis)
+      if (axis >= 0 && axis < static_cast<std::int64_t>(data.size()))
+        bound(node.operands[1], data[static_cast<std::size_t>(axis)]);
+  }
+
+  void bound(const Value* index, const Dim& size) {
+    const Inputs* inputs = inputs_of(index);
+    if (inputs == nullptr) return;
+    for (const Value* input : *inputs) {
+      std::vector<Dim>& sizes = bounds_[input];
+      if (std::ranges::find(sizes, size) == sizes.end()) sizes.push_back(size);
+    }
+  }
+
+  std::map<const Value*, std::vector<Dim>>& bounds_;
+  std::unordered_map<const Value*, Inputs> held_;
+};
+
+}  // namespace
+
+std::map<const Value*, std::vector<Dim>> index_bounds(const Graph& graph) {
+  std::map<const Value*, std::vector<Dim>> bounds;
+  Search search(bounds);
+  for (const Value* input : graph.inputs())
+    if (!is_floating(input->type.dtype) && input->type.dtype != DType::boolean) search.add_input(input);
+  search.walk(graph);
+  return bounds;
+}
+
+}  // namespace taper

@@ -1,0 +1,37 @@
+// What a file is and holds: anything that taper reads or writes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "taper/taper.h"
+
+namespace taper {
+
+struct Inspection {
+  std::string what;                                        // "TFLite model", "PyTorch zip checkpoint, SignTransformer"
+  std::uint64_t bytes = 0;                                 // of a folder: of all files in it
+  std::vector<std::pair<std::string, std::string>> facts;  // "opset": "17", "producer": "pytorch"
+  std::vector<TensorInfo> inputs;
+  std::vector<TensorInfo> outputs;
+  std::optional<std::int64_t> parameters;  // elements of weights
+  std::map<std::string, std::size_t> operators;
+  std::vector<TensorInfo> tensors;  // of files of tensors: checkpoints, arrays
+  std::vector<std::string> notes;   // what was assumed, what is wrong with it
+  std::string graph;                // the text form (docs/ir.md), where it was asked for
+};
+
+struct InspectOptions {
+  bool graph = false;  // read the file as a graph, which may fail where its operators aren't known
+  LoadOptions load;
+};
+
+// Nothing in the file is executed. Errors: what reading says; a file of no known kind.
+Expected<Inspection> inspect(const std::filesystem::path& path, const InspectOptions& options = {});
+
+}  // namespace taper

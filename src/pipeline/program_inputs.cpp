@@ -1,0 +1,136 @@
+#include "pipeline/program_inputs.h"
+
+#include <algorithm>
+#include <set>
+
+#include "passes/passes.h"
+#include "passes/rewrite.h"
+#include "report/text.h"
+
+namespace taper {
+namespace {
+
+Expected<Shape> parse_shape(const std::string& text) {
+  Shape shape;
+  if (text.empty()) return shape;  // a single number
+  std::string_view rest = text;
+  while (true) {
+    const std::size_t comma = rest.find(',');
+    TAPER_ASSIGN(Dim dim, Dim::parse(rest.substr(0, comma)));
+    if (dim.overflowed() || dim.constant().value_or(0) < 0) return fail("a size is '{}'", rest.substr(0, comma));
+    shape.push_back(std::move(dim));
+    if (comma == std::string_view::npos) return shape;
+    rest.remove_prefix(comma + 1);
+  }
+}
+
+std::string input_names(const Graph& graph) {
+  std::string names;
+  for (const Value* input : graph.inputs())
+    names += fmt::format("{}{} {}", names.empty() ? "" : ", ", printable(input->name), type_text(input->type));
+  return names;
+}
+
+// The sizes that stand for symbols of `input`.
+Status bind_shape(const Value& input, const Shape& wanted, const Symbols& symbols, Bindings& bindings) {
+  const Shape& shape = input.type.shape;
+  const auto refuse = [&](const std::string& reason) {
+    return fail("the shape {} was asked for the input '{}', which is {}: {}", shape_text(wanted), printable(input.name),
+                type_text(input.type), reason);
+  };
+  if (shape.size() != wanted.size()) return refuse(fmt::format("it has {} axes", shape.size()));
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    const auto size = wanted[axis].constant();
+    const auto symbol = shape[axis].as_symbol();
+    if (!size || shape[axis] == wanted[axis]) continue;
+    if (!symbol) return refuse(fmt::format("the program has {} at axis {}", shape[axis].text(), axis));
+    if (const auto range = symbols.find(*symbol);
+        range != symbols.end() && (*size < range->second.least || *size > range->second.most))
+      return refuse(fmt::format("{} may be {} to {}", *symbol, range->second.least, range->second.most));
+    const auto [bound, fresh] = bindings.emplace(*symbol, *size);
+    if (!fresh && bound->second != *size) return refuse(fmt::format("{} is {} already", *symbol, bound->second));
+  }
+  return {};
+}
+
+}  // namespace
+
+Expected<ProgramOptions> program_options(const std::vector<InputOptions>& inputs) {
+  ProgramOptions options;
+  for (const InputOptions& input : inputs) {
+    const std::string place = fmt::format("in what is said of the input '{}'", printable(input.name));
+    if (input.shape) {
+      TAPER_ASSIGN_WITHIN(Shape shape, parse_shape(*input.shape), place);
+      if (!options.input_shapes.emplace(input.name, std::move(shape)).second)
+        return fail("the input '{}' is given two shapes", printable(input.name));
+    }
+    if (input.dtype) {
+      const auto dtype = dtype_from_name(*input.dtype);
+      if (!dtype)
+        return fail("the input '{}' is given the dtype '{}', expected a name such as float32, int64 or bool",
+                    printable(input.name), printable(*input.dtype));
+      if (!options.input_dtypes.emplace(input.name, *dtype).second)
+        return fail("the input '{}' is given two dtypes", printable(input.name));
+    }
+    for (const std::int64_t axis : input.dynamic) options.dynamic[input.name].push_back(axis);
+  }
+  return options;
+}
+
+Status apply_shapes(const ProgramOptions& options, ImportedProgram& program) {
+  Bindings bindings;
+  for (const auto& [name, shape] : options.input_shapes) {
+    const auto& inputs = program.graph.inputs();
+    const auto found = std::ranges::find(inputs, name, &Value::name);
+    if (found == inputs.end())
+      return fail("a shape is given for the input '{}', the inputs are: {}", printable(name),
+                  input_names(program.graph));
+    TAPER_TRY(bind_shape(**found, shape, program.symbols, bindings));
+  }
+  if (bindings.empty()) return {};
+  TAPER_ASSIGN(program.graph, freeze_symbols(program.graph, bindings));
+  for (const auto& [symbol, size] : bindings) program.symbols.erase(symbol);
+  return {};
+}
+
+Status separate_names(ImportedProgram& program) {
+  const Graph& graph = program.graph;
+  std::set<std::string> taken;
+  for (const Value* input : graph.inputs()) taken.insert(input->name);
+  std::vector<std::string> names;
+  bool renamed = false;
+  for (const Output& output : graph.outputs()) {
+    std::string name = output.name;
+    for (int number = 1; !taken.insert(name).second; ++number) name = fmt::format("{}_{}", output.name, number);
+    if (name != output.name) {
+      renamed = true;
+      program.assumptions.push_back(
+          fmt::format("the output '{}' is called '{}': its name is taken", printable(output.name), printable(name)));
+    }
+    names.push_back(std::move(name));
+  }
+  if (!renamed) return {};
+  Graph result;
+  result.name = graph.name;
+  Builder build(result);
+  Cloner cloner(build);
+  for (const Value* input : graph.inputs()) cloner.bind(input, result.add_input(input->name, input->type));
+  const std::vector<Value*> outputs = cloner.inline_nodes(graph);
+  TAPER_TRY(build.status());
+  for (std::size_t i = 0; i < outputs.size(); ++i) result.add_output(names[i], outputs[i]);
+  program.graph = std::move(result);
+  return {};
+}
+
+Symbols complete_symbols(const ImportedProgram& program) {
+  Symbols symbols;
+  for (const Value* input : program.graph.inputs())
+    for (const Dim& dim : input->type.shape)
+      for (const std::string& symbol : symbols_of(dim)) {
+        const auto told = program.symbols.find(symbol);
+        symbols.emplace(symbol, told == program.symbols.end() ? SymbolRange{} : told->second);
+      }
+  return symbols;
+}
+
+}  // namespace taper

@@ -1,0 +1,231 @@
+#include "pipeline/trials.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <random>
+
+#include "ops/evaluate.h"
+#include "passes/passes.h"
+#include "pipeline/index_bounds.h"
+#include "pipeline/verify_input.h"
+#include "report/text.h"
+
+namespace taper {
+namespace {
+
+// Where one evaluation of the reference took longer there is no second one.
+constexpr double kPatience = 60;  // seconds
+
+// How inputs are drawn.
+enum class Draw {
+  wide,      // floats in [-1, 1), integers that select from the whole axis, random masks
+  positive,  // floats in [0, 1), for logarithms and roots
+  small,     // the same, and integers of 0 and 1
+  ones,      // integers and masks of 1
+  zeros,     // integers and masks of 0
+};
+constexpr Draw kDraws[] = {Draw::wide, Draw::positive, Draw::small, Draw::ones, Draw::zeros};
+
+class Drawing {
+ public:
+  Drawing(const Graph& graph, Draw draw, std::uint64_t seed)
+      : graph_(graph), draw_(draw), seed_(seed), bounds_(index_bounds(graph)) {}
+
+  Expected<InputSet> at(const Bindings& sizes) const {
+    InputSet set;
+    for (std::size_t i = 0; i < graph_.inputs().size(); ++i) {
+      const Value* input = graph_.inputs()[i];
+      TAPER_ASSIGN_WITHIN(Array array, one(*input, i, sizes), fmt::format("in the input '{}'", printable(input->name)));
+      set.push_back(std::move(array));
+    }
+    return set;
+  }
+
+ private:
+  Expected<Array> one(const Value& input, std::size_t index, const Bindings& sizes) const {
+    TAPER_ASSIGN(std::vector<std::int64_t> shape, evaluate(input.type.shape, sizes));
+    TAPER_ASSIGN(const std::int64_t count, checked_element_count(shape));
+    Array array{input.type.dtype, std::move(shape), {}};
+    array.values.resize(static_cast<std::size_t>(count));
+    std::mt19937_64 generator(seed_ + 1'000'003 * index);
+    // In [0, 1), the same on every platform.
+    const auto uniform = [&] { return static_cast<double>(static_cast<float>(generator() >> 40) * 0x1p-24f); };
+    if (is_floating(input.type.dtype)) {
+      for (double& value : array.values) value = draw_ == Draw::wide ? 2 * uniform() - 1 : uniform();
+      return array;
+    }
+    if (draw_ == Draw::ones || draw_ == Draw::zeros) {
+      std::ranges::fill(array.values, draw_ == Draw::ones ? 1 : 0);
+      return array;
+    }
+    const auto below = static_cast<double>(bound_of(input, sizes));
+    for (double& value : array.values) value = std::floor(uniform() * below);
+    return array;
+  }
+
+  // Numbers that select nothing are flags more often than not.
+  std::int64_t bound_of(const Value& input, const Bindings& sizes) const {
+    constexpr std::int64_t kFlags = 2;
+    const auto found = bounds_.find(&input);
+    if (found == bounds_.end()) return kFlags;
+    std::int64_t most = draw_ == Draw::small ? kFlags : std::int64_t{1} << 24;
+    if (input.type.dtype == DType::i8) most = std::min<std::int64_t>(most, 128);
+    if (input.type.dtype == DType::u8) most = std::min<std::int64_t>(most, 256);
+    for (const Dim& size : found->second)
+      if (const auto value = size.evaluate(sizes)) most = std::min(most, std::max<std::int64_t>(*value, 1));
+    return most;
+  }
+
+  const Graph& graph_;
+  Draw draw_;
+  std::uint64_t seed_;
+  std::map<const Value*, std::vector<Dim>> bounds_;
+};
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+Expected<Trial> trial_of(const Graph& graph, InputSet inputs) {
+  TAPER_ASSIGN(std::vector<Array> reference, evaluate(graph, inputs));
+  return Trial{std::move(inputs), std::move(reference)};
+}
+
+// The first finite trial of `draws`, else the first one that can be evaluated at all.
+Expected<Trial> tame_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed, std::span<const Draw> draws) {
+  std::optional<Expected<Trial>> best;
+  const auto start = std::chrono::steady_clock::now();
+  for (const Draw draw : draws) {
+    TAPER_ASSIGN(InputSet inputs, Drawing(graph, draw, seed).at(sizes));
+    Expected<Trial> trial = trial_of(graph, std::move(inputs));
+    if (trial && trial->finite()) return trial;
+    if (!best || (trial && !*best)) best = std::move(trial);
+    if (seconds_since(start) > kPatience) break;
+  }
+  return std::move(*best);
+}
+
+// A size unlike the usual one: two for one, about a third of many.
+std::int64_t other_size(const SymbolRange& range) {
+  const std::int64_t wished = range.usual == 1 ? 2 : range.usual / 3 + 1;
+  const std::int64_t allowed = std::clamp(wished, std::max<std::int64_t>(range.least, 1), range.most);
+  if (allowed != range.usual) return allowed;
+  return range.usual < range.most ? range.usual + 1 : std::max(range.least, range.usual - 1);
+}
+
+// Sizes for the second trial, the best first. Sizes may have to be related in ways that ranges don't tell.
+std::vector<Bindings> further_sizes(const Symbols& symbols) {
+  const Bindings usual = usual_sizes(symbols);
+  std::vector<Bindings> choices;
+  const auto add = [&](Bindings sizes) {
+    if (sizes != usual && std::ranges::find(choices, sizes) == choices.end()) choices.push_back(std::move(sizes));
+  };
+  const auto each = [&](auto size_of_range) {
+    Bindings sizes;
+    for (const auto& [name, range] : symbols)
+      sizes.emplace(name, std::clamp(size_of_range(range), std::max<std::int64_t>(range.least, 1), range.most));
+    add(std::move(sizes));
+  };
+  add(other_sizes(symbols));
+  constexpr std::int64_t kLarge = std::int64_t{1} << 20;
+  each([](const SymbolRange& range) { return range.usual < kLarge ? 2 * range.usual : range.usual; });
+  each([](const SymbolRange& range) { return range.usual < kLarge ? range.usual + 1 : range.usual; });
+  for (const auto& [name, range] : symbols) {
+    Bindings sizes = usual;
+    sizes[name] = other_size(range);
+    add(std::move(sizes));
+  }
+  constexpr std::size_t kMostChoices = 8;
+  if (choices.size() > kMostChoices) choices.resize(kMostChoices);
+  return choices;
+}
+
+Expected<Trials> random_trials(const Model& model, std::uint64_t seed, bool static_shapes) {
+  const Model::Impl& impl = model.impl();
+  // The range of normalised keypoints.
+  constexpr Draw kFamilyDraws[] = {Draw::positive};
+  const std::span<const Draw> draws =
+      impl.info.kind == SourceKind::family ? std::span<const Draw>(kFamilyDraws) : kDraws;
+  Trials trials;
+  const auto start = std::chrono::steady_clock::now();
+  TAPER_ASSIGN(Trial first, tame_trial(impl.graph, usual_sizes(impl.symbols), seed, draws));
+  trials.all.push_back(std::move(first));
+  if (static_shapes || impl.symbols.empty()) return trials;
+  std::string reason = "no other sizes are within their ranges";
+  for (const Bindings& sizes : further_sizes(impl.symbols)) {
+    if (seconds_since(start) > kPatience) {
+      reason = fmt::format("evaluating the reference takes {}", human_seconds(seconds_since(start)));
+      break;
+    }
+    Expected<Trial> second = tame_trial(impl.graph, sizes, seed + 1, draws);
+    if (second) {
+      trials.all.push_back(std::move(*second));
+      return trials;
+    }
+    reason = second.error().message;
+  }
+  trials.note = fmt::format("verified at the default sizes alone: {}", reason);
+  return trials;
+}
+
+}  // namespace
+
+bool Trial::finite() const {
+  return std::ranges::all_of(reference, [](const Array& output) {
+    return std::ranges::all_of(output.values, [](double value) { return std::isfinite(value); });
+  });
+}
+
+Bindings other_sizes(const Symbols& symbols) {
+  Bindings sizes;
+  for (const auto& [name, range] : symbols) sizes.emplace(name, other_size(range));
+  return sizes;
+}
+
+Trial with_channels_last(const Graph& graph, const Trial& trial) {
+  const auto moved = [](const Array& array, const Type& type) {
+    if (!holds_image(type)) return array;
+    const std::size_t rank = array.shape.size();
+    const std::vector<std::int64_t> order = channels_last_order(rank);
+    const std::vector<std::int64_t> strides = row_major_strides(array.shape);
+    Array out{array.dtype, std::vector<std::int64_t>(rank), {}};
+    for (std::size_t axis = 0; axis < rank; ++axis) out.shape[axis] = array.size(order[axis]);
+    out.values.reserve(array.values.size());
+    std::vector<std::int64_t> index(rank, 0);
+    for (std::size_t i = 0; i < array.values.size(); ++i) {
+      std::int64_t at = 0;
+      for (std::size_t axis = 0; axis < rank; ++axis)
+        at += index[axis] * strides[static_cast<std::size_t>(order[axis])];
+      out.values.push_back(array.values[static_cast<std::size_t>(at)]);
+      for (std::size_t axis = rank; axis-- > 0;) {
+        if (++index[axis] < out.shape[axis]) break;
+        index[axis] = 0;
+      }
+    }
+    return out;
+  };
+  Trial last;
+  for (std::size_t i = 0; i < trial.inputs.size(); ++i)
+    last.inputs.push_back(moved(trial.inputs[i], graph.inputs()[i]->type));
+  for (std::size_t i = 0; i < trial.reference.size(); ++i)
+    last.reference.push_back(moved(trial.reference[i], graph.outputs()[i].value->type));
+  return last;
+}
+
+Expected<Trial> random_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed) {
+  return tame_trial(graph, sizes, seed, kDraws);
+}
+
+Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes) {
+  if (!options.input) return random_trials(model, options.seed, static_shapes);
+  TAPER_ASSIGN(std::vector<InputSet> sets, read_verify_input(model, *options.input, static_shapes));
+  Trials trials;
+  for (InputSet& inputs : sets) {
+    TAPER_ASSIGN(Trial trial, trial_of(model.impl().graph, std::move(inputs)));
+    trials.all.push_back(std::move(trial));
+  }
+  return trials;
+}
+
+}  // namespace taper

@@ -1,0 +1,40 @@
+// What written files are run with, and what the network gives for it: the graph as imported, evaluated in float64.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ops/array.h"
+#include "pipeline/model.h"
+
+namespace taper {
+
+struct Trial {
+  std::vector<Array> inputs;  // in the order of the graph's
+  std::vector<Array> reference;
+
+  bool finite() const;
+};
+
+struct Trials {
+  std::vector<Trial> all;  // the first at the usual sizes
+  std::string note;        // a warning: why there is no second one where sizes are open
+};
+
+// Trials with the real inputs of `options`, or with seeded numbers. Floats are uniform; integers lie within the axis
+// that they select from, else they are 0 or 1, as masks are; bools are random. Where the reference is not finite or
+// fails with them, tamer values are tried. The second trial has other sizes, within the ranges of the symbols; where
+// the network takes them only together, others are tried. Errors: what the evaluation of the first trial or reading the
+// inputs says.
+Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes);
+
+// Seeded inputs at `sizes`, tame enough for the network to be evaluated, with the results.
+Expected<Trial> random_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed);
+
+// The same trial for files whose images have their channels last (passes/passes.h, put_channels_last).
+Trial with_channels_last(const Graph& graph, const Trial& trial);
+
+// Sizes for a second trial: as unlike the usual ones as the ranges allow. The same where nothing is open.
+Bindings other_sizes(const Symbols& symbols);
+
+}  // namespace taper

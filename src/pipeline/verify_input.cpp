@@ -1,0 +1,158 @@
+#include "pipeline/verify_input.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/mapped_file.h"
+#include "formats/npy.h"
+#include "ops/evaluate.h"
+#include "report/text.h"
+
+namespace taper {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_npy(const SharedBytes& bytes) {
+  return as_text(bytes.view).starts_with("\x93NUMPY");
+}
+
+Status check_arrays_file(const SharedBytes& bytes) {
+  if (is_npy(bytes) || as_text(bytes.view).starts_with("PK")) return {};
+  return fail_with_hint(fmt::format("{} bytes that are neither a .npy nor a .npz file", bytes.view.size()),
+                        "save the input with numpy.save or numpy.savez");
+}
+
+// ------------------------------------------------------------------------------------------------------------ families
+
+Expected<Tensor> find_array(const SharedBytes& bytes) {
+  TAPER_TRY(check_arrays_file(bytes));
+  if (is_npy(bytes)) return read_npy(bytes);
+  TAPER_ASSIGN(const std::vector<std::string> names, npz_names(bytes));
+  if (names.empty()) return fail("holds no arrays");
+  if (std::ranges::find(names, "X") != names.end()) return read_npz_array(bytes, "X");
+  if (names.size() == 1) return read_npz_array(bytes, names[0]);
+  return fail_with_hint(fmt::format("holds the arrays {}, expected 'X' or a single one", fmt::join(names, ", ")),
+                        "save the input under the key 'X'");
+}
+
+// x as [N, T, F].
+Expected<Array> read_frames(const fs::path& path, std::int64_t features) {
+  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
+  TAPER_ASSIGN_WITHIN(const Tensor tensor, find_array(bytes), fmt::format("in file '{}'", path_text(path)));
+  std::vector<std::int64_t> shape = tensor.shape;
+  if (shape.size() == 2) shape.insert(shape.begin(), 1);
+  if (shape.size() != 3 || shape[0] < 1 || shape[1] < 1 || shape[2] != features)
+    return fail("an array of shape {}, expected [N, T, {}] or [T, {}] / in file '{}'",
+                shape_text(std::span(tensor.shape)), features, features, path_text(path));
+  Array x = to_array(converted(tensor, DType::f32));
+  x.shape = shape;
+  TAPER_TRY(check_unchanged(bytes));
+  const auto wrong = std::ranges::find_if_not(x.values, [](double value) { return std::isfinite(value); });
+  if (wrong != x.values.end())
+    return fail_with_hint(fmt::format("frame {} holds {}, expected numbers that are finite in float32 / in file '{}'",
+                                      (wrong - x.values.begin()) / features, *wrong, path_text(path)),
+                          "fill gaps in recordings before you verify with them");
+  return x;
+}
+
+// The first `batch` windows of x [N, T, F], `steps` frames of each.
+InputSet first_windows(const Array& x, std::int64_t batch, std::int64_t steps) {
+  const std::int64_t features = x.size(2);
+  Array out{DType::f32, {batch, steps, features}, {}};
+  for (std::int64_t b = 0; b < batch; ++b) {
+    const auto begin = x.values.begin() + b * x.size(1) * features;
+    out.values.insert(out.values.end(), begin, begin + steps * features);
+  }
+  return {std::move(out)};
+}
+
+Expected<std::vector<InputSet>> read_windows(const Model& model, const fs::path& path, bool static_shapes) {
+  const std::int64_t features = model.info().input_shape[2];
+  const std::int64_t steps = model.info().input_shape[1];
+  TAPER_ASSIGN(const Array x, read_frames(path, features));
+  if (static_shapes && x.size(1) < steps)
+    return fail_with_hint(
+        fmt::format("the input to verify with has {} frames, the static files take {}", x.size(1), steps),
+        fmt::format("export with --sequence-length {}, or without --static", x.size(1)));
+  const std::int64_t frames = std::min(x.size(1), steps);
+  std::vector<InputSet> sets = {first_windows(x, 1, frames)};
+  if (static_shapes) return sets;
+  const std::int64_t windows = std::min(x.size(0), kMostWindows);
+  sets.push_back(first_windows(x, windows, windows > 1 ? frames : frames / 2 + 1));
+  return sets;
+}
+
+// ------------------------------------------------------------------------------------------------------------ programs
+
+// The array for an input: the one of its name, or the only one there is.
+Expected<Tensor> array_of(const SharedBytes& bytes, const std::string& input, bool only_input) {
+  if (is_npy(bytes)) {
+    if (only_input) return read_npy(bytes);
+    return fail_with_hint("a .npy file holds one array, and the program has several inputs",
+                          "save an array for each input under its name with numpy.savez");
+  }
+  TAPER_ASSIGN(const std::vector<std::string> names, npz_names(bytes));
+  if (std::ranges::find(names, input) != names.end()) return read_npz_array(bytes, input);
+  if (only_input && names.size() == 1) return read_npz_array(bytes, names[0]);
+  return fail_with_hint(
+      fmt::format("holds {}, expected an array '{}'",
+                  names.empty() ? "no arrays" : fmt::format("the arrays {}", fmt::join(names, ", ")), printable(input)),
+      "save an array for each input under its name with numpy.savez");
+}
+
+// `shape` are the input's sizes, where files take no others.
+Status check_sizes(const std::vector<std::int64_t>& sizes, const Shape& shape, const Bindings& bindings) {
+  TAPER_ASSIGN(const std::vector<std::int64_t> expected, evaluate(shape, bindings));
+  if (expected == sizes) return {};
+  return fail("has shape {}, the static files take {}", shape_text(std::span(sizes)), shape_text(std::span(expected)));
+}
+
+Expected<Array> checked_array(const Tensor& tensor, const Value& input) {
+  if (is_floating(tensor.dtype) != is_floating(input.type.dtype))
+    return fail("is {}, expected {}", info(tensor.dtype).name, info(input.type.dtype).name);
+  Array array = to_array(converted(tensor, input.type.dtype));
+  if (std::ranges::all_of(array.values, [](double value) { return std::isfinite(value); })) return array;
+  return fail("holds numbers that are not finite in {}", info(input.type.dtype).name);
+}
+
+Expected<InputSet> read_arrays(const Graph& graph, const SharedBytes& bytes) {
+  TAPER_TRY(check_arrays_file(bytes));
+  InputSet set;
+  std::vector<std::vector<std::int64_t>> shapes;
+  for (const Value* input : graph.inputs()) {
+    const std::string place = fmt::format("in the array for the input '{}'", printable(input->name));
+    TAPER_ASSIGN(const Tensor tensor, array_of(bytes, input->name, graph.inputs().size() == 1));
+    TAPER_ASSIGN_WITHIN(Array array, checked_array(tensor, *input), place);
+    shapes.push_back(array.shape);
+    set.push_back(std::move(array));
+  }
+  TAPER_ASSIGN([[maybe_unused]] const Bindings bound, bind_symbols(graph.inputs(), shapes));
+  return set;
+}
+
+Expected<std::vector<InputSet>> read_program_inputs(const Model& model, const fs::path& path, bool static_shapes) {
+  const Graph& graph = model.impl().graph;
+  const std::string place = fmt::format("in file '{}'", path_text(path));
+  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
+  TAPER_ASSIGN_WITHIN(InputSet set, read_arrays(graph, bytes), place);
+  TAPER_TRY(check_unchanged(bytes));
+  if (static_shapes) {
+    const Bindings sizes = usual_sizes(model.impl().symbols);
+    for (std::size_t i = 0; i < set.size(); ++i)
+      if (Status same = check_sizes(set[i].shape, graph.inputs()[i]->type.shape, sizes); !same)
+        return std::unexpected(within(
+            within(std::move(same).error(), fmt::format("in the array '{}'", printable(graph.inputs()[i]->name))),
+            place));
+  }
+  return std::vector<InputSet>{std::move(set)};
+}
+
+}  // namespace
+
+Expected<std::vector<InputSet>> read_verify_input(const Model& model, const fs::path& path, bool static_shapes) {
+  return model.info().kind == SourceKind::family ? read_windows(model, path, static_shapes)
+                                                 : read_program_inputs(model, path, static_shapes);
+}
+
+}  // namespace taper

@@ -1,0 +1,221 @@
+#include "formats/exported_program.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/mapped_file.h"
+#include "builders.h"
+#include "formats/exported_json.h"
+#include "formats/size_expression.h"
+
+namespace taper::exported {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Expected<Program> read_fixture(const std::string& name) {
+  TAPER_ASSIGN(const SharedBytes bytes, map_file(std::string(TAPER_SOURCE_DIR "/tests/fixtures/exported/") + name));
+  return read_exported_program(bytes);
+}
+
+class Layouts : public testing::TestWithParam<const char*> {};
+
+TEST_P(Layouts, hold_the_same_program) {
+  const auto program = read_fixture(GetParam());
+  ASSERT_TRUE(program) << program.error().text();
+  ASSERT_EQ(program->inputs.size(), 10);
+  EXPECT_EQ(program->inputs[1].kind, InputKind::parameter);
+  EXPECT_EQ(program->inputs[1].target, "enter.weight");
+  EXPECT_EQ(program->inputs[6].kind, InputKind::buffer);
+  EXPECT_EQ(program->inputs[8].argument.as<ValueName>()->name, "x");
+  EXPECT_THAT(program->output_names, ElementsAre("pairs", "more_0", "more_1"));
+  const TensorMeta& x = program->graph.tensors.at("x");
+  EXPECT_EQ(x.dtype, DType::f32);
+  EXPECT_EQ(shape_text(x.sizes), shape_text({x.sizes[0], 4}));
+  ASSERT_TRUE(x.sizes[0].as_symbol());
+  const SymbolInfo& rows = program->symbols.at(*x.sizes[0].as_symbol());
+  EXPECT_EQ(rows.least, 1);
+  EXPECT_EQ(rows.most, 64);
+  EXPECT_EQ(rows.usual, 3);
+  EXPECT_EQ(program->graph.tensors.at("view").sizes, (Shape{2 * x.sizes[0], 3}));
+}
+
+TEST_P(Layouts, share_tied_weights_and_keep_strides) {
+  const auto program = read_fixture(GetParam());
+  ASSERT_TRUE(program) << program.error().text();
+  const Tensor& weight = program->weights.at("enter.weight");
+  EXPECT_EQ(weight.storage.view.data(), program->weights.at("tied.weight").storage.view.data());
+  const Tensor& turned = program->weights.at("turned");
+  EXPECT_THAT(turned.strides, ElementsAre(1, 4));
+  EXPECT_FLOAT_EQ(static_cast<float>(to_double(turned)[1]), 0.4F);
+  EXPECT_EQ(program->weights.at("scale").dtype, DType::f16);
+}
+
+TEST_P(Layouts, tell_infinities_modules_and_lines) {
+  const auto program = read_fixture(GetParam());
+  ASSERT_TRUE(program) << program.error().text();
+  bool infinite = false;
+  std::vector<std::string> paths;
+  for (const Node& node : program->graph.nodes) {
+    if (node.target == "torch.ops.aten.relu.default") {
+      paths.push_back(node.module_path);
+      EXPECT_THAT(node.source_line, HasSubstr(" of make_exported.py"));
+    }
+    for (const NamedArgument& input : node.inputs)
+      if (const double* real = input.value.as<double>()) infinite = infinite || *real < -1e300;
+  }
+  EXPECT_THAT(paths, ElementsAre("inner.1", ""));  // the second is called by the outermost module itself
+  EXPECT_TRUE(infinite);
+  EXPECT_THAT(paths, ElementsAre("inner.1", ""));  // the second is a call of the outermost module
+}
+
+INSTANTIATE_TEST_SUITE_P(ExportedProgram, Layouts,
+                         testing::Values("program.pt2", "program_2_8.pt2", "program_2_5.pt2"));
+
+// ---- programs by hand
+
+std::string error_of(const std::string& file) {
+  const auto program = read_exported_program(shared(file));
+  return program ? "" : program.error().text();
+}
+
+// A program of one input, one relu and one output; `marks` are replaced in its JSON.
+std::string program_json(const std::vector<std::pair<std::string, std::string>>& marks = {}) {
+  std::string json = R"({"schema_version": {"major": 8, "minor": 20}, "range_constraints": {}, "graph_module": {
+    "module_call_graph": [], "signature": {
+      "input_specs": [{"parameter": {"arg": {"name": "w"}, "parameter_name": "w"}},
+                      {"user_input": {"arg": {"as_tensor": {"name": "x"}}}}],
+      "output_specs": [{"user_output": {"arg": {"as_tensor": {"name": "y"}}}}]},
+    "graph": {"inputs": [{"as_tensor": {"name": "w"}}, {"as_tensor": {"name": "x"}}],
+      "outputs": [{"as_tensor": {"name": "y"}}], "sym_int_values": {},
+      "tensor_values": {"x": {"dtype": 7, "sizes": [{"as_int": 2}]}},
+      "nodes": [{"target": "torch.ops.aten.relu.default", "outputs": [{"as_tensor": {"name": "y"}}],
+                 "inputs": [{"name": "self", "arg": {"as_tensor": {"name": "x"}}}]}]}}})";
+  for (const auto& [from, to] : marks) {
+    const std::size_t at = json.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    json.replace(at, from.size(), to);
+  }
+  return json;
+}
+
+std::string config(const std::string& meta) {
+  return R"({"config": {"w": {"path_name": "weight_0", "is_param": true, "use_pickle": false, "tensor_meta": )" + meta +
+         "}}}";
+}
+constexpr const char* kPair =
+    R"({"dtype": 7, "sizes": [{"as_int": 2}], "strides": [{"as_int": 1}], "storage_offset": {"as_int": 0}, "layout": 7})";
+
+std::string archive(const std::string& json, const std::string& meta = kPair, const std::string& data = little(0, 8)) {
+  return zip_file({stored("a/models/model.json", json),
+                   stored("a/data/weights/model_weights_config.json", config(meta)),
+                   stored("a/data/constants/model_constants_config.json", R"({"config": {}})"),
+                   stored("a/data/weights/weight_0", data)});
+}
+
+TEST(ExportedProgram, reads_a_program_by_hand) {
+  const auto program = read_exported_program(shared(archive(program_json())));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.nodes.size(), 1);
+  EXPECT_THAT(program->output_names, ElementsAre("output"));
+}
+
+TEST(ExportedProgram, refuses_other_schemas_and_says_which_it_reads) {
+  EXPECT_THAT(error_of(archive(program_json({{"\"major\": 8", "\"major\": 9"}}))),
+              HasSubstr("schema 9.20, expected 7 or 8"));
+  EXPECT_THAT(error_of(archive(program_json({{"\"major\": 8", "\"major\": 5"}}))), HasSubstr("schema 5.20"));
+}
+
+TEST(ExportedProgram, refuses_kinds_of_arguments_that_it_does_not_know) {
+  EXPECT_THAT(error_of(archive(program_json(
+                  {{"\"arg\": {\"as_tensor\": {\"name\": \"x\"}}}]}]", "\"arg\": {\"as_wish\": 1}}]}]"}}))),
+              HasSubstr("arguments of kind 'as_wish' are unknown"));
+}
+
+TEST(ExportedProgram, refuses_weights_outside_of_their_bytes) {
+  EXPECT_THAT(error_of(archive(program_json(), kPair, little(0, 4))), HasSubstr("in weight 'w'"));
+  const std::string far = R"({"dtype": 7, "sizes": [{"as_int": 2}], "strides": [{"as_int": 4611686018427387904}],
+                              "storage_offset": {"as_int": 0}, "layout": 7})";
+  EXPECT_THAT(error_of(archive(program_json(), far)), HasSubstr("in weight 'w'"));
+  const std::string before = R"({"dtype": 7, "sizes": [{"as_int": 2}], "strides": [{"as_int": 1}],
+                                 "storage_offset": {"as_int": -1}, "layout": 7})";
+  EXPECT_THAT(error_of(archive(program_json(), before)), HasSubstr("its offset is -1"));
+}
+
+TEST(ExportedProgram, refuses_graphs_nested_too_deep) {
+  std::string graph = R"({"inputs": [], "outputs": [], "nodes": [], "sym_int_values": {}, "tensor_values": {}})";
+  for (int i = 0; i < 40; ++i)
+    graph = R"({"inputs": [], "outputs": [{"as_graph": {"name": "g", "graph": )" + graph +
+            R"(}}], "nodes": [], "sym_int_values": {}, "tensor_values": {}})";
+  const std::string json = R"({"schema_version": {"major": 8, "minor": 1}, "graph_module": {"graph": )" + graph + "}}";
+  EXPECT_THAT(error_of(archive(json)), HasSubstr("graphs are nested more than"));
+}
+
+TEST(ExportedProgram, tells_what_an_archive_without_one_program_is) {
+  EXPECT_THAT(error_of(zip_file({stored("a/data/aotinductor/model/x.so", "x")})), HasSubstr("AOTInductor"));
+  EXPECT_THAT(error_of(zip_file({stored("a/models/one.json", "{}"), stored("a/models/two.json", "{}")})),
+              HasSubstr("2 programs ('a/models/one.json', 'a/models/two.json', ...)"));
+  EXPECT_THAT(error_of(archive("{")), HasSubstr("not valid JSON"));
+}
+
+TEST(ExportedProgram, names_outputs_by_the_tree_of_the_call) {
+  const auto leaf = std::string(R"({"type": null, "context": null, "children_spec": []})");
+  const auto node = [](const std::string& type, const std::string& context, const std::string& children) {
+    return R"({"type": ")" + type + R"(", "context": ")" + context + R"(", "children_spec": [)" + children + "]}";
+  };
+  const auto names = [](const std::string& tree) {
+    return leaf_names("[1, " + tree + "]", {{"a.Pair", {"left", "right"}}}).value_or(std::vector<std::string>{"?"});
+  };
+  EXPECT_THAT(names(leaf), ElementsAre("output"));
+  EXPECT_THAT(names(node("builtins.tuple", "null", leaf + "," + leaf)), ElementsAre("output", "output_1"));
+  const std::string keys = R"([\"logits\", \"hidden states\"])";
+  const std::string list = node("builtins.list", "null", leaf + "," + leaf);
+  EXPECT_THAT(names(node("builtins.dict", keys, leaf + "," + list)),
+              ElementsAre("logits", "hidden_states_0", "hidden_states_1"));
+  EXPECT_THAT(names(node("collections.namedtuple", R"(\"a.Pair\")", leaf + "," + leaf)), ElementsAre("left", "right"));
+  EXPECT_THAT(names(node("a.Output", R"([[\"a\", \"a\"], []])", leaf + "," + leaf)), ElementsAre("a", "a_1"));
+  std::string deep = leaf;
+  for (int i = 0; i < 100; ++i) deep = node("builtins.tuple", "null", deep);
+  EXPECT_THAT(names(deep), ElementsAre("?"));
+}
+
+TEST(SizeExpression, reads_constructors_and_operators_alike) {
+  const auto text = [](std::string_view expression) {
+    const auto size = parse_size_expression(expression);
+    return size ? size->text() : size.error().message;
+  };
+  EXPECT_EQ(text("Symbol('s77', positive=True, integer=True)"), "s77");
+  EXPECT_EQ(text("Add(Mul(Integer(2), Symbol('s0', integer=True)), Integer(-1))"), Dim::parse("2*s0 - 1")->text());
+  EXPECT_EQ(text("2*s0 - 1"), Dim::parse("2*s0 - 1")->text());
+  EXPECT_EQ(text("FloorDiv(Add(Symbol('s0'), Integer(1)), Integer(2))"), Dim::parse("floor_div(s0 + 1, 2)")->text());
+  EXPECT_EQ(text("(s0 + 1)//2"), Dim::parse("floor_div(s0 + 1, 2)")->text());
+  EXPECT_EQ(text("floor(Mul(Rational(1, 2), Symbol('s0')))"), Dim::parse("floor_div(s0, 2)")->text());
+  EXPECT_EQ(text("CeilToInt(IntTrueDiv(s0, 4))"), ceil_divide(Dim::symbol("s0"), 4).text());
+  EXPECT_EQ(text("Max(1, s0, s1)"), dim_max(dim_max(1, Dim::symbol("s0")), Dim::symbol("s1")).text());
+  EXPECT_EQ(text("Mod(s0, 4)"), floor_remainder(Dim::symbol("s0"), 4).text());
+  EXPECT_EQ(text("s0**2"), "s0*s0");
+  EXPECT_EQ(text("Pow(Symbol('s0'), Integer(2))"), "s0*s0");
+  EXPECT_EQ(text("ModularIndexing(s0, 2, 3)"), floor_remainder(floor_divide(Dim::symbol("s0"), 2), 3).text());
+}
+
+TEST(SizeExpression, refuses_what_is_no_size) {
+  const auto error = [](const std::string& expression) {
+    const auto size = parse_size_expression(expression);
+    return size ? "" : size.error().message;
+  };
+  EXPECT_THAT(error("s0/2"), HasSubstr("is a fraction"));
+  EXPECT_THAT(error("s0//0"), HasSubstr("divides by 0"));
+  EXPECT_THAT(error("9223372036854775807*4"), HasSubstr("too large"));
+  EXPECT_THAT(error("system(1)"), HasSubstr("calls system with 1"));
+  EXPECT_THAT(error("s0 +"), HasSubstr("can't be read at character 5"));
+  EXPECT_THAT(error("Symbol('s0"), HasSubstr("can't be read"));
+  EXPECT_THAT(error(""), HasSubstr("can't be read at character 1"));
+  EXPECT_THAT(error(std::string(1000, '(')), HasSubstr("nested more than"));
+  EXPECT_THAT(error(std::string(1000, '-')), HasSubstr("nested more than"));
+  EXPECT_THAT(error(std::string(5000, '1')), HasSubstr("5000 bytes"));
+  EXPECT_THAT(error("s0**17"), HasSubstr("power"));
+}
+
+}  // namespace
+}  // namespace taper::exported

@@ -1,0 +1,350 @@
+// Calls of PyTorch's operators, compared with what PyTorch gave (tests/fixtures/make_aten_cases.py).
+#include "frontend/aten.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "ops/evaluate.h"
+#include "ops/table.h"
+
+namespace taper::aten {
+namespace {
+
+using Json = nlohmann::json;
+
+// A graph under construction, with values for its inputs.
+struct Sketch {
+  Graph graph;
+  Builder build{graph};
+  Context context{build};
+  std::vector<Array> inputs;
+
+  TensorPtr input(Array array) {
+    const std::string name = "x" + std::to_string(inputs.size());
+    Value* value = graph.add_input(name, {array.dtype, to_shape(array.shape)});
+    inputs.push_back(std::move(array));
+    return Tensor::make(value);
+  }
+  TensorPtr floats(std::vector<std::int64_t> shape, std::vector<double> values) {
+    return input({DType::f32, std::move(shape), std::move(values)});
+  }
+  TensorPtr symbolic(Shape shape) {
+    return Tensor::make(graph.add_input("x" + std::to_string(graph.inputs().size()), {DType::f32, std::move(shape)}));
+  }
+  TensorPtr integers(const std::vector<std::int64_t>& values) {
+    return Tensor::make(build.constant(tensor_i64({static_cast<std::int64_t>(values.size())}, values)));
+  }
+
+  Expected<Arg> operator()(std::string_view name, std::vector<Arg> args, std::vector<NamedArg> named = {}) {
+    std::vector<NamedArg> all;
+    for (Arg& arg : args) all.push_back({"", std::move(arg)});
+    all.insert(all.end(), named.begin(), named.end());
+    return call(context, name, all);
+  }
+  TensorPtr tensor(std::string_view name, std::vector<Arg> args, std::vector<NamedArg> named = {}) {
+    const auto result = (*this)(name, std::move(args), std::move(named));
+    if (!result) {
+      ADD_FAILURE() << name << ": " << result.error().message;
+      return nullptr;
+    }
+    const TensorPtr* found = result->as<TensorPtr>();
+    return found != nullptr ? *found : nullptr;
+  }
+  std::vector<double> values(const TensorPtr& tensor) {
+    graph.add_output("y" + std::to_string(graph.outputs().size()), tensor->content(build));
+    auto results = evaluate(graph, inputs);
+    if (!results) {
+      ADD_FAILURE() << results.error().message;
+      return {};
+    }
+    return results->back().values;
+  }
+};
+
+Arg list(std::initializer_list<std::int64_t> values) {
+  Arg::List entries;
+  for (const std::int64_t value : values) entries.emplace_back(Dim(value));
+  return Arg(std::move(entries));
+}
+
+// ---------------------------------------------------------------------------------------------------- PyTorch's
+// results
+
+double number(const Json& json) {
+  if (json.is_boolean()) return json.get<bool>() ? 1 : 0;
+  if (!json.is_object()) return json.get<double>();
+  const auto text = json["f"].get<std::string>();
+  const double infinity = std::numeric_limits<double>::infinity();
+  return text == "inf" ? infinity : text == "-inf" ? -infinity : std::numeric_limits<double>::quiet_NaN();
+}
+
+Array array_of(const Json& json) {
+  Array array{*dtype_from_name(json["t"].get<std::string>()), json["s"].get<std::vector<std::int64_t>>(), {}};
+  for (const Json& value : json["v"]) array.values.push_back(number(value));
+  return array;
+}
+
+Arg argument(Sketch& sketch, const Json& json) {
+  if (json.is_null()) return Arg{};
+  if (json.is_boolean()) return Arg(json.get<bool>());
+  if (json.is_number_integer()) return Arg(Dim(json.get<std::int64_t>()));
+  if (json.is_number()) return Arg(json.get<double>());
+  if (json.is_string()) return Arg(json.get<std::string>());
+  if (json.is_array()) {
+    Arg::List entries;
+    for (const Json& entry : json) entries.push_back(argument(sketch, entry));
+    return Arg(std::move(entries));
+  }
+  if (json.contains("d")) return Arg(*dtype_from_name(json["d"].get<std::string>()));
+  if (json.contains("f")) return Arg(number(json));
+  // Integers and flags are constants, as far as programs look at them before they run.
+  Array array = array_of(json);
+  if (is_floating(array.dtype)) return Arg(sketch.input(std::move(array)));
+  return Arg(Tensor::make(sketch.build.constant(to_tensor(array))));
+}
+
+// Tensors as outputs; numbers are compared at once.
+void add_results(Sketch& sketch, const Arg& result, const Json& expected, std::vector<Json>& outputs) {
+  if (result.is_none()) return;
+  if (expected.is_array()) {
+    const auto* entries = result.as<Arg::List>();
+    ASSERT_TRUE(entries != nullptr && entries->size() == expected.size());
+    for (std::size_t i = 0; i < entries->size(); ++i) add_results(sketch, (*entries)[i], expected[i], outputs);
+  } else if (expected.is_object() && expected.contains("t")) {
+    const TensorPtr* tensor = result.as<TensorPtr>();
+    ASSERT_TRUE(tensor != nullptr && *tensor != nullptr);
+    outputs.push_back(expected);
+    sketch.graph.add_output("y" + std::to_string(outputs.size()), (*tensor)->content(sketch.build));
+  } else {
+    const Dim* dim = result.as<Dim>();
+    ASSERT_NE(dim, nullptr);
+    EXPECT_EQ(*dim, Dim(expected.get<std::int64_t>()));
+  }
+}
+
+void expect_close(const Array& found, const Array& expected, double tolerance) {
+  EXPECT_EQ(found.dtype, graph_dtype(expected.dtype));
+  ASSERT_EQ(found.shape, expected.shape);
+  for (std::size_t i = 0; i < expected.values.size(); ++i) {
+    const double a = found.values[i], b = expected.values[i];
+    if (std::isnan(b) ? std::isnan(a) : a == b || std::abs(a - b) <= tolerance * std::max(1.0, std::abs(b))) continue;
+    ADD_FAILURE() << "element " << i << " is " << a << ", expected " << b;
+    return;
+  }
+}
+
+void judge(const Json& line) {
+  Sketch sketch;
+  std::vector<NamedArg> arguments;
+  for (const Json& arg : line["args"]) arguments.push_back({"", argument(sketch, arg)});
+  if (line.contains("kwargs"))
+    for (const auto& [name, arg] : line["kwargs"].items()) arguments.push_back({name, argument(sketch, arg)});
+  const auto result = call(sketch.context, line["op"].get<std::string>(), arguments);
+  ASSERT_TRUE(result) << result.error().message;
+  std::vector<Json> outputs;
+  add_results(sketch, *result, line["result"], outputs);
+  if (outputs.empty()) return;
+  const auto checked = check(sketch.graph);
+  ASSERT_TRUE(checked) << checked.error().message;
+  const auto found = evaluate(sketch.graph, sketch.inputs);
+  ASSERT_TRUE(found) << found.error().message;
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    expect_close((*found)[i], array_of(outputs[i]), line.value("tolerance", 2e-5));
+}
+
+TEST(AtenTest, calls_give_what_pytorch_gives) {
+  std::ifstream file(TAPER_SOURCE_DIR "/tests/fixtures/aten_cases.jsonl");
+  std::string line;
+  std::size_t count = 0;
+  while (std::getline(file, line)) {
+    ++count;
+    const Json json = Json::parse(line);
+    SCOPED_TRACE("line " + std::to_string(count) + ": " + line.substr(0, 200));
+    judge(json);
+  }
+  EXPECT_GT(count, 300U);
+}
+
+TEST(AtenTest, every_call_without_its_overload_finds_the_same) {
+  Sketch s;
+  const TensorPtr x = s.floats({2}, {1, 2});
+  EXPECT_EQ(s.values(s.tensor("add", {x, x}, {{"alpha", Arg(Dim(2))}})), (std::vector<double>{3, 6}));
+  EXPECT_EQ(s.values(s.tensor("add", {x, Arg(Dim(1))})), (std::vector<double>{2, 3}));
+  EXPECT_EQ(s.values(s.tensor("add.Tensor", {x, Arg(1.5)})), (std::vector<double>{2.5, 3.5}));
+  EXPECT_EQ(s.values(s.tensor("sum", {x, list({0}), Arg(true)})), (std::vector<double>{3}));
+  EXPECT_EQ(s.values(s.tensor("max", {x, s.floats({2}, {0, 5})})), (std::vector<double>{1, 5}));
+}
+
+// -------------------------------------------------------------------------------------------------- writing through
+// views
+
+TEST(AtenTest, writes_through_views_of_views) {
+  Sketch s;
+  const TensorPtr x = s.floats({2, 3}, {0, 1, 2, 3, 4, 5});
+  const TensorPtr flat = s.tensor("view", {x, list({6})});
+  const TensorPtr row = s.tensor("select", {x, Arg(Dim(0)), Arg(Dim(1))});
+  const TensorPtr part = s.tensor("slice", {row, Arg(Dim(0)), Arg(Dim(1)), Arg(Dim(3))});
+  const TensorPtr turned = s.tensor("t", {x});
+  s.tensor("mul_", {part, Arg(Dim(10))});
+  EXPECT_EQ(s.values(x), (std::vector<double>{0, 1, 2, 3, 40, 50}));
+  EXPECT_EQ(s.values(flat), (std::vector<double>{0, 1, 2, 3, 40, 50}));
+  s.tensor("fill_", {s.tensor("select", {turned, Arg(Dim(0)), Arg(Dim(0))}), Arg(Dim(7))});
+  EXPECT_EQ(s.values(x), (std::vector<double>{7, 1, 2, 7, 40, 50}));
+  EXPECT_EQ(s.values(row), (std::vector<double>{7, 40, 50}));
+  s.tensor("copy_", {s.tensor("slice", {flat, Arg(Dim(0)), Arg(Dim(0)), Arg{}, Arg(Dim(2))}), Arg(Dim(-1))});
+  EXPECT_EQ(s.values(x), (std::vector<double>{-1, 1, -1, 7, -1, 50}));
+}
+
+TEST(AtenTest, writes_through_each_kind_of_view) {
+  const std::vector<std::pair<const char*, std::vector<Arg>>> kinds = {
+      {"unsqueeze", {Arg(Dim(0))}},
+      {"squeeze", {}},
+      {"permute", {list({1, 0})}},
+      {"diagonal", {}},
+      {"flatten", {}},
+      {"detach", {}},
+      {"narrow", {Arg(Dim(1)), Arg(Dim(0)), Arg(Dim(2))}},
+      {"expand", {list({2, 2})}},
+      {"contiguous", {}},
+  };
+  for (const auto& [name, rest] : kinds) {
+    SCOPED_TRACE(name);
+    Sketch s;
+    const TensorPtr x = s.floats({2, 2}, {1, 2, 3, 4});
+    std::vector<Arg> args = {x};
+    args.insert(args.end(), rest.begin(), rest.end());
+    s.tensor("add_", {s.tensor(name, args), Arg(Dim(10))});
+    const bool diagonal = std::string_view(name) == "diagonal";
+    EXPECT_EQ(s.values(x), diagonal ? (std::vector<double>{11, 2, 3, 14}) : (std::vector<double>{11, 12, 13, 14}));
+  }
+}
+
+TEST(AtenTest, copies_are_no_views) {
+  Sketch s;
+  const TensorPtr x = s.floats({2, 2}, {1, 2, 3, 4});
+  s.tensor("zero_", {s.tensor("clone", {x})});
+  s.tensor("zero_", {s.tensor("reshape", {s.tensor("t", {x}), list({4})})});
+  EXPECT_EQ(s.values(x), (std::vector<double>{1, 2, 3, 4}));
+}
+
+TEST(AtenTest, in_place_results_keep_the_dtype_and_the_shape) {
+  Sketch s;
+  const TensorPtr x = s.integers({1, 2});
+  const TensorPtr y = s.tensor("add_", {x, Arg(Dim(1))});
+  EXPECT_EQ(y, x);
+  EXPECT_EQ(s.values(x), (std::vector<double>{2, 3}));
+  s.tensor("copy_", {x, Arg(2.7)});
+  EXPECT_EQ(x->type().dtype, DType::i64);
+  EXPECT_EQ(s.values(x), (std::vector<double>{2, 2}));
+}
+
+TEST(AtenTest, refuses_to_write_through_an_expanded_view) {
+  Sketch s;
+  const TensorPtr wide = s.tensor("expand", {s.floats({1}, {1}), list({3})});
+  const auto result = s("add_", {wide, Arg(Dim(1))});
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, testing::HasSubstr("can't be written through"));
+}
+
+// --------------------------------------------------------------------------------------------------------- symbolic
+// sizes
+
+TEST(AtenTest, shapes_follow_symbols) {
+  Sketch s;
+  const Dim b = Dim::symbol("B"), t = Dim::symbol("T");
+  const TensorPtr x = s.symbolic({b, t, 6});
+  const auto size = s("size", {x, Arg(Dim(1))});
+  ASSERT_TRUE(size);
+  EXPECT_EQ(*size->as<Dim>(), t);
+  EXPECT_EQ(s.tensor("view", {x, Arg(Arg::List{Arg(b), Arg(t), Arg(Dim(2)), Arg(Dim(-1))})})->type().shape,
+            (Shape{b, t, 2, 3}));
+  EXPECT_EQ(s.tensor("flatten", {x, Arg(Dim(0)), Arg(Dim(1))})->type().shape, (Shape{b * t, 6}));
+  EXPECT_EQ(s.tensor("arange", {Arg(t)})->type().shape, Shape{t});
+  EXPECT_EQ(s.tensor("slice", {x, Arg(Dim(1)), Arg(Dim(-1))})->type().shape, (Shape{b, 1, 6}));
+  EXPECT_EQ(s.tensor("slice", {x, Arg(Dim(1)), Arg(Dim(1))})->type().shape, (Shape{b, t - Dim(1), 6}));
+  EXPECT_EQ(s.tensor("slice", {x, Arg(Dim(1)), Arg{}, Arg(Dim(-1))})->type().shape, (Shape{b, t - Dim(1), 6}));
+  EXPECT_EQ(s.tensor("expand", {x, list({-1, -1, 6})})->type().shape, (Shape{b, t, 6}));
+}
+
+TEST(AtenTest, a_table_cut_to_an_unknown_length_bounds_it) {
+  Sketch s;
+  const Dim t = Dim::symbol("T");
+  const TensorPtr table = s.symbolic({32, 4});
+  EXPECT_EQ(s.tensor("slice", {table, Arg(Dim(0)), Arg(Dim(0)), Arg(t)})->type().shape, (Shape{t, 4}));
+  EXPECT_EQ(s.context.symbols.at("T").most, 32);
+  EXPECT_EQ(s.context.warnings.size(), 1U);
+}
+
+TEST(AtenTest, integers_come_back_out_of_tensors_of_sizes) {
+  Sketch s;
+  const Dim t = Dim::symbol("T");
+  const TensorPtr size = s.tensor("scalar_tensor", {Arg(t)}, {{"dtype", Arg(DType::i64)}});
+  const TensorPtr half = s.tensor("floor_divide", {s.tensor("add", {size, Arg(Dim(1))}), Arg(Dim(2))});
+  const auto item = s("Int", {half});
+  ASSERT_TRUE(item) << item.error().message;
+  EXPECT_EQ(*item->as<Dim>(), floor_divide(t + Dim(1), 2));
+  EXPECT_EQ(s.tensor("zeros", {Arg(Arg::List{Arg(half)})})->type().shape, Shape{floor_divide(t + Dim(1), 2)});
+  const auto computed = s("item", {s.symbolic({})});
+  ASSERT_FALSE(computed);
+  EXPECT_THAT(computed.error().message, testing::HasSubstr("computed when the program runs"));
+}
+
+TEST(AtenTest, sizes_are_computed_with) {
+  Graph graph;
+  Builder build(graph);
+  Context context{build, {{"T", {.least = 2, .most = 64}}}, {}};
+  const Dim t = Dim::symbol("T");
+  const auto run = [&](std::string_view name, std::vector<Arg> args) {
+    auto result = call_on_sizes(context, name, args);
+    return result && *result ? **result : Arg{};
+  };
+  EXPECT_EQ(*run("floordiv", {t, Dim(2)}).as<Dim>(), floor_divide(t, 2));
+  EXPECT_EQ(*run("mul", {t, 2.0}).as<Dim>(), t * Dim(2));
+  EXPECT_EQ(*run("mod", {Dim(-7), Dim(3)}).as<Dim>(), Dim(2));
+  EXPECT_EQ(*run("truediv", {Dim(3), Dim(2)}).as<double>(), 1.5);
+  EXPECT_EQ(*run("ge", {t, Dim(2)}).as<bool>(), true);
+  EXPECT_EQ(*run("lt", {t, Dim(65)}).as<bool>(), true);
+  EXPECT_EQ(*run("eq", {t, Dim(1)}).as<bool>(), false);
+  EXPECT_EQ(*run("max", {t, Dim(1)}).as<Dim>(), t);
+  EXPECT_EQ(*run("sym_min", {t, Dim(8)}).as<Dim>(), dim_min(t, 8));
+  const auto open = call_on_sizes(context, "eq", std::array{Arg(t), Arg(Dim(8))});
+  ASSERT_TRUE(open.has_value());
+  ASSERT_FALSE(*open);
+  EXPECT_THAT(open->error().message, testing::HasSubstr("T eq 8"));
+  EXPECT_FALSE(call_on_sizes(context, "getitem", {}).has_value());
+}
+
+// -----------------------------------------------------------------------------------------------------------------
+// errors
+
+TEST(AtenTest, says_what_does_not_fit) {
+  Sketch s;
+  const TensorPtr x = s.floats({2}, {1, 2});
+  const auto message = [&](const Expected<Arg>& result) { return result ? "" : result.error().message; };
+  EXPECT_EQ(message(s("no_such_thing", {x})), "there is no operator aten.no_such_thing");
+  EXPECT_THAT(message(s("topk", {x})), testing::HasSubstr("'k' is missing"));
+  EXPECT_THAT(message(s("relu", {x, x})), testing::HasSubstr("takes 1 positional arguments"));
+  EXPECT_THAT(message(s("sum", {x, Arg("text")})), testing::HasSubstr("no overload takes"));
+  EXPECT_THAT(message(s("softmax", {x, Arg(Dim(3))})), testing::HasSubstr("axis 3"));
+}
+
+TEST(AtenTest, knows_overloads_aliases_and_in_place_forms) {
+  EXPECT_TRUE(knows("add.Tensor"));
+  EXPECT_TRUE(knows("add_.Tensor"));
+  EXPECT_TRUE(knows("relu.default"));
+  EXPECT_TRUE(knows("multiply"));
+  EXPECT_TRUE(knows("permute_copy"));
+  EXPECT_FALSE(knows("add.Nothing"));
+  EXPECT_FALSE(knows("fft_fft"));
+  EXPECT_GT(known_overloads().size(), 400U);
+}
+
+}  // namespace
+}  // namespace taper::aten

@@ -1,0 +1,212 @@
+// Programs of torch.export compute what PyTorch computed.
+#include "frontend/exported_program.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "../formats/builders.h"
+#include "base/mapped_file.h"
+#include "formats/npy.h"
+#include "ops/evaluate.h"
+#include "ops/table.h"
+
+namespace taper {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::string folder() {
+  return TAPER_SOURCE_DIR "/tests/fixtures/exported/";
+}
+
+Expected<ImportedProgram> import_fixture(const std::string& name, const ProgramOptions& options = {}) {
+  TAPER_ASSIGN(const SharedBytes bytes, map_file(folder() + name));
+  return import_exported_program(bytes, options);
+}
+
+std::map<std::string, Array> expected_arrays() {
+  std::map<std::string, Array> arrays;
+  const auto tensors = read_npz(*map_file(folder() + "expected.npz"));
+  for (const auto& [name, tensor] : *tensors) arrays[name] = to_array(tensor);
+  return arrays;
+}
+
+std::vector<std::string> names_of(const std::vector<Output>& outputs) {
+  std::vector<std::string> names;
+  for (const Output& output : outputs) names.push_back(output.name);
+  return names;
+}
+
+class ExportedLayouts : public testing::TestWithParam<const char*> {};
+
+TEST_P(ExportedLayouts, compute_what_pytorch_computed) {
+  const auto program = import_fixture(GetParam());
+  ASSERT_TRUE(program) << program.error().text();
+  ASSERT_TRUE(check(program->graph)) << check(program->graph).error().text();
+  EXPECT_THAT(names_of(program->graph.outputs()), ElementsAre("pairs", "more_0", "more_1"));
+  const auto arrays = expected_arrays();
+  const auto found = evaluate(program->graph, {arrays.at("x"), arrays.at("mask")});
+  ASSERT_TRUE(found) << found.error().text();
+  for (std::size_t i = 0; i < found->size(); ++i) {
+    const Array& wanted = arrays.at(program->graph.outputs()[i].name);
+    ASSERT_EQ((*found)[i].shape, wanted.shape);
+    for (std::size_t j = 0; j < wanted.values.size(); ++j)
+      EXPECT_NEAR((*found)[i].values[j], wanted.values[j], 1e-4 * std::max(1.0, std::abs(wanted.values[j])));
+  }
+}
+
+TEST_P(ExportedLayouts, tell_sizes_and_what_is_lost) {
+  const auto program = import_fixture(GetParam());
+  ASSERT_TRUE(program) << program.error().text();
+  const Type& x = program->graph.inputs()[0]->type;
+  const SymbolRange& rows = program->symbols.at(*x.shape[0].as_symbol());
+  EXPECT_EQ(rows.least, 1);
+  EXPECT_EQ(rows.most, 64);
+  EXPECT_EQ(rows.usual, 3);
+  EXPECT_THAT(program->assumptions, ElementsAre(HasSubstr("'calls' is updated by the program")));
+}
+
+INSTANTIATE_TEST_SUITE_P(ExportedProgram, ExportedLayouts,
+                         testing::Values("program.pt2", "program_2_8.pt2", "program_2_5.pt2"));
+
+TEST(ExportedProgram, keeps_tied_weights_one_constant_and_scopes_their_modules) {
+  const auto program = import_fixture("program.pt2");
+  ASSERT_TRUE(program) << program.error().text();
+  std::size_t weights = 0;
+  bool scoped = false;
+  for (const Node& node : program->graph.nodes()) {
+    const Tensor* tensor = constant_of(node.results.empty() ? nullptr : node.results[0]);
+    weights += tensor != nullptr && tensor->shape == std::vector<std::int64_t>{6, 4} ? 1 : 0;
+    scoped = scoped || node.scope == "inner.0";
+  }
+  EXPECT_EQ(weights, 1);
+  EXPECT_TRUE(scoped);
+}
+
+TEST(ExportedProgram, takes_shapes_and_dtypes_from_the_caller) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {Dim::symbol("batch"), 4};
+  options.input_dtypes["x"] = DType::f16;
+  const auto named = import_fixture("program.pt2", options);
+  ASSERT_TRUE(named) << named.error().text();
+  EXPECT_EQ(type_text(named->graph.inputs()[0]->type), "f16[batch, 4]");
+  EXPECT_EQ(type_text(named->graph.inputs()[1]->type), "bool[batch]");
+  EXPECT_EQ(named->symbols.at("batch").most, 64);
+
+  options.input_shapes["x"] = {5, 4};
+  const auto fixed = import_fixture("program.pt2", options);
+  ASSERT_TRUE(fixed) << fixed.error().text();
+  EXPECT_EQ(type_text(fixed->graph.inputs()[1]->type), "bool[5]");
+}
+
+TEST(ExportedProgram, refuses_options_that_the_program_does_not_allow) {
+  const auto error = [](const ProgramOptions& options) {
+    const auto program = import_fixture("program.pt2", options);
+    return program ? "" : program.error().text();
+  };
+  EXPECT_THAT(error({.input_shapes = {{"image", {1}}}}), HasSubstr("no input 'image' to give a shape to"));
+  EXPECT_THAT(error({.input_shapes = {{"x", {1}}}}), HasSubstr("the program has 2 axes"));
+  EXPECT_THAT(error({.input_shapes = {{"x", {100, 4}}}}), HasSubstr("takes at most 64"));
+  EXPECT_THAT(error({.input_shapes = {{"x", {3, 5}}}}), HasSubstr("the export fixed it to 4"));
+  EXPECT_THAT(error({.dynamic = {{"x", {2}}}}), HasSubstr("no axis 2"));
+}
+
+// ---- programs by hand
+
+std::string tensor_meta(const std::string& sizes) {
+  return R"({"dtype": 7, "sizes": [)" + sizes + "]}";
+}
+
+// A program of inputs named x, y with these sizes, and of `nodes`; it gives `out`.
+std::string program_of(const std::string& nodes, const std::string& tensors, const std::string& inputs = R"("x")") {
+  std::string specs, arguments;
+  for (const char name : {'x', 'y'}) {
+    if (inputs.find(name) == std::string::npos) continue;
+    const std::string argument = fmt::format(R"({{"as_tensor": {{"name": "{}"}}}})", name);
+    specs += (specs.empty() ? "" : ", ") + fmt::format(R"({{"user_input": {{"arg": {}}}}})", argument);
+    arguments += (arguments.empty() ? "" : ", ") + argument;
+  }
+  const std::string json = R"({"schema_version": {"major": 8, "minor": 20}, "range_constraints": {}, "graph_module": {
+    "signature": {"input_specs": [)" +
+                           specs + R"(],
+                  "output_specs": [{"user_output": {"arg": {"as_tensor": {"name": "out"}}}}]},
+    "graph": {"inputs": [)" +
+                           arguments + R"(], "outputs": [{"as_tensor": {"name": "out"}}], "sym_int_values": {},
+              "tensor_values": {)" +
+                           tensors + R"(}, "nodes": [)" + nodes + "]}}}";
+  return zip_file({stored("a/models/model.json", json),
+                   stored("a/data/weights/model_weights_config.json", R"({"config": {}})"),
+                   stored("a/data/constants/model_constants_config.json", R"({"config": {}})")});
+}
+
+std::string node(const std::string& target, const std::string& inputs, const std::string& output) {
+  return R"({"target": ")" + target + R"(", "inputs": [)" + inputs + R"(], "outputs": [{"as_tensor": {"name": ")" +
+         output + R"("}}], "metadata": {"nn_module_stack": "a,,M;b,body.0,N",
+           "stack_trace": "File \"/home/net.py\", line 7, in forward\n  File \"/x/torch/nn/a.py\", line 1, in f"}})";
+}
+std::string tensor(const std::string& name, const std::string& value) {
+  return R"({"name": ")" + name + R"(", "arg": {"as_tensor": {"name": ")" + value + R"("}}})";
+}
+
+Expected<ImportedProgram> import_text(const std::string& file, const ProgramOptions& options = {}) {
+  return import_exported_program(shared(file), options);
+}
+
+TEST(ExportedProgram, tells_all_operators_that_it_can_not_convert_with_their_places) {
+  const std::string nodes = node("torch.ops.aten.no_such.default", tensor("self", "x"), "a") + "," +
+                            node("torch.ops.mylib.thing.default", tensor("self", "a"), "b") + "," +
+                            node("torch.ops.aten.no_such.default", tensor("self", "b"), "out");
+  const auto program = import_text(program_of(nodes, "\"x\": " + tensor_meta(R"({"as_int": 2})")));
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("2 operators can't be converted"));
+  EXPECT_THAT(program.error().text(), HasSubstr("aten.no_such.default (2 times, in body.0: line 7 of net.py)"));
+  EXPECT_THAT(program.error().text(), HasSubstr("mylib.thing.default (1 time"));
+}
+
+TEST(ExportedProgram, refuses_values_that_nothing_gives) {
+  const auto program = import_text(program_of(node("torch.ops.aten.relu.default", tensor("self", "z"), "out"),
+                                              "\"x\": " + tensor_meta(R"({"as_int": 2})")));
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("value 'z' is used, but nothing gives it"));
+}
+
+TEST(ExportedProgram, refuses_a_program_whose_declared_shapes_are_not_those_computed) {
+  const auto program = import_text(
+      program_of(node("torch.ops.aten.relu.default", tensor("self", "x"), "out"),
+                 "\"x\": " + tensor_meta(R"({"as_int": 2})") + ", \"out\": " + tensor_meta(R"({"as_int": 3})")));
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("declares 'out' as f32[3], but f32[2] is computed"));
+}
+
+// ---- sizes set free
+
+std::string view_of(const std::string& sizes) {
+  return tensor("self", "x") + R"(, {"name": "size", "arg": {"as_ints": [)" + sizes + "]}}";
+}
+
+std::string freed(const std::string& from, const std::string& to, const std::vector<std::int64_t>& axes) {
+  const auto program =
+      import_text(program_of(node("torch.ops.aten.view.default", view_of(to), "out"), "\"x\": " + tensor_meta(from)),
+                  {.dynamic = {{"x", axes}}});
+  return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
+}
+
+std::string sizes(std::initializer_list<int> numbers) {
+  std::string text;
+  for (const int number : numbers) text += fmt::format(R"({}{{"as_int": {}}})", text.empty() ? "" : ", ", number);
+  return text;
+}
+
+TEST(ExportedProgram, sets_frozen_sizes_free_where_reshapes_keep_them) {
+  EXPECT_EQ(freed(sizes({1, 77, 512}), "1, 77, 8, 64", {1}), "[1, x_1, 8, 64]");
+  EXPECT_EQ(freed(sizes({1, 77, 512}), "1, 77, -1", {1}), "[1, x_1, 512]");
+  EXPECT_EQ(freed(sizes({2, 77, 512}), "154, 512", {1}), shape_text({2 * Dim::symbol("x_1"), 512}));
+  EXPECT_EQ(freed(sizes({3, 77, 8}), "231, 8", {0, 1}), shape_text({Dim::symbol("x_0") * Dim::symbol("x_1"), 8}));
+  EXPECT_EQ(freed(sizes({3, 8, 8}), "3, 8, 2, 4", {1}), "[3, x_1, 2, 4]");
+}
+
+}  // namespace
+}  // namespace taper

@@ -1,0 +1,70 @@
+// Whole modules saved by PyTorch compute what PyTorch computed, or are refused by name.
+#include "frontend/modules.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "formats/checkpoint_file.h"
+#include "program_fixtures.h"
+
+namespace taper {
+namespace {
+
+using testing::HasSubstr;
+
+const std::filesystem::path kFixtures = std::filesystem::path(TAPER_SOURCE_DIR) / "tests/fixtures/torch_modules";
+
+Expected<ImportedProgram> import_file(const std::string& name, const ProgramOptions& options) {
+  const auto checkpoint = read_checkpoint(kFixtures / (name + ".pt"));
+  EXPECT_TRUE(checkpoint) << checkpoint.error().text();
+  return import_module(*checkpoint, options);
+}
+
+class Modules : public testing::TestWithParam<std::string> {};
+
+TEST_P(Modules, compute_what_pytorch_computes) {
+  const NamedTensors arrays = fixture_arrays(kFixtures / (GetParam() + ".npz"));
+  const auto program = import_file(GetParam(), fixture_shapes(arrays));
+  ASSERT_TRUE(program) << program.error().text() << "\n" << program.error().hint;
+  expect_pytorch(*program, arrays);
+}
+
+INSTANTIATE_TEST_SUITE_P(fixtures, Modules,
+                         testing::Values("mlp", "activations", "conv2d", "conv1d", "images", "embedding", "lstm", "gru",
+                                         "rnn", "gru_cell", "attention", "encoder", "decoder"),
+                         [](const auto& tested) { return tested.param; });
+
+TEST(Modules, keep_symbols_of_given_shapes) {
+  ProgramOptions options;
+  options.input_shapes["input"] = {Dim::symbol("B"), 4};
+  const auto program = import_file("mlp", options);
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.outputs()[0].value->type, (Type{DType::f32, {Dim::symbol("B"), 8}}));
+}
+
+TEST(Modules, ask_for_shapes_that_the_first_layer_takes) {
+  const auto program = import_file("mlp", {});
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().hint, HasSubstr("--input-shape input=1,4"));
+}
+
+TEST(Modules, with_a_forward_of_their_own_are_named_and_the_way_out_is_shown) {
+  ProgramOptions options;
+  options.input_shapes["input"] = {1, 3};
+  const auto program = import_file("own_forward", options);
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("module '1' is of the class '__main__.OwnForward'"));
+  EXPECT_THAT(program.error().hint, HasSubstr("torch.export.export(model, (example_input,))"));
+  EXPECT_THAT(program.error().hint, HasSubstr("torch.export.save(ep, \"model.pt2\")"));
+}
+
+TEST(Modules, without_an_order_are_refused) {
+  ProgramOptions options;
+  options.input_shapes["input"] = {1, 3};
+  const auto program = import_file("module_list", options);
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("the whole model is a ModuleList"));
+}
+
+}  // namespace
+}  // namespace taper

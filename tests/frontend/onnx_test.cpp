@@ -1,0 +1,311 @@
+// ONNX models as graphs: what has to be known is followed, what is hostile is refused. Single operators are judged by
+// ONNX's own tests (tests/judge/test_onnx_nodes.py).
+#include "frontend/onnx.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "formats/onnx.h"
+#include "frontend/onnx_call.h"
+#include "ops/evaluate.h"
+#include "ops/table.h"
+#include "scratch_folder.h"
+
+namespace taper {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// A model of opset 17 whose graph is given in protobuf's text form.
+SharedBytes model_of(const std::string& graph, const std::string& rest = "opset_import { version: 17 }") {
+  onnx::ModelProto model;
+  const std::string text = "ir_version: 8 " + rest + " graph { name: 'test' " + graph + " }";
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &model)) << text;
+  const std::string bytes = model.SerializeAsString();
+  const Bytes view = as_bytes(bytes);
+  return share({view.begin(), view.end()});
+}
+
+// "input { name: 'x' type { ... } }" of float32; sizes are numbers or names.
+std::string value(const std::string& field, const std::string& name, const std::vector<std::string>& sizes,
+                  int type = 1) {
+  std::string dims;
+  for (const std::string& size : sizes)
+    dims += std::isdigit(static_cast<unsigned char>(size[0])) != 0 ? "dim { dim_value: " + size + " } "
+                                                                   : "dim { dim_param: '" + size + "' } ";
+  return fmt::format("{} {{ name: '{}' type {{ tensor_type {{ elem_type: {} shape {{ {} }} }} }} }} ", field, name,
+                     type, dims);
+}
+
+std::string node(const std::string& op, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+                 const std::string& rest = "") {
+  std::string text = "node { op_type: '" + op + "' name: 'the_" + op + "' ";
+  for (const std::string& input : inputs) text += "input: '" + input + "' ";
+  for (const std::string& output : outputs) text += "output: '" + output + "' ";
+  return text + rest + " } ";
+}
+
+std::string integers(const std::string& name, const std::vector<int>& values) {
+  return fmt::format("initializer {{ name: '{}' data_type: 7 dims: {} int64_data: [{}] }} ", name, values.size(),
+                     fmt::join(values, ", "));
+}
+
+Expected<ImportedProgram> read(const SharedBytes& bytes, const ProgramOptions& options = {},
+                               const std::filesystem::path& path = "model.onnx") {
+  return import_onnx(path, bytes, options);
+}
+
+std::string error_of(const SharedBytes& bytes, const std::filesystem::path& path = "model.onnx") {
+  const auto program = read(bytes, {}, path);
+  EXPECT_FALSE(program);
+  return program ? "" : program.error().text();
+}
+
+std::vector<std::string> operators_of(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Node& node : graph.nodes())
+    if (node.op != "constant") names.push_back(node.op);
+  return names;
+}
+
+// ------------------------------------------------------------------------------------------------------------- shapes
+
+TEST(Onnx, reads_arithmetic_on_shapes_as_symbolic_sizes) {
+  const auto program = read(model_of(
+      value("input", "x", {"B", "T", "12"}) + value("output", "y", {"B", "3", "4", "T"}) + integers("zero", {0}) +
+      integers("one", {1}) + integers("split", {3, 4}) + node("Shape", {"x"}, {"shape"}) +
+      node("Gather", {"shape", "zero"}, {"batch"}, "attribute { name: 'axis' type: INT i: 0 }") +
+      node("Gather", {"shape", "one"}, {"steps"}) +
+      node("Concat", {"batch", "split", "steps"}, {"target"}, "attribute { name: 'axis' type: INT i: 0 }") +
+      node("Reshape", {"x", "target"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(shape_text(program->graph.outputs()[0].value->type.shape), "[B, 3, 4, T]");
+  EXPECT_THAT(operators_of(program->graph), ElementsAre("reshape"));
+  EXPECT_TRUE(program->symbols.contains("B"));
+}
+
+TEST(Onnx, slices_up_to_a_symbolic_size_note_what_they_assume) {
+  const auto program = read(
+      model_of(value("input", "x", {"1", "T"}) + value("input", "table", {"1", "50"}) +
+               value("output", "y", {"1", "T"}) + integers("zero", {0}) + integers("one", {1}) + integers("two", {2}) +
+               node("Shape", {"x"}, {"shape"}) + node("Slice", {"shape", "one", "two", "zero"}, {"steps"}) +
+               node("Slice", {"table", "zero", "steps", "one"}, {"part"}) + node("Add", {"x", "part"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->symbols.at("T").most, 50);
+}
+
+TEST(Onnx, names_the_inputs_whose_values_have_to_be_known) {
+  const SharedBytes bytes = model_of(value("input", "x", {"2", "3"}) + value("input", "axes", {"1"}, 7) +
+                                     value("output", "y", {"2"}) + node("Unsqueeze", {"x", "axes"}, {"y"}));
+  std::vector<std::string> wanted;
+  EXPECT_FALSE(import_onnx("", bytes, {}, &wanted));
+  EXPECT_THAT(wanted, ElementsAre("axes"));
+  ProgramOptions options;
+  options.input_values.emplace("axes", tensor_i64({1}, std::array{std::int64_t{0}}));
+  const auto program = read(bytes, options);
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.inputs().size(), 1);
+}
+
+TEST(Onnx, takes_initializers_that_are_listed_as_inputs_for_constants) {
+  const auto program = read(
+      model_of(value("input", "x", {"2"}) + value("input", "w", {"2"}) + value("output", "y", {"2"}) +
+               "initializer { name: 'w' data_type: 1 dims: 2 float_data: [1, 2] } " + node("Add", {"x", "w"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.inputs().size(), 1);
+}
+
+// ------------------------------------------------------------------------------------------------------ control flow
+
+std::string body_of_loop() {
+  return "attribute { name: 'body' type: GRAPH g { name: 'body' " + value("input", "i", {}, 7) +
+         value("input", "go", {}, 9) + value("input", "sum", {"2"}) + value("output", "go_on", {}, 9) +
+         value("output", "next", {"2"}) + value("output", "each", {"2"}) + node("Identity", {"go"}, {"go_on"}) +
+         node("Add", {"sum", "x"}, {"next"}) + node("Identity", {"next"}, {"each"}) + " } }";
+}
+
+TEST(Onnx, stacks_the_results_of_a_loop_in_a_scan) {
+  const auto program =
+      read(model_of(value("input", "x", {"2"}) + value("output", "last", {"2"}) + value("output", "all", {"3", "2"}) +
+                    "initializer { name: 'turns' data_type: 7 int64_data: [3] } " +
+                    node("Loop", {"turns", "", "x"}, {"last", "all"}, body_of_loop())));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(operators_of(program->graph), testing::Contains("scan"));
+  const auto results = evaluate(program->graph, {{DType::f32, {2}, {1, 10}}});
+  ASSERT_TRUE(results) << results.error().text();
+  EXPECT_THAT((*results)[0].values, ElementsAre(4, 40));
+  EXPECT_THAT((*results)[1].values, ElementsAre(2, 20, 3, 30, 4, 40));
+}
+
+TEST(Onnx, a_branch_on_a_known_condition_is_the_only_one) {
+  const auto branch = [](const std::string& name, const std::string& op) {
+    return "attribute { name: '" + name + "' type: GRAPH g { name: '" + name + "' " +
+           value("output", op + "_y", {"2"}) + node(op, {"x"}, {op + "_y"}) + " } } ";
+  };
+  const auto program =
+      read(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) +
+                    "initializer { name: 'c' data_type: 9 int32_data: [1] } " +
+                    node("If", {"c"}, {"y"}, branch("then_branch", "Relu") + branch("else_branch", "Exp"))));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(operators_of(program->graph), ElementsAre("relu"));
+}
+
+// --------------------------------------------------------------------------------------------------------- functions
+
+constexpr const char* kImports = "opset_import { version: 17 } opset_import { domain: 'own' version: 1 } ";
+
+TEST(Onnx, inlines_functions_with_their_attributes) {
+  const auto program =
+      read(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) +
+                        "node { op_type: 'Leak' domain: 'own' input: 'x' output: 'y' attribute { name: 'slope' type: "
+                        "FLOAT f: 0.5 } }",
+                    std::string(kImports) + "functions { name: 'Leak' domain: 'own' input: 'a' output: 'b' attribute: "
+                                            "'slope' opset_import { version: 17 } "
+                                            "node { op_type: 'LeakyRelu' input: 'a' output: 'b' attribute { name: "
+                                            "'alpha' ref_attr_name: 'slope' type: FLOAT } } }"));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.nodes()[0].attrs.real("negative_slope"), 0.5);
+}
+
+TEST(Onnx, refuses_functions_that_call_themselves) {
+  EXPECT_THAT(
+      error_of(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) +
+                            "node { op_type: 'F' domain: 'own' input: 'x' output: 'y' }",
+                        std::string(kImports) +
+                            "functions { name: 'F' domain: 'own' input: 'a' output: 'b' opset_import { domain: 'own' "
+                            "version: 1 } node { op_type: 'F' domain: 'own' input: 'a' output: 'b' } }")),
+      HasSubstr("calls itself"));
+}
+
+// ------------------------------------------------------------------------------------------------------ external data
+
+std::string external(const std::string& location, int offset, int elements) {
+  return fmt::format(
+      "initializer {{ name: 'w' data_type: 1 dims: {} data_location: EXTERNAL "
+      "external_data {{ key: 'location' value: '{}' }} external_data {{ key: 'offset' value: '{}' }} }} ",
+      elements, location, offset);
+}
+
+SharedBytes with_external(const std::string& location, int offset = 0, int elements = 2) {
+  return model_of(value("input", "x", {"1"}) + value("output", "y", {std::to_string(elements)}) +
+                  external(location, offset, elements) + node("Add", {"x", "w"}, {"y"}));
+}
+
+TEST(Onnx, reads_external_data_where_it_lies) {
+  const testing_support::ScratchFolder folder;
+  std::filesystem::create_directory(folder.path() / "data");
+  const std::array<float, 3> weights = {0, 1, 2};
+  std::ofstream(folder.path() / "data/w.bin").write(reinterpret_cast<const char*>(weights.data()), sizeof weights);
+  const auto program = read(with_external("data/w.bin", 4), {}, folder.path() / "model.onnx");
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(to_double(*constant_of(program->graph.nodes()[0].result())), ElementsAre(1, 2));
+}
+
+TEST(Onnx, refuses_external_data_outside_of_its_folder_or_file) {
+  const testing_support::ScratchFolder outside, folder;
+  outside.file("secret", std::string(64, 's'));
+  folder.file("w.bin", std::string(8, 'w'));
+  std::filesystem::create_symlink(outside.path() / "secret", folder.path() / "link");
+  std::filesystem::create_directory_symlink(outside.path(), folder.path() / "linked");
+  const auto path = folder.path() / "model.onnx";
+  EXPECT_THAT(error_of(with_external("../" + outside.path().filename().string() + "/secret"), path),
+              HasSubstr("outside"));
+  EXPECT_THAT(error_of(with_external((outside.path() / "secret").string()), path), HasSubstr("no path inside"));
+  EXPECT_THAT(error_of(with_external("link"), path), HasSubstr("symbolic link"));
+  EXPECT_THAT(error_of(with_external("linked/secret"), path), HasSubstr("symbolic link"));
+  EXPECT_THAT(error_of(with_external("absent"), path), HasSubstr("absent"));
+  EXPECT_THAT(error_of(with_external("w.bin", 4), path), HasSubstr("which has 8"));
+}
+
+// ------------------------------------------------------------------------------------------------------ wrong models
+
+TEST(Onnx, reports_all_operators_that_it_does_not_read) {
+  const std::string text =
+      error_of(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) + node("Foo", {"x"}, {"a"}) +
+                        node("Bar", {"a"}, {"b"}) + node("Foo", {"b"}, {"y"})));
+  EXPECT_THAT(text, HasSubstr("2 operators"));
+  EXPECT_THAT(text, HasSubstr("Foo (2 times"));
+  EXPECT_THAT(text, HasSubstr("the_Bar"));
+}
+
+TEST(Onnx, refuses_values_that_are_computed_late_or_twice) {
+  EXPECT_THAT(error_of(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) + node("Relu", {"z"}, {"y"}) +
+                                node("Exp", {"x"}, {"z"}))),
+              HasSubstr("'z' is used before"));
+  EXPECT_THAT(error_of(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) + node("Relu", {"x"}, {"y"}) +
+                                node("Exp", {"x"}, {"y"}))),
+              HasSubstr("'y' is computed twice"));
+}
+
+TEST(Onnx, refuses_attributes_that_it_does_not_read) {
+  EXPECT_THAT(error_of(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) +
+                                node("Relu", {"x"}, {"y"}, "attribute { name: 'strength' type: INT i: 2 }"))),
+              HasSubstr("'strength'"));
+}
+
+TEST(Onnx, refuses_opsets_that_it_does_not_know) {
+  EXPECT_THAT(error_of(model_of(value("input", "x", {"2"}), "opset_import { version: 99 }")), HasSubstr("opset 99"));
+}
+
+TEST(Onnx, refuses_sizes_that_no_tensor_has) {
+  EXPECT_THAT(error_of(model_of("initializer { name: 'w' data_type: 1 dims: [-1] raw_data: '' } ")), HasSubstr("w"));
+  EXPECT_THAT(error_of(model_of("initializer { name: 'w' data_type: 1 dims: [4294967296, 4294967296] raw_data: '' } ")),
+              HasSubstr("w"));
+  EXPECT_THAT(error_of(model_of("initializer { name: 'w' data_type: 22 dims: [1000000000] raw_data: 'abc' } ")),
+              HasSubstr("3 bytes"));
+}
+
+TEST(Onnx, widens_integers_of_four_bits) {
+  const auto program =
+      read(model_of("initializer { name: 'q' data_type: 22 dims: [3] raw_data: '\\xf1\\x08' } " +
+                        value("input", "s", {}) + value("output", "y", {"3"}) +
+                        node("DequantizeLinear", {"q", "s"}, {"y"}, "attribute { name: 'axis' type: INT i: 0 }"),
+                    "opset_import { version: 21 }"));
+  ASSERT_TRUE(program) << program.error().text();
+  const auto results = evaluate(program->graph, {{DType::f32, {}, {0.5}}});
+  ASSERT_TRUE(results) << results.error().text();
+  EXPECT_THAT((*results)[0].values, ElementsAre(0.5, -0.5, -4));
+}
+
+// ------------------------------------------------------------------------------------------------------------- table
+
+// A row per operator: from which versions on it is read, and what it becomes where that is one of ours.
+std::string table_of_operators() {
+  std::map<std::string, std::vector<const onnx_reader::Row*>> by_name;
+  for (const onnx_reader::Row& row : onnx_reader::rows())
+    by_name[row.domain.empty() ? std::string(row.op) : fmt::format("{}.{}", row.domain, row.op)].push_back(&row);
+  std::string text = "| operator | since version | as |\n| --- | --- | --- |\n";
+  for (auto& [name, rows] : by_name) {
+    std::ranges::sort(rows, {}, &onnx_reader::Row::since);
+    std::vector<std::string> versions;
+    for (const auto* row : rows) versions.push_back(std::to_string(row->since));
+    const std::string ours = rows.back()->ours.empty() ? "" : fmt::format("`{}`", rows.back()->ours);
+    text += fmt::format("| {} | {} | {} |\n", name, fmt::join(versions, ", "), ours);
+  }
+  return text;
+}
+
+TEST(Onnx, every_operator_stands_in_the_documentation) {
+  const std::string path = TAPER_SOURCE_DIR "/docs/onnx.md";
+  std::ifstream in(path);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  const std::size_t start = text.find("| operator |");
+  ASSERT_NE(start, std::string::npos);
+  const std::string expected = text.substr(0, start) + table_of_operators();
+  if (std::getenv("TAPER_UPDATE_DOCS") != nullptr) std::ofstream(path) << expected;
+  EXPECT_EQ(text.substr(start), table_of_operators()) << "run frontend_test with TAPER_UPDATE_DOCS=1";
+}
+
+TEST(Onnx, rows_name_operators_that_exist) {
+  for (const onnx_reader::Row& row : onnx_reader::rows()) {
+    EXPECT_NE(row.ours.empty(), row.read == nullptr) << row.op;
+    EXPECT_TRUE(row.ours.empty() || find_op(row.ours) != nullptr) << row.ours;
+  }
+}
+
+}  // namespace
+}  // namespace taper

@@ -1,0 +1,101 @@
+// TorchScript archives saved by PyTorch compute what PyTorch computed.
+#include "frontend/torchscript.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "program_fixtures.h"
+
+namespace taper {
+namespace {
+
+using testing::HasSubstr;
+
+const std::filesystem::path kFixtures = std::filesystem::path(TAPER_SOURCE_DIR) / "tests/fixtures/torchscript";
+
+SharedBytes bytes_of(const std::string& file) {
+  auto bytes = map_file(kFixtures / file);
+  EXPECT_TRUE(bytes) << bytes.error().text();
+  return *bytes;
+}
+
+NamedTensors arrays_of(const std::string& file) {
+  return fixture_arrays(kFixtures / std::filesystem::path(file).replace_extension(".npz"));
+}
+
+class TorchScript : public testing::TestWithParam<std::string> {};
+
+TEST_P(TorchScript, computes_what_pytorch_computes) {
+  const auto arrays = arrays_of(GetParam());
+  const auto program = import_torchscript(bytes_of(GetParam()), fixture_shapes(arrays));
+  ASSERT_TRUE(program) << program.error().text() << "\n" << program.error().hint;
+  expect_pytorch(*program, arrays);
+}
+
+INSTANTIATE_TEST_SUITE_P(fixtures, TorchScript,
+                         testing::Values("mlp_traced.pt", "mlp_scripted.pt", "mlp_mobile.ptl", "cnn_traced.pt",
+                                         "cnn_frozen.pt", "lstm_traced.pt", "lstm_scripted.pt", "gru_scripted.pt",
+                                         "tagger_traced.pt", "tagger_scripted.pt", "encoder_scripted.pt",
+                                         "loops_scripted.pt", "branches_up.pt", "branches_down.pt",
+                                         "doubling_scripted.pt", "containers_scripted.pt", "in_place_scripted.pt",
+                                         "in_place_traced.pt", "recurrent_scripted.pt"),
+                         [](const auto& tested) { return std::filesystem::path(tested.param).stem().string(); });
+
+TEST(TorchScript, takes_shapes_that_tracing_recorded) {
+  const auto program = import_torchscript(bytes_of("mlp_traced.pt"), {});
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.inputs()[0]->type, (Type{DType::f32, {2, 4}}));
+}
+
+TEST(TorchScript, keeps_symbols_of_given_shapes) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {Dim::symbol("B"), 4};
+  const auto program = import_torchscript(bytes_of("mlp_scripted.pt"), options);
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.outputs()[0].value->type, (Type{DType::f32, {Dim::symbol("B"), 3}}));
+}
+
+TEST(TorchScript, frees_axes_that_tracing_recorded) {
+  ProgramOptions options;
+  options.dynamic["x"] = {0};
+  const auto program = import_torchscript(bytes_of("mlp_traced.pt"), options);
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.inputs()[0]->type.shape, (Shape{Dim::symbol("x_0"), 4}));
+}
+
+TEST(TorchScript, asks_for_shapes_with_the_flags_to_give) {
+  const auto program = import_torchscript(bytes_of("mlp_scripted.pt"), {});
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("which shape the input 'x' has"));
+  EXPECT_THAT(program.error().hint, HasSubstr("--input-shape x="));
+}
+
+TEST(TorchScript, says_which_exception_a_program_raises) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {2, 4, 4};
+  const auto program = import_torchscript(bytes_of("branches_up.pt"), options);
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("the program raises ValueError: expected a matrix, got 3 axes"));
+  EXPECT_THAT(program.error().text(), HasSubstr("of code/__torch__.py"));
+}
+
+TEST(TorchScript, names_inputs_that_do_not_exist) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {2, 4};
+  options.input_shapes["y"] = {2, 4};
+  const auto program = import_torchscript(bytes_of("mlp_scripted.pt"), options);
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("no input 'y'; its inputs are x"));
+}
+
+TEST(TorchScript, tells_checks_and_states_that_it_leaves_out) {
+  const auto arrays = arrays_of("branches_up.pt");
+  const auto program = import_torchscript(bytes_of("branches_up.pt"), fixture_shapes(arrays));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(program->assumptions, testing::Contains(HasSubstr("the check at")));
+  const auto loops = import_torchscript(bytes_of("loops_scripted.pt"), fixture_shapes(arrays));
+  ASSERT_TRUE(loops) << loops.error().text();
+}
+
+}  // namespace
+}  // namespace taper

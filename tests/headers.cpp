@@ -1,0 +1,4 @@
+// The target that the tests' precompiled header belongs to.
+int main() {
+  return 0;
+}

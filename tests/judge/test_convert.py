@@ -1,0 +1,180 @@
+"""`taper convert` and `taper inspect` from end to end: real files of PyTorch, and what comes of them."""
+
+import json
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from program import TAPER, TIME_LIMIT, plain_environment
+from runtimes import relative_error
+
+
+class Mixed(torch.nn.Module):
+    """Ids and floats in; floats and integers out."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = torch.nn.Embedding(11, 6)
+        self.head = torch.nn.Linear(6, 4)
+
+    def forward(self, ids, weight):
+        scores = self.head(self.words(ids)) * weight
+        return {"scores": scores.relu(), "best": scores.argmax(-1)}
+
+
+class Net(torch.nn.Module):
+    """One input and one output."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+
+    def forward(self, x):
+        return self.layers(x).softmax(-1)
+
+
+def run(folder, *arguments, environment=None):
+    """Runs `taper` in a folder."""
+    return subprocess.run(
+        [TAPER, *map(str, arguments)],
+        cwd=folder,
+        env=plain_environment() | (environment or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+        check=False,
+    )
+
+
+def convert(folder, *arguments):
+    """Converts, and returns the results of the one model."""
+    done = run(folder, "convert", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((folder / "export_results.json").read_text(encoding="utf-8"))
+    return next(value for value in results.values() if isinstance(value, dict))
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A program with open sizes."""
+    torch.manual_seed(0)
+    model = Mixed().eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    inputs = (torch.randint(0, 11, (2, 7)), torch.rand(2, 7, 1))
+    shapes = ({0: batch}, {0: batch})
+    path = tmp_path / "mixed.pt2"
+    torch.export.save(torch.export.export(model, inputs, dynamic_shapes=shapes), path)
+    return path
+
+
+class TestExportedPrograms:
+    def test_are_converted_to_all_formats_and_verified(self, mixed):
+        results = convert(mixed.parent, "mixed.pt2")
+        assert results["source_kind"] == "exported program"
+        assert [entry["name"] for entry in results["input_types"]] == ["ids", "weight"]
+        assert results["outputs"] == ["scores", "best"]
+        for file in results["verification"]["files"].values():
+            assert file["passed"]
+            assert len(file["runs"]) == 2, "a second batch"
+
+    def test_agree_with_pytorch(self, mixed):
+        convert(mixed.parent, "mixed.pt2", "--no-verify", "--to", "tflite")
+        torch.manual_seed(0)
+        model = Mixed().eval()
+        ids, weight = torch.randint(0, 11, (3, 7)), torch.rand(3, 7, 1)
+        expected = model(ids, weight)
+        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+
+        interpreter = Interpreter(str(mixed.parent / "mixed_fp32.tflite"))
+        runner = interpreter.get_signature_runner()
+        outputs = runner(ids=ids.numpy(), weight=weight.numpy())
+        assert relative_error(outputs["scores"], expected["scores"].detach().numpy()) < 1e-4
+        assert np.array_equal(outputs["best"], expected["best"].numpy())
+
+    def test_take_inputs_to_verify_with(self, mixed):
+        arrays = {"ids": np.full((4, 7), 10), "weight": np.ones((4, 7, 1), np.float32)}
+        np.savez(mixed.parent / "inputs.npz", **arrays)
+        results = convert(mixed.parent, "mixed.pt2", "--to", "tflite", "--verify-input", "inputs.npz")
+        runs = results["verification"]["files"]["tflite_fp32"]["runs"]
+        assert [run["input_shapes"] for run in runs] == [[[4, 7], [4, 7, 1]]]
+        np.savez(mixed.parent / "inputs.npz", ids=arrays["ids"])
+        done = run(mixed.parent, "convert", "mixed.pt2", "--verify-input", "inputs.npz")
+        assert done.returncode == 1
+        assert "expected an array 'weight'" in done.stderr
+
+    def test_are_frozen_by_static_and_by_shapes(self, mixed):
+        results = convert(mixed.parent, "mixed.pt2", "--static", "--to", "tflite")
+        assert len(results["verification"]["files"]["tflite_fp32"]["runs"]) == 1
+        results = convert(mixed.parent, "mixed.pt2", "--input-shape", "ids=5,7", "--to", "tflite")
+        assert results["input_types"][0]["shape"] == "[5, 7]"
+        done = run(mixed.parent, "convert", "mixed.pt2", "--input-shape", "id=5,7")
+        assert done.returncode == 1
+        assert "ids" in done.stderr, "the inputs that there are"
+
+
+class TestTorchScript:
+    def test_traced_and_scripted_modules(self, tmp_path):
+        torch.manual_seed(0)
+        net = Net().eval()
+        torch.jit.save(torch.jit.trace(net, torch.rand(2, 5)), tmp_path / "traced.pt")
+        torch.jit.save(torch.jit.script(net), tmp_path / "scripted.pt")
+        for name in ("traced", "scripted"):
+            results = convert(tmp_path, f"{name}.pt", "--input-shape", "x=B,5")
+            assert results["source_kind"] == "TorchScript"
+            assert all(file["passed"] for file in results["verification"]["files"].values())
+
+    def test_shapes_that_are_missing_are_asked_for(self, tmp_path):
+        torch.jit.save(torch.jit.script(Net().eval()), tmp_path / "net.pt")
+        done = run(tmp_path, "convert", "net.pt")
+        assert done.returncode == 1
+        assert "--input-shape" in done.stderr
+
+
+class TestOnnx:
+    def test_a_small_model(self, tmp_path):
+        weight = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], [1.0, 2, 3, 4, 5, 6])
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
+        graph = helper.make_graph(nodes, "small", [x], [y], [weight])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+                  tmp_path / "net.onnx")  # fmt: skip
+        done = run(tmp_path, "convert", "net.onnx")
+        assert done.returncode == 1
+        assert "is the file that is converted" in done.stderr
+        (tmp_path / "out").mkdir()
+        done = run(tmp_path, "convert", "net.onnx", "-o", "out")
+        assert done.returncode == 0, done.stderr
+        results = json.loads((tmp_path / "out/export_results.json").read_text(encoding="utf-8"))["net"]
+        assert all(file["passed"] for file in results["verification"]["files"].values())
+
+
+class TestStateDicts:
+    def test_of_unknown_networks_are_outlined(self, tmp_path):
+        torch.save(Net().state_dict(), tmp_path / "net.pt")
+        done = run(tmp_path, "convert", "net.pt")
+        assert done.returncode == 1
+        assert "layers.*.weight" in done.stderr
+        assert "torch.export.save(" in done.stderr
+        shown = run(tmp_path, "inspect", "net.pt")
+        assert shown.returncode == 0
+        assert "layers.0.weight  float32 [8, 5]" in shown.stdout
+
+
+class TestInspect:
+    def test_tells_what_a_program_is(self, mixed):
+        shown = run(mixed.parent, "inspect", "mixed.pt2")
+        assert shown.returncode == 0, shown.stderr
+        assert "ids  int64 [" in shown.stdout
+        as_json = json.loads(run(mixed.parent, "inspect", "--json", "mixed.pt2").stdout)
+        assert as_json["parameters"] == 11 * 6 + 6 * 4 + 4
+        assert "graph" in run(mixed.parent, "inspect", "--graph", "mixed.pt2").stdout
+
+    def test_tells_of_arrays(self, tmp_path):
+        np.savez(tmp_path / "x.npz", a=np.zeros((2, 3), np.int64))
+        assert "a  int64 [2, 3]" in run(tmp_path, "inspect", "x.npz").stdout

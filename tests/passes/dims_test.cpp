@@ -1,0 +1,139 @@
+// Sizes that are symbols: read from the inputs, or left open where the target can.
+#include <gtest/gtest.h>
+
+#include "ops/builder.h"
+#include "ops/evaluate.h"
+#include "ops/table.h"
+#include "passes/passes.h"
+
+namespace taper {
+namespace {
+
+const Dim kBatch = Dim::symbol("B");
+const Dim kTime = Dim::symbol("T");
+
+Array numbers(std::vector<std::int64_t> shape) {
+  Array array{DType::f32, std::move(shape), {}};
+  std::int64_t count = 1;
+  for (const std::int64_t size : array.shape) count *= size;
+  for (std::int64_t i = 0; i < count; ++i) array.values.push_back(static_cast<double>(i % 13) - 6);
+  return array;
+}
+
+struct Network {
+  std::string name;
+  void (*build)(Graph& graph, Builder& build, Value* x);  // of x [B, T, 6]
+};
+
+Graph make(const Network& network) {
+  Graph graph;
+  Builder build(graph);
+  network.build(graph, build, graph.add_input("x", {DType::f32, {kBatch, kTime, 6}}));
+  EXPECT_TRUE(build.status()) << build.status().error().text();
+  return graph;
+}
+
+std::size_t count_ops(const Graph& graph, std::string_view op) {
+  std::size_t count = 0;
+  for (const Node& node : graph.nodes()) {
+    count += node.op == op;
+    for (const auto& region : node.regions) count += count_ops(*region, op);
+  }
+  return count;
+}
+
+const std::vector<Network>& networks() {
+  static const std::vector<Network> all = {
+      {"heads",
+       [](Graph& graph, Builder& build, Value* x) {
+         Value* heads = build("reshape", {x}, {{"shape", Shape{kBatch, kTime, 2, 3}}});
+         heads = build("permute", {heads}, {{"dims", std::vector<std::int64_t>{0, 2, 1, 3}}});
+         graph.add_output("y", build("reshape", {heads}, {{"shape", Shape{kBatch * Dim(2), kTime, 3}}}));
+       }},
+      {"table_plus_time",
+       [](Graph& graph, Builder& build, Value* x) {
+         Value* table = build.constant(to_tensor(numbers({40, 6})));
+         Value* positions = build(
+             "slice", {table}, {{"dim", std::int64_t{0}}, {"start", std::int64_t{2}}, {"end", Shape{kTime + Dim(2)}}});
+         graph.add_output("y", build("add", {x, positions}));
+       }},
+      {"token",
+       [](Graph& graph, Builder& build, Value* x) {
+         Value* token =
+             build("expand", {build.constant(to_tensor(numbers({1, 1, 6})))}, {{"shape", Shape{kBatch, 1, 6}}});
+         graph.add_output("y", build("concat", {token, x}, {{"dim", std::int64_t{1}}}));
+       }},
+      {"range",
+       [](Graph& graph, Builder& build, Value* x) {
+         Value* range = build(
+             "arange", {},
+             {{"start", Shape{kBatch}}, {"step", std::int64_t{2}}, {"length", Shape{kTime}}, {"dtype", DType::f32}});
+         Value* zeros = build("full", {}, {{"shape", Shape{kBatch, kTime}}, {"value", 0.5}, {"dtype", DType::f32}});
+         graph.add_output("y", build("add", {zeros, range}));
+         graph.add_output("z", build("relu", {x}));
+       }},
+      {"sizes",
+       [](Graph& graph, Builder& build, Value* x) {
+         graph.add_output("y", build("sizes", {}, {{"sizes", Shape{kBatch * kTime * Dim(2) + Dim(1), 7, kTime}}}));
+         graph.add_output("z", build("relu", {x}));
+       }},
+      {"attention",
+       [](Graph& graph, Builder& build, Value* x) {
+         graph.add_output("y", build("scaled_dot_product_attention", {x, x, x}, {{"scale", 0.5}, {"causal", true}}));
+       }},
+      {"ones",
+       [](Graph& graph, Builder& build, Value* x) {
+         graph.add_output("y", build("reshape", {x}, {{"shape", Shape{kBatch, 1, kTime, 1, 6}}}));
+       }},
+  };
+  return all;
+}
+
+class Sizes : public testing::TestWithParam<Network> {};
+
+TEST_P(Sizes, are_known_at_run_time_in_every_target) {
+  const Graph graph = make(GetParam());
+  for (const Target target : {Target::onnx, Target::tflite, Target::tensorflow}) {
+    SCOPED_TRACE(target_name(target));
+    const auto legal = legalize(graph, target);
+    ASSERT_TRUE(legal) << legal.error().text();
+    for (const auto& [batch, time] : {std::pair{1, 5}, std::pair{3, 2}, std::pair{2, 1}}) {
+      const std::vector<Array> inputs = {numbers({batch, time, 6})};
+      const auto expected = evaluate(graph, inputs);
+      const auto result = evaluate(*legal, inputs);
+      ASSERT_TRUE(expected) << expected.error().text();
+      ASSERT_TRUE(result) << result.error().text();
+      for (std::size_t i = 0; i < expected->size(); ++i) {
+        EXPECT_EQ((*result)[i].shape, (*expected)[i].shape);
+        for (std::size_t k = 0; k < (*expected)[i].values.size(); ++k)
+          ASSERT_NEAR((*result)[i].values[k], (*expected)[i].values[k], 1e-5);
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, Sizes, testing::ValuesIn(networks()),
+                         [](const auto& network) { return network.param.name; });
+
+TEST(Sizes, are_not_computed_where_only_axes_of_one_come_and_go) {
+  const auto legal = legalize(make(networks().back()), Target::tflite);
+  ASSERT_TRUE(legal);
+  EXPECT_EQ(count_ops(*legal, "shape_of"), 0u);
+}
+
+TEST(Sizes, are_computed_once) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {kBatch, kTime, 6}});
+  for (int i = 0; i < 5; ++i) {
+    x = build("reshape", {build("relu", {x})}, {{"shape", Shape{kBatch, kTime, 2, 3}}});
+    x = build("reshape", {build("relu", {x})}, {{"shape", Shape{kBatch, kTime, 6}}});
+  }
+  graph.add_output("y", x);
+  const auto legal = legalize(graph, Target::tflite);
+  ASSERT_TRUE(legal) << legal.error().text();
+  EXPECT_EQ(count_ops(*legal, "shape_of"), 1u);
+}
+
+}  // namespace
+}  // namespace taper

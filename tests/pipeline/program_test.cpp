@@ -1,0 +1,163 @@
+// Programs with several inputs and outputs of any kind, from the graph to files that a runtime agrees with.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+
+#include "pipeline/inspect.h"
+#include "pipeline/program_inputs.h"
+#include "pipeline/programs.h"
+#include "scratch_folder.h"
+
+namespace taper {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::UnorderedElementsAre;
+using testing_support::program;
+
+constexpr const char* kLookUp = R"(graph "lookup" (%ids: i32[B, T], %scale: f32[B, T, 3]) {
+  %table = constant() {value = f32[5, 3] {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}} : f32[5, 3]
+  %rows = gather(%table, %ids) {dim = 0} : f32[B, T, 3]
+  %y = mul(%rows, %scale) : f32[B, T, 3]
+  return output = %y, chosen = %ids
+})";
+
+class Program : public testing::Test {
+ protected:
+  std::set<std::string> names() const {
+    std::set<std::string> found;
+    for (const auto& entry : fs::directory_iterator(folder_)) found.insert(entry.path().filename());
+    return found;
+  }
+  const testing_support::ScratchFolder scratch_;
+  const fs::path folder_ = scratch_.path();
+  const Model lookup_ = program(kLookUp, {{"B", {.usual = 1}}, {"T", {.usual = 6}}});
+};
+
+TEST_F(Program, is_converted_and_verified_at_two_shapes) {
+  const auto artifacts = convert(lookup_, folder_, "net", {.onnx = false});
+  ASSERT_TRUE(artifacts) << artifacts.error().text();
+  const auto verified = verify(lookup_, *artifacts);
+  ASSERT_TRUE(verified) << verified.error().text();
+  ASSERT_EQ(verified->size(), 3u);
+  for (const Verification& file : *verified) {
+    EXPECT_TRUE(file.passed) << file.key << ": " << file.verdict;
+    ASSERT_EQ(file.runs.size(), 2u);
+    EXPECT_THAT(file.runs[1].input_shapes, ElementsAre(ElementsAre(2, 3), ElementsAre(2, 3, 3)));
+    EXPECT_EQ(file.worst.unlike, 0);
+  }
+}
+
+TEST_F(Program, of_fixed_sizes_runs_once) {
+  const auto artifacts = convert(lookup_, folder_, "net", {.static_shapes = true, .onnx = false, .savedmodel = false});
+  ASSERT_TRUE(artifacts) << artifacts.error().text();
+  EXPECT_TRUE(artifacts->front().static_shapes);
+  const auto verified = verify(lookup_, *artifacts);
+  ASSERT_TRUE(verified) << verified.error().text();
+  EXPECT_TRUE(verified->front().passed) << verified->front().verdict;
+  EXPECT_EQ(verified->front().runs.size(), 1u);
+}
+
+TEST_F(Program, does_not_agree_with_files_of_another) {
+  std::string other = kLookUp;
+  other.replace(other.find("14, 15"), 6, "14, 99");
+  const auto artifacts = convert(program(other, {{"B", {}}, {"T", {.usual = 60}}}), folder_, "net",
+                                 {.tflite = {Precision::fp32}, .onnx = false, .savedmodel = false});
+  ASSERT_TRUE(artifacts);
+  const auto verified = verify(program(kLookUp, {{"B", {}}, {"T", {.usual = 60}}}), *artifacts);
+  ASSERT_TRUE(verified) << verified.error().text();
+  EXPECT_FALSE(verified->front().passed);
+  EXPECT_THAT(verified->front().verdict, HasSubstr("expected"));
+}
+
+TEST_F(Program, is_shown_after_each_pass_that_changed_it) {
+  const auto artifacts = convert(lookup_, folder_, "net",
+                                 {.tflite = {Precision::fp32},
+                                  .onnx = false,
+                                  .savedmodel = false,
+                                  .dump_ir = folder_ / "passes",
+                                  .check_each = true});
+  ASSERT_TRUE(artifacts) << artifacts.error().text();
+  std::ifstream first(folder_ / "passes" / "net.TFLite.00_imported.ir");
+  std::string line;
+  std::getline(first, line);
+  EXPECT_THAT(line, HasSubstr("graph \"lookup\""));
+}
+
+TEST_F(Program, is_not_written_over_its_source) {
+  auto impl = std::make_shared<Model::Impl>();
+  impl->graph = std::move(*parse(kLookUp));
+  impl->info.kind = SourceKind::onnx;
+  impl->info.source = folder_ / "net.onnx";
+  std::ofstream(impl->info.source) << "the original";
+  const auto artifacts = convert(Model(impl), folder_, "net", {.tflite = {}, .savedmodel = false});
+  ASSERT_FALSE(artifacts);
+  EXPECT_THAT(artifacts.error().text(), HasSubstr("net.onnx' is the file that is converted"));
+  EXPECT_THAT(names(), ElementsAre("net.onnx"));
+}
+
+TEST_F(Program, is_inspected_as_each_file_that_is_written) {
+  ASSERT_TRUE(convert(lookup_, folder_, "net"));
+  for (const char* name : {"net.onnx", "net_fp32.tflite", "net_fp16.tflite", "net_tf"}) {
+    const auto found = inspect(folder_ / name);
+    ASSERT_TRUE(found) << found.error().text();
+    std::vector<std::string> inputs;
+    for (const TensorInfo& input : found->inputs) inputs.push_back(input.name + " " + input.dtype);
+    EXPECT_THAT(inputs, UnorderedElementsAre("ids int32", "scale float32")) << name;
+    EXPECT_EQ(found->outputs.size(), 2u) << name;
+    EXPECT_GE(found->parameters.value_or(0), 15) << name;
+    EXPECT_GT(found->bytes, 0u) << name;
+  }
+  EXPECT_THAT(inspect(folder_ / "net.onnx")->operators, Contains(testing::Pair("Gather", 1)));
+  EXPECT_THAT(inspect(folder_ / "net_fp32.tflite")->operators, Contains(testing::Pair("GATHER", 1)));
+  const auto drawn = inspect(folder_ / "net.onnx", {.graph = true, .load = {}});
+  ASSERT_TRUE(drawn) << drawn.error().text();
+  EXPECT_THAT(drawn->graph, HasSubstr("= gather("));
+}
+
+TEST(ProgramInputs, are_described_by_name) {
+  const auto options = program_options({{"x", "1,T,4", std::nullopt, {}}, {"ids", std::nullopt, "int64", {1, 2}}});
+  ASSERT_TRUE(options) << options.error().text();
+  EXPECT_EQ(options->input_shapes.at("x"), (Shape{1, Dim::symbol("T"), 4}));
+  EXPECT_EQ(options->input_dtypes.at("ids"), DType::i64);
+  EXPECT_THAT(options->dynamic.at("ids"), ElementsAre(1, 2));
+  EXPECT_THAT(program_options({{"x", "1,,4", std::nullopt, {}}}).error().text(), HasSubstr("the input 'x'"));
+  EXPECT_THAT(program_options({{"x", "1,-4", std::nullopt, {}}}).error().text(), HasSubstr("a size is '-4'"));
+  EXPECT_THAT(program_options({{"x", std::nullopt, "float31", {}}}).error().text(), HasSubstr("'float31'"));
+}
+
+TEST(ProgramInputs, put_numbers_in_the_place_of_symbols) {
+  const auto applied = [](const std::string& shape) -> std::string {
+    ImportedProgram imported;
+    imported.graph = std::move(*parse(kLookUp));
+    imported.symbols = {{"B", {.least = 1, .most = 8}}, {"T", {}}};
+    const Status status = apply_shapes(*program_options({{"ids", shape, std::nullopt, {}}}), imported);
+    return status ? type_text(imported.graph.inputs()[1]->type) : status.error().text();
+  };
+  EXPECT_EQ(applied("2,T"), "f32[2, T, 3]");
+  EXPECT_EQ(applied("2,9"), "f32[2, 9, 3]");
+  EXPECT_THAT(applied("9,T"), HasSubstr("B may be 1 to 8"));
+  EXPECT_THAT(applied("9"), HasSubstr("it has 2 axes"));
+}
+
+TEST(ProgramOutputs, have_names_of_their_own) {
+  ImportedProgram imported;
+  imported.graph = std::move(*parse(R"(graph "" (%ids: i32[B]) {
+  %y = add(%ids, %ids) : i32[B]
+  return ids = %ids, y = %y, y = %y
+})"));
+  const Status status = separate_names(imported);
+  ASSERT_TRUE(status) << status.error().text();
+  std::vector<std::string> names;
+  for (const Output& output : imported.graph.outputs()) names.push_back(output.name);
+  EXPECT_THAT(names, ElementsAre("ids_1", "y", "y_1"));
+  EXPECT_EQ(imported.assumptions.size(), 2u);
+}
+
+}  // namespace
+}  // namespace taper

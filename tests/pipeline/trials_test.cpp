@@ -1,0 +1,118 @@
+// What files are verified with: numbers that suit how the network uses them.
+#include "pipeline/trials.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+
+#include "formats/npy.h"
+#include "pipeline/programs.h"
+#include "scratch_folder.h"
+
+namespace taper {
+namespace {
+
+using testing::AllOf;
+using testing::Each;
+using testing::ElementsAre;
+using testing::Ge;
+using testing::HasSubstr;
+using testing::Lt;
+using testing_support::program;
+
+// Rows of a table of five, scaled.
+constexpr const char* kLookUp = R"(graph "" (%ids: i64[B, T], %scale: f32[B, T, 3]) {
+  %table = constant() {value = f32[5, 3] {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}} : f32[5, 3]
+  %rows = gather(%table, %ids) {dim = 0} : f32[B, T, 3]
+  %y = mul(%rows, %scale) : f32[B, T, 3]
+  return output = %y
+})";
+
+Trials trials_of(const Model& model, const VerifyOptions& options = {}, bool static_shapes = false) {
+  auto trials = make_trials(model, options, static_shapes);
+  EXPECT_TRUE(trials) << trials.error().text();
+  return trials ? std::move(*trials) : Trials();
+}
+
+TEST(Trials, draw_integers_that_select_from_the_axis_they_index) {
+  const Trials trials = trials_of(program(kLookUp, {{"B", {.usual = 3}}, {"T", {.usual = 40}}}));
+  ASSERT_EQ(trials.all.size(), 2u);
+  const Array& ids = trials.all[0].inputs[0];
+  EXPECT_THAT(ids.shape, ElementsAre(3, 40));
+  EXPECT_THAT(ids.values, Each(AllOf(Ge(0), Lt(5))));
+  EXPECT_EQ(*std::ranges::max_element(ids.values), 4);
+}
+
+TEST(Trials, have_other_sizes_the_second_time) {
+  const Trials trials = trials_of(program(kLookUp, {{"B", {.usual = 1}}, {"T", {.usual = 40}}}));
+  ASSERT_EQ(trials.all.size(), 2u);
+  EXPECT_THAT(trials.all[1].inputs[0].shape, ElementsAre(2, 14));
+  EXPECT_EQ(trials.note, "");
+  EXPECT_EQ(trials_of(program(kLookUp, {{"B", {}}, {"T", {}}}), {}, true).all.size(), 1u);
+}
+
+TEST(Trials, stay_within_the_ranges_of_sizes) {
+  const Symbols narrow = {{"B", {.least = 1, .most = 1, .usual = 1}}, {"T", {.least = 30, .most = 50, .usual = 40}}};
+  const Trials trials = trials_of(program(kLookUp, narrow));
+  ASSERT_EQ(trials.all.size(), 2u);
+  EXPECT_THAT(trials.all[1].inputs[0].shape, ElementsAre(1, 30));
+}
+
+TEST(Trials, give_one_symbol_one_size) {
+  const Model related = program(R"(graph "" (%x: f32[N, 3], %y: f32[N, 3]) {
+  %z = add(%x, %y) : f32[N, 3]
+  return z = %z
+})",
+                                {{"N", {.usual = 7}}});
+  const Trials trials = trials_of(related);
+  ASSERT_EQ(trials.all.size(), 2u);
+  EXPECT_THAT(trials.all[1].inputs[1].shape, ElementsAre(3, 3));
+}
+
+TEST(Trials, draw_what_keeps_the_network_finite) {
+  const Model logarithm = program(R"(graph "" (%x: f32[4, 4]) {
+  %y = log(%x) : f32[4, 4]
+  return output = %y
+})");
+  const Trials trials = trials_of(logarithm);
+  EXPECT_TRUE(trials.all[0].finite());
+  EXPECT_THAT(trials.all[0].inputs[0].values, Each(Ge(0)));
+}
+
+class VerifyInput : public testing::Test {
+ protected:
+  VerifyOptions with(const std::string& name, const Tensor& tensor) {
+    const std::vector<std::byte> bytes = write_npy(tensor);
+    scratch_.file(name, std::string(as_text(bytes)));
+    return {.input = scratch_.path() / name};
+  }
+  testing_support::ScratchFolder scratch_;
+};
+
+const char* const kDouble = R"(graph "" (%x: f32[N, 2]) {
+  %y = add(%x, %x) : f32[N, 2]
+  return output = %y
+})";
+
+TEST_F(VerifyInput, is_taken_from_an_array) {
+  const Model model = program(kDouble, {{"N", {.usual = 1}}});
+  const Trials trials = trials_of(model, with("x.npy", tensor_f32({2, 2}, std::array{1.f, 2.f, 3.f, 4.f})));
+  ASSERT_EQ(trials.all.size(), 1u);
+  EXPECT_THAT(trials.all[0].reference[0].values, ElementsAre(2, 4, 6, 8));
+}
+
+TEST_F(VerifyInput, has_to_suit_the_program) {
+  const auto refused = [&](const Tensor& tensor, bool static_shapes = false) {
+    const auto trials = make_trials(program(kDouble, {{"N", {.usual = 1}}}), with("x.npy", tensor), static_shapes);
+    return trials ? std::string("accepted") : trials.error().text();
+  };
+  EXPECT_THAT(refused(tensor_i64({1, 2}, std::array<std::int64_t, 2>{1, 2})), HasSubstr("int64, expected float32"));
+  EXPECT_THAT(refused(tensor_f32({2}, std::array{1.f, 2.f})), HasSubstr("expected [N, 2]"));
+  EXPECT_THAT(refused(tensor_f32({1, 2}, std::array{1.f, INFINITY})), HasSubstr("not finite"));
+  EXPECT_THAT(refused(tensor_f32({2, 2}, std::array{1.f, 2.f, 3.f, 4.f}), true), HasSubstr("static files take [1, 2]"));
+}
+
+}  // namespace
+}  // namespace taper
