@@ -1,6 +1,7 @@
 // Calls of random rows in random sizes: the formula, its expansions and LiteRT agree.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 
 #include "backend/tflite.h"
