@@ -145,7 +145,7 @@ void write_constant(const Tensor& tensor, tensorflow::TensorProto& out) {
 struct Scope {
   google::protobuf::RepeatedPtrField<NodeDef>& nodes;
   bool in_function;
-  UniqueNames names = {};
+  UniqueNames names = UniqueNames(Letters::in_any_case);       // TensorFlow's loaders rename what differs in case alone
   std::unordered_map<const Value*, std::string> tensors = {};  // how nodes refer to a value
   std::map<std::size_t, std::string> handles = {};             // variable -> how nodes refer to its resource
   std::map<std::size_t, std::string> reads = {};               // variable -> how nodes refer to its value
@@ -224,7 +224,7 @@ Status Speller::reserve_names(const Graph& graph) {
     if (!is_node_name(name))
       return fail_with_hint(fmt::format("TensorFlow does not take '{}' as the name of an {}", name, kind),
                             "use letters, digits, '_', '.', '-' and '/', and begin with a letter or digit");
-    if (!main_.names.take(name)) return fail("two inputs or outputs are named '{}'", name);
+    if (!main_.names.take(name)) return fail("two inputs or outputs are named '{}', in upper or lower case", name);
     return {};
   };
   for (const Value* input : graph.inputs()) TAPER_TRY(reserve(input->name, "input"));

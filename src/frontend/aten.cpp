@@ -46,9 +46,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 36> kAliases
     {"__iand__", "bitwise_and_"},
     {"__ior__", "bitwise_or_"},
     {"__ixor__", "bitwise_xor_"},
-    {"__lshift__", "bitwise_left_shift"},
+    {"__ilshift__", "__lshift___"},
+    {"__irshift__", "__rshift___"},
     {"__or__", "bitwise_or"},
-    {"__rshift__", "bitwise_right_shift"},
     {"__xor__", "bitwise_xor"},
     {"absolute", "abs"},
     {"arccos", "acos"},
@@ -100,6 +100,8 @@ Asked ask(std::string_view name) {
   if (dot != std::string_view::npos) {
     asked.overload = name.substr(dot + 1);
     if (*asked.overload == "default") asked.overload = "";
+    // Those write the result into their argument `out`.
+    if (*asked.overload == "out" || asked.overload->ends_with("_out")) asked.overload = std::nullopt;
   }
   asked.rows = rows_of(base);
   if (asked.rows == nullptr) {
@@ -155,6 +157,11 @@ std::optional<DType> dtype_of_code(std::int64_t code) {
   }
 }
 
+// Types of what changes no number, whose arguments are None.
+bool changes_nothing(std::string_view type) {
+  return type == "Device" || type == "Layout" || type == "MemoryFormat" || type == "Generator";
+}
+
 bool is_number(const Arg& arg) {
   return arg.as<Dim>() != nullptr || arg.as<double>() != nullptr || arg.as<bool>() != nullptr;
 }
@@ -182,7 +189,7 @@ std::optional<Arg> fit_one(const Arg& arg, const Parameter& parameter, bool stri
       return *tensor && (*tensor)->present() != nullptr ? std::optional(arg) : std::nullopt;
     return !strict && is_number(arg) ? std::optional(arg) : std::nullopt;
   }
-  if (type == "Device" || type == "Layout" || type == "MemoryFormat" || type == "Generator") return Arg{};
+  if (changes_nothing(type)) return Arg{};
   if (type == "any") return arg.as<Arg::List>() != nullptr || is_number(arg) ? std::optional(arg) : std::nullopt;
   if (type == "str") return arg.as<std::string>() != nullptr ? std::optional(arg) : std::nullopt;
   if (type == "ScalarType") {
@@ -212,7 +219,7 @@ std::optional<Arg> fit_one(const Arg& arg, const Parameter& parameter, bool stri
 }
 
 std::optional<Arg> fit(const Arg& arg, const Parameter& parameter, bool strict) {
-  if (arg.is_none()) return parameter.optional ? std::optional(arg) : std::nullopt;
+  if (arg.is_none()) return parameter.optional || changes_nothing(parameter.type) ? std::optional(arg) : std::nullopt;
   if (!parameter.list) return fit_one(arg, parameter, strict);
   const auto* list = arg.as<Arg::List>();
   if (list == nullptr) {
@@ -369,15 +376,35 @@ Expected<Arg> run(Context& context, const Row& row, std::vector<Arg> args, bool 
   return Arg(target);
 }
 
+// The same written into the argument `out`, which has to be of the result's shape.
+Expected<Arg> run_into(Context& context, const Row& row, std::vector<Arg> args, const Arg& out) {
+  const auto* target = out.as<TensorPtr>();
+  if (target == nullptr || !*target) return fail("its 'out' is no tensor");
+  TAPER_ASSIGN(const Arg result, run(context, row, std::move(args), false));
+  const auto* written = result.as<TensorPtr>();
+  if (written == nullptr || (*written)->type().shape != (*target)->type().shape)
+    return fail("its result has another shape than 'out', which is {}", type_text((*target)->type()));
+  TAPER_TRY(write_in_place(context.build, *target, result));
+  return out;
+}
+
 }  // namespace
 
-Expected<Arg> call(Context& context, std::string_view name, std::span<const NamedArg> arguments) {
+Expected<Arg> call(Context& context, std::string_view name, std::span<const NamedArg> given) {
   const auto failed = [&](Error error) {
     error.message = fmt::format("aten.{}: {}", name, error.message);
     return std::unexpected(std::move(error));
   };
   if (const auto status = context.build.status(); !status) return std::unexpected(status.error());
   const Asked asked = ask(name);
+  std::vector<NamedArg> without_out;
+  std::optional<Arg> out;
+  for (const NamedArg& argument : given)
+    if (argument.name == "out")
+      out = argument.arg;
+    else
+      without_out.push_back(argument);
+  const std::span<const NamedArg> arguments = without_out;
   std::size_t candidates = 0;
   std::optional<Error> why;
   if (asked.rows != nullptr)
@@ -390,7 +417,8 @@ Expected<Arg> call(Context& context, std::string_view name, std::span<const Name
           why = args.error();
           continue;
         }
-        auto result = run(context, *row, std::move(*args), asked.in_place);
+        auto result = out ? run_into(context, *row, std::move(*args), *out)
+                          : run(context, *row, std::move(*args), asked.in_place);
         if (!result) return failed(result.error());
         return result;
       }

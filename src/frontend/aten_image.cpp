@@ -92,27 +92,47 @@ Expected<Arg> grid_sample(Call& call) {
                            {"align_corners", call.flag("align_corners")}}));
 }
 
-// Places of an image's entries, [H W, 3], times the matrices theta [N, 2, 3].
+// The places of `size` entries within [-1, 1]: of their middles, or of the first and last at the ends.
+Value* grid_line(Builder& build, const Dim& size, bool align_corners) {
+  Value* index = arange(build, 0, 1, size, DType::f32);
+  if (align_corners && size.is(1)) return full(build, {Dim(1)}, Arg(0.0), DType::f32);
+  const auto real = [&](double value) { return number(build, value, DType::f32); };
+  Value* count = number(build, Arg(align_corners ? size - Dim(1) : size), DType::f32);
+  Value* doubled = build("mul", {index, real(2)});
+  if (!align_corners) doubled = build("add", {doubled, real(1)});
+  return build("sub", {build("div", {doubled, count}), real(1)});
+}
+
+// Places of an image's entries, [H W, 3] or [D H W, 4], times the matrices theta [N, 2, 3] or [N, 3, 4].
 Expected<Arg> affine_grid(Call& call) {
   Builder& build = call.build;
   Value* theta = call.tensor("theta");
-  const Integers size = call.integers("size");
-  constexpr std::int64_t kMost = 1 << 22;
-  if (size.size() != 4 || size[2] < 1 || size[3] < 1 || size[2] > kMost / size[3])
-    return fail("a grid of sizes [{}], expected those of images", fmt::join(size, ", "));
-  const auto place = [&](std::int64_t i, std::int64_t count) {
-    const auto at = static_cast<double>(i), n = static_cast<double>(count);
-    if (!call.flag("align_corners")) return (2 * at + 1) / n - 1;
-    return count == 1 ? 0.0 : 2 * at / (n - 1) - 1;
-  };
-  std::vector<float> places;
-  for (std::int64_t y = 0; y < size[2]; ++y)
-    for (std::int64_t x = 0; x < size[3]; ++x)
-      places.insert(places.end(), {static_cast<float>(place(x, size[3])), static_cast<float>(place(y, size[2])), 1.0F});
-  Value* base = build.constant(tensor_f32({size[2] * size[3], 3}, places));
+  const Shape size = call.sizes("size");
+  if (size.size() != 4 && size.size() != 5)
+    return fail("a grid of sizes {}, expected those of images", shape_text(size));
+  Shape spatial(size.begin() + 2, size.end());
+  const std::size_t axes = spatial.size();
+  for (const Dim& one : spatial)
+    if (one.constant().value_or(1) < 1) return fail("a grid of sizes {}", shape_text(size));
+  // The last axis comes first, and a column of ones last.
+  Shape column = spatial;
+  column.emplace_back(1);
+  std::vector<Value*> columns;
+  for (std::size_t axis = axes; axis-- > 0;) {
+    Shape line(axes + 1, Dim(1));
+    line[axis] = spatial[axis];
+    Value* places = grid_line(build, spatial[axis], call.flag("align_corners"));
+    columns.push_back(expand(build, reshape(build, places, line), column));
+  }
+  columns.push_back(full(build, column, Arg(1.0), DType::f32));
+  const auto count = static_cast<std::int64_t>(axes);
+  Value* base = reshape(build, concat(build, std::move(columns), axes), {element_count(spatial), Dim(count + 1)});
   Value* grid = build("matmul", {base, theta}, {{"transpose_b", true}});
   TAPER_TRY(build.status());
-  return fresh(reshape(build, grid, {theta->type.shape[0], size[2], size[3], 2}));
+  Shape shape = spatial;
+  shape.insert(shape.begin(), theta->type.shape[0]);
+  shape.emplace_back(count);
+  return fresh(reshape(build, grid, shape));
 }
 
 // ------------------------------------------------------------------------------------------------------------- padding
@@ -294,7 +314,7 @@ std::vector<Overload> image_overloads() {
       {"grid_sampler_2d(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners) -> "
        "Tensor",
        grid_sample},
-      {"affine_grid_generator(Tensor theta, int[] size, bool align_corners) -> Tensor", affine_grid},
+      {"affine_grid_generator(Tensor theta, SymInt[] size, bool align_corners) -> Tensor", affine_grid},
       {"constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor", pad_constant},
       {"pad(Tensor self, SymInt[] pad, str mode='constant', float? value=None) -> Tensor", pad},
       {"reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor", pad_reflected},

@@ -7,12 +7,51 @@
 namespace taper::aten {
 namespace {
 
-// Negative integers count from the end. Only constants and what is computed from sizes are looked at: indices that come
-// from inputs are taken to be positions already, or every lookup in a table would cost a comparison.
+// Whether no integer of the value is below 0, as far as its making shows within a budget of values looked at.
+bool is_never_negative(const Value* value, int& budget) {
+  if (value == nullptr || value->producer == nullptr || --budget < 0) return false;
+  if (value->type.dtype == DType::boolean || value->type.dtype == DType::u8) return true;
+  const Node& node = *value->producer;
+  const auto operand = [&](std::size_t i) {
+    return i < node.operands.size() && is_never_negative(node.operands[i], budget);
+  };
+  const auto all_from = [&](std::size_t first) {
+    for (std::size_t i = first; i < node.operands.size(); ++i)
+      if (!operand(i)) return false;
+    return node.operands.size() > first;
+  };
+  const auto is_one_of = [&](std::initializer_list<std::string_view> names) {
+    return std::ranges::find(names, std::string_view(node.op)) != names.end();
+  };
+  if (constant_of(value) != nullptr) {
+    const auto known = constant_value(value);
+    return known && std::ranges::none_of(known->values, [](double i) { return i < 0; });
+  }
+  if (is_one_of({"argmax", "argmin", "shape_of", "sizes", "abs", "one_hot"})) return true;
+  if (is_one_of({"topk", "sort"})) return value->index == 1;
+  if (node.op == "arange") {
+    const auto start = node.attrs.get<Shape>("start")[0].constant();
+    return start && *start >= 0 && node.attrs.integer("step") >= 0;
+  }
+  // Moved, or the data of a lookup; a cast of floats may start below 0 as well.
+  if (is_one_of({"cast", "reshape", "expand", "unsqueeze", "squeeze", "permute", "slice", "select", "gather",
+                 "gather_nd", "gather_elements", "floor_divide", "trunc_divide", "shift_right", "cumsum", "amax",
+                 "amin", "sum"}))
+    return operand(0) && (!is_one_of({"floor_divide", "trunc_divide"}) || operand(1));
+  if (is_one_of({"add", "mul", "minimum", "concat", "stack"})) return all_from(0);
+  if (is_one_of({"maximum", "bitwise_and"})) return operand(0) || operand(1);
+  if (node.op == "remainder") return operand(1);  // it has the divisor's sign
+  if (node.op == "where") return all_from(1);
+  return false;
+}
+
+// Negative integers count from the end. What can't be negative costs no comparison.
 Value* positions(Builder& build, Value* index, const Dim& size) {
-  if (index == nullptr) return nullptr;
+  constexpr int kMostValues = 64;
+  int budget = kMostValues;
+  if (index == nullptr || is_never_negative(index, budget)) return index;
   const auto known = constant_value(index);
-  if (!known || std::ranges::none_of(known->values, [](double i) { return i < 0; })) return index;
+  if (known && std::ranges::none_of(known->values, [](double i) { return i < 0; })) return index;
   Value* wrapped = build("add", {index, number(build, Arg(size), index->type.dtype)});
   Value* negative = build("less", {index, integer_number(build, 0, index->type.dtype)});
   return build("where", {negative, wrapped, index});
@@ -29,7 +68,6 @@ Expected<Arg> index_select(Call& call) {
   TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
   if (x->type.shape.empty()) return fresh(x);
   if (index->type.shape.empty()) index = unsqueeze(build, index, 0);
-  index = positions(build, index, x->type.shape[axis]);
   return fresh(build("gather", {x, index}, {{"dim", static_cast<std::int64_t>(axis)}}));
 }
 
@@ -70,8 +108,9 @@ Expected<Arg> take_along(Call& call) {
 Expected<Arg> take(Call& call) {
   Builder& build = call.build;
   Value* x = call.tensor("self");
-  Value* flat = reshape(build, x, {element_count(x->type.shape)});
-  return fresh(build("gather", {flat, call.tensor("index")}, {{"dim", std::int64_t{0}}}));
+  const Dim count = element_count(x->type.shape);
+  Value* index = positions(build, call.tensor("index"), count);
+  return fresh(build("gather", {reshape(build, x, {count}), index}, {{"dim", std::int64_t{0}}}));
 }
 
 // ------------------------------------------------------------------------------------------------------- index.Tensor
@@ -269,31 +308,93 @@ Expected<Arg> one_hot(Call& call) {
   return fresh(call.build("one_hot", {x}, {{"depth", classes}, {"dtype", DType::i64}}));
 }
 
-// The entries of bags, summed or averaged. Bags are the rows of a matrix.
+// Bags of one length, which follow one another in a vector of indices.
+struct EqualBags {
+  Dim count, length;
+};
+std::optional<EqualBags> equal_bags(const Value* offsets, std::int64_t extra, const Dim& total) {
+  const Dim count = shape_of(offsets)[0] - Dim(extra);
+  const Node* node = offsets->producer;
+  if (node != nullptr && node->op == "arange" && node->attrs.get<Shape>("start")[0].is(0)) {
+    const Dim length = node->attrs.integer("step");
+    if (count * length == total) return EqualBags{count, length};
+  }
+  const auto known = known_integers(offsets);
+  const auto length = count.is(0) ? std::nullopt : divide_exactly(total, count);
+  if (!known || !length || length->is(0)) return std::nullopt;
+  for (std::size_t i = 0; i < known->size(); ++i)
+    if ((*known)[i] != *length * Dim(static_cast<std::int64_t>(i))) return std::nullopt;
+  return EqualBags{count, *length};
+}
+
+// The call's entries [N, D], each times its weight where it has one.
+Value* bag_entries(Call& call) {
+  Builder& build = call.build;
+  Value* entries = build("gather", {call.tensor("weight"), call.tensor("indices")}, {{"dim", std::int64_t{0}}});
+  if (!call.given("per_sample_weights")) return entries;
+  return build("mul", {entries, unsqueeze(build, call.tensor("per_sample_weights"), 1)});
+}
+
+// [bags, N]: whether a place of the indices lies in a bag and counts.
+Value* bag_members(Call& call, const Dim& total, std::int64_t padding) {
+  Builder& build = call.build;
+  Value* offsets = cast(build, call.tensor("offsets"), DType::i64);
+  const Dim bounds = shape_of(offsets)[0];
+  Value* ends = call.flag("include_last_offset")
+                    ? slice(build, offsets, 0, 1, bounds)
+                    : concat(build, {slice(build, offsets, 0, 1, bounds), size_vector(build, {total})}, 0);
+  const Dim bags = call.flag("include_last_offset") ? bounds - Dim(1) : bounds;
+  Value* starts = slice(build, offsets, 0, 0, bags);
+  Value* place = unsqueeze(build, arange(build, 0, 1, total, DType::i64), 0);
+  Value* before = build("less", {place, unsqueeze(build, starts, 1)});
+  Value* inside = build("less", {place, unsqueeze(build, ends, 1)});
+  Value* member = build("logical_and", {build("logical_not", {before}), inside});
+  if (padding < 0) return member;
+  Value* indices = unsqueeze(build, cast(build, call.tensor("indices"), DType::i64), 0);
+  Value* padded = build("equal", {indices, integer_number(build, padding)});
+  return build("logical_and", {member, build("logical_not", {padded})});
+}
+
+// Bags of any length; an empty one gives zeros.
+Value* reduced_bags(Call& call, const Dim& total, std::int64_t mode, std::int64_t padding) {
+  Builder& build = call.build;
+  Value* entries = bag_entries(call);
+  Value* member = bag_members(call, total, padding);
+  Value* weights = cast(build, member, DType::f32);
+  Value* count = reduce(build, "sum", weights, {1}, true);
+  if (mode != 2) {
+    Value* sum = build("matmul", {weights, entries});
+    return mode == 0 ? sum : build("div", {sum, build("maximum", {count, number(build, 1, DType::f32)})});
+  }
+  constexpr double kLowest = -3.4e38;
+  Value* ruled_out = number(build, kLowest, DType::f32);
+  Value* all = build("where", {unsqueeze(build, member, 2), unsqueeze(build, entries, 0), ruled_out});
+  Value* empty = build("less", {count, number(build, 0.5, DType::f32)});
+  return build("where", {empty, number(build, 0, DType::f32), reduce(build, "amax", all, {1}, false)});
+}
+
+// The entries of bags, summed, averaged or the largest of each column. Offsets say where bags start in a vector of
+// indices.
 Expected<Arg> embedding_bag(Call& call) {
   Builder& build = call.build;
-  Value* weight = call.tensor("weight");
-  Value* indices = call.tensor("indices");
+  const Shape& flat = call.tensor("indices")->type.shape;
+  const Value* offsets = call.tensor("offsets");
   const std::int64_t mode = call.integer("mode");
   if (mode < 0 || mode > 2) return fail("mode {}, expected 0 (sum), 1 (mean) or 2 (max)", mode);
-  if (call.integer_or("padding_idx", -1) >= 0) return fail("bags with a padding index");
-  // Offsets say where bags start in a vector of indices: equal bags only.
-  const auto offsets = known_integers(call.tensor("offsets"));
-  const Shape& flat = indices->type.shape;
-  if (!offsets || offsets->empty() || flat.size() != 1) return fail("bags whose offsets are computed");
-  auto count = static_cast<std::int64_t>(offsets->size());
-  if (call.flag("include_last_offset")) --count;
-  const auto length = divide_exactly(flat[0], Dim(std::max<std::int64_t>(count, 1)));
-  if (count < 1 || !length) return fail("{} bags of {} indices", count, flat[0].text());
-  for (std::int64_t i = 0; i < count; ++i)
-    if ((*offsets)[static_cast<std::size_t>(i)] != *length * Dim(i)) return fail("bags of different lengths");
-  Value* bags = reshape(build, indices, {Dim(count), *length});
-  Value* entries = build("gather", {weight, bags}, {{"dim", std::int64_t{0}}});
-  if (call.given("per_sample_weights"))
-    entries =
-        build("mul",
-              {entries, unsqueeze(build, reshape(build, call.tensor("per_sample_weights"), {Dim(count), *length}), 2)});
-  Value* y = reduce(build, mode == 0 ? "sum" : mode == 1 ? "mean" : "amax", entries, {1}, false);
+  if (flat.size() != 1 || offsets->type.shape.size() != 1)
+    return fail("indices {} with offsets {}, expected vectors", shape_text(flat), shape_text(offsets->type.shape));
+  const std::int64_t padding = call.integer_or("padding_idx", -1);
+  const auto equal =
+      padding < 0 ? equal_bags(offsets, call.flag("include_last_offset") ? 1 : 0, flat[0]) : std::nullopt;
+  Value* y = nullptr;
+  if (equal) {
+    Value* entries = bag_entries(call);
+    TAPER_TRY(build.status());
+    entries = reshape(build, entries, {equal->count, equal->length, shape_of(entries)[1]});
+    y = reduce(build, mode == 0 ? "sum" : mode == 1 ? "mean" : "amax", entries, {1}, false);
+  } else {
+    y = reduced_bags(call, flat[0], mode, padding);
+  }
   // What training wants to know beside it.
   return Arg(Arg::List{fresh(y), Arg{}, Arg{}, Arg{}});
 }

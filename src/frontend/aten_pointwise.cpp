@@ -297,6 +297,10 @@ std::vector<Overload> pointwise_overloads() {
   unary("bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor", "shift_left", common);
   unary("bitwise_left_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor", "shift_left", common);
   unary("bitwise_left_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor", "shift_left", common);
+  unary("__lshift__.Tensor(Tensor self, Tensor other) -> Tensor", "shift_left", common);
+  unary("__lshift__.Scalar(Tensor self, Scalar other) -> Tensor", "shift_left", common);
+  unary("__rshift__.Tensor(Tensor self, Tensor other) -> Tensor", "shift_right", common);
+  unary("__rshift__.Scalar(Tensor self, Scalar other) -> Tensor", "shift_right", common);
   unary("bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor", "shift_right", common);
   unary("bitwise_right_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor", "shift_right", common);
   unary("bitwise_right_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor", "shift_right", common);

@@ -266,15 +266,32 @@ Cut stepped(const Shape& shape, std::size_t axis, std::int64_t start, const Dim&
   return cut;
 }
 
-// A table of known size that is cut to an unknown length is long enough, or the program would fail.
+// A table of known size that is cut to an unknown length is long enough, or the program would fail: the largest value
+// of the length's symbol for which it is, found by halves.
 void assume_at_most(Context& context, const Dim& end, const Dim& size) {
-  const auto symbol = end.as_symbol();
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;
   const auto most = size.constant();
-  if (!symbol || !most || known_less_equal(context, end, size)) return;
-  SymbolRange& range = context.symbols.try_emplace(*symbol, SymbolRange{.least = 1}).first->second;
-  range.most = std::min(range.most, *most);
-  context.warnings.push_back(
-      fmt::format("{} is taken to be at most {}: the program cuts a tensor of that size to it", *symbol, *most));
+  const auto symbols = symbols_of(end);
+  if (symbols.size() != 1 || !most || known_less_equal(context, end, size)) return;
+  const std::string& symbol = *symbols.begin();
+  SymbolRange& range = context.symbols.try_emplace(symbol, SymbolRange{.least = 1}).first->second;
+  const std::int64_t before = range.most;
+  const auto fits = [&](std::int64_t value) {
+    range.most = value;
+    return range_of(context, end).most <= static_cast<double>(*most);
+  };
+  std::int64_t low = range.least, high = std::min(before, kMost) + 1;
+  if (!fits(low)) {
+    range.most = before;
+    return;
+  }
+  while (high - low > 1) {
+    const std::int64_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  range.most = low;
+  context.warnings.push_back(fmt::format("{} is taken to be at most {}: the program cuts a tensor of size {} to {}",
+                                         symbol, low, *most, end.text()));
 }
 
 Expected<Cut> slice_cut(Call& call, const Shape& shape) {

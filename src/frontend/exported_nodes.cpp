@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 namespace taper::exported {
 
@@ -52,6 +53,38 @@ std::string_view without_overload(std::string_view name) {
 
 bool is_assertion(std::string_view name) {
   return std::ranges::find(kAssertions, without_overload(name)) != kAssertions.end();
+}
+
+// Whether a call changes one of its arguments.
+bool writes(std::string_view name) {
+  const std::string_view base = without_overload(name);
+  const std::string_view overload = name.substr(std::min(base.size() + 1, name.size()));
+  return (base.ends_with('_') && !base.ends_with("__")) || overload == "out" || overload.ends_with("_out");
+}
+
+void collect_names(const Argument& argument, std::set<std::string_view>& names) {
+  if (const auto* name = argument.as<ValueName>()) names.insert(name->name);
+  if (const auto* list = argument.as<Argument::List>())
+    for (const Argument& item : *list) collect_names(item, names);
+}
+
+// By node: whether it is a call of ATen that changes nothing and whose results nobody uses. Programs keep those that
+// draw random numbers.
+std::vector<bool> idle_nodes(const Graph& graph) {
+  std::vector<bool> idle(graph.nodes.size(), false);
+  std::set<std::string_view> used;
+  for (const Argument& output : graph.outputs) collect_names(output, used);
+  for (std::size_t i = graph.nodes.size(); i-- > 0;) {
+    const Node& node = graph.nodes[i];
+    std::set<std::string_view> results;
+    for (const Argument& output : node.outputs) collect_names(output, results);
+    const auto name = aten_name(node.target);
+    idle[i] = name && !writes(*name) &&
+              std::ranges::none_of(results, [&](std::string_view result) { return used.contains(result); });
+    if (idle[i]) continue;
+    for (const NamedArgument& input : node.inputs) collect_names(input.value, used);
+  }
+  return idle;
 }
 
 bool is_size_query(std::string_view name) {
@@ -190,7 +223,10 @@ Status run_node(Import& import, aten::Context& context, const Graph& graph, cons
 }  // namespace
 
 void find_unsupported(const Graph& graph, UnsupportedOperators& unsupported) {
-  for (const Node& node : graph.nodes) {
+  const std::vector<bool> idle = idle_nodes(graph);
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    if (idle[i]) continue;
     for (const NamedArgument& input : node.inputs)
       if (const auto* inner = input.value.as<Subgraph>()) find_unsupported(*inner->graph, unsupported);
     const std::string_view target = node.target;
@@ -233,7 +269,13 @@ Expected<Arg> argument_of(const Values& values, const Argument& argument) {
 }
 
 Status run_nodes(Import& import, aten::Context& context, const Graph& graph, Values& values) {
-  for (const Node& node : graph.nodes) {
+  const std::vector<bool> idle = idle_nodes(graph);
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    if (idle[i]) {
+      bind_nothing(node, values);
+      continue;
+    }
     auto status = run_node(import, context, graph, node, values);
     if (status) continue;
     Error error = std::move(status).error();

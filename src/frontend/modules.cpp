@@ -334,6 +334,26 @@ std::string example_shape(const Call& call) {
   return "1,3,224,224";
 }
 
+// Makes symbols of the axes that the caller sets free; their numbers stay the usual sizes.
+Status set_free(const ProgramOptions& options, std::string_view input, Shape& shape,
+                std::map<std::string, SymbolRange, std::less<>>& symbols) {
+  const auto axes = options.dynamic.find(input);
+  if (axes == options.dynamic.end()) return {};
+  for (const std::int64_t axis : axes->second) {
+    const auto rank = static_cast<std::int64_t>(shape.size());
+    if (axis < -rank || axis >= rank) return fail("input '{}' has no axis {}: its rank is {}", input, axis, rank);
+    const std::int64_t at = axis < 0 ? axis + rank : axis;
+    Dim& size = shape[static_cast<std::size_t>(at)];
+    const auto number = size.constant();
+    if (!number) continue;  // a symbol is free
+    std::string symbol = fmt::format("{}_{}", input, at);
+    while (symbols.contains(symbol)) symbol += '_';
+    symbols[symbol] = {.least = 1, .usual = std::max<std::int64_t>(*number, 1)};
+    size = Dim::symbol(std::move(symbol));
+  }
+  return {};
+}
+
 }  // namespace
 
 Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions& options) {
@@ -365,12 +385,19 @@ Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions
       type.dtype = dtype->second;
     for (const Dim& size : type.shape)
       for (const std::string& symbol : symbols_of(size)) program.symbols[symbol].least = 1;
+    TAPER_TRY(set_free(options, input, type.shape, program.symbols));
     type.dtype = aten::graph_dtype(type.dtype);
     inputs.emplace_back(aten::Tensor::make(program.graph.add_input(std::string(input), type)));
   }
-  for (const auto& [given, shape] : options.input_shapes)
-    if (std::ranges::find(names, given) == names.end())
-      return fail("the model has no input '{}'; its inputs are {}", excerpt(given), fmt::join(names, ", "));
+  const auto check_names = [&](const auto& settings) -> Status {
+    for (const auto& [given, setting] : settings)
+      if (std::ranges::find(names, given) == names.end())
+        return fail("the model has no input '{}'; its inputs are {}", excerpt(given), fmt::join(names, ", "));
+    return {};
+  };
+  TAPER_TRY(check_names(options.input_shapes));
+  TAPER_TRY(check_names(options.input_dtypes));
+  TAPER_TRY(check_names(options.dynamic));
   context.symbols = program.symbols;
   TAPER_ASSIGN(const aten::Arg result, importer.run(root, "", std::move(inputs)));
   if (!importer.unsupported.empty()) return std::unexpected(importer.unsupported.error());

@@ -30,15 +30,16 @@ std::vector<Op> constant_ops() {
       .per_step = true,
       // x - x would give NaN for infinities: the shape alone must count.
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
-        return {
-            build("constant_of_shape", {build("shape_of", {operands[0]})}, {{"shape", node.results[0]->type.shape}})};
+        const Type& type = node.results[0]->type;
+        Value* zeros = build("constant_of_shape", {build("shape_of", {operands[0]})}, {{"shape", type.shape}});
+        return {type.dtype == DType::f32 ? zeros : build("cast", {zeros}, {{"to", type.dtype}})};
       },
       .tflite = {.builtin = tflite::BuiltinOperator::ZEROS_LIKE,
                  .since = "1.12.0",
                  .inputs = {operand(0)},
                  .options = tflite_options<tflite::ZerosLikeOptionsT>()},
       .tensorflow = {.op = "ZerosLike", .result = "y", .inputs = {operand(0)}},
-      .examples = {{{{DType::f32, {2, 3}}}}},
+      .examples = {{{{DType::f32, {2, 3}}}}, {{{DType::i64, {2, 3}}}}},
   });
   rows.push_back({
       .name = "constant_of_shape",

@@ -124,6 +124,15 @@ Op topk() {
       .infer = infer_topk,
       .eval = eval_topk,
       .expand = expand_topk,
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        const auto& k = node.attrs.get<Shape>("k");
+        Value* count = build("sizes", {}, {{"sizes", k}, {"dtype", DType::i64}});
+        return build.call("counted_topk", {operands[0], count},
+                          {{"length", k},
+                           {"dim", node.attrs.integer("dim")},
+                           {"largest", node.attrs.flag("largest")},
+                           {"sorted", node.attrs.flag("sorted")}});
+      },
       .onnx = {.op_type = "TopK",
                .inputs = {operand(0), attr_tensor("k")},
                .attrs = {{"axis", "dim"}, {"largest", "largest"}, {"sorted", "sorted"}},
@@ -131,6 +140,36 @@ Op topk() {
       .examples = {{{f32({2, 7})}, {{"k", Shape{3}}}},
                    {{f32({3, 5, 2})}, {{"k", Shape{2}}, {"dim", std::int64_t{1}}, {"largest", false}}},
                    {{i64({2, 6})}, {{"k", Shape{2}}}, -50, 50}},
+  };
+}
+
+// The form that ONNX has where the number is computed.
+Op counted_topk() {
+  return {
+      .name = "counted_topk",
+      .doc =
+          "the `length` largest (or smallest) entries of axis `dim` in order, and their indices; `k` holds that "
+          "number as an int64 vector of one",
+      .operands = {"x", "k"},
+      .attrs = {{"length", AttrKind::shape},
+                {"dim", AttrKind::integer, std::int64_t{-1}},
+                {"largest", AttrKind::flag, true},
+                {"sorted", AttrKind::flag, true}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        if (call.type(1) != Type{DType::i64, {1}}) return fail("k is {}, expected i64[1]", type_text(call.type(1)));
+        TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), call.shape(0).size()));
+        TAPER_ASSIGN(const Dim length, one_size(call.attrs, "length"));
+        return types_of_first(call, axis, length, DType::i64);
+      },
+      .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
+        const Array& x = call.operand(0);
+        TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), x.shape.size()));
+        const auto k = static_cast<std::int64_t>(call.operand(1).values[0]);
+        return first_in_order(x, axis, k, call.attrs.flag("largest"), DType::i64);
+      },
+      .onnx = {.op_type = "TopK",
+               .inputs = {operand(0), operand(1)},
+               .attrs = {{"axis", "dim"}, {"largest", "largest"}, {"sorted", "sorted"}}},
   };
 }
 
@@ -314,7 +353,7 @@ Op cumprod() {
 }  // namespace
 
 std::vector<Op> order_ops() {
-  return {topk(), top_entries(), sort(), cumsum(), cumprod()};
+  return {topk(), counted_topk(), top_entries(), sort(), cumsum(), cumprod()};
 }
 
 }  // namespace taper

@@ -114,6 +114,37 @@ std::vector<Value*> as_integers(std::string_view reduction, Builder& build, cons
   return {build("cast", {result}, {{"to", DType::boolean}})};
 }
 
+// Kernels and delegates of TFLite reduce up to this many axes.
+constexpr std::size_t kMostReducedRank = 5;
+
+bool has_few_axes(const Node& node) {
+  return node.operands[0]->type.shape.size() <= kMostReducedRank;
+}
+
+// Of many axes one run of neighbouring reduced axes at a time, the last run first, as the middle axis of [outer, run,
+// inner].
+std::vector<Value*> expand_in_runs(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (!reduces(node) || has_few_axes(node)) return expand_no_reduction(build, node, operands);
+  Shape shape = node.operands[0]->type.shape;
+  const auto reduced = reduced_axes(node.attrs, shape.size());
+  if (!reduced) return {nullptr};
+  Value* x = operands[0];
+  for (std::size_t end = shape.size(); end > 0; --end) {
+    if (!(*reduced)[end - 1]) continue;
+    std::size_t begin = end - 1;
+    while (begin > 0 && (*reduced)[begin - 1]) --begin;
+    const auto first = shape.begin() + static_cast<std::ptrdiff_t>(begin);
+    const auto last = shape.begin() + static_cast<std::ptrdiff_t>(end);
+    const Shape runs = {element_count(Shape(shape.begin(), first)), element_count(Shape(first, last)),
+                        element_count(Shape(last, shape.end()))};
+    x = build("reshape", {x}, {{"shape", runs}});
+    x = build(node.op, {x}, {{"dims", std::vector<std::int64_t>{1}}});
+    std::fill(first, last, Dim(1));
+    end = begin + 1;
+  }
+  return {build("reshape", {x}, {{"shape", node.results[0]->type.shape}})};
+}
+
 struct Reduction {
   std::string_view name, doc;
   EvalFn eval;
@@ -136,11 +167,12 @@ Op reduction(const Reduction& row) {
            .eval = row.eval,
            .on_bases = reduction_on_bases,
            .expand = expand_no_reduction,
+           .expand_tflite = expand_in_runs,
            .tflite = {.builtin = row.builtin,
                       .since = row.since,
                       .inputs = {operand(0), attr_tensor("dims")},
                       .options = tflite_options<Options>(OptionField<Options, bool>{&Options::keep_dims, "keepdim"}),
-                      .fits = reduces},
+                      .fits = [](const Node& node) { return reduces(node) && has_few_axes(node); }},
            .tensorflow = {.op = row.tensorflow,
                           .inputs = {operand(0), attr_tensor("dims")},
                           .attrs = {{"keep_dims", "keepdim"}},
@@ -157,6 +189,9 @@ Op reduction(const Reduction& row) {
   }
   op.examples.push_back({{f32({2, 3})}, {{"dims", std::vector<std::int64_t>{}}}});
   op.examples.push_back({{f32({2, 3, 4})}, {{"dims", std::vector<std::int64_t>{0, -1}}}});
+  op.examples.push_back({{f32({2, 1, 3, 1, 2, 2})}, {{"dims", std::vector<std::int64_t>{0, 1, 2, 3, 4, 5}}}});
+  op.examples.push_back({{f32({2, 2, 2, 1, 3, 2, 2})}, {{"dims", std::vector<std::int64_t>{0, 2, 3, -1}}}});
+  op.examples.push_back({{f32({2, 2, 2, 1, 3, 2})}, {{"dims", std::vector<std::int64_t>{1, 3, 4}}, {"keepdim", true}}});
   return op;
 }
 

@@ -443,8 +443,8 @@ Value* coordinate(Builder& build, const Node& node, Value* grid, std::int64_t en
 // The entries around each place gathered from the image as a table of pixels, with their weights.
 std::vector<Value*> expand_grid_sample(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& shape = node.operands[0]->type.shape;
-  const std::int64_t batch = *shape[0].constant(), height = *shape[2].constant(), width = *shape[3].constant();
-  const Shape pixels = {batch * height * width, shape[1]};
+  const std::int64_t height = *shape[2].constant(), width = *shape[3].constant();
+  const Shape pixels = {shape[0] * height * width, shape[1]};
   Value* table = build("reshape", {to_channels_last(build, operands[0], 2)}, {{"shape", pixels}});
   const bool nearest = node.attrs.text("mode") == "nearest";
   Value* const zero = build.scalar(0);
@@ -461,9 +461,9 @@ std::vector<Value*> expand_grid_sample(Builder& build, const Node& node, std::sp
     Value* base = build(nearest ? "round" : "floor", {place});
     axes.push_back({size, base, build("sub", {place, base})});
   }
-  Integers firsts;
-  for (std::int64_t n = 0; n < batch; ++n) firsts.push_back(n * height * width);
-  Value* first = build.constant(converted(tensor_i64({batch, 1, 1}, firsts), DType::i32), "firsts");
+  Value* image = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{shape[0]}}, {"dtype", DType::i32}});
+  Value* first = build("mul", {image, build.scalar_i32(height * width)});
+  first = build("unsqueeze", {first}, {{"dims", Integers{1, 2}}});
   Value* sum = nullptr;
   for (int corner = 0; corner < (nearest ? 1 : 4) && !build.failed(); ++corner) {
     Value* index = nullptr;
@@ -492,9 +492,9 @@ std::vector<Value*> expand_grid_sample(Builder& build, const Node& node, std::sp
 bool grid_sample_expands(const Node& node, Target target) {
   constexpr std::int64_t kMostPixels = 1 << 24;
   const Shape& shape = node.operands[0]->type.shape;
-  const auto pixels = (shape[0] * shape[2] * shape[3]).constant();
+  const auto pixels = (Dim(shape[0].constant().value_or(1)) * shape[2] * shape[3]).constant();
   return target != Target::onnx && node.attrs.text("mode") != "bicubic" && pixels && *pixels <= kMostPixels &&
-         constant_sizes({shape[0], shape[2], shape[3]});
+         constant_sizes({shape[2], shape[3]});
 }
 
 Op grid_sample() {

@@ -183,6 +183,16 @@ class SumScatter {
     return build_("where", {touched, placed, x_});
   }
 
+  // The largest or smallest without an operator that compares: each update becomes what its entry ends as, so that it
+  // doesn't matter which of them is written last.
+  Value* run_by_copies() {
+    if (!distinct_) updates_ = reduced_groups(same_entry());
+    Value* indices = build_("cast", {indices_}, {{"to", DType::i64}});
+    Value* before = build_("gather_nd", {x_, indices});
+    updates_ = build_(reduction_ == "max" ? "maximum" : "minimum", {before, updates_});
+    return build_("scatter_nd", {x_, indices, updates_});
+  }
+
  private:
   Value* scatter(Value* updates, const Shape& shape) {
     Value* sizes = build_("sizes", {}, {{"sizes", shape}, {"dtype", DType::i32}});
@@ -195,28 +205,34 @@ class SumScatter {
     return build_("unsqueeze", {x}, {{"dims", dims}});
   }
 
+  Value* unsqueezed(Value* x, std::int64_t axis) { return build_("unsqueeze", {x}, {{"dims", Integers{axis}}}); }
+
+  // [N, N]: whether two updates are of one entry.
+  Value* same_entry() {
+    Value* apart = build_("sub", {unsqueezed(indices_, 1), unsqueezed(indices_, 0)});
+    Value* distance = build_("sum", {build_("mul", {apart, apart})}, {{"dims", Integers{2}}, {"keepdim", false}});
+    return build_("less", {distance, build_.scalar_i32(1)});
+  }
+
+  // For each update those of its entry, [N, N, ...], reduced over the second axis.
+  Value* reduced_groups(Value* same) {
+    Value* group = build_(
+        "where", {with_axes_behind(same, 2, rest_), unsqueezed(updates_, 0), number_like(neutral_of(reduction_))});
+    const std::string_view op = reduction_ == "max" ? "amax" : reduction_ == "min" ? "amin" : "prod";
+    return build_(op, {group}, {{"dims", Integers{1}}, {"keepdim", false}});
+  }
+
   // Of the updates of one entry the last is left, which for a reduction holds that of all of them; zeros stand for the
   // others.
   void choose_updates() {
-    const auto unsqueezed = [this](Value* x, std::int64_t axis) {
-      return build_("unsqueeze", {x}, {{"dims", Integers{axis}}});
-    };
-    Value* apart = build_("sub", {unsqueezed(indices_, 1), unsqueezed(indices_, 0)});
-    Value* distance = build_("sum", {build_("mul", {apart, apart})}, {{"dims", Integers{2}}, {"keepdim", false}});
-    Value* same = build_("less", {distance, build_.scalar_i32(1)});  // [N, N]
+    Value* same = same_entry();
     Value* number = build_("arange", {}, {{"start", Shape{0}}, {"length", Shape{count_}}, {"dtype", DType::i32}});
     Value* later = build_("less", {unsqueezed(number, 1), number});
     const auto as_float = [this](Value* x) { return build_("cast", {x}, {{"to", DType::f32}}); };
     Value* replaced =
         build_("sum", {build_("mul", {as_float(same), as_float(later)})}, {{"dims", Integers{1}}, {"keepdim", false}});
     Value* last = with_axes_behind(build_("less", {replaced, build_.scalar(0.5)}), 1, rest_);
-    if (reduction_ != "none") {
-      // [N, N, ...]: for each update those of its entry, reduced over the second axis.
-      Value* group = build_(
-          "where", {with_axes_behind(same, 2, rest_), unsqueezed(updates_, 0), number_like(neutral_of(reduction_))});
-      const std::string_view op = reduction_ == "max" ? "amax" : reduction_ == "min" ? "amin" : "prod";
-      updates_ = build_(op, {group}, {{"dims", Integers{1}}, {"keepdim", false}});
-    }
+    if (reduction_ != "none") updates_ = reduced_groups(same);
     updates_ = build_("where", {last, updates_, number_like(0)});
     // The entries of the others are counted too, so that whether an entry is touched doesn't change.
   }
@@ -250,10 +266,11 @@ Op scatter_nd() {
       .expand = expand_scatter_by_sums,
       .expands_if =
           [](const Node& node, Target target) {
-            return target == Target::onnx ? !has_int64_indices(node) && has_onnx_reduction(node)
-                                          : scatters_by_sums(node);
+            return target == Target::onnx && has_onnx_reduction(node) ? !has_int64_indices(node)
+                                                                      : scatters_by_sums(node);
           },
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        if (!has_onnx_reduction(node)) return {SumScatter(build, node, operands).run_by_copies()};
         Value* indices = build("cast", {operands[1]}, {{"to", DType::i64}});
         return {build("scatter_nd", {operands[0], indices, operands[2]}, node.attrs)};
       },
@@ -312,7 +329,11 @@ Op scatter_elements() {
                     {{"dim", std::int64_t{0}}, {"reduction", std::string("add")}},
                     0,
                     2.5},
-                   {{f32({3, 4}), {DType::i64, {1, 4}}, f32({1, 4})}, {{"dim", std::int64_t{0}}}, 0, 2.5}},
+                   {{f32({3, 4}), {DType::i64, {1, 4}}, f32({1, 4})}, {{"dim", std::int64_t{0}}}, 0, 2.5},
+                   {{f32({3, 4}), {DType::i64, {5, 4}}, f32({5, 4})},
+                    {{"dim", std::int64_t{0}}, {"reduction", std::string("min")}},
+                    0,
+                    2.5}},
   };
 }
 

@@ -1,4 +1,6 @@
 // From the graph to files: each target's passes, its backend, and files that appear complete or not at all.
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <future>
@@ -19,6 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// The targets that have operators for the whole graph, as far as this has come out; by their numbers.
+using Expressible = std::array<std::atomic<bool>, 3>;
+
 struct Job {
   const Model& model;
   const fs::path& folder;
@@ -27,6 +32,7 @@ struct Job {
   PendingFiles& pending;
   const Graph& graph;  // that of the model, perhaps with other inputs and outputs
   const Trial* trial;  // to check each pass with, where that is asked for
+  Expressible& expressible;
 
   Bindings default_sizes() const { return usual_sizes(model.impl().symbols); }
   bool static_shapes() const { return options.static_shapes || model.impl().symbols.empty(); }
@@ -42,6 +48,7 @@ Expected<Graph> legalized(const Job& job, Target target) {
   PassWatcher watcher(job.graph, target, job.options, job.stem, job.trial);
   Expected<Graph> legal = legalize(job.graph, target, options, watcher.observer());
   TAPER_TRY(watcher.status());
+  job.expressible[static_cast<std::size_t>(target)] = legal.has_value();
   return legal;
 }
 
@@ -66,16 +73,22 @@ Expected<Artifact> write_file(const Job& job, const std::string& key, const std:
 template <class Result>
 using Task = std::function<Expected<Result>()>;
 
-// The results in the order of the tasks, or the first error. The tasks of large models run one after another.
+// Starts the tasks, or those of large models one after another as they are waited for.
 template <class Result>
-Expected<std::vector<Result>> side_by_side(const Job& job, const std::vector<Task<Result>>& tasks) {
+std::vector<std::future<Expected<Result>>> start(const Job& job, const std::vector<Task<Result>>& tasks) {
   const auto policy = job.model.info().parameters > kMostWeightsSideBySide ? std::launch::deferred
                                                                            : std::launch::async | std::launch::deferred;
   std::vector<std::future<Expected<Result>>> running;
   running.reserve(tasks.size());
   for (const Task<Result>& task : tasks) running.push_back(std::async(policy, std::cref(task)));
+  return running;
+}
+
+// The results in the order of the tasks, or the first error.
+template <class Result>
+Expected<std::vector<Result>> side_by_side(const Job& job, const std::vector<Task<Result>>& tasks) {
   std::vector<Result> results;
-  for (std::future<Expected<Result>>& future : running) {
+  for (std::future<Expected<Result>>& future : start(job, tasks)) {
     TAPER_ASSIGN(Result result, future.get());  // an error waits for the others as it leaves
     results.push_back(std::move(result));
   }
@@ -194,14 +207,53 @@ Artifacts write_tflite_artifacts(const Job& job) {
   return side_by_side(job, tasks);
 }
 
+// A format as it is asked for on the command line.
+struct Format {
+  std::string_view name;
+  Target target;
+};
+
+// What stands in the way in all formats, each with its own operators and places, and how to get the others.
+Error refusal(std::vector<Error> refused, const std::vector<std::string_view>& possible) {
+  Error error = std::move(refused.front());
+  if (refused.size() > 1) {
+    error.message = error.text();
+    error.where.clear();
+    for (const Error& other : std::span(refused).subspan(1)) error.message += "; " + other.text();
+  }
+  if (error.hint.empty() && !possible.empty())
+    error.hint = fmt::format("--to {} writes what can be written", fmt::join(possible, ","));
+  return error;
+}
+
+// All formats are tried, so that one error tells what none of them has. Other errors end the run at once.
 Artifacts write_formats(const Job& job) {
+  std::vector<Format> formats;
   std::vector<Task<std::vector<Artifact>>> tasks;
-  if (job.options.onnx) tasks.push_back([&job] { return write_onnx_artifact(job); });
-  if (job.options.savedmodel) tasks.push_back([&job] { return write_savedmodel_artifact(job); });
-  if (!job.options.tflite.empty()) tasks.push_back([&job] { return write_tflite_artifacts(job); });
-  TAPER_ASSIGN(std::vector<std::vector<Artifact>> formats, side_by_side(job, tasks));
+  const auto add = [&](bool wanted, Format format, Artifacts (*write)(const Job&)) {
+    if (!wanted) return;
+    formats.push_back(format);
+    tasks.push_back([&job, write] { return write(job); });
+  };
+  add(job.options.onnx, {"onnx", Target::onnx}, write_onnx_artifact);
+  add(job.options.savedmodel, {"savedmodel", Target::tensorflow}, write_savedmodel_artifact);
+  add(!job.options.tflite.empty(), {"tflite", Target::tflite}, write_tflite_artifacts);
+  std::vector<std::future<Artifacts>> running = start(job, tasks);
   std::vector<Artifact> all;
-  for (std::vector<Artifact>& format : formats) std::ranges::move(format, std::back_inserter(all));
+  std::vector<Error> refused;
+  std::vector<std::string_view> possible;
+  for (std::size_t i = 0; i < formats.size(); ++i) {
+    Artifacts artifacts = running[i].get();
+    if (artifacts) {
+      possible.push_back(formats[i].name);
+      std::ranges::move(*artifacts, std::back_inserter(all));
+    } else if (job.expressible[static_cast<std::size_t>(formats[i].target)]) {
+      return std::unexpected(std::move(artifacts).error());  // waits for the others as it leaves
+    } else {
+      refused.push_back(std::move(artifacts).error());
+    }
+  }
+  if (!refused.empty()) return std::unexpected(refusal(std::move(refused), possible));
   return all;
 }
 
@@ -240,7 +292,8 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
     if (trial) trial = with_channels_last(model.impl().graph, *trial);
   }
   const Graph& graph = options.channels_last ? turned : model.impl().graph;
-  const Job job{model, folder, stem, options, pending, graph, trial ? &*trial : nullptr};
+  Expressible expressible{};
+  const Job job{model, folder, stem, options, pending, graph, trial ? &*trial : nullptr, expressible};
   TAPER_TRY(check_source_stays(job));
   TAPER_ASSIGN(std::vector<Artifact> artifacts, unless_changed(model.impl().source, write_formats(job)));
   TAPER_TRY(pending.publish());

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <set>
 
 #include "examples.h"
 #include "networks.h"
@@ -160,6 +161,22 @@ TEST(SpellTensorflow, refuses_names_that_tensorflow_forbids) {
   const auto twice = spell_tensorflow(identity_named("x", "x"));
   ASSERT_FALSE(twice);
   EXPECT_THAT(twice.error().text(), HasSubstr("two inputs or outputs are named 'x'"));
+}
+
+TEST(SpellTensorflow, tells_names_apart_in_any_case) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {2, 3}});
+  graph.add_output("sum", build("sum", {x}, {{"dims", std::vector<std::int64_t>{1}}}));
+  ASSERT_TRUE(build.status());
+  std::set<std::string> names;
+  const SavedModelFile file = spelled(graph);
+  for (const NodeDef& node : graph_of(file).node()) {
+    std::string name = node.name();
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    EXPECT_TRUE(names.insert(name).second) << node.name();
+  }
+  EXPECT_TRUE(names.contains("sum"));
 }
 
 TEST(SpellTensorflow, changes_names_of_weights_that_tensorflow_forbids) {

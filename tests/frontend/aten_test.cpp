@@ -280,6 +280,11 @@ TEST(AtenTest, a_table_cut_to_an_unknown_length_bounds_it) {
   EXPECT_EQ(s.tensor("slice", {table, Arg(Dim(0)), Arg(Dim(0)), Arg(t)})->type().shape, (Shape{t, 4}));
   EXPECT_EQ(s.context.symbols.at("T").most, 32);
   EXPECT_EQ(s.context.warnings.size(), 1U);
+  const Dim half = floor_divide(Dim::symbol("S") + 1, 2);
+  EXPECT_EQ(s.tensor("slice", {table, Arg(Dim(0)), Arg(Dim(0)), Arg(half)})->type().shape, (Shape{half, 4}));
+  EXPECT_EQ(s.context.symbols.at("S").most, 64);
+  EXPECT_THAT(s.context.warnings.back(),
+              testing::HasSubstr("S is taken to be at most 64: the program cuts a tensor of size 32"));
 }
 
 TEST(AtenTest, integers_come_back_out_of_tensors_of_sizes) {
@@ -323,6 +328,59 @@ TEST(AtenTest, sizes_are_computed_with) {
 
 // -----------------------------------------------------------------------------------------------------------------
 // errors
+
+TEST(AtenTest, wraps_negative_indices_that_come_at_run_time) {
+  Sketch sketch;
+  const TensorPtr x = sketch.floats({4}, {10, 11, 12, 13});
+  const TensorPtr index = sketch.input({DType::i64, {3}, {-1, 2, -4}});
+  const TensorPtr y = sketch.tensor("index.Tensor", {x, Arg(Arg::List{index})});
+  EXPECT_THAT(sketch.values(y), testing::ElementsAre(13, 12, 10));
+  const TensorPtr taken = sketch.tensor("take", {x, index});
+  EXPECT_THAT(sketch.values(taken), testing::ElementsAre(13, 12, 10));
+  const TensorPtr put = sketch.tensor("index_put", {x, Arg(Arg::List{index}), sketch.floats({3}, {1, 2, 3})});
+  EXPECT_THAT(sketch.values(put), testing::ElementsAre(3, 11, 2, 1));
+}
+
+TEST(AtenTest, compares_no_indices_that_can_not_be_negative) {
+  Sketch sketch;
+  const TensorPtr x = sketch.floats({4}, {10, 11, 12, 13});
+  const TensorPtr codes = sketch.input({DType::i64, {3}, {-1, 2, 7}});
+  const TensorPtr index = sketch.tensor("remainder.Scalar", {codes, Dim(4)});
+  const TensorPtr y = sketch.tensor("index.Tensor", {x, Arg(Arg::List{index})});
+  EXPECT_THAT(sketch.values(y), testing::ElementsAre(13, 12, 13));
+  EXPECT_TRUE(std::ranges::none_of(sketch.graph.nodes(), [](const Node& node) { return node.op == "where"; }));
+}
+
+TEST(AtenTest, makes_bags_of_open_numbers_of_indices) {
+  Sketch sketch;
+  const Dim batch = Dim::symbol("B");
+  const TensorPtr weight = sketch.symbolic({5, 2});
+  const TensorPtr indices = Tensor::make(sketch.graph.add_input("indices", {DType::i64, {batch * Dim(3)}}));
+  const TensorPtr offsets = sketch.tensor("arange.start_step", {Dim(0), batch * Dim(3), Dim(3)});
+  const auto bags = sketch("embedding_bag", {weight, indices, offsets, false, Dim(1)});
+  ASSERT_TRUE(bags) << bags.error().message;
+  EXPECT_EQ(type_text((*bags->as<Arg::List>()->front().as<TensorPtr>())->type()), "f32[B, 2]");
+  EXPECT_TRUE(std::ranges::none_of(sketch.graph.nodes(), [](const Node& node) { return node.op == "matmul"; }));
+}
+
+TEST(AtenTest, takes_no_heed_of_devices) {
+  Sketch sketch;
+  const TensorPtr y = sketch.tensor("to.device", {sketch.floats({2}, {1.5, -2.5}), Arg{}, DType::i64});
+  ASSERT_NE(y, nullptr);
+  EXPECT_THAT(sketch.values(y), testing::ElementsAre(1, -2));
+}
+
+TEST(AtenTest, writes_into_out_what_has_its_shape) {
+  Sketch sketch;
+  const TensorPtr x = sketch.floats({2}, {1, 2});
+  const TensorPtr out = sketch.floats({2}, {0, 0});
+  EXPECT_EQ(sketch.tensor("mul.out", {x, x}, {{"out", out}}), out);
+  EXPECT_THAT(sketch.values(out), testing::ElementsAre(1, 4));
+  const auto wrong = sketch("mul.out", {x, x}, {{"out", sketch.floats({3, 2}, {0, 0, 0, 0, 0, 0})}});
+  ASSERT_FALSE(wrong);
+  EXPECT_THAT(wrong.error().message, testing::HasSubstr("another shape than 'out', which is f32[3, 2]"));
+  EXPECT_EQ(sketch.tensor("add", {x, x}, {{"out", out}}), out);
+}
 
 TEST(AtenTest, says_what_does_not_fit) {
   Sketch s;

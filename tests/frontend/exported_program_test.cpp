@@ -166,6 +166,21 @@ TEST(ExportedProgram, tells_all_operators_that_it_can_not_convert_with_their_pla
   EXPECT_THAT(program.error().text(), HasSubstr("mylib.thing.default (1 time"));
 }
 
+TEST(ExportedProgram, leaves_out_calls_that_change_nothing_and_give_nothing_used) {
+  const std::string noise = node("torch.ops.aten.rand.default", R"({"name": "size", "arg": {"as_ints": []}})", "a") +
+                            "," + node("torch.ops.aten.no_such.default", tensor("self", "a"), "b") + ",";
+  const std::string relu = node("torch.ops.aten.relu.default", tensor("self", "x"), "out");
+  const std::string two = "\"x\": " + tensor_meta(R"({"as_int": 2})");
+  const auto program = import_text(program_of(noise + relu, two));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.nodes().size(), 1u);
+  // What writes is never idle.
+  const auto writes =
+      import_text(program_of(node("torch.ops.aten.no_such_.default", tensor("self", "x"), "a") + "," + relu, two));
+  ASSERT_FALSE(writes);
+  EXPECT_THAT(writes.error().text(), HasSubstr("aten.no_such_.default"));
+}
+
 TEST(ExportedProgram, refuses_values_that_nothing_gives) {
   const auto program = import_text(program_of(node("torch.ops.aten.relu.default", tensor("self", "z"), "out"),
                                               "\"x\": " + tensor_meta(R"({"as_int": 2})")));

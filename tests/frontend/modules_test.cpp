@@ -42,6 +42,20 @@ TEST(Modules, keep_symbols_of_given_shapes) {
   EXPECT_EQ(program->graph.outputs()[0].value->type, (Type{DType::f32, {Dim::symbol("B"), 8}}));
 }
 
+TEST(Modules, have_axes_that_are_set_free) {
+  ProgramOptions options;
+  options.input_shapes["input"] = {3, 4};
+  options.dynamic["input"] = {-2};
+  const auto program = import_file("mlp", options);
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.inputs()[0]->type, (Type{DType::f32, {Dim::symbol("input_0"), 4}}));
+  EXPECT_EQ(program->symbols.at("input_0").usual, 3);
+  options.dynamic["input"] = {2};
+  EXPECT_THAT(import_file("mlp", options).error().text(), HasSubstr("input 'input' has no axis 2: its rank is 2"));
+  options.dynamic = {{"x", {0}}};
+  EXPECT_THAT(import_file("mlp", options).error().text(), HasSubstr("no input 'x'; its inputs are input"));
+}
+
 TEST(Modules, ask_for_shapes_that_the_first_layer_takes) {
   const auto program = import_file("mlp", {});
   ASSERT_FALSE(program);

@@ -165,12 +165,13 @@ INSTANTIATE_TEST_SUITE_P(
 
 // Any field of any node, function or signature may be anything: read or refused, never a crash.
 TEST(ImportTensorflow, refuses_or_reads_disturbed_models) {
-  constexpr std::uint32_t kRounds = 400;
+  constexpr std::uint32_t kRounds = 150;  // of each network, in ways of its own
+  std::uint32_t seed = 0;
   int read_count = 0;
   for (const NamedNetwork& network : all_networks()) {
     const SavedModelContent original = content_of(legalized(network.make()));
     std::string bytes = original.model.SerializeAsString();
-    for (std::uint32_t seed = 0; seed < kRounds; ++seed) {
+    for (const std::uint32_t end = seed + kRounds; seed < end; ++seed) {
       SCOPED_TRACE(fmt::format("{}, seed {}", network.name, seed));
       std::mt19937 generator(seed);
       std::string changed = bytes;

@@ -53,6 +53,25 @@ TEST_F(Program, is_converted_and_verified_at_two_shapes) {
   }
 }
 
+TEST_F(Program, tells_of_all_formats_what_they_do_not_have) {
+  // Bicubic samples are beyond TFLite and TensorFlow where the grid has open sizes; ONNX has an operator.
+  const Model model = program(R"(graph "warp" (%x: f32[B, 1, 8, 8], %grid: f32[B, H, 8, 2]) {
+    %y = grid_sample(%x, %grid) {mode = "bicubic"} : f32[B, 1, H, 8]
+    return output = %y
+  })",
+                              {{"B", {.usual = 2}}, {"H", {.usual = 3}}});
+  const auto both = convert(model, folder_, "net");
+  ASSERT_FALSE(both);
+  EXPECT_THAT(both.error().message, HasSubstr("operators that TensorFlow can't express: grid_sample (1 times, in y)"));
+  EXPECT_THAT(both.error().message, HasSubstr("operators that TFLite can't express: grid_sample (1 times, in y)"));
+  EXPECT_EQ(both.error().hint, "--to onnx writes what can be written");
+  EXPECT_TRUE(names().empty());
+  const auto one = convert(model, folder_, "net", {.onnx = false, .savedmodel = false});
+  ASSERT_FALSE(one);
+  EXPECT_EQ(one.error().message, "operators that TFLite can't express: grid_sample (1 times, in y)");
+  EXPECT_EQ(one.error().hint, "");
+}
+
 TEST_F(Program, of_fixed_sizes_runs_once) {
   const auto artifacts = convert(lookup_, folder_, "net", {.static_shapes = true, .onnx = false, .savedmodel = false});
   ASSERT_TRUE(artifacts) << artifacts.error().text();

@@ -7,6 +7,7 @@ outputs `0/out/output`, and the same for the second look where sizes vary), and 
 save is in `about.json` with PyTorch's reason.
 """
 
+import copy
 import json
 import logging
 import pathlib
@@ -28,7 +29,10 @@ def save(network, module, form, path):
         torch.jit.save(torch.jit.script(module), path)
         return
     if form == "traced":
-        traced = torch.jit.trace(module, tuple(inputs.values()), strict=False, check_trace=False)
+        traced = torch.jit.trace(copy.deepcopy(module), tuple(inputs.values()), strict=False, check_trace=False)
+        kept = dict(module.named_buffers())
+        for key, buffer in traced.named_buffers():  # tracing runs the network, which may have changed them
+            buffer.copy_(kept[key])
         torch.jit.save(traced, path)
         return
     dynamic = None
@@ -57,7 +61,8 @@ def make(network, folder):
     for look in (0, 1) if network.sizes else (0,):
         inputs = network.draw(look)
         with torch.no_grad():
-            outputs = zoo.named_outputs(module(*(value.clone() for value in inputs.values())))
+            fresh = copy.deepcopy(module)  # each run starts from the buffers that are saved
+            outputs = zoo.named_outputs(fresh(*(value.clone() for value in inputs.values())))
         arrays |= {f"{look}/in/{name}": value.numpy() for name, value in inputs.items()}
         arrays |= {f"{look}/out/{name}": value.numpy() for name, value in outputs.items()}
     np.savez(folder / "looks.npz", **arrays)
