@@ -193,7 +193,7 @@ Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIn
   if (!op.spelled_in(Target::tflite, node)) return fail("TFLite has no operator for '{}'", node.op);
   auto call = std::make_unique<tflite::OperatorT>();
   const TfliteSpelling& spelling = op.tflite;
-  call->opcode_index = operator_code(*spelling.builtin, spelling.version_of(node));
+  call->opcode_index = operator_code(*spelling.builtin, op.tflite_version(node));
   TAPER_ASSIGN(call->inputs, spell_inputs(node, op, subgraph, tensors));
   for (const Value* result : node.results) {
     TAPER_ASSIGN(const std::int32_t tensor, add_value(*result, subgraph, tensors));
