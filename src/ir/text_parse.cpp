@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <unordered_map>
 
@@ -266,7 +267,10 @@ Expected<std::shared_ptr<const Quantization>> Parser::quantization() {
     });
   };
   TAPER_TRY(expect("scale"));
+  const std::size_t start = at_;
   TAPER_TRY(numbers(q.scales));
+  if (!std::ranges::all_of(q.scales, [](float scale) { return std::isfinite(scale); }))
+    return fail_at(start, "a scale that is not finite");
   TAPER_TRY(expect("zero"));
   TAPER_TRY(numbers(q.zero_points));
   if (accept("axis")) {

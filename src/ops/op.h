@@ -142,7 +142,7 @@ struct TfliteSpelling {
 };
 
 // A scale and zero point.
-struct Grid {
+struct FixedGrid {
   float scale = 1;
   std::int64_t zero_point = 0;
 };
@@ -155,14 +155,14 @@ struct QuantizedForm {
   TfliteVersion int16 = {0, {}};   // on int16 values of zero point 0, int8 weights
   TfliteVersion hybrid = {0, {}};  // float32 in and out, int8 weights
   TfliteVersion hybrid_int4 = {0, {}};
-  bool hybrid_blocks = false;                   // int4 weights may have a scale per block
-  std::optional<std::size_t> weight = {};       // the operand whose constant has symmetric scales
-  std::int64_t (*channels)(const Node&) = {};   // the axis of the weight with a scale for each entry
-  std::size_t input_axes = 1;                   // last axes of x over which a hybrid kernel takes the extremes
-  std::optional<std::size_t> bias = {};         // int32, beside int16 values int64, of scale s_x s_weight
-  bool shares = false;                          // elements only move: operands and results lie on one grid
-  std::optional<Grid> grid8 = {}, grid16 = {};  // of the result, where kernels know only one
-  bool (*fits)(const Node&) = nullptr;          // where kernels don't compute every call on integers
+  bool hybrid_blocks = false;                        // int4 weights may have a scale per block
+  std::optional<std::size_t> weight = {};            // the operand whose constant has symmetric scales
+  std::int64_t (*channels)(const Node&) = {};        // the axis of the weight with a scale for each entry
+  std::size_t input_axes = 1;                        // last axes of x over which a hybrid kernel takes the extremes
+  std::optional<std::size_t> bias = {};              // int32, beside int16 values int64, of scale s_x s_weight
+  bool shares = false;                               // elements only move: operands and results lie on one grid
+  std::optional<FixedGrid> grid8 = {}, grid16 = {};  // of the result, where kernels know only one
+  bool (*fits)(const Node&) = nullptr;               // where kernels don't compute every call on integers
 };
 
 // An attribute that names an element type: that of an operand, or one that never varies.

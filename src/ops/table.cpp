@@ -50,7 +50,7 @@ Status check_node(const Node& node) {
       return fail("result '{}' has type {}, the operator gives {}", node.results[i]->name,
                   type_text(node.results[i]->type), type_text(types[i]));
   for (const Value* result : node.results) TAPER_TRY(check_sizes(*result));
-  return {};
+  return check_grids(node);
 }
 
 DType dtype_in(DType dtype) {

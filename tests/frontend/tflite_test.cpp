@@ -242,7 +242,7 @@ TEST(ImportTflite, refuses_types_that_contradict_the_operators) {
   EXPECT_THAT(dtype.error(), HasSubstr("declared as i32[2, 1]"));
   quantized.result(0).quantization = std::make_unique<tflite::QuantizationParametersT>();
   quantized.result(0).quantization->scale = {0.5f};
-  EXPECT_THAT(quantized.error(), HasSubstr("is quantized"));
+  EXPECT_THAT(quantized.error(), HasSubstr("the quantised tensor 'layer' is not read"));
 }
 
 TEST(ImportTflite, refuses_operators_out_of_order_and_results_computed_twice) {
