@@ -184,7 +184,12 @@ Status check_operand_grids(const Node& node, const Op& op, bool integers) {
 Status check_grids(const Node& node) {
   const Op& op = op_of(node);
   if (!node.regions.empty()) return check_carried_grids(node, op);
-  if (op.is_constant || node.op == "quantize" || node.op == "dequantize") return {};
+  if (op.is_constant) return {};
+  const bool stores = node.op == "quantize";
+  if (stores || node.op == "dequantize") {
+    if ((grid_of(node.results[0]) != nullptr) == stores) return {};
+    return fail("its result is {}quantised", stores ? "not " : "");
+  }
   const Quantization* grid = nullptr;
   for (const Value* result : node.results)
     if (is_float(result)) grid = grid_of(result);
