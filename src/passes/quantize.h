@@ -65,6 +65,8 @@ Expected<Graph> quantize(const Graph& graph, const QuantizeRequest& request, Qua
 // representable in float16. Errors: weights that are not finite, blocks that don't divide the rows.
 Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, const TensorScheme& scheme,
                                    WeightMethod method);
+// A scale as files hold it: scales of blocks are float16.
+float stored_scale(double scale, const TensorScheme& scheme);
 // The grid for numbers within `range`, 0 exactly among them; symmetric ones have the zero point 0.
 Quantization activation_grid(const Range& range, const TensorScheme& scheme);
 

@@ -197,7 +197,7 @@ void QuantizedBuild::add_on_floats(const Node& node) {
   std::vector<Value*> operands;
   const LayerConfig config = by_.request.config_of(node);
   const auto weight = op_of(node).quantized.weight;
-  const bool stores = config.quantized && config.weight && !config.activation;
+  const bool stores = config.quantized && config.weight.has_value();
   for (std::size_t i = 0; i < node.operands.size(); ++i) {
     // A weight that is stored as integers is not needed as floats.
     const bool constant = constant_of(node.operands[i]) != nullptr;

@@ -52,6 +52,12 @@ float half_scale(double scale) {
 
 }  // namespace
 
+float stored_scale(double scale, const TensorScheme& scheme) {
+  // A float of the least size keeps the quotients of the numbers and their scale finite.
+  const double least = static_cast<double>(std::numeric_limits<float>::min());
+  return scheme.block > 0 ? half_scale(scale) : static_cast<float>(std::max(scale, least));
+}
+
 Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, const TensorScheme& scheme,
                                    WeightMethod method) {
   Quantization q{.bits = scheme.bits, .scales = {}, .zero_points = {}, .axis = std::nullopt, .block = scheme.block};
@@ -66,10 +72,8 @@ Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, cons
     count *= weight.shape.back() / scheme.block;
   }
   for (const double scale : scales_of(weight, q, static_cast<std::size_t>(count), method)) {
-    if (!std::isfinite(scale)) return fail("holds numbers that are not finite");
-    // A float of the least size keeps the quotients of the numbers and their scale finite.
-    const double least = static_cast<double>(std::numeric_limits<float>::min());
-    q.scales.push_back(scheme.block > 0 ? half_scale(scale) : static_cast<float>(std::max(scale, least)));
+    q.scales.push_back(stored_scale(scale, scheme));
+    if (!std::isfinite(q.scales.back())) return fail("holds numbers beyond what scales can say");
   }
   q.zero_points.assign(q.scales.size(), 0);
   return q;

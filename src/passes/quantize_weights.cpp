@@ -7,10 +7,13 @@
 namespace taper {
 namespace {
 
-bool is_weight(const Value* value, const LayerConfig& config) {
+// Tables below this cost more in operators than they save.
+constexpr std::int64_t kLeastTable = 1024;
+
+bool is_weight(const Value* value, std::int64_t least) {
   const Tensor* constant = constant_of(value);
-  return constant != nullptr && constant->dtype == DType::f32 && constant->element_count() > 0 &&
-         constant->element_count() >= config.min_weight_elements;
+  return constant != nullptr && constant->dtype == DType::f32 &&
+         constant->element_count() >= std::max<std::int64_t>(least, 1);
 }
 
 TensorPlan plan_of(const std::string& name, const Quantization& q) {
@@ -28,7 +31,8 @@ std::optional<std::vector<Value*>> take_from_table(Builder& build, const Node& n
                                                    const LayerConfig& config, WeightStore& store) {
   const Op& op = op_of(node);
   if (!op.quantized.shares || op.quantized.int8.number == 0 || node.operands.empty() ||
-      !is_weight(node.operands[0], config))
+
+      !is_weight(node.operands[0], std::max(config.min_weight_elements, kLeastTable)))
     return std::nullopt;
   const auto is_float = [](const Value* value) { return value != nullptr && value->type.dtype == DType::f32; };
   if (node.results.size() != 1 || std::ranges::count_if(node.operands, is_float) != 1) return std::nullopt;
@@ -45,9 +49,32 @@ std::optional<std::vector<Value*>> take_from_table(Builder& build, const Node& n
 
 }  // namespace
 
+// Integers that make up for one another's rounding, as the layer's inputs tell; as the float32 numbers they stand for.
+Expected<WeightStore::Stored> WeightStore::compensated(const Tensor& weight, const TensorScheme& scheme,
+                                                       const InputProducts& inputs) {
+  const MatrixShape shape{weight.shape[0], weight.shape[1]};
+  const bool per_row = scheme.per_channel || scheme.block > 0;
+  TAPER_ASSIGN(const IntegerMatrix matrix,
+               compensate(to_double(weight), shape, scheme.bits, {per_row, scheme.block}, inputs));
+  Quantization q{.bits = scheme.bits, .scales = {}, .zero_points = {}, .axis = std::nullopt, .block = scheme.block};
+  for (const double scale : matrix.scales) q.scales.push_back(stored_scale(scale, scheme));
+  q.zero_points.assign(q.scales.size(), 0);
+  if (per_row) q.axis = 0;
+  const GridIndex index(q, weight.shape);
+  std::vector<float> values;
+  values.reserve(matrix.integers.size());
+  for (std::size_t i = 0; i < matrix.integers.size(); ++i)
+    values.push_back(static_cast<float>(matrix.integers[i] * static_cast<double>(q.scales[index.of(i)])));
+  return Stored{tensor_f32(weight.shape, values), std::make_shared<const Quantization>(std::move(q))};
+}
+
 Expected<WeightStore::Stored> WeightStore::make(const Node& node, const Tensor& weight, std::int64_t axis,
                                                 const TensorScheme& scheme) {
-  TAPER_ASSIGN(Quantization grid, weight_grid(weight, axis, scheme, request_.config_of(node).weight_method));
+  const WeightMethod method = request_.config_of(node).weight_method;
+  if (method == WeightMethod::gptq && request_.inputs_of && axis == 0 && weight.rank() == 2)
+    if (const InputProducts* inputs = request_.inputs_of(node); inputs != nullptr && inputs->size() == weight.shape[1])
+      return compensated(weight, scheme, *inputs);
+  TAPER_ASSIGN(Quantization grid, weight_grid(weight, axis, scheme, method));
   return Stored{weight, std::make_shared<const Quantization>(std::move(grid))};
 }
 
@@ -63,6 +90,7 @@ Value* WeightStore::stored(Builder& build, const Node& node, const Value& value,
       plan_.notes.push_back(fmt::format("'{}' stays float32: {}", value.name, made.error().message));
       return nullptr;
     }
+    made->source = weight;
     plan_.tensors.push_back(plan_of(value.name, *made->grid));
     found = known_.emplace(key, std::move(*made)).first;
   }
@@ -86,7 +114,8 @@ std::optional<std::vector<Value*>> with_stored_weights(Builder& build, const Nod
   if (config.weight->floating)
     return config.weight->bits == 16 ? with_half_weight(build, node, operands, nullptr) : std::nullopt;
   if (!form.weight) return take_from_table(build, node, operands, config, store);
-  if (*form.weight >= node.operands.size() || !is_weight(node.operands[*form.weight], config)) return std::nullopt;
+  if (*form.weight >= node.operands.size() || !is_weight(node.operands[*form.weight], config.min_weight_elements))
+    return std::nullopt;
   TensorScheme scheme = *config.weight;
   const Tensor& weight = *constant_of(node.operands[*form.weight]);
   // Rows of an odd length would begin inside of a byte, and kernels take blocks of float16 scales only along rows.

@@ -24,7 +24,9 @@ class WeightStore {
   struct Stored {
     Tensor tensor;
     std::shared_ptr<const Quantization> grid;
+    Tensor source = {};  // whose bytes the key names: they must not be another's meanwhile
   };
+  static Expected<Stored> compensated(const Tensor& weight, const TensorScheme& scheme, const InputProducts& inputs);
   Expected<Stored> make(const Node& node, const Tensor& weight, std::int64_t axis, const TensorScheme& scheme);
 
   const QuantizeRequest& request_;
