@@ -189,7 +189,7 @@ std::optional<std::vector<Value*>> with_half_weight(Builder& build, const Node& 
   // Only operators that XNNPACK runs fold the DEQUANTIZE; elsewhere it would run at each call.
   const auto half = op_of(node).tflite.half_operand;
   if (!half) return std::nullopt;
-  Value* original = operands[*half];
+  const Value* original = node.operands[*half];
   const Tensor* weight = constant_of(original);
   if (weight == nullptr || weight->dtype != DType::f32) return std::nullopt;
   if (const Status fits = fits_half(*weight); !fits) {

@@ -148,6 +148,25 @@ Range least_divergence(const Histogram& seen, int bits) {
   return {std::max(all.low, -bound), std::min(all.high, bound)};
 }
 
+// -------------------------------------------------------------------------------------------------------------- choice
+
+Range joined(const std::optional<Range>& a, const Range& b) {
+  return a ? Range{std::min(a->low, b.low), std::max(a->high, b.high)} : b;
+}
+
+// A histogram that is coarser than the integers tells nothing of their rounding.
+bool needs_histogram(const RangeOptions& options) {
+  constexpr int kMostBitsOfBins = 10;
+  if (options.method == RangeMethod::kl) return options.bits <= kMostBitsOfBins;
+  return options.method == RangeMethod::percentile || options.method == RangeMethod::mse;
+}
+
+Range from_histogram(const Histogram& seen, const RangeOptions& options) {
+  if (options.method == RangeMethod::percentile) return percentile_range(seen, options.percentile);
+  if (options.method == RangeMethod::mse) return least_square_error(seen, options.bits, options.symmetric);
+  return least_divergence(seen, options.bits);
+}
+
 }  // namespace
 
 std::string_view range_method_name(RangeMethod method) {
@@ -166,26 +185,27 @@ std::vector<std::string_view> range_method_names() {
 }
 
 void RangeEstimator::observe(std::span<const double> values) {
-  const bool first = !saw_anything();
-  seen_.add(values);
-  if (options_.method != RangeMethod::moving_average) return;
-  Histogram sample;
-  sample.add(values);
-  if (sample.total() == 0) return;
-  const double kept = first ? 0 : options_.momentum;
-  average_ = {kept * average_.low + (1 - kept) * sample.lowest(), kept * average_.high + (1 - kept) * sample.highest()};
+  for (const double value : values)
+    if (std::isfinite(value)) sample_ = joined(sample_, {value, value});
+  if (!needs_histogram(options_)) return;
+  if (histogram_ == nullptr) histogram_ = std::make_shared<Histogram>();
+  histogram_->add(values);
+}
+
+void RangeEstimator::end_sample() {
+  if (!sample_) return;
+  const double kept = average_ ? options_.momentum : 0;
+  const Range before = average_.value_or(Range{});
+  average_ = Range{kept * before.low + (1 - kept) * sample_->low, kept * before.high + (1 - kept) * sample_->high};
+  all_ = joined(all_, *sample_);
+  sample_.reset();
 }
 
 Range RangeEstimator::range() const {
-  if (!saw_anything() || seen_.width() == 0) return {};
-  Range range = {seen_.lowest(), seen_.highest()};
-  // A histogram that is coarser than the integers tells nothing of their rounding.
-  constexpr int kMostBitsOfBins = 10;
-  if (options_.method == RangeMethod::moving_average) range = average_;
-  if (options_.method == RangeMethod::percentile) range = percentile_range(seen_, options_.percentile);
-  if (options_.method == RangeMethod::mse) range = least_square_error(seen_, options_.bits, options_.symmetric);
-  if (options_.method == RangeMethod::kl && options_.bits <= kMostBitsOfBins)
-    range = least_divergence(seen_, options_.bits);
+  if (!all_ || *all_ == Range{}) return {};
+  Range range = *all_;
+  if (options_.method == RangeMethod::moving_average) range = *average_;
+  if (needs_histogram(options_)) range = from_histogram(*histogram_, options_);
   range = with_zero(range);
   if (!options_.symmetric) return range;
   const double most = std::max(-range.low, range.high);

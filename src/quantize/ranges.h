@@ -1,6 +1,7 @@
 // What range of numbers a tensor's integers are to stand for, told from samples of the tensor.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -43,16 +44,16 @@ class RangeEstimator {
  public:
   explicit RangeEstimator(const RangeOptions& options) : options_(options) {}
 
-  // The numbers of one sample; what is not finite is left out.
+  // Numbers of the current sample, of which a loop may show many parts; what is not finite is left out.
   void observe(std::span<const double> values);
-  bool saw_anything() const { return seen_.total() > 0; }
-  // The range for what was seen; [0, 0] if nothing was, or nothing but zeros.
+  void end_sample();
+  // The range for the samples that have ended; [0, 0] if there was nothing in them, or nothing but zeros.
   Range range() const;
 
  private:
   RangeOptions options_;
-  Histogram seen_;
-  Range average_;
+  std::optional<Range> all_, sample_, average_;  // from the least to the largest number, whether 0 is among them or not
+  std::shared_ptr<Histogram> histogram_;         // for the methods that need one
 };
 
 }  // namespace taper

@@ -31,7 +31,10 @@ std::vector<double> normal(double deviation, int count, unsigned seed = 1) {
 
 Range range_of(const RangeOptions& options, const std::vector<std::vector<double>>& samples) {
   RangeEstimator estimator(options);
-  for (const std::vector<double>& sample : samples) estimator.observe(sample);
+  for (const std::vector<double>& sample : samples) {
+    estimator.observe(sample);
+    estimator.end_sample();
+  }
   return estimator.range();
 }
 
@@ -101,6 +104,16 @@ TEST(Ranges, moving_average_follows_its_recurrence) {
   const RangeOptions options{.method = RangeMethod::moving_average, .momentum = 0.75};
   // high: 8, 0.75 * 8 + 0.25 * 4 = 7; low: -4, 0.75 * -4 + 0.25 * 0 = -3
   EXPECT_EQ(range_of(options, {{8, -4}, {4, 0}}), (Range{-3, 7}));
+}
+
+TEST(Ranges, a_sample_may_come_in_parts) {
+  RangeEstimator estimator({.method = RangeMethod::moving_average, .momentum = 0.75});
+  for (const double value : {8.0, -4.0, 2.0}) estimator.observe(std::vector{value});
+  estimator.end_sample();
+  estimator.observe(std::vector{4.0, 0.0});
+  estimator.end_sample();
+  estimator.end_sample();  // of nothing
+  EXPECT_EQ(estimator.range(), (Range{-3, 7}));
 }
 
 TEST(Ranges, percentile_cuts_both_tails) {
