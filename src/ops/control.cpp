@@ -42,6 +42,8 @@ Expected<std::vector<Array>> eval_while(const EvalCall& call) {
     TAPER_ASSIGN(const std::vector<Array> go_on, condition.run(carried));
     if (go_on[0].values[0] == 0) return carried;
     TAPER_ASSIGN(carried, body.run(std::move(carried)));
+    condition.observe(call.observer, true);
+    body.observe(call.observer, true);
   }
 }
 

@@ -64,6 +64,7 @@ struct PreparedGraph::Impl {
   const Graph& graph;
   bool keep_constants;
   const ValueObserver* observer = nullptr;
+  bool in_loop = false;  // beyond the first step
   std::vector<const Node*> nodes;
   std::unordered_map<const Value*, std::size_t> last_use;  // index into nodes; nodes.size() for outputs
   std::unordered_map<const Value*, Array> constants;
@@ -76,6 +77,11 @@ struct PreparedGraph::Impl {
   }
 
   Expected<std::vector<Array>> run(std::vector<Array> inputs);
+  // Whether nothing is new of an input: a loop passes it on as it is.
+  bool passes_on(std::size_t input) const {
+    const auto& outputs = graph.outputs();
+    return in_loop && (outputs.size() != graph.inputs().size() || outputs[input].value == graph.inputs()[input]);
+  }
   // Called with each value that is no constant before anything uses it.
   void complete(const Value& value, Array& array) const {
     if (value.quantization != nullptr) round_to_grid(array, *value.quantization);
@@ -101,7 +107,7 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
   TAPER_ASSIGN(const Bindings bindings, bind_symbols(graph.inputs(), shapes));
   std::unordered_map<const Value*, Array> values;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    complete(*graph.inputs()[i], inputs[i]);
+    if (!passes_on(i)) complete(*graph.inputs()[i], inputs[i]);
     values[graph.inputs()[i]] = std::move(inputs[i]);
   }
 
@@ -165,8 +171,9 @@ Expected<std::vector<Array>> PreparedGraph::run(std::vector<Array> inputs) {
   return impl_->run(std::move(inputs));
 }
 
-void PreparedGraph::observe(const ValueObserver* observer) {
+void PreparedGraph::observe(const ValueObserver* observer, bool in_loop) {
   impl_->observer = observer;
+  impl_->in_loop = in_loop;
 }
 
 Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inputs) {

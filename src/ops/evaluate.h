@@ -26,7 +26,8 @@ class PreparedGraph {
   Expected<std::vector<Array>> run(std::vector<Array> inputs);
 
   // Shows each value of the runs to come to `observer`, inputs and those of regions included; it must outlive them.
-  void observe(const ValueObserver* observer);
+  // In a loop beyond its first step, inputs that the graph only passes on are not shown again.
+  void observe(const ValueObserver* observer, bool in_loop = false);
 
  private:
   struct Impl;
