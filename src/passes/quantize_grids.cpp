@@ -1,5 +1,6 @@
 // Grids from weights and from ranges.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -41,13 +42,15 @@ std::vector<double> scales_of(const Tensor& weight, const Quantization& layout, 
   return scales;
 }
 
-// The smallest float16 that is not below the scale, and no subnormal one: some kernels refuse those.
-float half_scale(double scale) {
+// The smallest number that float16 and bfloat16 both hold and that is not below the scale: files keep scales of blocks
+// in the one, kernels in the other. No subnormal one: some kernels refuse those.
+float block_scale(double scale) {
   constexpr float kSmallestNormal = 0x1p-14F;
   const float wanted = std::max(static_cast<float>(scale), kSmallestNormal);
-  std::uint16_t half = half_from_float(wanted);
-  if (float_from_half(half) < wanted) ++half;
-  return float_from_half(half);
+  std::uint32_t bits = std::bit_cast<std::uint32_t>(wanted);
+  constexpr std::uint32_t kLost = 0xffff;  // of the mantissa
+  if ((bits & kLost) != 0) bits = (bits | kLost) + 1;
+  return float_from_half(half_from_float(std::bit_cast<float>(bits)));
 }
 
 }  // namespace
@@ -55,7 +58,7 @@ float half_scale(double scale) {
 float stored_scale(double scale, const TensorScheme& scheme) {
   // A float of the least size keeps the quotients of the numbers and their scale finite.
   const double least = static_cast<double>(std::numeric_limits<float>::min());
-  return scheme.block > 0 ? half_scale(scale) : static_cast<float>(std::max(scale, least));
+  return scheme.block > 0 ? block_scale(scale) : static_cast<float>(std::max(scale, least));
 }
 
 Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, const TensorScheme& scheme,
