@@ -155,6 +155,7 @@ bool has_data(const TfliteFile& file, const tflite::TensorT& tensor) {
 Expected<Tensor> quantized_constant(const TfliteFile& file, const tflite::TensorT& tensor, const Quantization& q) {
   std::vector<std::int64_t> shape(tensor.shape.begin(), tensor.shape.end());
   TAPER_TRY(check_bounded({DType::f32, to_shape(shape)}));
+  TAPER_TRY(check_quantization(q, to_shape(shape)));
   TAPER_ASSIGN_WITHIN(Tensor constant, from_stored_integers(file.buffers[tensor.buffer].view, std::move(shape), q),
                       fmt::format("in tensor '{}'", tensor.name));
   return constant;
@@ -213,6 +214,7 @@ class Reader {
   };
 
   Status add_input(Frame& frame, std::int32_t tensor, std::string name, Type type);
+  Status read_grid(Frame& frame, std::int32_t tensor);
   // A constant without elements has a buffer of its own, without bytes.
   bool is_constant(const tflite::TensorT& tensor) const {
     return has_data(file_, tensor) ||
@@ -274,8 +276,16 @@ Status Reader::add_input(Frame& frame, std::int32_t tensor, std::string name, Ty
   if (is_constant(frame.tensor(tensor)))
     return fail("tensor '{}' is an input and a constant", frame.tensor(tensor).name);
   TAPER_TRY(check_declared(frame.tensor(tensor), type));
-  TAPER_ASSIGN(auto grid, grid_of(file_, frame.source, frame.tensor(tensor)));
   frame.value(tensor) = frame.graph.add_input(std::move(name), std::move(type));
+  return read_grid(frame, tensor);
+}
+
+// What the file declares of a tensor may be more, or less, than is inferred of its value: the grid has to fit both.
+Status Reader::read_grid(Frame& frame, std::int32_t tensor) {
+  TAPER_ASSIGN(auto grid, grid_of(file_, frame.source, frame.tensor(tensor)));
+  if (grid == nullptr) return {};
+  if (auto status = check_quantization(*grid, frame.value(tensor)->type.shape); !status)
+    return std::unexpected(within(std::move(status).error(), fmt::format("in tensor '{}'", frame.tensor(tensor).name)));
   frame.value(tensor)->quantization = std::move(grid);
   return {};
 }
@@ -294,7 +304,7 @@ Expected<Value*> Reader::value_of(Frame& frame, std::int32_t tensor) {
   if (!constant) return fail("tensor '{}' is used before it is computed", source.name);
   frame.value(tensor) = frame.build.constant(std::move(*constant), source.name.empty() ? "constant" : source.name);
   TAPER_TRY(frame.build.status());
-  frame.value(tensor)->quantization = std::move(grid);
+  TAPER_TRY(read_grid(frame, tensor));
   return frame.value(tensor);
 }
 
@@ -340,7 +350,7 @@ Status Reader::read_operator(Frame& frame, const tflite::OperatorT& source) {
       if (frame.value(source.outputs[i]) != nullptr)
         return fail("tensor '{}' is computed twice", frame.tensor(source.outputs[i]).name);
       frame.value(source.outputs[i]) = results[i];
-      TAPER_ASSIGN(results[i]->quantization, grid_of(file_, frame.source, frame.tensor(source.outputs[i])));
+      TAPER_TRY(read_grid(frame, source.outputs[i]));
     }
     if (auto status = check_grids(*results.front()->producer); !status) return status;
     return {};

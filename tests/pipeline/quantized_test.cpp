@@ -21,6 +21,46 @@ namespace {
 using Shapes = std::vector<std::vector<std::int64_t>>;
 const Shapes kShapes = {{1, 30, 6}, {3, 7, 6}, {2, 33, 6}};
 
+// Convolutions of all kinds over time and features, with what usually stands between them.
+Graph cnn() {
+  SampleNetwork net;
+  Builder& build = net.build;
+  const auto conv = [&](Value* x, std::vector<std::int64_t> shape, std::int64_t groups, const std::string& name) {
+    const std::int64_t outputs = shape[0];
+    const std::int64_t pad = shape.back() / 2;
+    return build("conv", {x, net.weights(std::move(shape), name + ".weight"), net.weights({outputs}, name + ".bias")},
+                 {{"stride", std::vector<std::int64_t>{1, 1}},
+                  {"padding", std::vector<std::int64_t>{pad, pad, pad, pad}},
+                  {"dilation", std::vector<std::int64_t>{1, 1}},
+                  {"groups", groups}});
+  };
+  Value* x = build("unsqueeze", {net.input(6)}, {{"dims", std::vector<std::int64_t>{1}}});
+  Value* wide = build("relu", {conv(x, {8, 1, 3, 3}, 1, "first")});
+  Value* deep = build("hard_swish", {conv(wide, {8, 1, 3, 3}, 8, "depthwise")});
+  Value* sum = build("add", {wide, conv(deep, {8, 8, 1, 1}, 1, "pointwise")});
+  Value* pooled = build("mean", {build("leaky_relu", {sum}, {{"negative_slope", 0.1}})},
+                        {{"dims", std::vector<std::int64_t>{2, 3}}, {"keepdim", false}});
+  net.graph.add_output("output", build("softmax", {net.linear(pooled, 8, 4, "head")}, {{"dim", std::int64_t{-1}}}));
+  EXPECT_TRUE(build.status()) << build.status().error().text();
+  return std::move(net.graph);
+}
+
+// A product with a constant on its right, and rows of a large table.
+Graph constants() {
+  SampleNetwork net;
+  Builder& build = net.build;
+  Value* x = net.input(6);
+  Value* y = build("matmul", {x, net.weights({6, 32}, "matrix")}, {{"transpose_b", false}});
+  Value* largest = build("argmax", {x}, {{"dim", std::int64_t{-1}}});
+  Value* rows = build("gather", {net.weights({40, 32}, "table"), largest}, {{"dim", std::int64_t{0}}});
+  Value* steps = build("tanh", {build("add", {y, rows})});
+  net.graph.add_output(
+      "output",
+      net.linear(build("amax", {steps}, {{"dims", std::vector<std::int64_t>{1}}, {"keepdim", false}}), 32, 5, "head"));
+  EXPECT_TRUE(build.status()) << build.status().error().text();
+  return std::move(net.graph);
+}
+
 struct Case {
   NamedNetwork network;
   Precision precision;
@@ -30,7 +70,10 @@ struct Case {
 
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
-  for (const NamedNetwork& network : all_networks()) {
+  std::vector<NamedNetwork> networks = all_networks();
+  networks.push_back({"cnn", cnn});
+  networks.push_back({"constants", constants});
+  for (const NamedNetwork& network : networks) {
     cases.push_back({network, Precision::dynamic, 1e-6, 0.03});
     cases.push_back({network, Precision::w8, 1e-6, 0.02});
     cases.push_back({network, Precision::w4, 2e-2, 0.3});  // blocks: LiteRT's own kernel rounds x otherwise
