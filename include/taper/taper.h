@@ -119,16 +119,81 @@ Expected<Model> load(const std::filesystem::path& path, const LoadOptions& optio
 
 // ------------------------------------------------------------------------------------------------------------- convert
 
-enum class Precision { fp32, fp16 };  // how a TFLite file stores its weights
+// What a TFLite file stores and computes: floats of 32 bits, weights of 16 bits, or integers (docs/quantisation.md).
+enum class Precision {
+  fp32,
+  fp16,     // weights of float16
+  dynamic,  // int8 weights, one scale per channel; products of integers, all between them float32
+  w8,       // int8 weights, computed with as float32
+  w4,       // int4 weights in blocks of 32; products of integers
+  int8,     // int8 throughout
+  int16x8,  // int16 values, int8 weights
+  recipe,   // as a recipe says, layer by layer
+  mixed     // float16, int8 or int4 weights layer by layer: the smallest file within QuantizeOptions::mix_error
+};
+// "fp32", "dynamic", ...: files end in "_dynamic.tflite", keys are "tflite_dynamic".
+std::string_view precision_name(Precision precision);
+std::optional<Precision> precision_from_name(std::string_view name);
+
+// A range that is told instead of measured, for tensors in whose names the pattern is found.
+struct NamedRange {
+  std::string pattern;
+  double low = 0;
+  double high = 0;
+};
+
+// How files of integers are made.
+struct QuantizeOptions {
+  // Samples of the inputs, which int8 and int16x8 need: .npz, .npy, or a folder of them. A fifth of them is held out:
+  // the files are verified with it.
+  std::optional<std::filesystem::path> calibration;
+  bool random_calibration = false;        // seeded random numbers take the place of samples; reports say so
+  std::string range_method = "min-max";   // "moving-average", "percentile", "mse", "kl": ranges of activations
+  std::string weight_method = "min-max";  // "mse", "gptq": scales of weights
+  std::int64_t block = 32;                // weights of a row that share a scale, in w4: 32 to 256; 0: all of the row
+  bool integer_io = false;                // inputs and outputs are integers too, where all is
+  std::vector<std::string> exclude;       // patterns of layers that stay float32
+  std::vector<NamedRange> ranges;
+  std::optional<std::filesystem::path> recipe;  // for Precision::recipe
+  double mix_error = 0.01;                      // the relative error that Precision::mixed may have
+};
 
 struct ConvertOptions {
   bool static_shapes = false;  // freeze open sizes (batch 1, length T) instead of leaving them dynamic
   std::vector<Precision> tflite = {Precision::fp32, Precision::fp16};
   bool onnx = true;
   bool savedmodel = true;
+  QuantizeOptions quantize = {};
   bool channels_last = false;  // inputs and outputs [N, C, H, W] (and with three such axes) become [N, H, W, C]
   std::optional<std::filesystem::path> dump_ir = {};  // a folder for the graph after each pass that changed it
   bool check_each = false;  // evaluate the graph after each pass; an error names the first one that changes results
+};
+
+// What there is to tell of a file of integers.
+struct QuantizationReport {
+  std::int64_t calibration_samples = 0;
+  bool random_calibration = false;
+  double integer_share = 0;  // of the multiplications in layers: how many are of integers
+  struct Layer {
+    std::string layer;  // the module's path, or the name of its result
+    std::string operation;
+    std::string computes;  // "int8", "int16", "hybrid" (products of integers, floats between), "float32"
+    std::string reason;    // why it computes floats where integers were asked for; else empty
+  };
+  std::vector<Layer> layers;
+  struct Tensor {
+    std::string name;
+    std::string storage;  // "int8 per channel, scale 0.012"
+  };
+  std::vector<Tensor> tensors;
+};
+
+// What it costs to quantise one layer and leave all others as they are.
+struct LayerCost {
+  std::string layer;      // the module's path, or the name of its result
+  std::string operation;  // TFLite's
+  std::int64_t weights = 0;
+  double relative_error = 0;  // of the outputs, by the reference evaluation
 };
 
 // A file or folder that was written. `key` names it in reports: "onnx", "tensorflow", "tflite_fp32", "tflite_fp16".
@@ -140,6 +205,7 @@ struct Artifact {
   std::vector<std::string> notes;  // for instance weights kept in float32 because float16 can't hold them
   bool static_shapes = false;      // takes inputs of one shape only
   bool channels_last = false;      // as ConvertOptions says
+  std::optional<QuantizationReport> quantization = {};  // of files of integers
 };
 
 // Writes the files `<folder>/<stem>.onnx`, `<folder>/<stem>_fp32.tflite`, ... and the SavedModel `<folder>/<stem>_tf`,
@@ -147,6 +213,11 @@ struct Artifact {
 // an error none of them is left behind. `folder` is created if needed.
 Expected<std::vector<Artifact>> convert(const Model& model, const std::filesystem::path& folder,
                                         const std::string& stem, const ConvertOptions& options = {});
+
+// What would be done to each layer and tensor, by the keys of the files of integers; that of auto is not known before
+// it is made.
+Expected<std::vector<std::pair<std::string, QuantizationReport>>> plan_quantization(const Model& model,
+                                                                                    const ConvertOptions& options);
 
 // -------------------------------------------------------------------------------------------------------------- verify
 
@@ -160,6 +231,8 @@ struct Agreement {
   double top1_agreement = 0;              // share of rows over the last axis whose largest entry is the same
   std::int64_t unlike = 0;                // elements of integer and bool outputs that differ, none of which may
   std::vector<std::vector<std::int64_t>> input_shapes = {};  // of all inputs, where there are several
+  double signal_to_noise = 0;  // 10 log10(sum r^2 / sum (y-r)^2), in decibels; infinite where nothing differs
+  std::int64_t samples = 1;    // how many runs these figures are taken over
 };
 
 struct Verification {
@@ -171,13 +244,18 @@ struct Verification {
   std::vector<Agreement> runs;  // one per shape (each ran twice)
   double seconds = 0;           // to open and run it; the reference is evaluated once for all files and not counted
   bool passed = false;          // within the bounds of its precision
-  std::string verdict;          // why not, when not
+  std::string verdict;          // why not, when not; or what was accepted
+  bool held_out = false;        // judged by samples that were held out of calibration
 };
 
 struct VerifyOptions {
   // .npz (array "X", or the only one) or .npy: real inputs [N, T, F] or [T, F] of a family. Of a program: .npz with an
   // array for each input under its name; .npy for a single input.
   std::optional<std::filesystem::path> input;
+  // Samples of the inputs, as QuantizeOptions::calibration: files of integers are judged by the part that is held out.
+  std::optional<std::filesystem::path> held_out = {};
+  std::optional<double> max_error = {};  // the largest relative error of files of integers, in the place of ours
+  bool accept_loss = false;              // files of integers pass beyond their bound too, and the verdict says so
   std::uint64_t seed = 0;
   int threads = 1;
 };
@@ -186,6 +264,10 @@ struct VerifyOptions {
 // the first for static files). ONNX files of families are judged by libonnx alone, when they are written.
 Expected<std::vector<Verification>> verify(const Model& model, const std::vector<Artifact>& artifacts,
                                            const VerifyOptions& options = {});
+
+// The layers of a file of integers by what each alone costs, worst first; as many as can be measured in `seconds`.
+Expected<std::vector<LayerCost>> layer_costs(const Model& model, const ConvertOptions& options, Precision precision,
+                                             double seconds = 20);
 
 // ------------------------------------------------------------------------------------------------------- the whole job
 
@@ -199,7 +281,7 @@ struct ModelRequest {
 
 // What export_models tells while it works.
 struct Progress {
-  enum class Kind { model_started, stage_started, stage_finished, warning, model_failed, model_skipped };
+  enum class Kind { model_started, stage_started, stage_finished, detail, warning, model_failed, model_skipped };
   Kind kind = Kind::stage_started;
   std::string model;   // key
   std::string stage;   // "load", "onnx", "tflite_fp32", "verify tflite_fp32", ...
@@ -213,6 +295,7 @@ struct ExportRequest {
   std::int64_t sequence_length = 300;
   bool all_heads = false;
   bool verify = true;
+  bool show_plan = false;  // tell what is done to each tensor of files of integers, before it is done
   ConvertOptions convert;
   VerifyOptions verification;
   int jobs = 1;                             // models exported side by side, as far as memory allows
@@ -229,6 +312,7 @@ struct ModelReport {
   std::optional<ModelInfo> info;
   std::vector<Artifact> artifacts;
   std::vector<Verification> verifications;
+  std::vector<std::pair<std::string, std::vector<LayerCost>>> layer_costs;  // by key, of files beyond their bound
   std::vector<std::pair<std::string, double>> stage_seconds;
   std::vector<std::string> warnings;
   std::uint64_t peak_memory = 0;  // bytes, of the process so far

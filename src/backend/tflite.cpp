@@ -5,10 +5,27 @@
 #include <map>
 #include <unordered_map>
 
+#include "base/mapped_file.h"
+#include "ops/grid.h"
 #include "ops/table.h"
 
 namespace taper {
 namespace {
+
+tflite::TensorType integer_type(int bits) {
+  switch (bits) {
+    case 4:
+      return tflite::TensorType::INT4;
+    case 8:
+      return tflite::TensorType::INT8;
+    case 16:
+      return tflite::TensorType::INT16;
+    case 32:
+      return tflite::TensorType::INT32;
+    default:
+      return tflite::TensorType::INT64;
+  }
+}
 
 // "2.10.0" > "2.9.0"
 bool newer(std::string_view a, std::string_view b) {
@@ -47,11 +64,14 @@ class Speller {
   Expected<std::int32_t> add_subgraph(const Graph& graph, std::string name);
   Status add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIndices& tensors);
   Expected<std::int32_t> add_value(const Value& value, tflite::SubGraphT& subgraph, TensorIndices& tensors);
-  std::int32_t add_constant(const Tensor& tensor, std::string name, tflite::SubGraphT& subgraph);
+  std::int32_t add_constant(const Tensor& tensor, std::string name, tflite::SubGraphT& subgraph,
+                            const Quantization* quantization = nullptr);
+  void set_quantization(tflite::TensorT& tensor, const Quantization& quantization, tflite::SubGraphT& subgraph);
   Expected<std::vector<std::int32_t>> spell_inputs(const Node& node, const Op& op, tflite::SubGraphT& subgraph,
                                                    TensorIndices& tensors);
   std::uint32_t operator_code(tflite::BuiltinOperator builtin, TfliteVersion version);
   std::uint32_t buffer_for(const Tensor& tensor);
+  std::uint32_t buffer_for(const Tensor& tensor, const Quantization& quantization);
   void add_signature(const Graph& graph);
   void add_min_runtime_version();
 
@@ -60,6 +80,7 @@ class Speller {
   std::map<std::pair<tflite::BuiltinOperator, int>, std::uint32_t> codes_;
   std::map<std::pair<const char*, std::size_t>, std::uint32_t> shared_buffers_;
   std::map<std::string, std::uint32_t> small_buffers_;
+  std::map<std::pair<const std::byte*, const Quantization*>, std::uint32_t> integer_buffers_;
   TensorIndices main_tensors_;
   int unnamed_ = 0;
 };
@@ -91,7 +112,7 @@ Expected<std::int32_t> Speller::add_subgraph(const Graph& graph, std::string nam
 Expected<std::int32_t> Speller::add_value(const Value& value, tflite::SubGraphT& subgraph, TensorIndices& tensors) {
   if (const auto known = tensors.find(&value); known != tensors.end()) return known->second;
   if (const Tensor* constant = constant_of(&value)) {
-    const std::int32_t index = add_constant(*constant, value.name, subgraph);
+    const std::int32_t index = add_constant(*constant, value.name, subgraph, value.quantization.get());
     tensors.emplace(&value, index);
     return index;
   }
@@ -108,6 +129,7 @@ Expected<std::int32_t> Speller::add_value(const Value& value, tflite::SubGraphT&
     dynamic = dynamic || !dim.constant();
   }
   if (!dynamic) tensor->shape_signature.clear();
+  if (value.quantization != nullptr) set_quantization(*tensor, *value.quantization, subgraph);
   const auto index = static_cast<std::int32_t>(subgraph.tensors.size());
   subgraph.tensors.push_back(std::move(tensor));
   tensors.emplace(&value, index);
@@ -129,12 +151,45 @@ std::uint32_t Speller::buffer_for(const Tensor& tensor) {
   return next;
 }
 
-std::int32_t Speller::add_constant(const Tensor& tensor, std::string name, tflite::SubGraphT& subgraph) {
+// A constant on one grid of integers in several places is stored once.
+std::uint32_t Speller::buffer_for(const Tensor& tensor, const Quantization& quantization) {
+  std::uint32_t& known = integer_buffers_[{tensor.storage.view.data(), &quantization}];
+  if (known == 0) {
+    known = static_cast<std::uint32_t>(result_.buffers.size());
+    result_.buffers.push_back(stored_bytes(share(stored_integers(tensor, quantization))));
+    release_pages(tensor.storage.view);
+  }
+  return known;
+}
+
+// Scales and zero points; scales of blocks are a tensor of float16 beside it.
+void Speller::set_quantization(tflite::TensorT& tensor, const Quantization& q, tflite::SubGraphT& subgraph) {
+  tensor.type = integer_type(q.bits);
+  tensor.quantization = std::make_unique<tflite::QuantizationParametersT>();
+  tensor.quantization->quantized_dimension = static_cast<std::int32_t>(q.axis.value_or(0));
+  if (q.block == 0) {
+    tensor.quantization->scale = q.scales;
+    tensor.quantization->zero_point = q.zero_points;
+    return;
+  }
+  const auto count = static_cast<std::int64_t>(q.scales.size());
+  const std::int64_t rows = tensor.shape[static_cast<std::size_t>(*q.axis)];
+  tflite::BlockwiseQuantizationT blocks;
+  blocks.scales =
+      add_constant(converted(tensor_f32({rows, count / std::max<std::int64_t>(rows, 1)}, q.scales), DType::f16),
+                   tensor.name + ".scales", subgraph);
+  blocks.block_size = static_cast<std::int32_t>(q.block);
+  tensor.quantization->details.Set(std::move(blocks));
+}
+
+std::int32_t Speller::add_constant(const Tensor& tensor, std::string name, tflite::SubGraphT& subgraph,
+                                   const Quantization* quantization) {
   auto constant = std::make_unique<tflite::TensorT>();
   constant->name = std::move(name);
   constant->type = *tflite_type(tensor.dtype);
   for (const std::int64_t size : tensor.shape) constant->shape.push_back(static_cast<std::int32_t>(size));
-  constant->buffer = buffer_for(tensor);
+  if (quantization != nullptr) set_quantization(*constant, *quantization, subgraph);
+  constant->buffer = quantization != nullptr ? buffer_for(tensor, *quantization) : buffer_for(tensor);
   subgraph.tensors.push_back(std::move(constant));
   return static_cast<std::int32_t>(subgraph.tensors.size()) - 1;
 }
@@ -193,7 +248,7 @@ Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIn
   if (!op.spelled_in(Target::tflite, node)) return fail("TFLite has no operator for '{}'", node.op);
   auto call = std::make_unique<tflite::OperatorT>();
   const TfliteSpelling& spelling = op.tflite;
-  call->opcode_index = operator_code(*spelling.builtin, spelling.version_of(node));
+  call->opcode_index = operator_code(*spelling.builtin, op.tflite_version(node));
   TAPER_ASSIGN(call->inputs, spell_inputs(node, op, subgraph, tensors));
   for (const Value* result : node.results) {
     TAPER_ASSIGN(const std::int32_t tensor, add_value(*result, subgraph, tensors));

@@ -17,6 +17,7 @@ Examples
   taper convert traced.pt --input-shape image=1,3,224,224 --input-shape ids=B,16 --input-dtype ids=int64
   taper convert model.pt2 --dynamic x:0 --dynamic x:2       open sizes that export fixed
   taper convert model.pt2 --verify-input samples.npz        verify with your inputs instead of random numbers
+  taper convert model.pt2 --quantize fp32,dynamic,int8 --calibration samples.npz
   taper convert model.onnx -o out/ --dump-ir passes/ --check-each
 
 Files may be programs of torch.export (.pt2), TorchScript (traced, scripted, mobile), pickled modules of torch.nn's
@@ -98,8 +99,8 @@ Finish wrong_usage(const std::string& message) {
 }
 
 std::string help_text_of_convert() {
-  return fmt::format("{}{}\n{}{}\n{}\n{}\n{}\n{}\n{}", kHelp, kInputsHelp, kFamilyHelp, kFilesHelp, kVerificationHelp,
-                     kDebugHelp, kResourcesHelp, kScreenHelp, kStatusHelp);
+  return fmt::format("{}{}\n{}{}\n{}\n{}\n{}\n{}\n{}\n{}", kHelp, kInputsHelp, kFamilyHelp, kFilesHelp, kQuantizeHelp,
+                     kVerificationHelp, kDebugHelp, kResourcesHelp, kScreenHelp, kStatusHelp);
 }
 
 Expected<ExportRequest> make_request(const ConvertCommand& command, const std::vector<std::string>& families) {

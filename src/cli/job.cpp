@@ -18,7 +18,8 @@ const std::string_view kFilesHelp =
   --heads gloss|all       all: the category head too, as the output `category` (gloss)
   --static                freeze batch 1 and the sequence length
   --to LIST               of onnx, savedmodel, tflite (all of them)
-  --quantize LIST         which TFLite files: of fp32, fp16 (fp32,fp16)
+  --quantize LIST         which TFLite files: of fp32, fp16, dynamic, w8, w4, int8, int16x8,
+                          auto (fp32,fp16); auto mixes float16, int8 and int4 layers within --max-error
 )";
 
 const std::string_view kInputsHelp =
@@ -115,20 +116,23 @@ Expected<std::vector<std::string>> read_list(std::string_view flag, std::string_
 
 Status read_targets(const JobTexts& texts, bool quantize_given, JobOptions& options) {
   TAPER_ASSIGN(const std::vector<std::string> targets, read_list("--to", texts.to, {"onnx", "savedmodel", "tflite"}));
-  TAPER_ASSIGN(const std::vector<std::string> precisions, read_list("--quantize", texts.quantize, {"fp32", "fp16"}));
+  TAPER_ASSIGN(
+      const std::vector<std::string> precisions,
+      read_list("--quantize", texts.quantize, {"fp32", "fp16", "dynamic", "w8", "w4", "int8", "int16x8", "auto"}));
   const auto wants = [&](std::string_view target) { return std::ranges::find(targets, target) != targets.end(); };
   if (quantize_given && !wants("tflite")) return fail("--quantize chooses TFLite files, but --to leaves tflite out");
   options.convert.onnx = wants("onnx");
   options.convert.savedmodel = wants("savedmodel");
   options.convert.tflite.clear();
   for (const std::string& precision : precisions) {
-    if (wants("tflite")) options.convert.tflite.push_back(precision == "fp32" ? Precision::fp32 : Precision::fp16);
+    if (wants("tflite")) options.convert.tflite.push_back(*precision_from_name(precision));
   }
   return {};
 }
 
 Status refuse_contradictions(const JobOptions& options) {
-  if (options.verify_input && !options.verify) return fail("--verify-input and --no-verify contradict each other");
+  if (options.verification.input && !options.verify)
+    return fail("--verify-input and --no-verify contradict each other");
   if (options.quiet && options.verbose) return fail("--quiet and --verbose contradict each other");
   return {};
 }
@@ -192,6 +196,7 @@ void declare_job_flags(CLI::App& app, JobTexts& texts, const std::string& output
   app.add_flag("--static", texts.static_shapes);
   app.add_option("--to", texts.to)->type_name("LIST");
   app.add_option("--quantize", texts.quantize)->type_name("LIST");
+  declare_quantize_flags(app, texts.quantization);
   app.add_option("--verify-input", texts.verify_input)->type_name("FILE");
   app.add_flag("--no-verify", texts.no_verify);
   app.add_option("--jobs", texts.jobs)->type_name("N");
@@ -208,7 +213,7 @@ void declare_job_flags(CLI::App& app, JobTexts& texts, const std::string& output
 Status read_job_options(const CLI::App& app, const JobTexts& texts, JobOptions& options) {
   std::optional<std::filesystem::path> output_dir;
   TAPER_TRY(read_path(app, "--config", texts.config, options.config));
-  TAPER_TRY(read_path(app, "--verify-input", texts.verify_input, options.verify_input));
+  TAPER_TRY(read_path(app, "--verify-input", texts.verify_input, options.verification.input));
   TAPER_TRY(read_path(app, "--output-dir", texts.output_dir, output_dir));
   const auto length = whole_number(texts.sequence_length);
   if (!length) return fail("--sequence-length is '{}', expected a number of frames", printable(texts.sequence_length));
@@ -217,6 +222,7 @@ Status read_job_options(const CLI::App& app, const JobTexts& texts, JobOptions& 
     return fail("--heads is '{}', expected gloss or all", printable(texts.heads));
   }
   TAPER_TRY(read_targets(texts, app.count("--quantize") > 0, options));
+  TAPER_TRY(read_quantize_options(app, texts.quantization, options.convert, options.verification));
   if (output_dir) options.output_dir = *output_dir;
   TAPER_ASSIGN(options.jobs, read_jobs(texts.jobs));
   if (app.count("--max-memory") > 0) {
@@ -225,6 +231,7 @@ Status read_job_options(const CLI::App& app, const JobTexts& texts, JobOptions& 
   options.sandbox = !texts.no_sandbox;
   options.all_heads = texts.heads == "all";
   options.verify = !texts.no_verify;
+  options.show_recipe = texts.quantization.show_recipe;
   options.convert.static_shapes = texts.static_shapes;
   options.json = texts.json;
   options.quiet = texts.quiet;
@@ -315,8 +322,9 @@ ExportRequest request_of(const JobOptions& options) {
   request.sequence_length = options.sequence_length;
   request.all_heads = options.all_heads;
   request.verify = options.verify;
+  request.show_plan = options.show_recipe;
   request.convert = options.convert;
-  request.verification.input = options.verify_input;
+  request.verification = options.verification;
   request.jobs = options.jobs;
   request.max_memory = options.max_memory;
   return request;

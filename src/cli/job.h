@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cli/quantize_flags.h"
 #include "cli/terminal.h"
 #include "taper/taper.h"
 
@@ -39,7 +40,8 @@ struct JobOptions {
   std::int64_t sequence_length = 300;  // as given; the job checks its range
   bool all_heads = false;
   bool verify = true;
-  std::optional<std::filesystem::path> verify_input;
+  bool show_recipe = false;
+  VerifyOptions verification;
   ConvertOptions convert;
   int jobs = 1;
   std::optional<std::uint64_t> max_memory;  // bytes
@@ -55,6 +57,7 @@ struct JobTexts {
   std::string output_dir, config, sequence_length = "300", heads = "gloss", verify_input;
   std::string jobs = "1", max_memory;
   std::string to = "onnx,savedmodel,tflite", quantize = "fp32,fp16";
+  QuantizeTexts quantization;
   bool static_shapes = false, no_verify = false, no_sandbox = false, json = false, quiet = false, verbose = false,
        no_color = false;
   bool help = false, version = false;

@@ -22,6 +22,7 @@ Examples
   export_models --model wave=runs/wave.pt          a further checkpoint, to exports/wave_fp32.tflite, ...
   export_models --config heads.json                say what shapes can't: {"transformer": {"num_heads": 4}}
   export_models --quantize fp16 --to tflite        only the float16 TFLite files
+  export_models --quantize int8 --calibration windows.npz
   export_models --json --no-verify > results.json
 
 Checkpoints (a file that does not exist is skipped with a warning)
@@ -98,8 +99,8 @@ Finish wrong_usage(const std::string& message) {
 }  // namespace
 
 std::string help_text() {
-  return fmt::format("{}{}\n{}\n{}\n{}\n{}", kHelp, kFilesHelp, kVerificationHelp, kResourcesHelp, kScreenHelp,
-                     kStatusHelp);
+  return fmt::format("{}{}\n{}\n{}\n{}\n{}\n{}", kHelp, kFilesHelp, kQuantizeHelp, kVerificationHelp, kResourcesHelp,
+                     kScreenHelp, kStatusHelp);
 }
 
 std::vector<std::string> known_flags() {

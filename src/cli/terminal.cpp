@@ -199,6 +199,9 @@ void Terminal::show(const Progress& progress) {
            paint(style_.colour_out, kDim, right(human_seconds(progress.seconds), kTimeColumns)) + "  " +
            printable(progress.text));
       break;
+    case Progress::Kind::detail:
+      line("  " + printable(progress.text));
+      break;
     case Progress::Kind::warning:
     case Progress::Kind::model_skipped:
       problem(false, progress.model, progress.text);

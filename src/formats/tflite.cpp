@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <map>
 #include <string_view>
 
 namespace taper {
@@ -112,6 +113,46 @@ flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<Table>>> pack_all(
   return offsets.empty() ? 0 : builder.CreateVector(offsets);
 }
 
+template <class T>
+flatbuffers::Offset<flatbuffers::Vector<T>> pack_numbers(flatbuffers::FlatBufferBuilder& builder,
+                                                         const std::vector<T>& numbers) {
+  return numbers.empty() ? 0 : builder.CreateVector(numbers);
+}
+
+// Zero points take eight bytes each, one per channel, and nearly all are zero: tensors with equal ones share a vector.
+using SharedZeroPoints = std::map<std::vector<std::int64_t>, flatbuffers::Offset<flatbuffers::Vector<std::int64_t>>>;
+
+flatbuffers::Offset<tflite::Tensor> pack_tensor(flatbuffers::FlatBufferBuilder& builder, const tflite::TensorT& tensor,
+                                                SharedZeroPoints& shared) {
+  if (tensor.quantization == nullptr || tensor.sparsity != nullptr || !tensor.variant_tensors.empty())
+    return tflite::Tensor::Pack(builder, &tensor);
+  const tflite::QuantizationParametersT& given = *tensor.quantization;
+  auto& zero_points = shared[given.zero_point];
+  if (zero_points.IsNull()) zero_points = pack_numbers(builder, given.zero_point);
+  const auto least = pack_numbers(builder, given.min), largest = pack_numbers(builder, given.max);
+  const auto scales = pack_numbers(builder, given.scale);
+  const auto quantization =
+      tflite::CreateQuantizationParameters(builder, least, largest, scales, zero_points, given.details.type,
+                                           given.details.Pack(builder), given.quantized_dimension);
+  const auto shape = pack_numbers(builder, tensor.shape), signature = pack_numbers(builder, tensor.shape_signature);
+  const auto name = tensor.name.empty() ? 0 : builder.CreateString(tensor.name);
+  return tflite::CreateTensor(builder, shape, tensor.type, tensor.buffer, name, quantization, tensor.is_variable, 0,
+                              signature, tensor.has_rank, 0, tensor.external_buffer);
+}
+
+flatbuffers::Offset<tflite::SubGraph> pack_subgraph(flatbuffers::FlatBufferBuilder& builder,
+                                                    const tflite::SubGraphT& subgraph, SharedZeroPoints& shared) {
+  std::vector<flatbuffers::Offset<tflite::Tensor>> tensors;
+  tensors.reserve(subgraph.tensors.size());
+  for (const auto& tensor : subgraph.tensors) tensors.push_back(pack_tensor(builder, *tensor, shared));
+  const auto tensor_vector = tensors.empty() ? 0 : builder.CreateVector(tensors);
+  const auto inputs = pack_numbers(builder, subgraph.inputs), outputs = pack_numbers(builder, subgraph.outputs);
+  const auto operators = pack_all<tflite::Operator>(builder, subgraph.operators);
+  const auto name = subgraph.name.empty() ? 0 : builder.CreateString(subgraph.name);
+  return tflite::CreateSubGraph(builder, tensor_vector, inputs, outputs, operators, name,
+                                subgraph.debug_metadata_index);
+}
+
 std::vector<std::unique_ptr<tflite::OperatorCodeT>> with_deprecated_codes(const tflite::ModelT& model) {
   std::vector<std::unique_ptr<tflite::OperatorCodeT>> codes;
   for (const auto& code : model.operator_codes) {
@@ -128,7 +169,11 @@ std::vector<std::unique_ptr<tflite::OperatorCodeT>> with_deprecated_codes(const 
 Head build_head(const tflite::ModelT& model, std::span<const WeightSource> buffers, bool external) {
   flatbuffers::FlatBufferBuilder builder(1 << 16);
   const auto codes = pack_all<tflite::OperatorCode>(builder, with_deprecated_codes(model));
-  const auto subgraphs = pack_all<tflite::SubGraph>(builder, model.subgraphs);
+  SharedZeroPoints zero_points;
+  std::vector<flatbuffers::Offset<tflite::SubGraph>> packed;
+  packed.reserve(model.subgraphs.size());
+  for (const auto& subgraph : model.subgraphs) packed.push_back(pack_subgraph(builder, *subgraph, zero_points));
+  const auto subgraphs = packed.empty() ? 0 : builder.CreateVector(packed);
   const auto description = model.description.empty() ? 0 : builder.CreateString(model.description);
   const auto no_data = builder.CreateVector(std::vector<std::uint8_t>{});
   std::vector<flatbuffers::Offset<tflite::Buffer>> tables;

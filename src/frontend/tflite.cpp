@@ -6,6 +6,7 @@
 
 #include "frontend/read_back.h"
 #include "ops/builder.h"
+#include "ops/grid.h"
 #include "ops/table.h"
 
 namespace taper {
@@ -47,11 +48,25 @@ Status check_operators_known(const tflite::ModelT& model) {
 
 // --------------------------------------------------------------------------------------------------------------- types
 
+bool is_quantized(const tflite::TensorT& tensor) {
+  const tflite::QuantizationParametersT* given = tensor.quantization.get();
+  return given != nullptr && (!given->scale.empty() || given->details.type != tflite::QuantizationDetails::NONE);
+}
+
+// The bits of the signed integers that quantised tensors hold; nothing for other types.
+std::optional<int> bits_of(tflite::TensorType type) {
+  using enum tflite::TensorType;
+  for (const auto& [integers, bits] : {std::pair{INT4, 4}, {INT8, 8}, {INT16, 16}, {INT32, 32}, {INT64, 64}})
+    if (integers == type) return bits;
+  return std::nullopt;
+}
+
 Expected<DType> dtype_of(const tflite::TensorT& tensor) {
-  const auto dtype = dtype_from_tflite(tensor.type);
-  if (!dtype) return fail("element type {} of tensor '{}' is not read", static_cast<int>(tensor.type), tensor.name);
-  if (tensor.quantization != nullptr && !tensor.quantization->scale.empty())
-    return fail("tensor '{}' is quantized, which is not read", tensor.name);
+  const auto dtype = is_quantized(tensor) ? bits_of(tensor.type).transform([](int) { return DType::f32; })
+                                          : dtype_from_tflite(tensor.type);
+  if (!dtype)
+    return fail("element type {} of {}tensor '{}' is not read", static_cast<int>(tensor.type),
+                is_quantized(tensor) ? "the quantised " : "", tensor.name);
   if (tensor.sparsity != nullptr || tensor.is_variable || !tensor.variant_tensors.empty() ||
       tensor.external_buffer != 0)
     return fail("tensor '{}' is sparse, variable or external, which is not read", tensor.name);
@@ -87,12 +102,70 @@ Expected<Type> input_type(const tflite::TensorT& tensor, std::string_view name, 
   return type;
 }
 
+// -------------------------------------------------------------------------------------------------------- quantisation
+
+// Scales that lie in a tensor of their own, one per row and block.
+Status read_block_scales(const TfliteFile& file, const tflite::SubGraphT& subgraph,
+                         const tflite::BlockwiseQuantizationT& blocks, Quantization& q) {
+  if (blocks.scales < 0 || static_cast<std::size_t>(blocks.scales) >= subgraph.tensors.size())
+    return fail("the tensor {} of its scales does not exist", blocks.scales);
+  if (blocks.zero_points > 0) return fail("zero points of blocks are not read");
+  TAPER_ASSIGN(const Tensor scales, tflite_constant(file, *subgraph.tensors[static_cast<std::size_t>(blocks.scales)]));
+  if (scales.dtype != DType::f16) return fail("its scales are {}, expected float16", info(scales.dtype).name);
+  for (const double scale : to_double(scales)) q.scales.push_back(static_cast<float>(scale));
+  q.zero_points.assign(q.scales.size(), 0);
+  q.block = blocks.block_size;
+  if (q.block <= 0) return fail("blocks of {}", q.block);
+  return {};
+}
+
+// The grid of a tensor; nothing for one of floats.
+Expected<std::shared_ptr<const Quantization>> grid_of(const TfliteFile& file, const tflite::SubGraphT& subgraph,
+                                                      const tflite::TensorT& tensor) {
+  if (!is_quantized(tensor)) return nullptr;
+  const tflite::QuantizationParametersT& given = *tensor.quantization;
+  Quantization q{.bits = bits_of(tensor.type).value_or(0),
+                 .scales = given.scale,
+                 .zero_points = given.zero_point,
+                 .axis = std::nullopt,
+                 .block = 0};
+  const auto place = [&] { return fmt::format("in the quantisation of tensor '{}'", tensor.name); };
+  if (const auto* blocks = given.details.AsBlockwiseQuantization()) {
+    if (auto status = read_block_scales(file, subgraph, *blocks, q); !status)
+      return std::unexpected(within(std::move(status).error(), place()));
+  } else if (given.details.type != tflite::QuantizationDetails::NONE) {
+    return std::unexpected(within(fail("it is of a kind that is not read").error(), place()));
+  }
+  if (q.zero_points.size() == 1) q.zero_points.resize(q.scales.size(), q.zero_points.front());
+  if (q.scales.size() > 1 || q.block > 0) q.axis = given.quantized_dimension;
+  Shape shape;
+  for (const std::int32_t size : declared_sizes(tensor)) shape.push_back(size < 0 ? Dim::symbol("open") : Dim(size));
+  if (auto status = check_quantization(q, shape); !status)
+    return std::unexpected(within(std::move(status).error(), place()));
+  return std::make_shared<const Quantization>(std::move(q));
+}
+
 // ----------------------------------------------------------------------------------------------------------- constants
 
-// Nothing for a tensor that has no data.
+bool has_data(const TfliteFile& file, const tflite::TensorT& tensor) {
+  return !file.buffers[tensor.buffer].view.empty();
+}
+
+// The real numbers that a quantised constant stands for.
+Expected<Tensor> quantized_constant(const TfliteFile& file, const tflite::TensorT& tensor, const Quantization& q) {
+  std::vector<std::int64_t> shape(tensor.shape.begin(), tensor.shape.end());
+  TAPER_TRY(check_bounded({DType::f32, to_shape(shape)}));
+  TAPER_TRY(check_quantization(q, to_shape(shape)));
+  TAPER_ASSIGN_WITHIN(Tensor constant, from_stored_integers(file.buffers[tensor.buffer].view, std::move(shape), q),
+                      fmt::format("in tensor '{}'", tensor.name));
+  return constant;
+}
+
+// Nothing for a tensor that has no data, or holds quantised numbers.
 Expected<std::optional<Tensor>> constant_in(const TfliteFile& file, const tflite::TensorT& tensor) {
   TAPER_ASSIGN(const DType dtype, dtype_of(tensor));
-  if (!file.buffers[tensor.buffer].view.empty()) {
+  if (is_quantized(tensor)) return std::nullopt;
+  if (has_data(file, tensor)) {
     TAPER_ASSIGN(Tensor constant, tflite_constant(file, tensor));
     TAPER_TRY(check_bounded({dtype, to_shape(constant.shape)}));
     return constant;
@@ -141,6 +214,12 @@ class Reader {
   };
 
   Status add_input(Frame& frame, std::int32_t tensor, std::string name, Type type);
+  Status read_grid(Frame& frame, std::int32_t tensor);
+  // A constant without elements has a buffer of its own, without bytes.
+  bool is_constant(const tflite::TensorT& tensor) const {
+    return has_data(file_, tensor) ||
+           (tensor.buffer != 0 && !is_quantized(tensor) && constant_in(file_, tensor).value_or(std::nullopt));
+  }
   Expected<Value*> value_of(Frame& frame, std::int32_t tensor);
   Expected<std::optional<Tensor>> index_of(const Frame& frame, std::int32_t tensor);
 
@@ -194,21 +273,38 @@ Expected<Graph> Reader::run(const KnownShapes& known) {
 
 Status Reader::add_input(Frame& frame, std::int32_t tensor, std::string name, Type type) {
   if (frame.value(tensor) != nullptr) return fail("tensor '{}' is an input twice", frame.tensor(tensor).name);
-  TAPER_ASSIGN(const auto constant, constant_in(file_, frame.tensor(tensor)));
-  if (constant) return fail("tensor '{}' is an input and a constant", frame.tensor(tensor).name);
+  if (is_constant(frame.tensor(tensor)))
+    return fail("tensor '{}' is an input and a constant", frame.tensor(tensor).name);
   TAPER_TRY(check_declared(frame.tensor(tensor), type));
   frame.value(tensor) = frame.graph.add_input(std::move(name), std::move(type));
+  return read_grid(frame, tensor);
+}
+
+// What the file declares of a tensor may be more, or less, than is inferred of its value: the grid has to fit both.
+Status Reader::read_grid(Frame& frame, std::int32_t tensor) {
+  TAPER_ASSIGN(auto grid, grid_of(file_, frame.source, frame.tensor(tensor)));
+  if (grid == nullptr) return {};
+  if (auto status = check_quantization(*grid, frame.value(tensor)->type.shape); !status)
+    return std::unexpected(within(std::move(status).error(), fmt::format("in tensor '{}'", frame.tensor(tensor).name)));
+  frame.value(tensor)->quantization = std::move(grid);
   return {};
 }
 
 // The value of a tensor, which a constant becomes when it is first used.
 Expected<Value*> Reader::value_of(Frame& frame, std::int32_t tensor) {
   if (Value* known = frame.value(tensor)) return known;
-  TAPER_ASSIGN(auto constant, constant_in(file_, frame.tensor(tensor)));
-  if (!constant) return fail("tensor '{}' is used before it is computed", frame.tensor(tensor).name);
-  const std::string& name = frame.tensor(tensor).name;
-  frame.value(tensor) = frame.build.constant(std::move(*constant), name.empty() ? "constant" : name);
+  const tflite::TensorT& source = frame.tensor(tensor);
+  TAPER_ASSIGN(auto grid, grid_of(file_, frame.source, source));
+  std::optional<Tensor> constant;
+  if (grid != nullptr && has_data(file_, source)) {
+    TAPER_ASSIGN(constant, quantized_constant(file_, source, *grid));
+  } else {
+    TAPER_ASSIGN(constant, constant_in(file_, source));
+  }
+  if (!constant) return fail("tensor '{}' is used before it is computed", source.name);
+  frame.value(tensor) = frame.build.constant(std::move(*constant), source.name.empty() ? "constant" : source.name);
   TAPER_TRY(frame.build.status());
+  TAPER_TRY(read_grid(frame, tensor));
   return frame.value(tensor);
 }
 
@@ -254,7 +350,9 @@ Status Reader::read_operator(Frame& frame, const tflite::OperatorT& source) {
       if (frame.value(source.outputs[i]) != nullptr)
         return fail("tensor '{}' is computed twice", frame.tensor(source.outputs[i]).name);
       frame.value(source.outputs[i]) = results[i];
+      TAPER_TRY(read_grid(frame, source.outputs[i]));
     }
+    if (auto status = check_grids(*results.front()->producer); !status) return status;
     return {};
   }
   return std::unexpected(std::move(*error));
@@ -324,8 +422,7 @@ Status Reader::check_results(const Op& op, const Frame& frame, const tflite::Ope
     TAPER_TRY(check_bounded(types[i]));
     const tflite::TensorT& tensor = frame.tensor(source.outputs[i]);
     TAPER_TRY(check_declared(tensor, types[i]));
-    TAPER_ASSIGN(const auto constant, constant_in(file_, tensor));
-    if (constant) return fail("tensor '{}' is computed and a constant", tensor.name);
+    if (is_constant(tensor)) return fail("tensor '{}' is computed and a constant", tensor.name);
   }
   return {};
 }

@@ -55,7 +55,7 @@ std::string Graph::unique_name(std::string_view hint) {
 }
 
 Value* Graph::add_input(std::string_view input_name, Type type) {
-  values_.push_back({unique_name(input_name), std::move(type), nullptr, inputs_.size()});
+  values_.push_back({unique_name(input_name), std::move(type), nullptr, inputs_.size(), nullptr});
   inputs_.push_back(&values_.back());
   return inputs_.back();
 }
@@ -76,11 +76,23 @@ Node* Graph::add_named_node(std::string op, std::vector<Value*> operands, Attrs 
   nodes_.push_back({std::move(op), std::move(operands), std::move(attrs), {}, std::move(regions), {}});
   Node* node = &nodes_.back();
   for (std::size_t i = 0; i < types.size(); ++i) {
-    values_.push_back({unique_name(result_names[i]), std::move(types[i]), node, i});
+    values_.push_back({unique_name(result_names[i]), std::move(types[i]), node, i, nullptr});
     node->results.push_back(&values_.back());
   }
   return node;
 }
+
+namespace {
+
+Status check_grid(const Value& value) {
+  if (value.quantization == nullptr) return {};
+  if (value.type.dtype != DType::f32) return fail("value '{}' is quantised and no float32", value.name);
+  if (auto status = check_quantization(*value.quantization, value.type.shape); !status)
+    return std::unexpected(within(std::move(status).error(), fmt::format("in value '{}'", value.name)));
+  return {};
+}
+
+}  // namespace
 
 Status check_structure(const Graph& graph) {
   std::unordered_set<const Value*> defined(graph.inputs().begin(), graph.inputs().end());
@@ -89,9 +101,10 @@ Status check_structure(const Graph& graph) {
     if (!names.insert(value->name).second) return fail("value name '{}' stands twice", value->name);
     for (const Dim& dim : value->type.shape)
       if (dim.overflowed()) return fail("a dimension of value '{}' overflows 64 bits", value->name);
-    return {};
+    return check_grid(*value);
   };
   for (const Value* input : graph.inputs()) TAPER_TRY(define(input));
+  for (const Value* input : graph.inputs()) TAPER_TRY(check_grid(*input));
   for (const Node& node : graph.nodes()) {
     for (const Value* operand : node.operands)
       if (operand != nullptr && !defined.contains(operand))

@@ -22,6 +22,7 @@
 #include "base/dim.h"
 #include "base/error.h"
 #include "base/tensor.h"
+#include "ir/quantization.h"
 
 namespace taper {
 
@@ -76,6 +77,9 @@ struct Value {
   Type type;
   Node* producer = nullptr;  // nothing for a graph's input
   std::size_t index = 0;     // among the producer's results or the graph's inputs
+  // The grid of integers that it is rounded to and stored as; nothing where it is a float. Only values of float32 have
+  // one. Set by the last pass for a target: others neither see nor keep it.
+  std::shared_ptr<const Quantization> quantization = nullptr;
 };
 
 struct Node {

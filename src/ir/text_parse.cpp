@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <unordered_map>
 
@@ -52,6 +53,7 @@ class Parser {
   Expected<Shape> sizes();
   std::optional<DType> accept_dtype();
   Expected<Type> type();
+  Expected<std::shared_ptr<const Quantization>> quantization();
   Expected<Tensor> tensor(DType dtype);
   Expected<Tensor> tensor_in_blob(Tensor empty, std::size_t start);
   Expected<Attr> number_attr();
@@ -250,6 +252,36 @@ Expected<Type> Parser::type() {
   return Type{*dtype, std::move(shape)};
 }
 
+// What may follow the type of a value: `as i8 scale [0.5] zero [-3]`, with `axis 0` and `block 32` behind it.
+Expected<std::shared_ptr<const Quantization>> Parser::quantization() {
+  if (!accept("as")) return nullptr;
+  Quantization q{.bits = 0, .scales = {}, .zero_points = {}, .axis = std::nullopt, .block = 0};
+  for (const int bits : {4, 8, 16, 32, 64})
+    if (accept(fmt::format("i{}", bits))) q.bits = bits;
+  if (q.bits == 0) return unexpected("i4, i8, i16, i32 or i64");
+  const auto numbers = [this](auto& list_of) {
+    return list("[", "]", [&]() -> Status {
+      TAPER_ASSIGN(const auto value, (number<typename std::decay_t<decltype(list_of)>::value_type>()));
+      list_of.push_back(value);
+      return {};
+    });
+  };
+  TAPER_TRY(expect("scale"));
+  const std::size_t start = at_;
+  TAPER_TRY(numbers(q.scales));
+  if (!std::ranges::all_of(q.scales, [](float scale) { return std::isfinite(scale); }))
+    return fail_at(start, "a scale that is not finite");
+  TAPER_TRY(expect("zero"));
+  TAPER_TRY(numbers(q.zero_points));
+  if (accept("axis")) {
+    TAPER_ASSIGN(q.axis, number<std::int64_t>());
+  }
+  if (accept("block")) {
+    TAPER_ASSIGN(q.block, number<std::int64_t>());
+  }
+  return std::make_shared<const Quantization>(std::move(q));
+}
+
 Expected<Tensor> Parser::tensor_in_blob(Tensor empty, std::size_t start) {
   TAPER_ASSIGN(const auto offset, number<std::uint64_t>());
   TAPER_TRY(expect(","));
@@ -384,6 +416,7 @@ Status Parser::input(Graph& graph, Scope& scope) {
   TAPER_TRY(expect(":"));
   TAPER_ASSIGN(Type type, this->type());
   scope[name] = graph.add_input(name, std::move(type));
+  TAPER_ASSIGN(scope[name]->quantization, quantization());
   return {};
 }
 
@@ -414,10 +447,12 @@ Status Parser::node(Graph& graph, Scope& scope, int depth) {
   TAPER_ASSIGN(Attrs attrs, this->attrs());
   TAPER_TRY(expect(":"));
   std::vector<Type> types;
+  std::vector<std::shared_ptr<const Quantization>> grids;
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (i > 0) TAPER_TRY(expect(","));
     TAPER_ASSIGN(Type type, this->type());
     types.push_back(std::move(type));
+    TAPER_ASSIGN(grids.emplace_back(), quantization());
   }
   std::string place;
   if (accept("@")) {
@@ -433,6 +468,7 @@ Status Parser::node(Graph& graph, Scope& scope, int depth) {
   Node* node = graph.add_named_node(std::move(op), std::move(operands), std::move(attrs), std::move(types), names,
                                     std::move(regions));
   node->scope = std::move(place);
+  for (std::size_t i = 0; i < grids.size(); ++i) node->results[i]->quantization = std::move(grids[i]);
   for (Value* result : node->results) scope[result->name] = result;
   return {};
 }

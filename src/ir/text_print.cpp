@@ -78,8 +78,10 @@ std::string sizes_text(const Shape& shape) {
 std::string typed(DType dtype, const Shape& shape) {
   return std::string(info(dtype).short_name) + sizes_text(shape);
 }
-std::string typed(const Type& type) {
-  return typed(type.dtype, type.shape);
+std::string typed(const Value& value) {
+  std::string text = typed(value.type.dtype, value.type.shape);
+  if (value.quantization != nullptr) text += " as " + quantization_text(*value.quantization);
+  return text;
 }
 
 class Printer {
@@ -148,8 +150,7 @@ void Printer::node(const Node& node, std::size_t indent) {
                    [this](const NamedAttr& named) { return word_text(named.first) + " = " + attr(named.second); }) +
             "}";
   out_ += " :";
-  if (!node.results.empty())
-    out_ += " " + joined(node.results, [](const Value* result) { return typed(result->type); });
+  if (!node.results.empty()) out_ += " " + joined(node.results, [](const Value* result) { return typed(*result); });
   if (!node.scope.empty()) out_ += " @ " + quoted_text(node.scope);
   if (!node.regions.empty()) {
     out_ += " {\n";
@@ -162,9 +163,9 @@ void Printer::node(const Node& node, std::size_t indent) {
 
 void Printer::graph(const Graph& graph, std::size_t indent) {
   out_.append(indent, ' ');
-  out_ += fmt::format("graph {} ({}) {{\n", quoted_text(graph.name), joined(graph.inputs(), [](const Value* input) {
-                        return value_text(input) + ": " + typed(input->type);
-                      }));
+  out_ +=
+      fmt::format("graph {} ({}) {{\n", quoted_text(graph.name),
+                  joined(graph.inputs(), [](const Value* input) { return value_text(input) + ": " + typed(*input); }));
   for (const Node& n : graph.nodes()) node(n, indent + 2);
   out_.append(indent + 2, ' ');
   out_ += "return";
@@ -187,7 +188,9 @@ bool same_name(const Value& a, const Value& b) {
   return a.name == b.name;
 }
 bool same_name_and_type(const Value& a, const Value& b) {
-  return a.name == b.name && a.type == b.type;
+  const bool same_grid = a.quantization == nullptr || b.quantization == nullptr ? a.quantization == b.quantization
+                                                                                : *a.quantization == *b.quantization;
+  return a.name == b.name && a.type == b.type && same_grid;
 }
 
 bool same_node(const Node& a, const Node& b) {

@@ -35,11 +35,15 @@ Expected<std::vector<Array>> eval_while(const EvalCall& call) {
   std::vector<Array> carried;
   for (const Array* operand : call.operands) carried.push_back(*operand);
   PreparedGraph condition(*call.regions[0]);
+  condition.observe(call.observer);
   PreparedGraph body(*call.regions[1]);
+  body.observe(call.observer);
   while (true) {
     TAPER_ASSIGN(const std::vector<Array> go_on, condition.run(carried));
     if (go_on[0].values[0] == 0) return carried;
     TAPER_ASSIGN(carried, body.run(std::move(carried)));
+    condition.observe(call.observer, true);
+    body.observe(call.observer, true);
   }
 }
 
@@ -96,6 +100,7 @@ Expected<std::vector<Array>> eval_onnx_loop(const EvalCall& call) {
   for (std::size_t i = 2; i < call.operands.size(); ++i) carried.push_back(call.operand(i));
   double go_on = call.has(1) ? call.operand(1).values.at(0) : 1;
   PreparedGraph body(*call.regions[0]);
+  body.observe(call.observer);
   for (double step = 0; go_on != 0 && (!call.has(0) || step < call.operand(0).values.at(0)); ++step) {
     carried.insert(carried.begin(), {Array{DType::i64, {}, {step}}, Array{DType::boolean, {}, {1}}});
     TAPER_ASSIGN(carried, body.run(std::move(carried)));
@@ -133,7 +138,9 @@ Expected<std::vector<Type>> infer_if(const InferCall& call) {
 Expected<std::vector<Array>> eval_if(const EvalCall& call) {
   std::vector<Array> inputs;
   for (std::size_t i = 1; i < call.operands.size(); ++i) inputs.push_back(call.operand(i));
-  return evaluate(*call.regions[call.operand(0).values.at(0) != 0 ? 0 : 1], std::move(inputs));
+  PreparedGraph taken(*call.regions[call.operand(0).values.at(0) != 0 ? 0 : 1], false);
+  taken.observe(call.observer);
+  return taken.run(std::move(inputs));
 }
 
 }  // namespace

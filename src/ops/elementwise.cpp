@@ -52,8 +52,13 @@ Op with_activation(Op op) {
   op.expand_onnx = op.expand_tensorflow = op.expand_tflite = expand_activation;
   op.onnx.fits = op.tensorflow.fits = has_no_activation;
   op.attrs.push_back(activation_attr());
-  op.tflite.options = tflite_options<Options>(
-      OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function, "activation"});
+  const OptionField<Options, tflite::ActivationFunctionType> activation{&Options::fused_activation_function,
+                                                                        "activation"};
+  if constexpr (requires(Options options) { options.pot_scale_int16; })
+    op.tflite.options = tflite_options<Options>(
+        activation, DerivedOption<Options, bool>{&Options::pot_scale_int16, false, takes_int16});
+  else
+    op.tflite.options = tflite_options<Options>(activation);
   return op;
 }
 
@@ -135,18 +140,32 @@ Op cast() {
           .examples = {{{f32({2, 3})}, {{"to", DType::i32}}}}};
 }
 
+// What an operator's stored operand becomes: floats of another width, or integers behind which real numbers stand.
+Expected<std::vector<Array>> eval_stored(const EvalCall& call) {
+  Array out = call.operand(0);
+  out.dtype = DType::f32;
+  return std::vector{std::move(out)};
+}
+
+bool is_stored(const Value& value) {
+  return value.type.dtype == DType::f16 || value.quantization != nullptr;
+}
+
+TfliteVersion dequantize_version(const Node& node) {
+  const Quantization* grid = node.operands[0]->quantization.get();
+  if (grid == nullptr || grid->bits == 16) return {3, "1.15.0"};
+  if (grid->bits == 4) return {6, "2.18.0"};
+  return grid->per_tensor() ? TfliteVersion{2, "1.14.0"} : TfliteVersion{5, "2.7.0"};
+}
+
 Op dequantize() {
   return {.name = "dequantize",
-          .doc = "a float16 constant as float32, exactly; runtimes fold it into the operator that uses it",
+          .doc = "x as float32, exactly: a float16 constant, which runtimes fold into its user, or a quantised value",
           .operands = {"x"},
           .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
             return std::vector{Type{DType::f32, call.shape(0)}};
           },
-          .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
-            Array out = call.operand(0);
-            out.dtype = DType::f32;
-            return std::vector{std::move(out)};
-          },
+          .eval = eval_stored,
           .expand = [](Builder& build, const Node&, std::span<Value* const> operands) -> std::vector<Value*> {
             return {build("cast", {operands[0]}, {{"to", DType::f32}})};
           },
@@ -154,7 +173,28 @@ Op dequantize() {
                      .version = 3,
                      .since = "1.15.0",
                      .inputs = {operand(0)},
-                     .options = tflite_options<tflite::DequantizeOptionsT>()}};
+                     .options = tflite_options<tflite::DequantizeOptionsT>(),
+                     .version_for = dequantize_version,
+                     .fits = [](const Node& node) { return is_stored(*node.operands[0]); }}};
+}
+
+// From one grid to another, or from floats to one, which is that of the result.
+Op quantize() {
+  return {.name = "quantize",
+          .doc = "x, rounded to the grid of the result",
+          .operands = {"x"},
+          .infer = same_as_first,
+          .eval = eval_stored,
+          .tflite = {.builtin = tflite::BuiltinOperator::QUANTIZE,
+                     .since = "1.14.0",
+                     .inputs = {operand(0)},
+                     .options = tflite_options<tflite::QuantizeOptionsT>(),
+                     .dtypes = {{DType::f32, {1, "1.14.0"}}},
+                     .version_for = [](const Node& node) {
+                       const bool wide =
+                           node.results[0]->quantization != nullptr && node.results[0]->quantization->bits == 16;
+                       return wide ? TfliteVersion{2, "1.15.0"} : TfliteVersion{1, "1.14.0"};
+                     }}};
 }
 
 }  // namespace
@@ -256,6 +296,7 @@ std::vector<Op> elementwise_ops() {
 
   row(cast());
   row(dequantize());
+  row(quantize());
   return rows;
 }
 

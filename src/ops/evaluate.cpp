@@ -3,6 +3,7 @@
 #include <limits>
 #include <unordered_map>
 
+#include "ops/grid.h"
 #include "ops/table.h"
 
 namespace taper {
@@ -62,6 +63,8 @@ Expected<Bindings> bind_symbols(const std::vector<Value*>& values,
 struct PreparedGraph::Impl {
   const Graph& graph;
   bool keep_constants;
+  const ValueObserver* observer = nullptr;
+  bool in_loop = false;  // beyond the first step
   std::vector<const Node*> nodes;
   std::unordered_map<const Value*, std::size_t> last_use;  // index into nodes; nodes.size() for outputs
   std::unordered_map<const Value*, Array> constants;
@@ -74,7 +77,28 @@ struct PreparedGraph::Impl {
   }
 
   Expected<std::vector<Array>> run(std::vector<Array> inputs);
+  // Whether nothing is new of an input: a loop passes it on as it is.
+  bool passes_on(std::size_t input) const {
+    const auto& outputs = graph.outputs();
+    return in_loop && (outputs.size() != graph.inputs().size() || outputs[input].value == graph.inputs()[input]);
+  }
+  // Called with each value that is no constant before anything uses it.
+  void complete(const Value& value, Array& array) const {
+    if (value.quantization != nullptr) round_to_grid(array, *value.quantization);
+    if (observer != nullptr) (*observer)(value, array);
+  }
 };
+
+namespace {
+
+// A constant as kernels see it.
+Array constant_array(const Value& value, const Tensor& tensor) {
+  Array array = to_array(tensor);
+  if (value.quantization != nullptr) round_to_grid(array, *value.quantization);
+  return array;
+}
+
+}  // namespace
 
 Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs) {
   std::vector<std::vector<std::int64_t>> shapes;
@@ -82,7 +106,10 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
   for (const Array& input : inputs) shapes.push_back(input.shape);
   TAPER_ASSIGN(const Bindings bindings, bind_symbols(graph.inputs(), shapes));
   std::unordered_map<const Value*, Array> values;
-  for (std::size_t i = 0; i < inputs.size(); ++i) values[graph.inputs()[i]] = std::move(inputs[i]);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!passes_on(i)) complete(*graph.inputs()[i], inputs[i]);
+    values[graph.inputs()[i]] = std::move(inputs[i]);
+  }
 
   // Constants are converted when they are first used, not when they are defined: weights need not live all at once.
   const auto find = [&](const Value* value) -> const Array* {
@@ -91,7 +118,7 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
     if (tensor == nullptr) return &values.at(value);
     auto& store = keep_constants ? constants : values;
     const auto found = store.find(value);
-    return &(found != store.end() ? found : store.emplace(value, to_array(*tensor)).first)->second;
+    return &(found != store.end() ? found : store.emplace(value, constant_array(*value, *tensor)).first)->second;
   };
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const Node& node = *nodes[i];
@@ -99,7 +126,14 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
     std::vector<const Array*> operands;
     operands.reserve(node.operands.size());
     for (const Value* operand : node.operands) operands.push_back(find(operand));
-    auto results = op_of(node).eval({operands, node.attrs, node.regions, bindings});
+    const Op& op = op_of(node);
+    Array rounded;
+    if (op.is_hybrid(node)) {
+      rounded = *operands[0];
+      round_dynamically(rounded, op.quantized.input_axes);
+      operands[0] = &rounded;
+    }
+    auto results = op.eval({operands, node.attrs, node.regions, bindings, observer});
     if (!results) {
       Error error = std::move(results).error();
       error.message = fmt::format("{}: {}", node.op, error.message);
@@ -107,8 +141,10 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
     }
     for (const Value* operand : node.operands)
       if (operand != nullptr && last_use[operand] == i) values.erase(operand);
-    for (std::size_t k = 0; k < results->size() && k < node.results.size(); ++k)
+    for (std::size_t k = 0; k < results->size() && k < node.results.size(); ++k) {
+      complete(*node.results[k], (*results)[k]);
       if (last_use.contains(node.results[k])) values[node.results[k]] = std::move((*results)[k]);
+    }
   }
   // Values leave by moving: a loop passes whole sequences on unchanged in every step.
   std::vector<Array> outputs(graph.outputs().size());
@@ -133,6 +169,11 @@ PreparedGraph::PreparedGraph(PreparedGraph&&) noexcept = default;
 
 Expected<std::vector<Array>> PreparedGraph::run(std::vector<Array> inputs) {
   return impl_->run(std::move(inputs));
+}
+
+void PreparedGraph::observe(const ValueObserver* observer, bool in_loop) {
+  impl_->observer = observer;
+  impl_->in_loop = in_loop;
 }
 
 Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inputs) {

@@ -6,10 +6,13 @@
 
 #include "ir/graph.h"
 #include "ops/array.h"
+#include "ops/op.h"
 
 namespace taper {
 
-// A graph ready to be evaluated many times. Each value is freed after its last use.
+// A graph ready to be evaluated many times. Each value is freed after its last use. Quantised values are rounded to
+// their grids when they are computed, and what hybrid kernels round is rounded: results are those of TFLite's kernels
+// up to the rounding of their own arithmetic.
 class PreparedGraph {
  public:
   // With `keep_constants` off each constant is converted anew by every run and freed after its last use: less memory
@@ -21,6 +24,10 @@ class PreparedGraph {
   // Values of the graph's outputs for `inputs`, whose shapes bind the symbols of the input types. Errors: another
   // number of inputs, shapes that contradict the types, what a row's evaluation reports (with the node's name).
   Expected<std::vector<Array>> run(std::vector<Array> inputs);
+
+  // Shows each value of the runs to come to `observer`, inputs and those of regions included; it must outlive them.
+  // In a loop beyond its first step, inputs that the graph only passes on are not shown again.
+  void observe(const ValueObserver* observer, bool in_loop = false);
 
  private:
   struct Impl;

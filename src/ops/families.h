@@ -38,4 +38,7 @@ std::vector<Op> comparison_ops();
 std::vector<Op> integer_ops();
 std::vector<Op> order_ops();
 
+// Fills in the column `quantized`.
+void add_quantized_forms(std::vector<Op>& rows);
+
 }  // namespace taper

@@ -84,7 +84,8 @@ Op linear() {
                  .options = tflite_options<Options>(
                      OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function,
                                                                           "activation"},
-                     FixedOption<Options, bool>{&Options::keep_num_dims, true}),
+                     FixedOption<Options, bool>{&Options::keep_num_dims, true},
+                     DerivedOption<Options, bool>{&Options::asymmetric_quantize_inputs, true, is_hybrid_call}),
                  // Without keep_num_dims the leading axes would be flattened; version 6 allows a missing bias.
                  .version_for =
                      [](const Node& node) {
@@ -189,7 +190,9 @@ Op matmul() {
       .tflite = {.builtin = tflite::BuiltinOperator::BATCH_MATMUL,
                  .since = "2.3.0",
                  .inputs = {operand(0), operand(1)},
-                 .options = tflite_options<Options>(OptionField<Options, bool>{&Options::adj_y, "transpose_b"})},
+                 .options = tflite_options<Options>(
+                     OptionField<Options, bool>{&Options::adj_y, "transpose_b"},
+                     DerivedOption<Options, bool>{&Options::asymmetric_quantize_inputs, true, is_hybrid_call})},
       .tensorflow = {.op = "BatchMatMulV2", .inputs = {operand(0), operand(1)}, .attrs = {{"adj_y", "transpose_b"}}},
       .examples = {{{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 4, 5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 5, 4}}}, {{"transpose_b", true}}},

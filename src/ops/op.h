@@ -38,12 +38,16 @@ struct InferCall {
   const Shape& shape(std::size_t i) const { return type(i).shape; }
 };
 
+// Called with each value of a graph, and of its regions, as an evaluation computes them; constants are left out.
+using ValueObserver = std::function<void(const Value&, const Array&)>;
+
 // A call as the reference evaluation sees it: symbols have values.
 struct EvalCall {
   std::span<const Array* const> operands;
   const Attrs& attrs;
   const std::vector<std::unique_ptr<Graph>>& regions;
   const Bindings& bindings;
+  const ValueObserver* observer = nullptr;  // for the values of the regions
 
   bool has(std::size_t i) const { return i < operands.size() && operands[i] != nullptr; }
   const Array& operand(std::size_t i) const { return *operands[i]; }
@@ -135,6 +139,30 @@ struct TfliteSpelling {
   std::optional<std::size_t> half_operand = std::nullopt;
 
   TfliteVersion version_of(const Node& node) const;
+};
+
+// A scale and zero point.
+struct FixedGrid {
+  float scale = 1;
+  std::int64_t zero_point = 0;
+};
+
+// How TFLite's kernels compute an operator on quantised values. A version of number 0: there is no such kernel. Calls
+// are told apart by their values' quantization: a result with one is computed by integers, a float result on a
+// quantised weight by a hybrid kernel, which rounds x to 255 steps between its extremes before it multiplies integers.
+struct QuantizedForm {
+  TfliteVersion int8 = {0, {}};    // on int8 values, per tensor
+  TfliteVersion int16 = {0, {}};   // on int16 values of zero point 0, int8 weights
+  TfliteVersion hybrid = {0, {}};  // float32 in and out, int8 weights
+  TfliteVersion hybrid_int4 = {0, {}};
+  bool hybrid_blocks = false;                        // int4 weights may have a scale per block
+  std::optional<std::size_t> weight = {};            // the operand whose constant has symmetric scales
+  std::int64_t (*channels)(const Node&) = {};        // the axis of the weight with a scale for each entry
+  std::size_t input_axes = 1;                        // last axes of x over which a hybrid kernel takes the extremes
+  std::optional<std::size_t> bias = {};              // int32, beside int16 values int64, of scale s_x s_weight
+  bool shares = false;                               // elements only move: operands and results lie on one grid
+  std::optional<FixedGrid> grid8 = {}, grid16 = {};  // of the result, where kernels know only one
+  bool (*fits)(const Node&) = nullptr;               // where kernels don't compute every call on integers
 };
 
 // An attribute that names an element type: that of an operand, or one that never varies.
@@ -232,10 +260,15 @@ struct Op {
   ExpandFn expand_tensorflow = nullptr;
   OnnxSpelling onnx = {};
   TfliteSpelling tflite = {};
+  QuantizedForm quantized = {};
   TensorflowSpelling tensorflow = {};
   std::vector<Example> examples = {};
   double tolerance = 1e-5;  // of float32 runtimes against eval, relative to the spread of the result
 
+  // The version of TFLite's operator that this call needs, quantised or not.
+  TfliteVersion tflite_version(const Node& node) const;
+  // Whether a hybrid kernel computes this call: a quantised weight on a float x.
+  bool is_hybrid(const Node& node) const;
   // Whether the target has an operator that says this call exactly.
   bool spelled_in(Target target, const Node& node) const;
   // The expansion for a target; nothing if there is none.

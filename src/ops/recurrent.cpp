@@ -323,6 +323,7 @@ Expected<std::vector<Array>> eval_scan(const EvalCall& call) {
   std::vector<Array> stacked;
   const std::int64_t steps = call.operand(states).size(1);
   PreparedGraph prepared(body);
+  prepared.observe(call.observer);
   for (std::int64_t step = 0; step < steps; ++step) {
     std::vector<Array> inputs = std::move(carried);
     for (std::size_t i = states; i < call.operands.size(); ++i)

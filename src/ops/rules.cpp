@@ -5,6 +5,8 @@
 #include <cmath>
 #include <mutex>
 
+#include "ops/table.h"
+
 namespace taper {
 
 Type f32(const std::vector<std::int64_t>& sizes) {
@@ -170,6 +172,14 @@ constexpr Activation kActivations[] = {
     {"tanh", tflite::ActivationFunctionType::TANH, [](double x) { return std::tanh(x); }},
 };
 }  // namespace
+
+bool is_hybrid_call(const Node& node) {
+  return op_of(node).is_hybrid(node);
+}
+bool takes_int16(const Node& node) {
+  const Quantization* grid = node.operands[0]->quantization.get();
+  return grid != nullptr && grid->bits == 16;
+}
 
 tflite::ActivationFunctionType activation_code(const std::string& name) {
   return std::ranges::find(kActivations, std::string_view(name), &Activation::name)->code;

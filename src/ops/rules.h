@@ -49,6 +49,10 @@ Expected<Array> zip_elements(const Array& a, const Array& b, DType result, doubl
 void multiply_accumulate(const double* a, const double* b, double* c, std::int64_t m, std::int64_t n, std::int64_t k,
                          bool transpose_b);
 
+// Whether a hybrid kernel computes the call (Op::is_hybrid), and whether its first operand is stored as int16.
+bool is_hybrid_call(const Node& node);
+bool takes_int16(const Node& node);
+
 // The activation a TFLite operator applies to its result, as the attribute `activation` spells it.
 tflite::ActivationFunctionType activation_code(const std::string& name);
 std::optional<std::string> activation_name(tflite::ActivationFunctionType code);  // nothing if there is no such row
@@ -68,8 +72,17 @@ struct FixedOption {
   Member value;
 };
 
+// `value` in the calls for which `holds`, else the field's default; it follows from the call's values.
 template <class Options, class Member>
-void write_option(const OptionField<Options, Member>& field, const Attrs& attrs, Options& options) {
+struct DerivedOption {
+  Member Options::* member;
+  Member value;
+  bool (*holds)(const Node&);
+};
+
+template <class Options, class Member>
+void write_option(const OptionField<Options, Member>& field, const Node& node, Options& options) {
+  const Attrs& attrs = node.attrs;
   Member& target = options.*field.member;
   if constexpr (std::is_same_v<Member, bool>)
     target = attrs.flag(field.attr);
@@ -106,7 +119,7 @@ Status read_option(const OptionField<Options, Member>& field, const Options& opt
 }
 
 template <class Options, class Member>
-void write_option(const FixedOption<Options, Member>& field, const Attrs&, Options& options) {
+void write_option(const FixedOption<Options, Member>& field, const Node&, Options& options) {
   options.*field.member = field.value;
 }
 template <class Options, class Member>
@@ -115,13 +128,22 @@ Status read_option(const FixedOption<Options, Member>& field, const Options& opt
   return {};
 }
 
+template <class Options, class Member>
+void write_option(const DerivedOption<Options, Member>& field, const Node& node, Options& options) {
+  if (field.holds(node)) options.*field.member = field.value;
+}
+template <class Options, class Member>
+Status read_option(const DerivedOption<Options, Member>&, const Options&, Attrs&) {
+  return {};  // who reads compares with what would be written
+}
+
 // The options table `Options` with these fields: tflite_options<tflite::SoftmaxOptionsT>(FixedOption{...}).
 template <class Options, class... Fields>
 TfliteOptions tflite_options(Fields... fields) {
   return {
       [=](const Node& node, tflite::BuiltinOptionsUnion& out) {
         Options options{};
-        (write_option(fields, node.attrs, options), ...);
+        (write_option(fields, node, options), ...);
         out.Set(std::move(options));
       },
       [=](const tflite::BuiltinOptionsUnion& in, Attrs& attrs) -> Status {

@@ -50,7 +50,7 @@ Status check_node(const Node& node) {
       return fail("result '{}' has type {}, the operator gives {}", node.results[i]->name,
                   type_text(node.results[i]->type), type_text(types[i]));
   for (const Value* result : node.results) TAPER_TRY(check_sizes(*result));
-  return {};
+  return check_grids(node);
 }
 
 DType dtype_in(DType dtype) {
@@ -98,6 +98,29 @@ TfliteVersion TfliteSpelling::version_of(const Node& node) const {
   return {version, since};
 }
 
+bool Op::is_hybrid(const Node& node) const {
+  if (!quantized.weight || *quantized.weight >= node.operands.size()) return false;
+  const Value* weight = node.operands[*quantized.weight];
+  return weight != nullptr && weight->quantization != nullptr && node.operands[0]->quantization == nullptr;
+}
+
+TfliteVersion Op::tflite_version(const Node& node) const {
+  const TfliteVersion plain = tflite.version_of(node);
+  const auto bits_of = [](const Value* value) {
+    return value == nullptr || value->quantization == nullptr ? 0 : value->quantization->bits;
+  };
+  TfliteVersion needed;
+  if (is_hybrid(node)) {
+    needed = bits_of(node.operands[*quantized.weight]) == 4 ? quantized.hybrid_int4 : quantized.hybrid;
+  } else {
+    int bits = node.results.empty() ? 0 : bits_of(node.results[0]);
+    if (bits == 0 && !node.operands.empty()) bits = bits_of(node.operands[0]);
+    if (bits == 8) needed = quantized.int8;
+    if (bits == 16) needed = quantized.int16;
+  }
+  return needed.number > plain.number ? needed : plain;
+}
+
 ExpandFn Op::expansion_for(Target target) const {
   const ExpandFn own = target == Target::onnx     ? expand_onnx
                        : target == Target::tflite ? expand_tflite
@@ -124,6 +147,7 @@ const std::vector<Op>& op_table() {
                          image_ops,        convolution_last_ops,
                          pooling_last_ops, image_last_ops})
       for (Op& row : family()) rows.push_back(std::move(row));
+    add_quantized_forms(rows);
     return rows;
   }();
   return table;

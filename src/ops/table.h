@@ -20,7 +20,12 @@ const Op& op_of(const Node& node);
 Status complete_attrs(const Op& op, Attrs& attrs);
 Status check_operand_count(const Op& op, std::span<Value* const> operands);
 
-// check_structure, and every node against its row: known operator, operands, attributes, result types as inferred.
+// Whether kernels compute the call on the grids of its values: those of integers only on integers, those that move
+// elements on one grid, loops with what they carry on one grid throughout.
+Status check_grids(const Node& node);
+
+// check_structure, and every node against its row: known operator, operands, attributes, result types as inferred,
+// grids.
 Status check(const Graph& graph);
 
 }  // namespace taper

@@ -184,23 +184,28 @@ Status fits_half(const Tensor& weight) {
 
 }  // namespace
 
-Expected<Graph> store_weights_as_f16(const Graph& graph, std::vector<HalfPrecisionNote>* notes) {
+std::optional<std::vector<Value*>> with_half_weight(Builder& build, const Node& node, std::span<Value* const> operands,
+                                                    std::vector<HalfPrecisionNote>* notes) {
   // Only operators that XNNPACK runs fold the DEQUANTIZE; elsewhere it would run at each call.
+  const auto half = op_of(node).tflite.half_operand;
+  if (!half) return std::nullopt;
+  const Value* original = node.operands[*half];
+  const Tensor* weight = constant_of(original);
+  if (weight == nullptr || weight->dtype != DType::f32) return std::nullopt;
+  if (const Status fits = fits_half(*weight); !fits) {
+    if (notes != nullptr) notes->push_back({original->name, fits.error().message});
+    return std::nullopt;
+  }
+  Value* stored = build.constant(converted(*weight, DType::f16), original->name);
+  release_pages(weight->storage.view);
+  std::vector<Value*> all(operands.begin(), operands.end());
+  all[*half] = build("dequantize", {stored}, {}, original->name + ".f32");
+  return build.call(node.op, all, node.attrs, node.results[0]->name);
+}
+
+Expected<Graph> store_weights_as_f16(const Graph& graph, std::vector<HalfPrecisionNote>* notes) {
   const Rule rule = [notes](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
-    const auto half = op_of(node).tflite.half_operand;
-    if (!half) return std::nullopt;
-    Value* original = operands[*half];
-    const Tensor* weight = constant_of(original);
-    if (weight == nullptr || weight->dtype != DType::f32) return std::nullopt;
-    if (const Status fits = fits_half(*weight); !fits) {
-      if (notes != nullptr) notes->push_back({original->name, fits.error().message});
-      return std::nullopt;
-    }
-    Value* stored = build.constant(converted(*weight, DType::f16), original->name);
-    release_pages(weight->storage.view);
-    std::vector<Value*> all(operands.begin(), operands.end());
-    all[*half] = build("dequantize", {stored}, {}, original->name + ".f32");
-    return build.call(node.op, all, node.attrs, node.results[0]->name);
+    return with_half_weight(build, node, operands, notes);
   };
   return rewrite(graph, rule);
 }

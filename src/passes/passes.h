@@ -3,11 +3,14 @@
 
 #include <functional>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "ir/graph.h"
+#include "ops/builder.h"
 #include "ops/op.h"
 
 namespace taper {
@@ -69,6 +72,9 @@ struct HalfPrecisionNote {
 // Stores the weights of matrix products as float16 constants that are dequantised where they are used. Weights with
 // values that float16 can't hold stay float32 and are noted.
 Expected<Graph> store_weights_as_f16(const Graph& graph, std::vector<HalfPrecisionNote>* notes);
+// One such call; nothing where it has no weight that can be stored so.
+std::optional<std::vector<Value*>> with_half_weight(Builder& build, const Node& node, std::span<Value* const> operands,
+                                                    std::vector<HalfPrecisionNote>* notes);
 
 // An error that names every operator that the target can't spell, with counts and places; nothing if all can be.
 Status check_spelled(const Graph& graph, Target target);

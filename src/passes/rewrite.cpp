@@ -56,7 +56,10 @@ void Cloner::clone(const Node& node) {
   build_.set_scope(node.scope);
   const std::vector<Value*> results =
       build_.call(node.op, at(node.operands), node.attrs, node.results[0]->name, std::move(regions));
-  for (std::size_t i = 0; i < node.results.size(); ++i) bind(node.results[i], results[i]);
+  for (std::size_t i = 0; i < node.results.size() && !build_.failed(); ++i) {
+    results[i]->quantization = node.results[i]->quantization;
+    bind(node.results[i], results[i]);
+  }
 }
 
 std::vector<Value*> Cloner::inline_nodes(const Graph& graph) {
@@ -104,7 +107,11 @@ std::unique_ptr<Graph> copy(const Graph& graph) {
   result->name = graph.name;
   Builder build(*result);
   Cloner cloner(build);
-  for (const Value* input : graph.inputs()) cloner.bind(input, result->add_input(input->name, input->type));
+  for (const Value* input : graph.inputs()) {
+    Value* same = result->add_input(input->name, input->type);
+    same->quantization = input->quantization;
+    cloner.bind(input, same);
+  }
   const std::vector<Value*> outputs = cloner.inline_nodes(graph);
   for (std::size_t i = 0; i < outputs.size(); ++i) result->add_output(graph.outputs()[i].name, outputs[i]);
   return result;

@@ -10,9 +10,13 @@
 #include "backend/tflite.h"
 #include "base/mapped_file.h"
 #include "passes/passes.h"
+#include "pipeline/layer_costs.h"
+#include "pipeline/mix.h"
 #include "pipeline/model.h"
 #include "pipeline/pass_watcher.h"
 #include "pipeline/pending_files.h"
+#include "pipeline/precision.h"
+#include "pipeline/quantizer.h"
 #include "pipeline/trials.h"
 #include "report/text.h"
 
@@ -176,33 +180,54 @@ Artifacts write_savedmodel_artifact(const Job& job) {
                               job.options.channels_last}};
 }
 
-Expected<Artifact> write_tflite_artifact(const Job& job, const Graph& graph, Precision precision,
-                                         std::chrono::steady_clock::time_point start) {
-  const bool half = precision == Precision::fp16;
+Expected<StoredGraph> halved(const Graph& graph) {
   std::vector<HalfPrecisionNote> kept;
-  Graph halved;
-  if (half) {
-    TAPER_ASSIGN(halved, store_weights_as_f16(graph, &kept));
-  }
-  TAPER_ASSIGN(const TfliteModel spelled, spell_tflite(half ? halved : graph, {.description = job.description(),
-                                                                               .default_sizes = job.default_sizes()}));
-  std::vector<std::string> notes;
-  notes.reserve(kept.size());
+  StoredGraph stored;
+  TAPER_ASSIGN(stored.graph, store_weights_as_f16(graph, &kept));
   for (const HalfPrecisionNote& note : kept)
-    notes.push_back(fmt::format("'{}' stays float32: it {}", note.tensor, note.reason));
-  return write_file(job, half ? "tflite_fp16" : "tflite_fp32", half ? "_fp16.tflite" : "_fp32.tflite", start,
-                    std::move(notes),
-                    [&](const ByteSink& sink) { return write_tflite(spelled.model, spelled.buffers, sink); });
+    stored.notes.push_back(fmt::format("'{}' stays float32: it {}", note.tensor, note.reason));
+  return stored;
+}
+
+Expected<StoredGraph> mixed(const Job& job, const Graph& graph, const Quantizer& quantizer) {
+  TAPER_ASSIGN(std::vector<InputSet> samples, bench_samples(job.model, job.options));
+  TAPER_ASSIGN(const Bench bench, Bench::make(graph, std::move(samples)));
+  return find_mix(graph, quantizer, bench, job.options.quantize.mix_error);
+}
+
+Expected<StoredGraph> stored_as(const Job& job, const Graph& graph, const Quantizer& quantizer, Precision precision) {
+  if (precision == Precision::fp16) return halved(graph);
+  return precision == Precision::mixed ? mixed(job, graph, quantizer) : quantizer.stored_as(precision);
+}
+
+Expected<Artifact> write_tflite_artifact(const Job& job, const Graph& graph, const Quantizer& quantizer,
+                                         Precision precision, std::chrono::steady_clock::time_point start) {
+  StoredGraph stored;
+  if (precision != Precision::fp32) {
+    TAPER_ASSIGN(stored, stored_as(job, graph, quantizer, precision));
+  }
+  TAPER_ASSIGN(const TfliteModel spelled,
+               spell_tflite(precision == Precision::fp32 ? graph : stored.graph,
+                            {.description = job.description(), .default_sizes = job.default_sizes()}));
+  const std::string name(precision_name(precision));
+  const auto write = [&](const ByteSink& sink) { return write_tflite(spelled.model, spelled.buffers, sink); };
+  TAPER_ASSIGN(Artifact artifact,
+               write_file(job, "tflite_" + name, "_" + name + ".tflite", start, std::move(stored.notes), write));
+  artifact.quantization = std::move(stored.report);
+  return artifact;
 }
 
 Artifacts write_tflite_artifacts(const Job& job) {
   const auto start = std::chrono::steady_clock::now();
   TAPER_ASSIGN(const Graph legal, legalized(job, Target::tflite));
+  TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(job.model, legal, job.options));
   std::vector<Task<Artifact>> tasks;
   tasks.reserve(job.options.tflite.size());
   for (const Precision precision : job.options.tflite) {
     const auto begin = tasks.empty() ? start : std::chrono::steady_clock::now();
-    tasks.push_back([&job, &legal, precision, begin] { return write_tflite_artifact(job, legal, precision, begin); });
+    tasks.push_back([&job, &legal, &quantizer, precision, begin] {
+      return write_tflite_artifact(job, legal, quantizer, precision, begin);
+    });
   }
   return side_by_side(job, tasks);
 }
@@ -263,7 +288,7 @@ Status check_source_stays(const Job& job) {
   if (job.options.onnx) names.insert(names.end(), {".onnx", ".onnx.data"});
   if (job.options.savedmodel) names.emplace_back("_tf");
   for (const Precision precision : job.options.tflite)
-    names.emplace_back(precision == Precision::fp16 ? "_fp16.tflite" : "_fp32.tflite");
+    names.push_back(fmt::format("_{}.tflite", precision_name(precision)));
   for (const std::string& name : names) {
     std::error_code error;
     if (fs::equivalent(job.folder / (job.stem + name), job.model.info().source, error))
@@ -274,7 +299,43 @@ Status check_source_stays(const Job& job) {
   return {};
 }
 
+// The graph that files of TFLite are made of, apart from a job.
+Expected<Graph> tflite_graph(const Model& model, const ConvertOptions& options) {
+  const LegalizeOptions how = {.freeze = options.static_shapes ? usual_sizes(model.impl().symbols) : Bindings{}};
+  if (!options.channels_last) return legalize(model.impl().graph, Target::tflite, how);
+  TAPER_ASSIGN(const Graph turned, put_channels_last(model.impl().graph));
+  return legalize(turned, Target::tflite, how);
+}
+
 }  // namespace
+
+Expected<std::vector<LayerCost>> layer_costs(const Model& model, const ConvertOptions& options, Precision precision,
+                                             double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const auto deadline =
+      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  TAPER_ASSIGN(const Graph legal, tflite_graph(model, options));
+  ConvertOptions alone = options;
+  alone.tflite = {precision};
+  TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(model, legal, alone));
+  TAPER_ASSIGN(std::vector<InputSet> samples, bench_samples(model, options));
+  TAPER_ASSIGN(const Bench bench, Bench::make(legal, std::move(samples)));
+  const auto config_of = [&](const Node& node) { return quantizer.config_of(precision, node); };
+  return layer_costs(legal, quantizer, bench, config_of, deadline);
+}
+
+Expected<std::vector<std::pair<std::string, QuantizationReport>>> plan_quantization(const Model& model,
+                                                                                    const ConvertOptions& options) {
+  TAPER_ASSIGN(const Graph legal, tflite_graph(model, options));
+  TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(model, legal, options));
+  std::vector<std::pair<std::string, QuantizationReport>> plans;
+  for (const Precision precision : options.tflite) {
+    if (!stores_integers(precision) || precision == Precision::mixed) continue;
+    TAPER_ASSIGN(StoredGraph stored, quantizer.stored_as(precision));
+    plans.emplace_back(fmt::format("tflite_{}", precision_name(precision)), *std::move(stored.report));
+  }
+  return plans;
+}
 
 Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& folder, const std::string& stem,
                                         const ConvertOptions& options) {

@@ -1,12 +1,14 @@
 #include "pipeline/judges.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/mapped_file.h"
 #include "formats/tflite.h"
 #include "frontend/onnx.h"
 #include "frontend/tensorflow.h"
 #include "frontend/tflite.h"
+#include "ir/quantization.h"
 #include "ops/evaluate.h"
 #include "report/text.h"
 #include "taper/taper.h"
@@ -79,9 +81,61 @@ Judge evaluation_judge(Expected<Graph> (*read)(const fs::path&, const KnownShape
           1, std::move(note)};
 }
 
+// The grids of the inputs and outputs that a TFLite file stores as integers, by name.
+using PortGrids = std::map<std::string, Quantization, std::less<>>;
+
+Expected<PortGrids> integer_ports(const fs::path& path) {
+  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
+  TAPER_ASSIGN(const TfliteFile file, read_tflite(bytes));
+  PortGrids grids;
+  for (const auto& signature : file.model.signature_defs)
+    for (const auto* ports : {&signature->inputs, &signature->outputs})
+      for (const auto& port : *ports) {
+        const tflite::TensorT& tensor = *file.model.subgraphs[signature->subgraph_index]->tensors[port->tensor_index];
+        const tflite::QuantizationParametersT* given = tensor.quantization.get();
+        if (given == nullptr || given->scale.size() != 1 || given->zero_point.size() != 1) continue;
+        const int bits = tensor.type == tflite::TensorType::INT16 ? 16 : 8;
+        grids.emplace(port->name, per_tensor_grid(bits, given->scale[0], given->zero_point[0]));
+      }
+  return grids;
+}
+
+// Real numbers as the integers of a grid, and back.
+NamedArray as_integers(NamedArray real, const PortGrids& grids) {
+  const auto found = grids.find(real.name);
+  if (found == grids.end()) return real;
+  for (double& value : real.value.values) value = quantized_integer(found->second, 0, value);
+  real.value.dtype = found->second.bits == 16 ? DType::i16 : DType::i8;
+  return real;
+}
+NamedArray as_reals(NamedArray integers, const PortGrids& grids) {
+  const auto found = grids.find(integers.name);
+  if (found == grids.end()) return integers;
+  const auto zero = static_cast<double>(found->second.zero_points[0]);
+  for (double& value : integers.value.values) value = (value - zero) * static_cast<double>(found->second.scales[0]);
+  integers.value.dtype = DType::f32;
+  return integers;
+}
+
+// Gives real numbers to files that take integers, and takes real numbers from them.
+Judge with_integer_ports(Judge judge) {
+  judge.open = [open = judge.open](const fs::path& path) -> Expected<Runner> {
+    TAPER_ASSIGN(const PortGrids grids, integer_ports(path));
+    TAPER_ASSIGN(Runner run, open(path));
+    if (grids.empty()) return run;
+    return Runner([run, grids](std::vector<NamedArray> inputs) -> Expected<std::vector<NamedArray>> {
+      for (NamedArray& input : inputs) input = as_integers(std::move(input), grids);
+      TAPER_ASSIGN(std::vector<NamedArray> outputs, run(inputs));
+      for (NamedArray& output : outputs) output = as_reals(std::move(output), grids);
+      return outputs;
+    });
+  };
+  return judge;
+}
+
 Judge judge_of_tflite(int threads, const KnownShapes& shapes) {
   const auto runtime = load_litert();
-  if (runtime) return runtime_judge<LitertModel>(*runtime, threads);
+  if (runtime) return with_integer_ports(runtime_judge<LitertModel>(*runtime, threads));
   const bool installed = !litert_candidates().empty();
   return evaluation_judge(
       read_tflite_graph, shapes,

@@ -89,7 +89,24 @@ std::string load_text(const ModelInfo& info) {
 
 std::string artifact_text(const Artifact& artifact) {
   std::string text = fmt::format("{}, {}", path_text(artifact.path), human_size(artifact.bytes));
+  if (artifact.quantization)
+    text += fmt::format(", {:.0f} % of multiplications on integers", 100 * artifact.quantization->integer_share);
   for (const std::string& note : artifact.notes) text += ", " + note;
+  return text;
+}
+
+std::string layer_text(const QuantizationReport::Layer& layer) {
+  return fmt::format("{} {}: {}{}", layer.layer, layer.operation, layer.computes,
+                     layer.reason.empty() ? std::string() : ", because " + layer.reason);
+}
+
+// The layers that cost most.
+std::string costs_text(const std::vector<LayerCost>& costs) {
+  constexpr std::size_t kMost = 5;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(costs.size(), kMost); ++i)
+    text += fmt::format("{}{} ({}, {} weights): {:.1e}", i == 0 ? "" : "; ", costs[i].layer, costs[i].operation,
+                        human_count(costs[i].weights), costs[i].relative_error);
   return text;
 }
 
@@ -97,6 +114,9 @@ std::string verification_text(const Verification& verification) {
   std::string text = fmt::format("cosine {:.6f}, relative error {:.1e}, {}", verification.worst.cosine_similarity,
                                  verification.worst.relative_error, verification.runtime);
   if (!verification.runtime_version.empty()) text += " " + verification.runtime_version;
+  if (verification.held_out)
+    text += fmt::format(", top-1 {:.1f} % of {} samples", 100 * verification.worst.top1_agreement,
+                        verification.worst.samples);
   return verification.passed ? text : text + ", beyond its bound";
 }
 
@@ -194,12 +214,28 @@ class ModelJob {
     return model;
   }
 
+  Status show_plan(const Model& model) {
+    TAPER_ASSIGN(const auto plans, steps_.plan(model, request_.convert));
+    for (const auto& [key, plan] : plans) {
+      tell(Progress::Kind::detail, {}, key);
+      for (const QuantizationReport::Layer& layer : plan.layers)
+        tell(Progress::Kind::detail, {}, "  " + layer_text(layer));
+      for (const QuantizationReport::Tensor& tensor : plan.tensors)
+        tell(Progress::Kind::detail, {}, fmt::format("  {}: {}", tensor.name, tensor.storage));
+    }
+    return {};
+  }
+
   // The files are converted in one step, which may share work between them; each then has its own time.
   Status convert(const Model& model) {
+    if (request_.show_plan && steps_.plan) TAPER_TRY(show_plan(model));
     start("convert");
     TAPER_ASSIGN(report_.artifacts, steps_.convert(model, request_.output_dir, model_.stem, request_.convert));
     for (const Artifact& artifact : report_.artifacts) {
       finish(artifact.key, artifact_text(artifact), artifact.seconds);
+      if (artifact.quantization && artifact.quantization->random_calibration)
+        warn(fmt::format("{} was calibrated with random numbers: how exact it is with real inputs is not known",
+                         artifact.key));
     }
     return {};
   }
@@ -211,9 +247,29 @@ class ModelJob {
       finish("verify " + verification.key, verification_text(verification), verification.seconds);
     }
     std::set<std::string> notes;
-    for (const Verification& verification : report_.verifications)
+    for (const Verification& verification : report_.verifications) {
       if (!verification.note.empty() && notes.insert(verification.note).second) warn(verification.note);
+      if (verification.passed && !verification.verdict.empty())
+        warn(fmt::format("{}: {}", verification.key, verification.verdict));
+    }
+    find_costly_layers(model);
     return judge();
+  }
+
+  // Of files of integers that are beyond their bound. What can't be measured is left out.
+  void find_costly_layers(const Model& model) {
+    if (!steps_.layer_costs) return;
+    for (const Verification& verification : report_.verifications) {
+      const auto artifact = std::ranges::find(report_.artifacts, verification.key, &Artifact::key);
+      if (verification.passed || !artifact->quantization) continue;
+      const auto precision = precision_from_name(verification.key.substr(verification.key.find('_') + 1));
+      const Stopwatch watch = start("layers");
+      auto costs = steps_.layer_costs(model, request_.convert, *precision);
+      if (!costs) continue;
+      finish("layers " + verification.key, "each alone, worst first: " + printable(costs_text(*costs)),
+             watch.seconds());
+      report_.layer_costs.emplace_back(verification.key, *std::move(costs));
+    }
   }
 
   // A file that is not what the model was is an error of the model. The files stay, to be looked into.
@@ -225,8 +281,18 @@ class ModelJob {
       verdicts += fmt::format("{}: {}", verification.key, verification.verdict);
     }
     if (verdicts.empty()) return {};
-    return fail_with_hint("the written files do not agree with the checkpoint: " + verdicts,
-                          "the files were kept for inspection; do not ship them");
+    for (const auto& [key, costs] : report_.layer_costs)
+      if (!costs.empty()) verdicts += fmt::format("; layers that cost {} most, each alone: {}", key, costs_text(costs));
+    return fail_with_hint("the written files do not agree with the checkpoint: " + verdicts, judge_hint());
+  }
+
+  std::string judge_hint() const {
+    std::string hint = "the files were kept for inspection; do not ship them";
+    if (!report_.layer_costs.empty())
+      hint +=
+          "; --exclude keeps layers in float32, --calibration-method and --weight-method choose other scales, "
+          "--quantize int16x8 and dynamic lose less, --max-error and --accept-loss take the loss";
+    return hint;
   }
 
   Stopwatch start(const std::string& stage) const {

@@ -24,6 +24,11 @@ struct ExportSteps {
   std::function<Expected<std::vector<Verification>>(const Model&, const std::vector<Artifact>&, const VerifyOptions&)>
       verify;
   std::function<std::uint64_t(const Model&, const ExportRequest&)> memory;  // bytes, estimated
+  // May be empty, as may the next.
+  std::function<Expected<std::vector<std::pair<std::string, QuantizationReport>>>(const Model&, const ConvertOptions&)>
+      plan = {};
+  // Of a file of integers that is beyond its bound.
+  std::function<Expected<std::vector<LayerCost>>(const Model&, const ConvertOptions&, Precision)> layer_costs = {};
 };
 
 inline constexpr std::int64_t kLongestSequence = 100'000;

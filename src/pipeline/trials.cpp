@@ -7,6 +7,7 @@
 
 #include "ops/evaluate.h"
 #include "passes/passes.h"
+#include "pipeline/calibration_samples.h"
 #include "pipeline/index_bounds.h"
 #include "pipeline/verify_input.h"
 #include "report/text.h"
@@ -211,6 +212,18 @@ Trial with_channels_last(const Graph& graph, const Trial& trial) {
   for (std::size_t i = 0; i < trial.reference.size(); ++i)
     last.reference.push_back(moved(trial.reference[i], graph.outputs()[i].value->type));
   return last;
+}
+
+Expected<Trials> held_out_trials(const Model& model, const std::filesystem::path& path) {
+  TAPER_ASSIGN(CalibrationSamples samples, CalibrationSamples::open(model, path));
+  PreparedGraph prepared(model.impl().graph);
+  Trials trials{{}, {}, true};
+  for (const std::int64_t sample : split_samples(samples.count()).held_out) {
+    TAPER_ASSIGN(InputSet inputs, samples.at(sample));
+    TAPER_ASSIGN(std::vector<Array> reference, prepared.run(inputs));
+    trials.all.push_back({std::move(inputs), std::move(reference)});
+  }
+  return trials;
 }
 
 Expected<Trial> random_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed) {

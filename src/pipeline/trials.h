@@ -19,6 +19,7 @@ struct Trial {
 struct Trials {
   std::vector<Trial> all;  // the first at the usual sizes
   std::string note;        // a warning: why there is no second one where sizes are open
+  bool together = false;   // samples of one kind, whose agreement is one figure
 };
 
 // Trials with the real inputs of `options`, or with seeded numbers. Floats are uniform; integers lie within the axis
@@ -27,6 +28,9 @@ struct Trials {
 // the network takes them only together, others are tried. Errors: what the evaluation of the first trial or reading the
 // inputs says.
 Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes);
+
+// The samples at `path` that are held out of calibration (pipeline/calibration_samples.h).
+Expected<Trials> held_out_trials(const Model& model, const std::filesystem::path& path);
 
 // Seeded inputs at `sizes`, tame enough for the network to be evaluated, with the results.
 Expected<Trial> random_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed);

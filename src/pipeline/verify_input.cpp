@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "base/mapped_file.h"
-#include "formats/npy.h"
 #include "ops/evaluate.h"
+#include "pipeline/array_file.h"
 #include "report/text.h"
 
 namespace taper {
@@ -13,33 +13,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_npy(const SharedBytes& bytes) {
-  return as_text(bytes.view).starts_with("\x93NUMPY");
-}
-
-Status check_arrays_file(const SharedBytes& bytes) {
-  if (is_npy(bytes) || as_text(bytes.view).starts_with("PK")) return {};
-  return fail_with_hint(fmt::format("{} bytes that are neither a .npy nor a .npz file", bytes.view.size()),
-                        "save the input with numpy.save or numpy.savez");
-}
-
 // ------------------------------------------------------------------------------------------------------------ families
-
-Expected<Tensor> find_array(const SharedBytes& bytes) {
-  TAPER_TRY(check_arrays_file(bytes));
-  if (is_npy(bytes)) return read_npy(bytes);
-  TAPER_ASSIGN(const std::vector<std::string> names, npz_names(bytes));
-  if (names.empty()) return fail("holds no arrays");
-  if (std::ranges::find(names, "X") != names.end()) return read_npz_array(bytes, "X");
-  if (names.size() == 1) return read_npz_array(bytes, names[0]);
-  return fail_with_hint(fmt::format("holds the arrays {}, expected 'X' or a single one", fmt::join(names, ", ")),
-                        "save the input under the key 'X'");
-}
 
 // x as [N, T, F].
 Expected<Array> read_frames(const fs::path& path, std::int64_t features) {
-  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
-  TAPER_ASSIGN_WITHIN(const Tensor tensor, find_array(bytes), fmt::format("in file '{}'", path_text(path)));
+  TAPER_ASSIGN(const SharedBytes bytes, map_array_file(path));
+  TAPER_ASSIGN_WITHIN(const Tensor tensor, array_of_frames(bytes), fmt::format("in file '{}'", path_text(path)));
   std::vector<std::int64_t> shape = tensor.shape;
   if (shape.size() == 2) shape.insert(shape.begin(), 1);
   if (shape.size() != 3 || shape[0] < 1 || shape[1] < 1 || shape[2] != features)
@@ -85,22 +64,6 @@ Expected<std::vector<InputSet>> read_windows(const Model& model, const fs::path&
 
 // ------------------------------------------------------------------------------------------------------------ programs
 
-// The array for an input: the one of its name, or the only one there is.
-Expected<Tensor> array_of(const SharedBytes& bytes, const std::string& input, bool only_input) {
-  if (is_npy(bytes)) {
-    if (only_input) return read_npy(bytes);
-    return fail_with_hint("a .npy file holds one array, and the program has several inputs",
-                          "save an array for each input under its name with numpy.savez");
-  }
-  TAPER_ASSIGN(const std::vector<std::string> names, npz_names(bytes));
-  if (std::ranges::find(names, input) != names.end()) return read_npz_array(bytes, input);
-  if (only_input && names.size() == 1) return read_npz_array(bytes, names[0]);
-  return fail_with_hint(
-      fmt::format("holds {}, expected an array '{}'",
-                  names.empty() ? "no arrays" : fmt::format("the arrays {}", fmt::join(names, ", ")), printable(input)),
-      "save an array for each input under its name with numpy.savez");
-}
-
 // `shape` are the input's sizes, where files take no others.
 Status check_sizes(const std::vector<std::int64_t>& sizes, const Shape& shape, const Bindings& bindings) {
   TAPER_ASSIGN(const std::vector<std::int64_t> expected, evaluate(shape, bindings));
@@ -108,21 +71,12 @@ Status check_sizes(const std::vector<std::int64_t>& sizes, const Shape& shape, c
   return fail("has shape {}, the static files take {}", shape_text(std::span(sizes)), shape_text(std::span(expected)));
 }
 
-Expected<Array> checked_array(const Tensor& tensor, const Value& input) {
-  if (is_floating(tensor.dtype) != is_floating(input.type.dtype))
-    return fail("is {}, expected {}", info(tensor.dtype).name, info(input.type.dtype).name);
-  Array array = to_array(converted(tensor, input.type.dtype));
-  if (std::ranges::all_of(array.values, [](double value) { return std::isfinite(value); })) return array;
-  return fail("holds numbers that are not finite in {}", info(input.type.dtype).name);
-}
-
 Expected<InputSet> read_arrays(const Graph& graph, const SharedBytes& bytes) {
-  TAPER_TRY(check_arrays_file(bytes));
   InputSet set;
   std::vector<std::vector<std::int64_t>> shapes;
   for (const Value* input : graph.inputs()) {
     const std::string place = fmt::format("in the array for the input '{}'", printable(input->name));
-    TAPER_ASSIGN(const Tensor tensor, array_of(bytes, input->name, graph.inputs().size() == 1));
+    TAPER_ASSIGN(const Tensor tensor, array_of_input(bytes, input->name, graph.inputs().size() == 1));
     TAPER_ASSIGN_WITHIN(Array array, checked_array(tensor, *input), place);
     shapes.push_back(array.shape);
     set.push_back(std::move(array));
@@ -134,7 +88,7 @@ Expected<InputSet> read_arrays(const Graph& graph, const SharedBytes& bytes) {
 Expected<std::vector<InputSet>> read_program_inputs(const Model& model, const fs::path& path, bool static_shapes) {
   const Graph& graph = model.impl().graph;
   const std::string place = fmt::format("in file '{}'", path_text(path));
-  TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
+  TAPER_ASSIGN(const SharedBytes bytes, map_array_file(path));
   TAPER_ASSIGN_WITHIN(InputSet set, read_arrays(graph, bytes), place);
   TAPER_TRY(check_unchanged(bytes));
   if (static_shapes) {

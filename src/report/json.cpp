@@ -19,11 +19,10 @@ std::string figure_name(const std::string& artifact_key) {
 
 // NaN and infinities have no number in JSON: they are null, and `verdict` says what happened.
 Json agreement_json(const Agreement& agreement) {
-  Json json = {{"input_shape", agreement.input_shape},
-               {"cosine_similarity", agreement.cosine_similarity},
-               {"max_error", agreement.max_error},
-               {"relative_error", agreement.relative_error},
-               {"top1_agreement", agreement.top1_agreement}};
+  Json json = {{"input_shape", agreement.input_shape},       {"cosine_similarity", agreement.cosine_similarity},
+               {"max_error", agreement.max_error},           {"relative_error", agreement.relative_error},
+               {"top1_agreement", agreement.top1_agreement}, {"signal_to_noise_db", agreement.signal_to_noise}};
+  if (agreement.samples > 1) json["samples"] = agreement.samples;
   if (agreement.input_shapes.size() > 1) json["input_shapes"] = agreement.input_shapes;
   if (agreement.unlike > 0) json["unlike_integers"] = agreement.unlike;
   return json;
@@ -38,8 +37,10 @@ Json judged_json(const Verification& verification) {
                {"max_error", verification.worst.max_error},
                {"relative_error", verification.worst.relative_error},
                {"top1_agreement", verification.worst.top1_agreement},
+               {"signal_to_noise_db", verification.worst.signal_to_noise},
                {"seconds", verification.seconds},
                {"runs", std::move(runs)}};
+  if (verification.held_out) json["held_out_samples"] = verification.worst.samples;
   if (!verification.verdict.empty()) json["verdict"] = verification.verdict;
   return json;
 }
@@ -103,6 +104,42 @@ Json notes_json(const ModelReport& model) {
   return json;
 }
 
+Json quantization_json(const QuantizationReport& report) {
+  Json layers = Json::array();
+  for (const QuantizationReport::Layer& layer : report.layers)
+    if (!layer.reason.empty())
+      layers.push_back({{"layer", layer.layer}, {"operation", layer.operation}, {"reason", layer.reason}});
+  Json tensors = Json::object();
+  for (const QuantizationReport::Tensor& tensor : report.tensors) tensors[tensor.name] = tensor.storage;
+  Json json = {{"integer_share", report.integer_share}, {"calibration_samples", report.calibration_samples}};
+  if (report.random_calibration) json["random_calibration"] = true;
+  json["float_layers"] = std::move(layers);
+  json["tensors"] = std::move(tensors);
+  return json;
+}
+
+// By the files of integers.
+Json quantizations_json(const ModelReport& model) {
+  Json json = Json::object();
+  for (const Artifact& artifact : model.artifacts)
+    if (artifact.quantization) json[artifact.key] = quantization_json(*artifact.quantization);
+  return json;
+}
+
+Json layer_costs_json(const ModelReport& model) {
+  Json json = Json::object();
+  for (const auto& [key, costs] : model.layer_costs) {
+    Json layers = Json::array();
+    for (const LayerCost& cost : costs)
+      layers.push_back({{"layer", cost.layer},
+                        {"operation", cost.operation},
+                        {"weights", cost.weights},
+                        {"relative_error", cost.relative_error}});
+    json[key] = std::move(layers);
+  }
+  return json;
+}
+
 Json model_json(const ModelReport& model) {
   Json json;
   json["model_name"] = model.model_name;
@@ -118,6 +155,9 @@ Json model_json(const ModelReport& model) {
   if (model.info) add_info(json, *model.info);
   json["warnings"] = model.warnings;
   json["notes"] = notes_json(model);
+  if (Json quantizations = quantizations_json(model); !quantizations.empty())
+    json["quantization"] = std::move(quantizations);
+  if (!model.layer_costs.empty()) json["layer_costs"] = layer_costs_json(model);
   json["source"] = model.source.native();
   if (model.info) {
     json["source_kind"] = source_kind_name(model.info->kind);

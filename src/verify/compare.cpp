@@ -46,6 +46,7 @@ Status Comparer::add(std::span<const double> reference, std::span<const double> 
       dot_ += r * y;
       reference_square_ += r * r;
       measured_square_ += y * y;
+      error_square_ += error * error;
     } else if (error > 0) {
       ++unlike_nonfinite_;
     }
@@ -83,6 +84,7 @@ Comparison Comparer::result() const {
     result.cosine = dot_ / (std::sqrt(reference_square_) * std::sqrt(measured_square_));
   else
     result.cosine = reference_square_ == measured_square_ ? 1 : 0;
+  result.signal_to_noise = error_square_ > 0 ? 10 * std::log10(reference_square_ / error_square_) : kInfinity;
   if (rows_ > 0) result.top1_agreement = static_cast<double>(same_top_) / static_cast<double>(rows_);
   return result;
 }

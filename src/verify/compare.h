@@ -24,6 +24,8 @@ struct Comparison {
   double relative_error = 0;
   // The share of rows (along the last axis) whose largest entry is at the same place; the first one wins ties.
   double top1_agreement = 1;
+  // 10 log10(sum r^2 / sum (y-r)^2) over what is finite in both, in decibels; infinite where nothing differs.
+  double signal_to_noise = 0;
   std::int64_t elements = 0;
   std::int64_t rows = 0;
   // Elements that are NaN or infinite in one of the two and not the same in the other.
@@ -42,7 +44,7 @@ class Comparer {
   Comparison result() const;
 
  private:
-  double dot_ = 0, reference_square_ = 0, measured_square_ = 0;
+  double dot_ = 0, reference_square_ = 0, measured_square_ = 0, error_square_ = 0;
   double max_error_ = 0, lowest_ = 0, highest_ = 0;
   bool any_finite_ = false;
   std::int64_t elements_ = 0, rows_ = 0, same_top_ = 0, unlike_nonfinite_ = 0;

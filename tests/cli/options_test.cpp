@@ -98,7 +98,7 @@ TEST(Options, take_every_flag) {
   EXPECT_EQ(options.sequence_length, 500);
   EXPECT_TRUE(options.all_heads);
   EXPECT_TRUE(options.convert.static_shapes);
-  EXPECT_EQ(options.verify_input, "x.npz");
+  EXPECT_EQ(options.verification.input, "x.npz");
   EXPECT_THAT(options.convert.tflite, ElementsAre(Precision::fp16));
   EXPECT_TRUE(options.json);
   EXPECT_TRUE(options.verbose);
@@ -133,8 +133,84 @@ TEST(Options, choose_targets_and_precisions) {
   EXPECT_THAT(refused({"--to", ""}), HasSubstr("--to"));
   EXPECT_TRUE(accepted({"--to", "savedmodel"}).convert.savedmodel);
   EXPECT_FALSE(accepted({"--to", "onnx,tflite"}).convert.savedmodel);
-  EXPECT_THAT(refused({"--quantize", "int8"}), HasSubstr("'int8', expected a list of: fp32, fp16"));
+  EXPECT_THAT(refused({"--quantize", "int7"}), HasSubstr("'int7', expected a list of: fp32, fp16"));
   EXPECT_THAT(refused({"--to", "onnx", "--quantize", "fp16"}), HasSubstr("--to leaves tflite out"));
+}
+
+TEST(Options, say_how_files_of_integers_are_made) {
+  const ExportOptions options = accepted({"--quantize",
+                                          "int8,w4",
+                                          "--calibration",
+                                          "x.npz",
+                                          "--calibration-method",
+                                          "mse",
+                                          "--weight-method",
+                                          "gptq",
+                                          "--block-size",
+                                          "64",
+                                          "--io",
+                                          "int8",
+                                          "--exclude",
+                                          "head",
+                                          "--exclude",
+                                          "^gru1$",
+                                          "--range",
+                                          "in.put=-1,2.5",
+                                          "--max-error",
+                                          "0.01",
+                                          "--accept-loss"});
+  const QuantizeOptions& how = options.convert.quantize;
+  EXPECT_THAT(options.convert.tflite, ElementsAre(Precision::int8, Precision::w4));
+  EXPECT_EQ(how.calibration, "x.npz");
+  EXPECT_FALSE(how.random_calibration);
+  EXPECT_EQ(how.range_method, "mse");
+  EXPECT_EQ(how.weight_method, "gptq");
+  EXPECT_EQ(how.block, 64);
+  EXPECT_TRUE(how.integer_io);
+  EXPECT_THAT(how.exclude, ElementsAre("head", "^gru1$"));
+  ASSERT_EQ(how.ranges.size(), 1U);
+  EXPECT_EQ(how.ranges[0].pattern, "^in\\.put$");
+  EXPECT_EQ(how.ranges[0].low, -1);
+  EXPECT_EQ(how.ranges[0].high, 2.5);
+  EXPECT_EQ(options.verification.max_error, 0.01);
+  EXPECT_TRUE(options.verification.accept_loss);
+  EXPECT_EQ(options.verification.held_out, "x.npz");
+}
+
+TEST(Options, a_recipe_adds_its_file) {
+  const ExportOptions options = accepted({"--recipe", "r.json"});
+  EXPECT_THAT(options.convert.tflite, ElementsAre(Precision::fp32, Precision::fp16, Precision::recipe));
+  EXPECT_EQ(options.convert.quantize.recipe, "r.json");
+  EXPECT_THAT(refused({"--recipe", "r.json", "--to", "onnx"}), HasSubstr("--recipe makes a TFLite file"));
+}
+
+TEST(Options, random_numbers_calibrate_only_when_they_are_asked_for) {
+  const ExportOptions options = accepted({"--quantize", "int8", "--calibration", "random"});
+  EXPECT_TRUE(options.convert.quantize.random_calibration);
+  EXPECT_EQ(options.convert.quantize.calibration, std::nullopt);
+  EXPECT_EQ(options.verification.held_out, std::nullopt);
+}
+
+TEST(Options, refuse_words_that_quantisation_does_not_know) {
+  const auto with = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--quantize", "int8,w4"});
+    return refused(more);
+  };
+  EXPECT_THAT(with({"--calibration-method", "minmax"}), HasSubstr("min-max, moving-average, percentile, mse, kl"));
+  EXPECT_THAT(with({"--weight-method", "awq"}), HasSubstr("min-max, mse, gptq"));
+  EXPECT_THAT(with({"--block-size", "48"}), HasSubstr("32, 64, 128, 256, 0"));
+  EXPECT_THAT(with({"--io", "uint8"}), HasSubstr("float32, int8"));
+  for (const char* range : {"input", "input=0", "=0,1", "input=1,2", "input=0,0", "input=a,b", "input=0,inf"})
+    EXPECT_THAT(with({"--range", range}), HasSubstr("NAME=LOW,HIGH")) << range;
+  for (const char* error : {"", "0", "-1", "much", "nan"})
+    EXPECT_THAT(with({"--max-error", error}), HasSubstr("--max-error")) << error;
+}
+
+TEST(Options, refuse_flags_that_no_file_heeds) {
+  EXPECT_THAT(refused({"--calibration", "x.npz"}), HasSubstr("--calibration is for files of"));
+  EXPECT_THAT(refused({"--quantize", "dynamic", "--io", "int8"}), HasSubstr("int8, int16x8 or a recipe"));
+  EXPECT_THAT(refused({"--quantize", "int8", "--block-size", "32"}), HasSubstr("w4"));
+  EXPECT_THAT(refused({"--accept-loss"}), HasSubstr("--accept-loss"));
 }
 
 TEST(Options, leave_the_range_of_the_length_to_the_job_but_want_a_number) {

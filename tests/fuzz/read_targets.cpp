@@ -9,6 +9,7 @@
 #include "formats/zip.h"
 #include "frontend/families.h"
 #include "pipeline/steps.h"
+#include "quantize/recipe.h"
 #include "targets.h"
 
 namespace taper::fuzz {
@@ -139,6 +140,16 @@ void config(Bytes input) {
   static const std::vector<std::string> families = family_names();
   const auto file = parse_config(as_text(input), families);
   if (file) static_cast<void>(file->of("gru"));
+}
+
+void recipe(Bytes input) {
+  const auto read = parse_recipe(as_text(input));
+  if (!read) return;
+  for (const RecipeEntry& entry : read->entries) require(!scheme_name(entry.config).empty());
+  const RecipeEntry* entry = entry_for(*read, {"encoder.layers.1.linear1", {"linear_7"}}, "FULLY_CONNECTED");
+  require(entry == nullptr || !read->entries.empty());
+  const FixedRange* told = range_for(*read, "input");
+  require(told == nullptr || (told->range.low <= 0 && told->range.high >= 0));
 }
 
 }  // namespace taper::fuzz

@@ -18,6 +18,7 @@ constexpr Target kTargets[] = {
     {"onnx", onnx, mutate_message},
     {"onnx_graph", onnx_graph, mutate_message},
     {"config", config},
+    {"recipe", recipe},
     {"ir", ir},
     {"tflite", tflite, mutate_tflite},
     {"tensorflow", tensorflow, mutate_tensorflow},

@@ -44,6 +44,7 @@ void tensor_bundle(Bytes input);
 void saved_model(Bytes input);
 void onnx(Bytes input);
 void config(Bytes input);
+void recipe(Bytes input);
 
 // graph_targets.cpp: bytes -> graphs, and the whole path to files.
 void ir(Bytes input);

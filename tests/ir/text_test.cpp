@@ -55,6 +55,44 @@ std::string error_of_attr(std::string_view attr, const SharedBytes& blob = {}) {
   return error_of(fmt::format("graph g () {{\n%y = op() {{a = {}}} : f32[]\nreturn y = %y\n}}", attr), blob);
 }
 
+// ---------------------------------------------------------------------------------------------------- quantisation
+
+TEST(TextOfQuantised, reads_back_grids_of_tensors_channels_and_blocks) {
+  const Graph graph = parsed(R"(graph g (%x: f32[2, B] as i8 scale [0.5] zero [-3]) {
+  %w = op() : f32[2, 64] as i4 scale [0.5, 0.25, 1, 2] zero [0, 0, 0, 0] axis 0 block 32 @ "layer"
+  %a, %b = op(%x, %w) : f32[2] as i16 scale [1e-05, 0.1] zero [0, 0] axis 0, f32[2]
+  return y = %a
+})");
+  expect_round_trip(graph);
+  const Quantization& x = *graph.inputs()[0]->quantization;
+  EXPECT_EQ(x, per_tensor_grid(8, 0.5F, -3));
+  const Quantization& w = *graph.nodes()[0].results[0]->quantization;
+  EXPECT_EQ(w.bits, 4);
+  EXPECT_EQ(w.axis, 0);
+  EXPECT_EQ(w.block, 32);
+  EXPECT_EQ(graph.nodes()[0].scope, "layer");
+  EXPECT_EQ(graph.nodes()[1].results[1]->quantization, nullptr);
+}
+
+TEST(TextOfQuantised, refuses_grids_that_are_none) {
+  const auto check_of = [](std::string_view type) {
+    const Graph graph = parsed(fmt::format("graph g (%x: {}) {{\n%y = op(%x) : f32[]\nreturn y = %y\n}}", type));
+    const Status status = check_structure(graph);
+    return status ? std::string("no error") : status.error().text();
+  };
+  EXPECT_EQ(check_of("f32[2, 3] as i8 scale [0.5, 1] zero [0, 0] axis 0"), "no error");
+  EXPECT_THAT(check_of("i32[2] as i8 scale [0.5] zero [0]"), HasSubstr("no float32"));
+  EXPECT_THAT(check_of("f32[2] as i8 scale [0] zero [0]"), HasSubstr("the scale 0"));
+  EXPECT_THAT(check_of("f32[2] as i8 scale [1] zero [128]"), HasSubstr("zero point 128"));
+  EXPECT_THAT(check_of("f32[2] as i8 scale [1] zero []"), HasSubstr("0 zero points"));
+  EXPECT_THAT(check_of("f32[2, 3] as i8 scale [1, 1] zero [0, 0] axis 1"), HasSubstr("expected 3"));
+  EXPECT_THAT(check_of("f32[2, 3] as i8 scale [1, 1] zero [0, 0] axis 2"), HasSubstr("axis 2"));
+  EXPECT_THAT(check_of("f32[B, 3] as i8 scale [1, 1] zero [0, 0] axis 0"), HasSubstr("size B"));
+  EXPECT_THAT(check_of("f32[2, 3] as i4 scale [1, 1] zero [0, 0] axis 0 block 2"), HasSubstr("blocks of 2"));
+  EXPECT_THAT(error_of("graph g (%x: f32[2] as i7 scale [1] zero [0]) {\nreturn y = %x\n}"), HasSubstr("i4, i8"));
+  EXPECT_THAT(error_of("graph g (%x: f32[2] as i8 scale [inf] zero [0]) {\nreturn y = %x\n}"), HasSubstr("finite"));
+}
+
 // ------------------------------------------------------------------------------------------------------------ form
 
 constexpr std::string_view kExample = R"(graph "head" (%x: f32[B, T, 8], %h: f32[B, 4]) {

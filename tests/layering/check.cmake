@@ -4,7 +4,7 @@
 cmake_minimum_required(VERSION 3.25)
 
 # The folders in the order the data flows: each may include itself and the ones before it...
-set(layers base formats ir ops frontend passes backend verify report pipeline cli)
+set(layers base formats ir ops frontend quantize passes backend verify report pipeline cli)
 # ... but for these, "<folder>:<folder it must not know>": a graph knows nothing of any file.
 set(strangers ir:formats)
 

@@ -61,10 +61,19 @@ inline ExportSteps fake_steps(const std::shared_ptr<Calls>& calls = std::make_sh
     for (const Precision precision : options.tflite) {
       if (precision == Precision::fp32) add("tflite_fp32", "_fp32.tflite", 2'310'000);
       if (precision == Precision::fp16) add("tflite_fp16", "_fp16.tflite", 1'180'000);
+      if (precision == Precision::int8) {
+        add("tflite_int8", "_int8.tflite", 600'000);
+        artifacts.back().quantization =
+            QuantizationReport{.random_calibration = options.quantize.random_calibration, .integer_share = 0.9};
+      }
     }
     return artifacts;
   };
   steps.memory = [](const Model&, const ExportRequest&) { return std::uint64_t{1} << 20; };
+  steps.layer_costs = [](const Model&, const ConvertOptions&, Precision) -> Expected<std::vector<LayerCost>> {
+    return std::vector<LayerCost>{{"encoder.0", "FULLY_CONNECTED", 65536, 0.25},
+                                  {"head", "FULLY_CONNECTED", 100, 0.01}};
+  };
   steps.verify = [=](const Model&, const std::vector<Artifact>& artifacts,
                      const VerifyOptions& options) -> Expected<std::vector<Verification>> {
     calls->verifications.push_back(options);

@@ -167,6 +167,25 @@ TEST_F(RunExport, fails_a_model_whose_files_disagree_and_keeps_them) {
   EXPECT_EQ(results()["wrong"]["verification"]["files"]["tflite_fp16"]["passed"], false);
 }
 
+TEST_F(RunExport, names_the_costly_layers_of_a_file_beyond_its_bound_and_the_flags_that_help) {
+  request.convert.tflite = {Precision::int8};
+  add("wrong", scratch.file("wrong.pt"));
+  const ExportReport report = run();
+  EXPECT_FALSE(report.succeeded());
+  ASSERT_TRUE(report.models[0].error);
+  EXPECT_THAT(report.models[0].error->message, HasSubstr("encoder.0 (FULLY_CONNECTED, 65.5 k weights): 2.5e-01; head"));
+  EXPECT_THAT(report.models[0].error->hint, HasSubstr("--exclude"));
+  EXPECT_THAT(report.models[0].error->hint, HasSubstr("--accept-loss"));
+  EXPECT_EQ(results()["wrong"]["layer_costs"]["tflite_int8"][0]["layer"], "encoder.0");
+}
+
+TEST_F(RunExport, warns_of_random_calibration) {
+  request.convert.tflite = {Precision::int8};
+  request.convert.quantize.random_calibration = true;
+  add("gru", scratch.file("gru.pt"));
+  EXPECT_THAT(run().models[0].warnings, ElementsAre(HasSubstr("calibrated with random numbers")));
+}
+
 TEST_F(RunExport, fails_a_model_that_the_runtime_refuses) {
   add("blind", scratch.file("b.pt"));
   const ExportReport report = run();

@@ -130,5 +130,32 @@ TEST(Results, mark_a_model_whose_file_does_not_exist) {
   EXPECT_EQ(Json::parse(to_json(report))["gru"]["skipped"], true);
 }
 
+TEST(Results, tell_how_files_of_integers_were_made) {
+  ExportReport report = sample();
+  EXPECT_FALSE(Json::parse(to_json(report))["gru"].contains("quantization"));
+  ModelReport& model = report.models[0];
+  model.artifacts[2].quantization = QuantizationReport{
+      .calibration_samples = 7,
+      .random_calibration = true,
+      .integer_share = 0.75,
+      .layers = {{"gru1", "FULLY_CONNECTED", "int8", ""}, {"head", "FULLY_CONNECTED", "float32", "no range"}},
+      .tensors = {{"w", "int8 per channel, scale 0.1"}}};
+  model.layer_costs = {{"tflite_fp16", {{"gru1", "FULLY_CONNECTED", 1000, 0.5}}}};
+  model.verifications[1].held_out = true;
+  model.verifications[1].worst.samples = 3;
+  model.verifications[1].worst.signal_to_noise = 40;
+  const Json gru = Json::parse(to_json(report))["gru"];
+  const Json& quantization = gru["quantization"]["tflite_fp16"];
+  EXPECT_EQ(quantization["calibration_samples"], 7);
+  EXPECT_EQ(quantization["random_calibration"], true);
+  EXPECT_EQ(quantization["integer_share"], 0.75);
+  EXPECT_EQ(quantization["float_layers"][0]["reason"], "no range");
+  EXPECT_EQ(quantization["tensors"]["w"], "int8 per channel, scale 0.1");
+  EXPECT_EQ(gru["layer_costs"]["tflite_fp16"][0]["relative_error"], 0.5);
+  const Json& judged = gru["verification"]["files"]["tflite_fp16"];
+  EXPECT_EQ(judged["held_out_samples"], 3);
+  EXPECT_EQ(judged["signal_to_noise_db"], 40);
+}
+
 }  // namespace
 }  // namespace taper

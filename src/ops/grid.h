@@ -1,0 +1,24 @@
+// Rounding of values to the integers that kernels compute with.
+#pragma once
+
+#include <vector>
+
+#include "ir/quantization.h"
+#include "ops/array.h"
+
+namespace taper {
+
+// Each value becomes the nearest one of the grid, saturating.
+void round_to_grid(Array& array, const Quantization& quantization);
+
+// What a hybrid kernel makes of x: over each stretch of the last `axes` axes, 255 steps between the extremes, 0 among
+// them.
+void round_dynamically(Array& array, std::size_t axes);
+
+// The integers of a float32 constant, row-major, as files hold them: little-endian; of 4 bits two to a byte, the first
+// in the lower half.
+std::vector<std::byte> stored_integers(const Tensor& tensor, const Quantization& quantization);
+// The float32 constant that such bytes stand for. Errors: another number of bytes than the shape needs.
+Expected<Tensor> from_stored_integers(Bytes bytes, std::vector<std::int64_t> shape, const Quantization& quantization);
+
+}  // namespace taper

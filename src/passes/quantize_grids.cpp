@@ -1,0 +1,100 @@
+// Grids from weights and from ranges.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "passes/quantize.h"
+
+namespace taper {
+namespace {
+
+// Calls `each` with every element of a float tensor, in row-major order, and its place.
+template <class Each>
+void for_each_float(const Tensor& tensor, Each each) {
+  const Tensor floats = converted(tensor, DType::f32);
+  const Bytes bytes = floats.bytes();
+  for (std::size_t i = 0; i < static_cast<std::size_t>(floats.element_count()); ++i) {
+    float value = 0;
+    std::memcpy(&value, bytes.data() + i * sizeof(value), sizeof(value));
+    each(i, static_cast<double>(value));
+  }
+}
+
+// The largest magnitudes suffice for min-max; other methods look at all numbers that share a scale.
+std::vector<double> scales_of(const Tensor& weight, const Quantization& layout, std::size_t count,
+                              WeightMethod method) {
+  const GridIndex index(layout, weight.shape);
+  std::vector<double> scales;
+  if (method == WeightMethod::min_max) {
+    std::vector<double> largest(count, 0);
+    for_each_float(weight, [&](std::size_t i, double value) {
+      double& known = largest[index.of(i)];
+      known = std::max(known, std::fabs(value));
+    });
+    for (const double value : largest) scales.push_back(scale_for({&value, 1}, layout.bits, method));
+    return scales;
+  }
+  std::vector<std::vector<double>> groups(count);
+  for_each_float(weight, [&](std::size_t i, double value) { groups[index.of(i)].push_back(value); });
+  for (const std::vector<double>& group : groups) scales.push_back(scale_for(group, layout.bits, method));
+  return scales;
+}
+
+// The smallest number that float16 and bfloat16 both hold and that is not below the scale: files keep scales of blocks
+// in the one, kernels in the other. No subnormal one: some kernels refuse those.
+float block_scale(double scale) {
+  constexpr float kSmallestNormal = 0x1p-14F;
+  const float wanted = std::max(static_cast<float>(scale), kSmallestNormal);
+  std::uint32_t bits = std::bit_cast<std::uint32_t>(wanted);
+  constexpr std::uint32_t kLost = 0xffff;  // of the mantissa
+  if ((bits & kLost) != 0) bits = (bits | kLost) + 1;
+  return float_from_half(half_from_float(std::bit_cast<float>(bits)));
+}
+
+}  // namespace
+
+float stored_scale(double scale, const TensorScheme& scheme) {
+  // A float of the least size keeps the quotients of the numbers and their scale finite.
+  const double least = static_cast<double>(std::numeric_limits<float>::min());
+  return scheme.block > 0 ? block_scale(scale) : static_cast<float>(std::max(scale, least));
+}
+
+Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, const TensorScheme& scheme,
+                                   WeightMethod method) {
+  Quantization q{.bits = scheme.bits, .scales = {}, .zero_points = {}, .axis = std::nullopt, .block = scheme.block};
+  std::int64_t count = 1;
+  if (scheme.per_channel || scheme.block > 0) {
+    q.axis = axis;
+    count = weight.shape[static_cast<std::size_t>(axis)];
+  }
+  if (scheme.block > 0) {
+    if (axis == weight.rank() - 1 || weight.shape.back() % scheme.block != 0)
+      return fail("rows of {} numbers can't be cut into blocks of {}", weight.shape.back(), scheme.block);
+    count *= weight.shape.back() / scheme.block;
+  }
+  for (const double scale : scales_of(weight, q, static_cast<std::size_t>(count), method)) {
+    q.scales.push_back(stored_scale(scale, scheme));
+    if (!std::isfinite(q.scales.back())) return fail("holds numbers beyond what scales can say");
+  }
+  q.zero_points.assign(q.scales.size(), 0);
+  return q;
+}
+
+Quantization activation_grid(const Range& range, const TensorScheme& scheme) {
+  Quantization q = per_tensor_grid(scheme.bits, 1, 0);
+  const double low = std::min(range.low, 0.0), high = std::max(range.high, 0.0);
+  if (!(high > low)) return q;  // nothing but zeros: any scale does
+  if (scheme.symmetric) {
+    q.scales = {static_cast<float>(std::max(-low, high) / q.highest())};
+    return q;
+  }
+  const double scale = (high - low) / (q.highest() - q.lowest());
+  q.scales = {static_cast<float>(scale)};
+  q.zero_points = {
+      static_cast<std::int64_t>(std::clamp(std::round(q.lowest() - low / scale), q.lowest(), q.highest()))};
+  return q;
+}
+
+}  // namespace taper

@@ -1,0 +1,116 @@
+#include "passes/quantize_values.h"
+
+#include <algorithm>
+
+#include "ops/table.h"
+
+namespace taper {
+namespace {
+
+const FixedGrid* prescribed_for(const Value& value, const Modes& modes) {
+  return value.producer == nullptr ? nullptr : prescribed_grid(*value.producer, modes.bits(*value.producer));
+}
+
+bool within(const Range& range, const Quantization& q) {
+  const double step = static_cast<double>(q.scales[0]);
+  const auto zero = static_cast<double>(q.zero_points[0]);
+  // A step beyond the end is what a symmetric grid lacks of its negative side.
+  return range.low >= (q.lowest() - zero - 1) * step && range.high <= (q.highest() - zero + 1) * step;
+}
+
+}  // namespace
+
+GridClasses::GridClasses(const Graph& graph, const QuantizeRequest& request, const Modes& modes)
+    : request_(request), modes_(modes) {
+  collect(graph);
+  std::vector<const Value*> members;
+  for (const auto& [value, parent] : parents_) members.push_back(value);
+  for (const Value* value : members) {
+    Class& of_value = classes_[root(value)];
+    const auto range = range_of(*value, request_);
+    if (!range) continue;
+    of_value.range = {std::min(of_value.range.low, range->low), std::max(of_value.range.high, range->high)};
+    of_value.known = true;
+  }
+  for (const auto& [member, grid] : entries_) classes_[root(member)].prescribed.push_back(grid);
+  for (const Value* value : computed_) classes_[root(value)].computed = true;
+  for (const Value* value : symmetric_) classes_[root(value)].symmetric = true;
+}
+
+const Value* GridClasses::root(const Value* value) {
+  parents_.try_emplace(value, value);
+  while (parents_[value] != value) value = parents_[value] = parents_[parents_[value]];
+  return value;
+}
+
+void GridClasses::join(const Value& a, const Value& b) {
+  parents_[root(&a)] = root(&b);
+}
+
+void GridClasses::enter(const Value& value, const Value& member) {
+  if (const FixedGrid* grid = prescribed_for(value, modes_))
+    entries_.emplace_back(&member, grid);
+  else
+    join(value, member);
+}
+
+void GridClasses::collect(const Graph& graph) {
+  for (const Node& node : graph.nodes()) {
+    if (node.op == "while") {
+      for (std::size_t i = 0; i < node.operands.size(); ++i) {
+        const Value& entry = *node.regions[1]->inputs()[i];
+        if (modes_.bits(entry) == 0) continue;
+        join(*node.regions[0]->inputs()[i], entry);
+        join(*node.results[i], entry);
+        enter(*node.regions[1]->outputs()[i].value, entry);
+        if (modes_.bits(*node.operands[i]) != 0) enter(*node.operands[i], entry);
+      }
+    }
+    for (const auto& region : node.regions) collect(*region);
+    if (modes_.bits(node) != 0) collect_node(node);
+  }
+}
+
+void GridClasses::collect_node(const Node& node) {
+  const QuantizedForm& form = op_of(node).quantized;
+  if (!form.shares) {
+    for (const Value* result : node.results) computed_.push_back(result);
+    // Kernels take matrices on the right faster with the zero point 0.
+    if (form.weight && !form.bias) symmetric_.push_back(node.operands[*form.weight]);
+    return;
+  }
+  const Value& member = *node.results[0];
+  for (const Value* result : node.results)
+    if (is_float(result)) join(*result, member);
+  for (const Value* operand : node.operands)
+    if (is_float(operand)) {
+      enter(*operand, member);
+      if (constant_of(operand) != nullptr || modes_.bits(*operand) == 0) computed_.push_back(operand);
+    }
+}
+
+std::shared_ptr<const Quantization> GridClasses::grid(const Value& value, int bits) {
+  if (const FixedGrid* fixed = prescribed_for(value, modes_))
+    return std::make_shared<const Quantization>(
+        per_tensor_grid(modes_.bits(*value.producer), fixed->scale, fixed->zero_point));
+  return class_grid(value, bits);
+}
+
+std::shared_ptr<const Quantization> GridClasses::class_grid(const Value& value, int bits) {
+  Class& of_value = classes_[root(&value)];
+  if (of_value.grid != nullptr && of_value.grid->bits == bits) return of_value.grid;
+  if (!of_value.known) of_value.range = range_of(value, request_).value_or(Range{});
+  const auto same = [&](const FixedGrid* each) {
+    return each->scale == of_value.prescribed[0]->scale && each->zero_point == of_value.prescribed[0]->zero_point;
+  };
+  Quantization q = activation_grid(of_value.range, {.bits = bits, .symmetric = bits == 16 || of_value.symmetric});
+  if (!of_value.computed && !of_value.prescribed.empty() && std::ranges::all_of(of_value.prescribed, same)) {
+    const Quantization prescribed =
+        per_tensor_grid(bits, of_value.prescribed[0]->scale, of_value.prescribed[0]->zero_point);
+    if (within(of_value.range, prescribed)) q = prescribed;
+  }
+  of_value.grid = std::make_shared<const Quantization>(std::move(q));
+  return of_value.grid;
+}
+
+}  // namespace taper

@@ -1,0 +1,46 @@
+// Weights as integers, while what is computed between operators stays float32 or not.
+#pragma once
+
+#include <map>
+#include <tuple>
+
+#include "ops/builder.h"
+#include "ops/op.h"
+#include "passes/quantize.h"
+
+namespace taper {
+
+// Makes constants on grids; the same constant on the same grid is one, and so is stored once.
+class WeightStore {
+ public:
+  explicit WeightStore(const QuantizeRequest& request, QuantizationPlan& plan) : request_(request), plan_(plan) {}
+
+  // The constant `value` (of `node`, for which it is a weight with a scale per entry of `axis`) on a grid. Nothing, and
+  // a note, where it can't have one.
+  Value* stored(Builder& build, const Node& node, const Value& value, std::int64_t axis, TensorScheme scheme);
+
+ private:
+  using Key = std::tuple<const std::byte*, std::vector<std::int64_t>, int, std::int64_t, std::int64_t>;
+  struct Stored {
+    Tensor tensor;
+    std::shared_ptr<const Quantization> grid;
+    Tensor source = {};  // whose bytes the key names: they must not be another's meanwhile
+  };
+  static Expected<Stored> compensated(const Tensor& weight, const TensorScheme& scheme, const InputProducts& inputs);
+  Expected<Stored> make(const Node& node, const Tensor& weight, std::int64_t axis, const TensorScheme& scheme);
+
+  const QuantizeRequest& request_;
+  QuantizationPlan& plan_;
+  std::map<Key, Stored> known_;
+};
+
+// What takes the place of a layer that computes floats, with its weights stored as `config` says: by a hybrid kernel,
+// or behind a DEQUANTIZE. Nothing where nothing changes.
+std::optional<std::vector<Value*>> with_stored_weights(Builder& build, const Node& node,
+                                                       std::span<Value* const> operands, const LayerConfig& config,
+                                                       WeightStore& store);
+
+// Whether a hybrid kernel computes the layer with such weights.
+bool has_hybrid_kernel(const Node& node, const LayerConfig& config);
+
+}  // namespace taper

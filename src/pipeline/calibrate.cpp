@@ -1,0 +1,47 @@
+#include "pipeline/calibrate.h"
+
+#include "ops/evaluate.h"
+
+namespace taper {
+namespace {
+
+// The inputs of linear layers with constant weights, in all regions.
+void collect_products(const Graph& graph, std::unordered_map<const Value*, InputProducts>& products) {
+  for (const Node& node : graph.nodes()) {
+    for (const auto& region : node.regions) collect_products(*region, products);
+    if (node.op != "linear") continue;
+    // Products of more inputs would not fit.
+    constexpr std::int64_t kMostInputs = 4096;
+    const Tensor* weight = constant_of(node.operands[1]);
+    if (weight != nullptr && weight->shape[1] <= kMostInputs)
+      products.try_emplace(node.operands[0], InputProducts(weight->shape[1]));
+  }
+}
+
+}  // namespace
+
+Expected<Measurements> measure(const Graph& graph, const SampleSource& next_sample, const MeasureOptions& options) {
+  Measurements found;
+  if (options.products) collect_products(graph, found.products);
+  std::unordered_map<const Value*, RangeEstimator> estimators;
+  const ValueObserver observer = [&](const Value& value, const Array& array) {
+    if (value.type.dtype != DType::f32) return;
+    estimators.try_emplace(&value, options.ranges).first->second.observe(array.values);
+    if (const auto products = found.products.find(&value); products != found.products.end())
+      products->second.add(array.values);
+  };
+  PreparedGraph prepared(graph);
+  prepared.observe(&observer);
+  while (true) {
+    TAPER_ASSIGN(std::optional<std::vector<Array>> inputs, next_sample());
+    if (!inputs) break;
+    TAPER_ASSIGN([[maybe_unused]] const std::vector<Array> outputs, prepared.run(*std::move(inputs)));
+    for (auto& [value, estimator] : estimators) estimator.end_sample();
+    ++found.samples;
+  }
+  if (found.samples == 0) return fail("there is no sample to calibrate with");
+  for (const auto& [value, estimator] : estimators) found.ranges.emplace(value, estimator.range());
+  return found;
+}
+
+}  // namespace taper

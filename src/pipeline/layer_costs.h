@@ -1,0 +1,39 @@
+// Which layers cost most when a network is quantised: each is quantised alone, and the network evaluated.
+#pragma once
+
+#include <chrono>
+#include <vector>
+
+#include "pipeline/calibration_samples.h"
+#include "pipeline/quantizer.h"
+
+namespace taper {
+
+// A legalized graph's results on a few samples, to hold those of quantised ones against.
+class Bench {
+ public:
+  // `legal` is borrowed.
+  static Expected<Bench> make(const Graph& legal, std::vector<InputSet> samples);
+  // The relative error (verify/compare.h) of the evaluation of `quantised` over all samples.
+  Expected<double> relative_error(const Graph& quantised) const;
+
+ private:
+  std::vector<InputSet> samples_;
+  std::vector<std::vector<Array>> expected_;
+};
+
+// Layers with constant weights, those of loops included, in the order of the graph.
+std::vector<const Node*> layers_with_weights(const Graph& legal);
+// The number of a layer's weights.
+std::int64_t weights_of_layer(const Node& node);
+
+// A few of the samples that are held out, or seeded inputs where there are none, as the legalized graph takes them.
+Expected<std::vector<InputSet>> bench_samples(const Model& model, const ConvertOptions& options);
+
+// The relative error with each of the layers alone as `config_of` says, worst first. Stops at the deadline: the rest is
+// left out.
+Expected<std::vector<LayerCost>> layer_costs(const Graph& legal, const Quantizer& quantizer, const Bench& bench,
+                                             const std::function<LayerConfig(const Node&)>& config_of,
+                                             std::chrono::steady_clock::time_point deadline);
+
+}  // namespace taper

@@ -1,0 +1,128 @@
+#include "pipeline/mix.h"
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+
+#include "pipeline/precision.h"
+
+namespace taper {
+namespace {
+
+// From float16 on, each with fewer bits.
+constexpr std::array kLevels = {Precision::mixed, Precision::dynamic, Precision::w4};
+constexpr std::array kBytesPerWeight = {2.0, 1.0, 0.5 + 2.0 / 32};
+
+// Smaller layers, and those after so many, stay float16: that bounds the search, whatever the machine.
+constexpr std::int64_t kLeastWeights = 1024;
+constexpr std::size_t kMostLayers = 64;
+
+using Levels = std::unordered_map<const Node*, std::size_t>;
+
+// A layer's step down to a level.
+struct Step {
+  const Node* layer;
+  std::size_t level;
+  double saved;  // bytes
+  double added;  // square of the relative error
+};
+
+class Search {
+ public:
+  Search(const Graph& legal, const Quantizer& quantizer, const Bench& bench)
+      : legal_(legal), quantizer_(quantizer), bench_(bench) {}
+
+  Expected<StoredGraph> with(const Levels& levels) const {
+    return quantizer_.stored_by([&](const Node& node) {
+      const LayerConfig as_float16 = quantizer_.config_of(Precision::mixed, node);
+      const auto found = levels.find(&node);
+      const std::size_t level = found == levels.end() ? 0 : found->second;
+      return as_float16.quantized && level > 0 ? layer_config(kLevels[level]) : as_float16;
+    });
+  }
+
+  Expected<double> error_with(const Levels& levels) const {
+    TAPER_ASSIGN(const StoredGraph stored, with(levels));
+    return bench_.relative_error(stored.graph);
+  }
+
+  // All steps, the best first.
+  Expected<std::vector<Step>> steps() const {
+    std::vector<Step> steps;
+    for (const Node* layer : large_layers()) {
+      double before = 0;
+      for (std::size_t level = 1; level < kLevels.size(); ++level) {
+        TAPER_ASSIGN(const double error, error_with({{layer, level}}));
+        const double saved =
+            (kBytesPerWeight[level - 1] - kBytesPerWeight[level]) * static_cast<double>(weights_of_layer(*layer));
+        constexpr double kLeast = 1e-18;  // so that what costs nothing comes first
+        steps.push_back({layer, level, saved, std::max(error * error - before, kLeast)});
+        before = error * error;
+      }
+    }
+    std::ranges::stable_sort(steps, [](const Step& a, const Step& b) { return a.saved * b.added > b.saved * a.added; });
+    return steps;
+  }
+
+ private:
+  std::vector<const Node*> large_layers() const {
+    std::vector<const Node*> layers;
+    for (const Node* layer : layers_with_weights(legal_))
+      if (weights_of_layer(*layer) >= kLeastWeights && quantizer_.config_of(Precision::mixed, *layer).quantized)
+        layers.push_back(layer);
+    std::ranges::stable_sort(layers, std::greater(), weights_of_layer_at);
+    if (layers.size() > kMostLayers) layers.resize(kMostLayers);
+    return layers;
+  }
+  static std::int64_t weights_of_layer_at(const Node* layer) { return weights_of_layer(*layer); }
+
+  const Graph& legal_;
+  const Quantizer& quantizer_;
+  const Bench& bench_;
+};
+
+Levels levels_after(const std::vector<Step>& steps, std::size_t count) {
+  Levels levels;
+  for (std::size_t i = 0; i < count; ++i) levels[steps[i].layer] = std::max(levels[steps[i].layer], steps[i].level);
+  return levels;
+}
+
+std::string mix_text(const Levels& levels, double error) {
+  std::array<std::int64_t, kLevels.size()> counts = {};
+  for (const auto& [layer, level] : levels) ++counts[level];
+  return fmt::format("{} layers with int4 weights, {} with int8, the others float16; expected relative error {:.1e}",
+                     counts[2], counts[1], error);
+}
+
+}  // namespace
+
+Expected<StoredGraph> find_mix(const Graph& legal, const Quantizer& quantizer, const Bench& bench, double max_error) {
+  constexpr double kMargin = 0.9;
+  const double bound = kMargin * max_error;
+  const Search search(legal, quantizer, bench);
+  TAPER_ASSIGN(double error, search.error_with({}));
+  if (!(error <= bound))
+    return fail_with_hint(
+        fmt::format("weights of float16 cost a relative error of {:.1e}, more than the {:.1e} that is "
+                    "allowed",
+                    error, max_error),
+        "allow more with --max-error, or take the float32 file");
+  TAPER_ASSIGN(const std::vector<Step> steps, search.steps());
+  std::size_t within = 0, beyond = steps.size() + 1;
+  while (beyond - within > 1) {
+    const std::size_t middle = within + (beyond - within) / 2;
+    TAPER_ASSIGN(const double found, search.error_with(levels_after(steps, middle)));
+    if (found <= bound) {
+      within = middle;
+      error = found;
+    } else {
+      beyond = middle;
+    }
+  }
+  const Levels levels = levels_after(steps, within);
+  TAPER_ASSIGN(StoredGraph stored, search.with(levels));
+  stored.notes.insert(stored.notes.begin(), mix_text(levels, error));
+  return stored;
+}
+
+}  // namespace taper

@@ -1,0 +1,59 @@
+// What range of numbers a tensor's integers are to stand for, told from samples of the tensor.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "quantize/histogram.h"
+
+namespace taper {
+
+// How a range is chosen. The figures of a method are those of RangeOptions.
+enum class RangeMethod {
+  min_max,         // all that was seen
+  moving_average,  // the least and the largest number of each sample, averaged
+  percentile,      // the middle share of the numbers
+  mse,             // the least mean square of what rounding and clipping change
+  kl               // the least Kullback-Leibler divergence of the numbers from what becomes of them
+};
+// "min-max", "moving-average", "percentile", "mse", "kl".
+std::string_view range_method_name(RangeMethod method);
+std::optional<RangeMethod> range_method_from_name(std::string_view name);
+std::vector<std::string_view> range_method_names();
+
+// Always holds 0: padding and activations need it exactly.
+struct Range {
+  double low = 0;
+  double high = 0;
+  bool operator==(const Range&) const = default;
+};
+
+struct RangeOptions {
+  RangeMethod method = RangeMethod::min_max;
+  int bits = 8;               // of the integers
+  bool symmetric = false;     // low = -high
+  double momentum = 0.9;      // moving_average: what a sample leaves of the range before it
+  double percentile = 99.99;  // percentile: the share of the numbers that lies within, in percent
+};
+
+// Looks at a tensor sample by sample, in constant memory.
+class RangeEstimator {
+ public:
+  explicit RangeEstimator(const RangeOptions& options) : options_(options) {}
+
+  // Numbers of the current sample, of which a loop may show many parts; what is not finite is left out.
+  void observe(std::span<const double> values);
+  void end_sample();
+  // The range for the samples that have ended; [0, 0] if there was nothing in them, or nothing but zeros.
+  Range range() const;
+
+ private:
+  RangeOptions options_;
+  std::optional<Range> all_, sample_, average_;  // from the least to the largest number, whether 0 is among them or not
+  std::shared_ptr<Histogram> histogram_;         // for the methods that need one
+};
+
+}  // namespace taper

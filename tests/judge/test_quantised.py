@@ -1,0 +1,167 @@
+"""Files of integers: LiteRT's results beside PyTorch's, sizes, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from program import ROOT, export
+from runtimes import LiteRtInterpreter, relative_error
+
+EXAMPLES = ROOT / "examples"
+RECORDINGS = ROOT.parent / "shared" / "data" / "keypoints"
+SAMPLES = EXAMPLES / "samples.npz"
+SCHEMES = ("dynamic", "w8", "w4", "int8", "int16x8")
+KEYS = ("transformer", "gru")
+# Largest share of the float32 file's size.
+SIZES = {("gru", "dynamic"): 0.30, ("transformer", "dynamic"): 0.27}
+# Largest relative error on the examples' own samples, some times what was measured.
+ERRORS = {"dynamic": 0.05, "w8": 0.05, "w4": 0.3, "int8": 0.1, "int16x8": 0.05}
+
+
+def example(key):
+    return EXAMPLES / {"transformer": "Transformer.pt", "gru": "GRU.pt"}[key]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    arguments = ["--transformer", example("transformer"), "--gru", example("gru"), "--to", "tflite"]
+    arguments += ["--quantize", ",".join(("fp32", *SCHEMES)), "--calibration", SAMPLES]
+    return export(tmp_path_factory.mktemp("quantised"), *arguments).expect(0)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("key", KEYS)
+def test_gives_nearly_the_logits_of_pytorch(run, key, scheme):
+    x = np.load(SAMPLES)["X"]
+    expected = np.load(EXAMPLES / "expected_logits.npz")[key]
+    found = LiteRtInterpreter(run.path(key, scheme)).run(x, {"output": expected.shape})["output"]
+    assert relative_error(found, expected) < ERRORS[scheme]
+    if scheme != "w4":
+        assert (found.argmax(-1) == expected.argmax(-1)).all()
+
+
+@pytest.mark.parametrize("key,scheme", SIZES)
+def test_is_small(run, key, scheme):
+    size = run.path(key, scheme).stat().st_size / run.path(key, "fp32").stat().st_size
+    assert size < SIZES[key, scheme]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_results_tell_how_files_were_made(run, key):
+    model = run.model(key)
+    assert set(model["quantization"]) == {f"tflite_{scheme}" for scheme in SCHEMES}
+    told = model["quantization"]["tflite_int8"]
+    assert told["calibration_samples"] == 7
+    assert told["integer_share"] > 0.5
+    assert "random_calibration" not in told
+    judged = model["verification"]["files"]["tflite_int8"]
+    assert judged["held_out_samples"] == 1
+    assert judged["signal_to_noise_db"] > 10
+
+
+def test_int8_without_samples_is_refused_with_the_flag_to_give(tmp_path):
+    run = export(tmp_path, "--gru", example("gru"), "--to", "tflite", "--quantize", "fp32,int8").expect(1)
+    assert "--calibration" in run.said
+    assert [name for name in run.files if name.endswith(".tflite")] == []
+
+
+def test_random_samples_are_marked(tmp_path):
+    arguments = ["--to", "tflite", "--quantize", "int8", "--calibration", "random", "--accept-loss"]
+    run = export(tmp_path, "--gru", example("gru"), *arguments).expect(0)
+    assert run.model("gru")["quantization"]["tflite_int8"]["random_calibration"] is True
+    assert "random numbers" in run.said
+
+
+def test_a_file_beyond_the_bound_fails_and_names_layers_and_flags(tmp_path):
+    arguments = ["--gru", example("gru"), "--to", "tflite", "--quantize", "dynamic", "--max-error", "1e-7"]
+    run = export(tmp_path, *arguments).expect(1)
+    error = run.model("gru")["error"]
+    assert "FULLY_CONNECTED" in error
+    assert "--accept-loss" in run.model("gru")["next_step"]
+    assert len(run.model("gru")["layer_costs"]["tflite_dynamic"]) >= 3
+    export(tmp_path, *arguments, "--accept-loss").expect(0)
+
+
+def test_layers_can_be_excluded(tmp_path):
+    arguments = ["--gru", example("gru"), "--to", "tflite", "--quantize", "dynamic"]
+    export(tmp_path, *arguments, "--exclude", "nothing_is_called_so").expect(1)
+    whole = export(tmp_path, *arguments, output_dir="exports").expect(0).path("gru", "dynamic").stat().st_size
+    some = export(tmp_path, *arguments, "--exclude", "gru1").expect(0).path("gru", "dynamic").stat().st_size
+    assert some > 1.2 * whole
+
+
+def recipe_for(tmp_path, *entries):
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(list(entries)))
+    return path
+
+
+DYNAMIC = {
+    "regex": ".*",
+    "operation": "*",
+    "algorithm_key": "min_max_uniform_quantize",
+    "op_config": {
+        "weight_tensor_config": {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"},
+        "compute_precision": "INTEGER",
+        "min_weight_elements": 1024,
+    },
+}
+
+
+def test_a_recipe_of_ai_edge_quantizer_gives_what_its_scheme_gives(tmp_path):
+    recipe = recipe_for(tmp_path, DYNAMIC)
+    arguments = ["--gru", example("gru"), "--to", "tflite", "--quantize", "dynamic", "--recipe", recipe]
+    run = export(tmp_path, *arguments).expect(0)
+    assert run.path("gru", "recipe").read_bytes() == run.path("gru", "dynamic").read_bytes()
+
+
+def test_a_wrong_recipe_says_where_and_what_is_known(tmp_path):
+    recipe = recipe_for(tmp_path, DYNAMIC, {"regex": "a", "algorithm": "no_quantize"})
+    run = export(tmp_path, "--gru", example("gru"), "--to", "tflite", "--recipe", recipe).expect(1)
+    assert "entry 2" in run.said
+    assert "algorithm_key" in run.said
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_auto_is_the_smallest_within_its_bound(tmp_path, key):
+    arguments = [f"--{key}", example(key), "--to", "tflite", "--calibration", SAMPLES]
+    run = export(tmp_path, *arguments, "--quantize", "fp16,dynamic,auto", "--max-error", "0.05").expect(0)
+    sizes = run.model(key)["bytes"]
+    assert sizes["tflite_auto"] < sizes["tflite_fp16"]
+    assert run.model(key)["verification"]["files"]["tflite_auto"]["relative_error"] < 0.05
+    again = export(tmp_path, *arguments, "--quantize", "auto", "--max-error", "0.05", output_dir="exports")
+    assert again.expect(0).model(key)["bytes"]["tflite_auto"] == sizes["tflite_auto"]
+
+
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recordings are not there")
+@pytest.mark.parametrize("key", KEYS)
+def test_keeps_the_classes_of_real_recordings(tmp_path, key):
+    arguments = [f"--{key}", example(key), "--to", "tflite", "--quantize", "dynamic,int8,int16x8"]
+    arguments += ["--sequence-length", "60", "--calibration", RECORDINGS]
+    run = export(tmp_path, *arguments).expect(0)
+    for judged in run.model(key)["verification"]["files"].values():
+        assert judged["top1_agreement"] >= 0.99
+
+
+@pytest.mark.parametrize("recipe", ["dynamic", "w8"])
+@pytest.mark.parametrize("key", KEYS)
+def test_is_no_worse_than_ai_edge_quantizer(run, tmp_path, key, recipe):
+    pytest.importorskip("ai_edge_quantizer")
+    from ai_edge_quantizer import quantizer, recipe as recipes
+
+    theirs = tmp_path / "theirs.tflite"
+    made = quantizer.Quantizer(str(run.path(key, "fp32")))
+    made.load_quantization_recipe(
+        {"dynamic": recipes.dynamic_wi8_afp32, "w8": recipes.weight_only_wi8_afp32}[recipe]()
+    )
+    made.quantize().export_model(str(theirs))
+    x = np.load(SAMPLES)["X"]
+    expected = np.load(EXAMPLES / "expected_logits.npz")[key]
+
+    def error(path):
+        return relative_error(LiteRtInterpreter(path).run(x, {"output": expected.shape})["output"], expected)
+
+    ours = run.path(key, recipe)
+    assert error(ours) < 1.1 * error(theirs)
+    assert ours.stat().st_size < 1.02 * theirs.stat().st_size

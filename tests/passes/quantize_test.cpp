@@ -1,0 +1,248 @@
+// Which grids values get, and where floats and integers meet.
+#include "passes/quantize.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "networks.h"
+#include "ops/table.h"
+#include "passes/passes.h"
+
+namespace taper {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::Each;
+using testing::ElementsAre;
+using testing::Field;
+using testing::HasSubstr;
+
+// As if all values had been seen to lie between -3 and 3.
+void add_ranges(const Graph& graph, Ranges& ranges) {
+  for (const Value* input : graph.inputs()) ranges[input] = {-3, 3};
+  for (const Node& node : graph.nodes()) {
+    for (const Value* result : node.results) ranges[result] = {-3, 3};
+    for (const auto& region : node.regions) add_ranges(*region, ranges);
+  }
+}
+
+LayerConfig hybrid_config(int bits = 8, std::int64_t block = 0) {
+  LayerConfig config;
+  config.quantized = config.integer_compute = true;
+  config.weight = TensorScheme{.bits = bits, .per_channel = true, .block = block};
+  return config;
+}
+
+LayerConfig integer_config(int bits = 8) {
+  LayerConfig config = hybrid_config();
+  config.activation = TensorScheme{.bits = bits, .symmetric = bits == 16};
+  return config;
+}
+
+struct Quantized {
+  Graph graph;
+  QuantizationPlan plan;
+};
+
+Quantized quantized(const Graph& legal, const LayerConfig& config) {
+  Ranges ranges;
+  add_ranges(legal, ranges);
+  Quantized result;
+  auto graph = quantize(legal, {.config_of = [&](const Node&) { return config; }, .ranges = &ranges}, &result.plan);
+  EXPECT_TRUE(graph) << graph.error().text();
+  if (graph) result.graph = std::move(*graph);
+  return result;
+}
+
+Graph legal_graph(const Graph& graph) {
+  auto legal = legalize(graph, Target::tflite);
+  EXPECT_TRUE(legal) << legal.error().text();
+  return std::move(*legal);
+}
+
+void collect(const Graph& graph, std::vector<const Node*>& nodes) {
+  for (const Node& node : graph.nodes()) {
+    nodes.push_back(&node);
+    for (const auto& region : node.regions) collect(*region, nodes);
+  }
+}
+std::vector<const Node*> nodes_of(const Graph& graph) {
+  std::vector<const Node*> nodes;
+  collect(graph, nodes);
+  return nodes;
+}
+
+std::size_t count_of(const Graph& graph, std::string_view op) {
+  return static_cast<std::size_t>(std::ranges::count(nodes_of(graph), op, &Node::op));
+}
+
+const Node& the_node(const Graph& graph, std::string_view op) {
+  for (const Node* node : nodes_of(graph))
+    if (node->op == op) return *node;
+  ADD_FAILURE() << op;
+  return graph.nodes().front();
+}
+
+// A graph of one layer: x [2, in], weight [out, in] of these numbers, a bias.
+Graph layer(std::vector<std::int64_t> shape, const std::vector<float>& weight, const std::vector<float>& bias) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {2, shape[1]}});
+  const auto outputs = static_cast<std::int64_t>(bias.size());
+  graph.add_output("y", build("linear", {x, build.constant(tensor_f32(std::move(shape), weight), "w"),
+                                         build.constant(tensor_f32({outputs}, bias), "b")}));
+  EXPECT_TRUE(build.status());
+  return graph;
+}
+
+TEST(Quantize, gives_weights_a_symmetric_scale_per_channel_and_none_of_zero) {
+  const Quantized q = quantized(layer({2, 2}, {1, -2, 0, 0}, {0, 0}), hybrid_config());
+  const Quantization& weight = *the_node(q.graph, "linear").operands[1]->quantization;
+  EXPECT_EQ(weight.axis, 0);
+  EXPECT_THAT(weight.zero_points, Each(0));
+  EXPECT_FLOAT_EQ(weight.scales[0], 2.0F / 127);
+  EXPECT_GT(weight.scales[1], 0);
+  EXPECT_THAT(q.plan.layers, ElementsAre(Field(&LayerPlan::computes, "hybrid")));
+}
+
+TEST(Quantize, puts_weights_behind_a_dequantize_where_floats_are_to_be_computed) {
+  LayerConfig config = hybrid_config();
+  config.integer_compute = false;
+  const Quantized q = quantized(layer({2, 2}, {1, -2, 3, 4}, {0, 0}), config);
+  const Node& linear = the_node(q.graph, "linear");
+  EXPECT_EQ(linear.operands[1]->quantization, nullptr);
+  EXPECT_EQ(linear.operands[1]->producer->op, "dequantize");
+  EXPECT_NE(linear.operands[1]->producer->operands[0]->quantization, nullptr);
+}
+
+TEST(Quantize, stores_rows_as_int4_where_they_fill_bytes_and_blocks) {
+  const std::vector<float> weight(2 * 64, 0.7F), odd(2 * 63, 0.7F);
+  const auto grid = [](const Quantized& q) { return *the_node(q.graph, "linear").operands[1]->quantization; };
+  const Quantization blocks = grid(quantized(layer({2, 64}, weight, {0, 0}), hybrid_config(4, 32)));
+  EXPECT_EQ(blocks.bits, 4);
+  EXPECT_EQ(blocks.block, 32);
+  ASSERT_EQ(blocks.scales.size(), 4u);
+  // In float16 and in bfloat16, in which kernels keep it; not below what the largest weight needs.
+  EXPECT_EQ(float_from_half(half_from_float(blocks.scales[0])), blocks.scales[0]);
+  EXPECT_EQ(float_from_bfloat16(bfloat16_from_float(blocks.scales[0])), blocks.scales[0]);
+  EXPECT_GE(blocks.scales[0] * 7, 0.7F);
+  EXPECT_EQ(grid(quantized(layer({2, 64}, weight, {0, 0}), hybrid_config(4, 48))).block, 0);
+  EXPECT_EQ(grid(quantized(layer({2, 63}, odd, {0, 0}), hybrid_config(4, 32))).bits, 8);
+}
+
+TEST(Quantize, leaves_weights_that_are_not_finite_and_says_so) {
+  const Quantized q = quantized(layer({1, 2}, {1, std::numeric_limits<float>::infinity()}, {0}), hybrid_config());
+  EXPECT_EQ(the_node(q.graph, "linear").operands[1]->quantization, nullptr);
+  EXPECT_THAT(q.plan.notes, Contains(HasSubstr("'w' stays float32")));
+}
+
+TEST(Quantize, gives_biases_the_scale_of_the_products) {
+  for (const int bits : {8, 16}) {
+    const Quantized q = quantized(layer({2, 2}, {1, -2, 3, 4}, {0.5F, -1}), integer_config(bits));
+    const Node& linear = the_node(q.graph, "linear");
+    const Quantization& x = *linear.operands[0]->quantization;
+    const Quantization& weight = *linear.operands[1]->quantization;
+    const Quantization& bias = *linear.operands[2]->quantization;
+    EXPECT_EQ(bias.bits, bits == 8 ? 32 : 64);
+    ASSERT_EQ(bias.scales.size(), 2u);
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(bias.scales[i], x.scales[0] * weight.scales[i]);
+    EXPECT_TRUE(bits == 8 || x.zero_points[0] == 0);
+  }
+}
+
+TEST(Quantize, raises_scales_until_the_bias_fits) {
+  const Quantized q = quantized(layer({2, 2}, {1e-9F, -2e-9F, 3, 4}, {1000, 1}), integer_config());
+  const Node& linear = the_node(q.graph, "linear");
+  const double steps = 1000 / static_cast<double>(linear.operands[2]->quantization->scales[0]);
+  EXPECT_LE(steps, 0x1p30 * 1.001);
+  EXPECT_THAT(q.plan.notes, Contains(HasSubstr("scales were raised")));
+}
+
+TEST(Quantize, keeps_activations_from_the_range_and_zero_exactly) {
+  const Quantization q = activation_grid({-1, 3}, {.bits = 8, .symmetric = false});
+  EXPECT_FLOAT_EQ(q.scales[0], 4.0F / 255);
+  EXPECT_EQ(q.zero_points[0], -64);
+  EXPECT_EQ(activation_grid({2, 3}, {.bits = 8, .symmetric = false}).zero_points[0], -128);
+  EXPECT_EQ(activation_grid({-3, -2}, {.bits = 8, .symmetric = false}).zero_points[0], 127);
+  EXPECT_FLOAT_EQ(activation_grid({-1, 3}, {.bits = 16, .symmetric = true}).scales[0], 3.0F / 32767);
+  EXPECT_GT(activation_grid({0, 0}, {.bits = 8, .symmetric = false}).scales[0], 0);
+}
+
+TEST(Quantize, takes_layers_without_a_range_for_floats_and_says_why) {
+  const Graph graph = layer({2, 2}, {1, -2, 3, 4}, {0, 0});
+  QuantizationPlan plan;
+  const LayerConfig config = integer_config();
+  const auto q = quantize(graph, {.config_of = [&](const Node&) { return config; }}, &plan);
+  ASSERT_TRUE(q) << q.error().text();
+  EXPECT_THAT(plan.layers, ElementsAre(AllOf(Field(&LayerPlan::computes, "hybrid"),
+                                             Field(&LayerPlan::reason, HasSubstr("range of 'x'")))));
+}
+
+TEST(Quantize, keeps_the_state_of_loops_on_one_grid_without_going_over_floats) {
+  for (const auto& network : {gru_stack(), lstm_stack()}) {
+    const Quantized q = quantized(legal_graph(network), integer_config());
+    int carried = 0;
+    for (const Node* node : nodes_of(q.graph)) {
+      if (node->op != "while") continue;
+      const Graph& body = *node->regions[1];
+      EXPECT_EQ(count_of(body, "dequantize"), 0u);
+      for (std::size_t i = 0; i < node->operands.size(); ++i) {
+        if (node->operands[i]->type.dtype != DType::f32) continue;
+        ASSERT_NE(node->operands[i]->quantization, nullptr) << node->operands[i]->name;
+        EXPECT_EQ(*node->operands[i]->quantization, *body.inputs()[i]->quantization);
+        EXPECT_EQ(*node->operands[i]->quantization, *body.outputs()[i].value->quantization);
+        EXPECT_EQ(*node->operands[i]->quantization, *node->results[i]->quantization);
+        ++carried;
+      }
+    }
+    EXPECT_GT(carried, 1);
+  }
+}
+
+TEST(Quantize, uses_the_grids_that_kernels_prescribe) {
+  for (const int bits : {8, 16}) {
+    std::vector<std::string> seen;
+    for (const auto& network : {transformer(), gru_stack()}) {
+      const Quantized q = quantized(legal_graph(network), integer_config(bits));
+      for (const Node* node : nodes_of(q.graph)) {
+        const Quantization* grid = node->results[0]->quantization.get();
+        if (grid == nullptr || (node->op != "softmax" && node->op != "sigmoid" && node->op != "tanh")) continue;
+        seen.push_back(node->op);
+        EXPECT_EQ(grid->scales[0], bits == 16 ? 1.0F / 32768 : node->op == "tanh" ? 1.0F / 128 : 1.0F / 256);
+        EXPECT_EQ(grid->zero_points[0], bits == 16 || node->op == "tanh" ? 0 : -128);
+      }
+    }
+    EXPECT_THAT(seen, AllOf(Contains("softmax"), Contains("sigmoid"), Contains("tanh")));
+  }
+}
+
+TEST(Quantize, leaves_no_pairs_that_undo_each_other) {
+  for (const NamedNetwork& network : all_networks()) {
+    const Quantized q = quantized(legal_graph(network.make()), integer_config());
+    for (const Node* node : nodes_of(q.graph)) {
+      if (node->op != "quantize" && node->op != "dequantize") continue;
+      const Node* before = node->operands[0]->producer;
+      if (before == nullptr) continue;
+      EXPECT_FALSE(node->op == "quantize" && before->op == "dequantize") << network.name << " " << node->result()->name;
+      EXPECT_FALSE(node->op == "dequantize" && before->op == "quantize") << network.name << " " << node->result()->name;
+    }
+  }
+}
+
+TEST(Quantize, takes_and_gives_integers_where_that_is_wanted) {
+  Ranges ranges;
+  const Graph legal = legal_graph(gru_stack());
+  add_ranges(legal, ranges);
+  const LayerConfig config = integer_config();
+  const auto q = quantize(
+      legal, {.config_of = [&](const Node&) { return config; }, .ranges = &ranges, .float_io = false}, nullptr);
+  ASSERT_TRUE(q) << q.error().text();
+  EXPECT_NE(q->inputs()[0]->quantization, nullptr);
+  EXPECT_NE(q->outputs()[0].value->quantization, nullptr);
+}
+
+}  // namespace
+}  // namespace taper

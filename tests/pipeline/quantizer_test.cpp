@@ -1,0 +1,220 @@
+// From what is asked for to quantised graphs: recipes, exclusions, told ranges, costs of layers and the search.
+#include "pipeline/quantizer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "passes/passes.h"
+#include "pipeline/mix.h"
+#include "pipeline/programs.h"
+#include "scratch_folder.h"
+
+namespace taper {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::SizeIs;
+using testing_support::program;
+
+// y = w2 relu(w1 x), 32 x 64 and 64 x 32 weights; `outlier` is put among those of the second layer.
+Model two_layers(float outlier = 0) {
+  auto impl = std::make_shared<Model::Impl>();
+  std::mt19937 generator(1);
+  std::normal_distribution<float> draw(0, 0.2F);
+  const auto weights = [&](std::int64_t out, std::int64_t in) {
+    std::vector<float> values(static_cast<std::size_t>(out * in));
+    for (float& value : values) value = draw(generator);
+    if (out == 32 && outlier != 0) values[5] = outlier;
+    return tensor_f32({out, in}, values);
+  };
+  Builder build(impl->graph);
+  Value* x = impl->graph.add_input("x", {DType::f32, {Dim(1), Dim(32)}});
+  build.set_scope("body.fc1");
+  Value* hidden = build("relu", {build("linear", {x, build.constant(weights(64, 32), "w1")}, {}, "hidden")});
+  build.set_scope("head");
+  impl->graph.add_output("output", build("linear", {hidden, build.constant(weights(32, 64), "w2")}, {}, "y"));
+  EXPECT_TRUE(build.status());
+  impl->info.kind = SourceKind::exported_program;
+  impl->info.input_shape = {1, 32};
+  return Model(std::move(impl));
+}
+
+Graph legal_of(const Model& model) {
+  auto legal = legalize(model.impl().graph, Target::tflite);
+  EXPECT_TRUE(legal) << legal.error().text();
+  return legal ? std::move(*legal) : Graph();
+}
+
+ConvertOptions for_file(Precision precision) {
+  ConvertOptions options;
+  options.tflite = {precision};
+  options.quantize.random_calibration = true;
+  return options;
+}
+
+std::string problem(const ConvertOptions& options) {
+  const Model model = two_layers();
+  const Graph legal = legal_of(model);
+  const auto quantizer = Quantizer::make(model, legal, options);
+  return quantizer ? "" : quantizer.error().text() + " / " + quantizer.error().hint;
+}
+
+TEST(Quantizer, integers_between_layers_want_samples) {
+  ConvertOptions options = for_file(Precision::int8);
+  options.quantize.random_calibration = false;
+  EXPECT_THAT(problem(options), AllOf(HasSubstr("samples of the inputs are needed"), HasSubstr("--calibration")));
+  options.tflite = {Precision::dynamic};
+  EXPECT_EQ(problem(options), "");
+  options.quantize.weight_method = "gptq";
+  EXPECT_THAT(problem(options), HasSubstr("samples of the inputs are needed"));
+}
+
+TEST(Quantizer, refuses_names_of_nothing) {
+  ConvertOptions options = for_file(Precision::int8);
+  options.quantize.exclude = {"neck"};
+  EXPECT_THAT(problem(options), HasSubstr("'neck' is to be excluded, and no layer is called so"));
+  options.quantize.exclude = {"^head$"};
+  EXPECT_EQ(problem(options), "");
+  options.quantize.ranges = {{"^input$", 0, 1}};
+  EXPECT_THAT(problem(options), HasSubstr("no tensor is called so"));
+  options.quantize.ranges = {{"^x$", 1, 2}};
+  EXPECT_THAT(problem(options), HasSubstr("0 in it"));
+}
+
+TEST(Quantizer, refuses_words_that_it_does_not_know) {
+  ConvertOptions options = for_file(Precision::int8);
+  options.quantize.range_method = "guess";
+  EXPECT_THAT(problem(options), HasSubstr("min-max, moving-average"));
+  options = for_file(Precision::w8);
+  options.quantize.weight_method = "guess";
+  EXPECT_THAT(problem(options), HasSubstr("min-max, mse or gptq"));
+}
+
+TEST(Quantizer, tells_what_each_layer_computes) {
+  const Model model = two_layers();
+  const Graph legal = legal_of(model);
+  ConvertOptions options = for_file(Precision::int8);
+  options.quantize.exclude = {"head"};
+  const auto quantizer = Quantizer::make(model, legal, options);
+  ASSERT_TRUE(quantizer) << quantizer.error().text();
+  const auto stored = quantizer->stored_as(Precision::int8);
+  ASSERT_TRUE(stored) << stored.error().text();
+  const QuantizationReport& report = *stored->report;
+  EXPECT_TRUE(report.random_calibration);
+  EXPECT_EQ(report.calibration_samples, 8);
+  EXPECT_EQ(report.integer_share, 0.5);
+  EXPECT_EQ(std::ranges::find(report.layers, "body.fc1", &QuantizationReport::Layer::layer)->computes, "int8");
+  EXPECT_EQ(std::ranges::find(report.layers, "head", &QuantizationReport::Layer::layer)->computes, "float32");
+}
+
+TEST(Quantizer, a_told_range_takes_the_place_of_the_measured_one) {
+  const Model model = two_layers();
+  const Graph legal = legal_of(model);
+  ConvertOptions options = for_file(Precision::int8);
+  options.quantize.ranges = {{"^x$", 0, 255}};
+  const auto quantizer = Quantizer::make(model, legal, options);
+  ASSERT_TRUE(quantizer) << quantizer.error().text();
+  const auto stored = quantizer->stored_as(Precision::int8);
+  ASSERT_TRUE(stored) << stored.error().text();
+  bool found = false;
+  const auto look = [&](const Value* value) {
+    found = found || (value->quantization != nullptr && value->quantization->scales == std::vector<float>{1} &&
+                      value->quantization->zero_points == std::vector<std::int64_t>{-128});
+  };
+  for (const Value* input : stored->graph.inputs()) look(input);
+  for (const Node& node : stored->graph.nodes())
+    for (const Value* result : node.results) look(result);
+  EXPECT_TRUE(found);
+}
+
+TEST(Quantizer, recipes_decide_layer_by_layer) {
+  const testing_support::ScratchFolder folder;
+  ConvertOptions options = for_file(Precision::recipe);
+  options.quantize.recipe = folder.file("r.json", R"([
+    {"regex": "fc1", "operation": "FULLY_CONNECTED", "algorithm_key": "float_casting",
+     "op_config": {"weight_tensor_config": {"num_bits": 16, "dtype": "FLOAT"}, "explicit_dequantize": true}},
+    {"regex": "head", "algorithm_key": "MSE",
+     "op_config": {"weight_tensor_config": {"num_bits": 8, "granularity": "CHANNELWISE"},
+                   "compute_precision": "INTEGER"}}])");
+  const Model model = two_layers();
+  const Graph legal = legal_of(model);
+  const auto quantizer = Quantizer::make(model, legal, options);
+  ASSERT_TRUE(quantizer) << quantizer.error().text();
+  const auto stored = quantizer->stored_as(Precision::recipe);
+  ASSERT_TRUE(stored) << stored.error().text();
+  std::size_t halves = 0, bytes = 0;
+  for (const Node& node : stored->graph.nodes())
+    if (const Tensor* constant = constant_of(node.results.empty() ? nullptr : node.result())) {
+      halves += constant->dtype == DType::f16 ? 1 : 0;
+      bytes += node.result()->quantization != nullptr ? 1 : 0;
+    }
+  EXPECT_EQ(halves, 1U);
+  EXPECT_EQ(bytes, 1U);
+}
+
+class Mix : public testing::Test {
+ protected:
+  explicit Mix(float outlier = 3) : model(two_layers(outlier)), legal(legal_of(model)) {
+    quantizer.emplace(Quantizer::make(model, legal, options).value());
+    bench.emplace(Bench::make(legal, bench_samples(model, options).value()).value());
+  }
+  // Bytes of the weights, and the error of the mix for a bound.
+  std::pair<std::int64_t, double> mixed(double bound) const {
+    auto stored = find_mix(legal, *quantizer, *bench, bound);
+    EXPECT_TRUE(stored) << stored.error().text();
+    std::int64_t bits = 0;
+    for (const Node& node : stored->graph.nodes())
+      if (const Tensor* constant = constant_of(node.results.empty() ? nullptr : node.result())) {
+        const auto& grid = node.result()->quantization;
+        bits += constant->element_count() *
+                (grid != nullptr ? grid->bits : 8 * static_cast<std::int64_t>(size_of(constant->dtype)));
+      }
+    return {bits / 8, bench->relative_error(stored->graph).value()};
+  }
+
+  ConvertOptions options = for_file(Precision::mixed);
+  Model model;
+  Graph legal;
+  std::optional<Quantizer> quantizer;
+  std::optional<Bench> bench;
+};
+
+TEST_F(Mix, a_looser_bound_gives_a_smaller_file_within_it) {
+  constexpr std::int64_t kWeights = std::int64_t{2} * 64 * 32;
+  std::int64_t before = 2 * kWeights;
+  for (const double bound : {2e-3, 1e-2, 5e-2, 1.0}) {
+    const auto [bytes, error] = mixed(bound);
+    EXPECT_LE(bytes, before) << bound;
+    EXPECT_LT(error, bound);
+    before = bytes;
+  }
+  EXPECT_EQ(before, kWeights / 2);
+  EXPECT_EQ(mixed(1e-2), mixed(1e-2));
+}
+
+TEST_F(Mix, a_bound_below_float16_is_refused) {
+  const auto stored = find_mix(legal, *quantizer, *bench, 1e-9);
+  ASSERT_FALSE(stored);
+  EXPECT_THAT(stored.error().message, HasSubstr("weights of float16 cost"));
+}
+
+// A single large weight of the second layer makes its scale too wide for its other weights.
+TEST_F(Mix, the_layer_that_costs_most_comes_first) {
+  LayerConfig four;
+  four.quantized = true;
+  four.weight = TensorScheme{.bits = 4, .per_channel = false};
+  const auto costs = layer_costs(
+      legal, *quantizer, *bench, [&](const Node&) { return four; },
+      std::chrono::steady_clock::now() + std::chrono::minutes(1));
+  ASSERT_TRUE(costs) << costs.error().text();
+  ASSERT_THAT(*costs, SizeIs(2));
+  EXPECT_EQ((*costs)[0].layer, "head");
+  EXPECT_EQ((*costs)[0].weights, 64 * 32);
+  EXPECT_GT((*costs)[0].relative_error, (*costs)[1].relative_error);
+}
+
+}  // namespace
+}  // namespace taper
