@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <ostream>
 #include <random>
 #include <string>
 #include <vector>
@@ -19,11 +20,20 @@ struct Case {
   std::size_t example;
 };
 
-inline std::vector<Case> all_examples() {
+inline void PrintTo(const Case& examined, std::ostream* out) {
+  *out << examined.op->name << ", example " << examined.example;
+}
+
+template <class Wanted>
+std::vector<Case> examples_where(const Wanted& wanted) {
   std::vector<Case> cases;
   for (const Op& op : op_table())
-    for (std::size_t i = 0; i < op.examples.size(); ++i) cases.push_back({&op, i});
+    for (std::size_t i = 0; wanted(op) && i < op.examples.size(); ++i) cases.push_back({&op, i});
   return cases;
+}
+
+inline std::vector<Case> all_examples() {
+  return examples_where([](const Op&) { return true; });
 }
 
 inline std::string name_of_case(const testing::TestParamInfo<Case>& info) {
