@@ -49,7 +49,7 @@ TEST_P(Row, means_the_same_expanded) {
 }
 
 // Rows that move constants without computing.
-using MovingRow = ExampleTest;
+class MovingRow : public ExampleTest {};
 
 TEST_P(MovingRow, moves_constants_as_it_computes_them) {
   const auto expected = evaluate(call(), random_inputs());
