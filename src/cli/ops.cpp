@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "frontend/aten.h"
+#include "frontend/onnx.h"
 #include "ops/documentation.h"
 
 namespace taper {
@@ -13,11 +14,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kHelp =
-    R"(taper ops lists the operators of taper's graph, how ONNX, TFLite and TensorFlow spell them, and how many of PyTorch's
-operators are read.
+    R"(taper ops lists the operators of taper's graph, how ONNX, TFLite and TensorFlow spell them, and how many operators
+of PyTorch and ONNX are read.
 
   --markdown              with their formulas, as docs/operators.md
-  --json                  as JSON, with the overloads of PyTorch's operators
+  --json                  as JSON, with the names of PyTorch's and ONNX's operators that are read
   -h, --help
 )";
 
@@ -55,7 +56,9 @@ std::string operators_text() {
   for (const OperatorRow& row : rows)
     text += fmt::format("{:{}}  {:{}}  {:{}}  {:{}}  {}\n", row.name, name, row.onnx, onnx, row.tflite, tflite,
                         row.since, since, row.tensorflow);
-  return text;
+  return text +
+         fmt::format("\n{} overloads of PyTorch's operators and {} operators of ONNX are read (--json names them).\n",
+                     aten::known_overloads().size(), known_onnx_operators().size());
 }
 
 std::string operators_json() {
@@ -67,7 +70,9 @@ std::string operators_json() {
                          {"tflite", row.tflite},
                          {"tflite_since", row.since},
                          {"tensorflow", row.tensorflow}});
-  return Json{{"operators", std::move(operators)}, {"aten", aten::known_overloads()}}.dump(2) + "\n";
+  return Json{{"operators", std::move(operators)}, {"aten", aten::known_overloads()}, {"onnx", known_onnx_operators()}}
+             .dump(2) +
+         "\n";
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <array>
 #include <unordered_map>
 
+#include "frontend/aten_complex.h"
 #include "frontend/aten_composite.h"
 #include "frontend/aten_table.h"
 
@@ -25,10 +26,10 @@ const Table& table() {
   static const Table instance = [] {
     Table table;
     for (auto* family :
-         {pointwise_overloads, activation_overloads, compare_overloads, reduce_overloads, order_overloads,
-          view_overloads, join_overloads, index_overloads, scatter_overloads, matrix_overloads, norm_overloads,
-          conv_overloads, pool_overloads, image_overloads, recurrent_overloads, attention_overloads, creation_overloads,
-          convert_overloads, composite_overloads})
+         {pointwise_overloads, activation_overloads, compare_overloads, reduce_overloads,    order_overloads,
+          view_overloads,      join_overloads,       index_overloads,   scatter_overloads,   matrix_overloads,
+          norm_overloads,      conv_overloads,       pool_overloads,    image_overloads,     recurrent_overloads,
+          attention_overloads, creation_overloads,   convert_overloads, composite_overloads, complex_overloads})
       for (Overload& overload : family()) {
         auto schema = parse_schema(overload.schema);
         if (!schema) std::abort();  // our own text: any use of the table shows it
@@ -190,6 +191,7 @@ std::optional<Arg> fit_one(const Arg& arg, const Parameter& parameter, bool stri
     return !strict && is_number(arg) ? std::optional(arg) : std::nullopt;
   }
   if (changes_nothing(type)) return Arg{};
+  if (type == "Complex") return is_complex(arg) ? std::optional(arg) : std::nullopt;
   if (type == "any") return arg.as<Arg::List>() != nullptr || is_number(arg) ? std::optional(arg) : std::nullopt;
   if (type == "str") return arg.as<std::string>() != nullptr ? std::optional(arg) : std::nullopt;
   if (type == "ScalarType") {
@@ -405,6 +407,11 @@ Expected<Arg> call(Context& context, std::string_view name, std::span<const Name
     else
       without_out.push_back(argument);
   const std::span<const NamedArg> arguments = without_out;
+  if (asked.rows != nullptr && goes_by_parts(name, arguments)) {
+    TAPER_ASSIGN(Arg real, call(context, name, part_of(arguments, 0)));
+    TAPER_ASSIGN(Arg imag, call(context, name, part_of(arguments, 1)));
+    return Arg(Arg::List{std::move(real), std::move(imag)});
+  }
   std::size_t candidates = 0;
   std::optional<Error> why;
   if (asked.rows != nullptr)
@@ -442,6 +449,7 @@ std::vector<std::string> known_overloads() {
   for (const Row& row : table().rows)
     names.push_back(row.schema.name + "." + (row.schema.overload.empty() ? "default" : row.schema.overload));
   std::ranges::sort(names);
+  names.erase(std::ranges::unique(names).begin(), names.end());
   return names;
 }
 

@@ -248,6 +248,8 @@ class Importer {
 
   Expected<Value*> output_value(const Arg& arg) {
     if (const auto* tensor = arg.as<TensorPtr>()) return (*tensor)->content(build_);
+    if (arg.as<Arg::List>() != nullptr)
+      return fail("complex numbers are no output that files have: give torch.view_as_real of them");
     const Dim* size = arg.as<Dim>();
     if (size == nullptr) return nullptr;
     Value* vector = build_("sizes", {}, {{"sizes", Shape{*size}}});

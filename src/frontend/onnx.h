@@ -24,4 +24,7 @@ namespace taper {
 Expected<ImportedProgram> import_onnx(const std::filesystem::path& path, const SharedBytes& bytes,
                                       const ProgramOptions& options, std::vector<std::string>* wanted = nullptr);
 
+// The operators that are read, in order: "Add", and of other domains than ONNX's "com.microsoft.Gelu".
+std::vector<std::string> known_onnx_operators();
+
 }  // namespace taper

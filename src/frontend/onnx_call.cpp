@@ -1,5 +1,8 @@
 #include "frontend/onnx_call.h"
 
+#include <set>
+
+#include "frontend/onnx.h"
 #include "frontend/onnx_importer.h"
 #include "ops/rules.h"
 
@@ -309,3 +312,14 @@ std::optional<DType> dtype_of_element(int element) {
 }
 
 }  // namespace taper::onnx_reader
+
+namespace taper {
+
+std::vector<std::string> known_onnx_operators() {
+  std::set<std::string> names;
+  for (const onnx_reader::Row& row : onnx_reader::rows())
+    names.insert(fmt::format("{}{}{}", row.domain, row.domain.empty() ? "" : ".", row.op));
+  return {names.begin(), names.end()};
+}
+
+}  // namespace taper

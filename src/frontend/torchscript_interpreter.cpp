@@ -39,6 +39,17 @@ bool always_raises(const std::vector<Statement>& block) {
   });
 }
 
+// The operator of "x = torch.rand(...)" and its like, which no file can say; empty for other statements.
+std::string_view random_operator(const Statement& statement) {
+  constexpr std::string_view kNames[] = {"rand",         "randn",    "randint",   "rand_like",   "randn_like",
+                                         "randint_like", "randperm", "bernoulli", "multinomial", "normal"};
+  if (statement.value->kind != ExprKind::call || statement.target->kind != ExprKind::name) return {};
+  const Expr& function = *statement.value->items[0];
+  const bool of_torch = function.kind == ExprKind::attribute && function.items[0]->kind == ExprKind::name &&
+                        function.items[0]->text == "torch";
+  return of_torch && std::ranges::find(kNames, function.text) != std::end(kNames) ? function.text : std::string_view();
+}
+
 }  // namespace
 
 // What a file says refers to itself is taken apart, for nobody else would free it.
@@ -226,6 +237,10 @@ Status Interpreter::run_statement(const Statement& statement) {
       return {};
     }
     case StatementKind::assign: {
+      // Programs that are not trained draw some that nothing uses: only a use of them is an error.
+      if (const auto name = random_operator(statement); !name.empty())
+        return assign(*statement.target,
+                      Unknown{fmt::format("holds random numbers (aten::{}), which no file draws", name)});
       TAPER_ASSIGN(Value value, evaluate(*statement.value));
       return assign(*statement.target, std::move(value));
     }

@@ -24,6 +24,12 @@ bool holds_tensor(const Value& value, std::size_t depth = 0) {
   return items && std::ranges::any_of(*items, [&](const Value& item) { return holds_tensor(item, depth + 1); });
 }
 
+// Lists, which complex numbers are elsewhere, mean something else here.
+bool gives_complex(std::string_view name) {
+  return name.starts_with("fft_") || name.starts_with("_fft_") || name == "view_as_complex" || name == "complex" ||
+         name == "polar";
+}
+
 bool holds_number(const Value& value) {
   return value.tensor() && value.tensor()->is_number;
 }
@@ -109,6 +115,8 @@ Value Interpreter::unsupported_operator(std::string_view name, std::string_view 
 }
 
 Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<Argument>& arguments) {
+  if (gives_complex(name))
+    return unsupported_operator(fmt::format("aten::{}", name), "complex numbers are read in programs of torch.export");
   const bool known = aten::knows(name);
   if (!known) return unsupported_operator(fmt::format("aten::{}", name));
   for (const Argument& argument : arguments)

@@ -177,10 +177,14 @@ TEST_F(Command, inspects_nothing_that_is_no_model) {
 TEST_F(Command, lists_operators) {
   EXPECT_EQ(run({"ops"}), 0);
   EXPECT_THAT(out, HasSubstr("layer_norm"));
+  EXPECT_THAT(out, HasSubstr("operators of ONNX are read"));
   EXPECT_EQ(run({"ops", "--markdown"}), 0);
   EXPECT_THAT(out, HasSubstr("# Operators"));
   EXPECT_EQ(run({"ops", "--json"}), 0);
-  EXPECT_GT(nlohmann::json::parse(out).at("operators").size(), 30u);
+  const auto json = nlohmann::json::parse(out);
+  EXPECT_GT(json.at("operators").size(), 30u);
+  EXPECT_THAT(json.at("aten").get<std::vector<std::string>>(), testing::Contains("add.Tensor"));
+  EXPECT_THAT(json.at("onnx").get<std::vector<std::string>>(), testing::Contains("LayerNormalization"));
   EXPECT_EQ(run({"ops", "--jsn"}), 2);
 }
 

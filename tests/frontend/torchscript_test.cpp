@@ -38,7 +38,7 @@ INSTANTIATE_TEST_SUITE_P(fixtures, TorchScript,
                                          "tagger_traced.pt", "tagger_scripted.pt", "encoder_scripted.pt",
                                          "loops_scripted.pt", "branches_up.pt", "branches_down.pt",
                                          "doubling_scripted.pt", "containers_scripted.pt", "in_place_scripted.pt",
-                                         "in_place_traced.pt", "recurrent_scripted.pt"),
+                                         "in_place_traced.pt", "recurrent_scripted.pt", "idle_noise_scripted.pt"),
                          [](const auto& tested) { return std::filesystem::path(tested.param).stem().string(); });
 
 TEST(TorchScript, takes_shapes_that_tracing_recorded) {
@@ -77,6 +77,14 @@ TEST(TorchScript, says_which_exception_a_program_raises) {
   ASSERT_FALSE(program);
   EXPECT_THAT(program.error().text(), HasSubstr("the program raises ValueError: expected a matrix, got 3 axes"));
   EXPECT_THAT(program.error().text(), HasSubstr("of code/__torch__.py"));
+}
+
+TEST(TorchScript, refuses_random_numbers_that_are_used) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {2, 4};
+  const auto program = import_torchscript(bytes_of("noise_scripted.pt"), options);
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("'noise' holds random numbers (aten::rand_like), which no file draws"));
 }
 
 TEST(TorchScript, names_inputs_that_do_not_exist) {
