@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/table.h"
+#include "passes/quantize_weights.h"
 #include "passes/rewrite.h"
 
 namespace taper {
@@ -39,12 +40,13 @@ const FixedGrid* prescribed_grid(const Node& node, int bits) {
 namespace {
 
 // Where a layer with weights can't take integers; nothing if it can.
-std::optional<std::string> weights_against(const Node& node, const QuantizedForm& form) {
+std::optional<std::string> weights_against(const Node& node, const QuantizedForm& form, int bits) {
   if (form.bias && *form.weight < node.operands.size() && constant_of(node.operands[*form.weight]) == nullptr)
     return "its weights are computed";
   if (form.bias && *form.bias < node.operands.size() && node.operands[*form.bias] != nullptr &&
       constant_of(node.operands[*form.bias]) == nullptr)
     return "its bias is computed";
+  if (bits == 8 && !sums_fit(node)) return "int32 does not hold the sums of so many products";
   return std::nullopt;
 }
 
@@ -87,7 +89,7 @@ int Modes::possible(const Node& node, std::string* reason) const {
     return none(fmt::format("there is no kernel on int{}", bits));
   if (op.quantized.fits != nullptr && !op.quantized.fits(node))
     return none("the kernel on integers is for other calls");
-  if (const auto against = op.quantized.weight ? weights_against(node, op.quantized) : std::nullopt)
+  if (const auto against = op.quantized.weight ? weights_against(node, op.quantized, bits) : std::nullopt)
     return none(*against);
   for (const std::vector<Value*>* values : {&node.operands, &node.results})
     for (const Value* value : *values)

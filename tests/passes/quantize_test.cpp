@@ -161,6 +161,18 @@ TEST(Quantize, raises_scales_until_the_bias_fits) {
   EXPECT_THAT(q.plan.notes, Contains(HasSubstr("scales were raised")));
 }
 
+TEST(Quantize, adds_up_no_more_products_than_int32_holds) {
+  const Graph graph = layer({1, 140'000}, std::vector<float>(140'000, 1), {0});
+  for (const LayerConfig& config : {hybrid_config(), integer_config()}) {
+    const Quantized q = quantized(graph, config);
+    EXPECT_EQ(the_node(q.graph, "linear").operands[1]->producer->op, "dequantize");
+    EXPECT_EQ(q.plan.layers[0].computes, "float32");
+    if (config.activation) {
+      EXPECT_THAT(q.plan.layers[0].reason, HasSubstr("int32"));
+    }
+  }
+}
+
 TEST(Quantize, keeps_activations_from_the_range_and_zero_exactly) {
   const Quantization q = activation_grid({-1, 3}, {.bits = 8, .symmetric = false});
   EXPECT_FLOAT_EQ(q.scales[0], 4.0F / 255);
