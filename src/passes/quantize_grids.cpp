@@ -85,12 +85,13 @@ Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, cons
 Quantization activation_grid(const Range& range, const TensorScheme& scheme) {
   Quantization q = per_tensor_grid(scheme.bits, 1, 0);
   const double low = std::min(range.low, 0.0), high = std::max(range.high, 0.0);
-  if (!(high > low)) return q;  // nothing but zeros: any scale does
+  constexpr double kLeast = std::numeric_limits<float>::min();
+  if (high - low < kLeast) return q;  // nothing but zeros: any scale does
   if (scheme.symmetric) {
-    q.scales = {static_cast<float>(std::max(-low, high) / q.highest())};
+    q.scales = {static_cast<float>(std::max(std::max(-low, high) / q.highest(), kLeast))};
     return q;
   }
-  const double scale = (high - low) / (q.highest() - q.lowest());
+  const double scale = std::max((high - low) / (q.highest() - q.lowest()), kLeast);
   q.scales = {static_cast<float>(scale)};
   q.zero_points = {
       static_cast<std::int64_t>(std::clamp(std::round(q.lowest() - low / scale), q.lowest(), q.highest()))};
