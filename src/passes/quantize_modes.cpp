@@ -119,24 +119,34 @@ void Modes::choose(const Graph& graph) {
 }
 
 // What a loop carries is stored as integers where its next value is computed so, or where it only passes through and
-// something in the body computes with it so.
+// something in the body computes with it so. Loops inside come first: what they carry comes from here and goes on here.
 void Modes::choose_carried(const Node& loop) {
   const Graph& body = *loop.regions[1];
+  for (const Node& node : body.nodes())
+    if (node.op == "while") choose_carried(node);
   for (std::size_t i = 0; i < loop.operands.size(); ++i) {
     const Value* entry = body.inputs()[i];
     const Value* next = body.outputs()[i].value;
     if (!is_float(entry) || !range_of(*entry, request_) || !range_of(*next, request_)) continue;
-    int bits = 0;
-    if (next->producer != nullptr) {
-      bits = possible(*next->producer, nullptr);
-    } else if (next == entry) {
-      for (const Node& node : body.nodes())
-        if (std::ranges::find(node.operands, entry) != node.operands.end())
-          bits = std::max(bits, possible(node, nullptr));
-    }
-    if (bits == 0) continue;
-    entering_[entry] = entering_[loop.regions[0]->inputs()[i]] = entering_[loop.results[i]] = bits;
+    const int bits = next == entry ? bits_of_users(body, *entry) : bits_to_come(*next);
+    if (bits != 0) entering_[entry] = entering_[loop.regions[0]->inputs()[i]] = entering_[loop.results[i]] = bits;
   }
+}
+
+// The bits of a value before the modes of its graph are chosen.
+int Modes::bits_to_come(const Value& value) const {
+  if (value.producer == nullptr || !value.producer->regions.empty()) return bits(value);
+  return possible(*value.producer, nullptr);
+}
+
+int Modes::bits_of_users(const Graph& graph, const Value& value) const {
+  int most = 0;
+  for (const Node& node : graph.nodes())
+    for (std::size_t i = 0; i < node.operands.size(); ++i) {
+      if (node.operands[i] != &value) continue;
+      most = std::max(most, node.op == "while" ? bits(*node.regions[1]->inputs()[i]) : possible(node, nullptr));
+    }
+  return most;
 }
 
 void Modes::follow_operands(const Node& node) {
