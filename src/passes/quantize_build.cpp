@@ -126,6 +126,10 @@ Value* QuantizedBuild::weight_of(const Node& node, int bits) {
   const Value* weight = node.operands[*form.weight];
   if (!form.bias) return as_integers(weight, by_.grids.grid(*weight, bits));
   TensorScheme scheme = by_.request.config_of(node).weight.value_or(TensorScheme{});
+  if (scheme.bits != 8 || scheme.block != 0)
+    by_.plan.notes.push_back(
+        fmt::format("'{}' has int8 weights, a scale per channel: what goes in is stored as integers", weight->name));
+  if (scheme.block != 0) scheme.per_channel = true;
   scheme.bits = 8;
   scheme.block = 0;
   return by_.weights.stored(build_, node, *weight, form.channels(node), scheme);
