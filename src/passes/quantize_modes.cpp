@@ -1,7 +1,6 @@
 #include "passes/quantize_modes.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "ops/table.h"
 #include "passes/quantize_weights.h"
@@ -18,14 +17,7 @@ bool multiplies_matrices(const Node& node) {
 }
 
 std::optional<Range> range_of(const Value& value, const QuantizeRequest& request) {
-  if (const Tensor* constant = constant_of(&value)) {
-    Range range;
-    for (const double number : to_double(*constant)) {
-      if (!std::isfinite(number)) return std::nullopt;
-      range = {std::min(range.low, number), std::max(range.high, number)};
-    }
-    return range;
-  }
+  if (const Tensor* constant = constant_of(&value)) return range_of_numbers(*constant);
   if (request.ranges == nullptr) return std::nullopt;
   const auto found = request.ranges->find(&value);
   return found == request.ranges->end() ? std::nullopt : std::optional(found->second);

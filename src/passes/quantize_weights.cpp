@@ -52,6 +52,7 @@ std::optional<std::vector<Value*>> take_from_table(Builder& build, const Node& n
 // Integers that make up for one another's rounding, as the layer's inputs tell; as the float32 numbers they stand for.
 Expected<WeightStore::Stored> WeightStore::compensated(const Tensor& weight, const TensorScheme& scheme,
                                                        const InputProducts& inputs) {
+  if (!range_of_numbers(weight)) return fail("it holds numbers that are not finite");
   const MatrixShape shape{weight.shape[0], weight.shape[1]};
   const bool per_row = scheme.per_channel || scheme.block > 0;
   TAPER_ASSIGN(const IntegerMatrix matrix,

@@ -134,9 +134,13 @@ TEST(Quantize, stores_rows_as_int4_where_they_fill_bytes_and_blocks) {
 }
 
 TEST(Quantize, leaves_weights_that_are_not_finite_and_says_so) {
-  const Quantized q = quantized(layer({1, 2}, {1, std::numeric_limits<float>::infinity()}, {0}), hybrid_config());
-  EXPECT_EQ(the_node(q.graph, "linear").operands[1]->quantization, nullptr);
-  EXPECT_THAT(q.plan.notes, Contains(HasSubstr("'w' stays float32")));
+  using Limits = std::numeric_limits<float>;
+  for (const float number : {Limits::infinity(), Limits::quiet_NaN()})
+    for (const LayerConfig& config : {hybrid_config(), integer_config()}) {
+      const Quantized q = quantized(layer({1, 2}, {1, number}, {0}), config);
+      EXPECT_EQ(the_node(q.graph, "linear").operands[1]->quantization, nullptr);
+      EXPECT_THAT(q.plan.notes, Contains(HasSubstr("'w' stays float32: it holds numbers that are not finite")));
+    }
 }
 
 TEST(Quantize, gives_biases_the_scale_of_the_products) {
