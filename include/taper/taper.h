@@ -166,6 +166,8 @@ struct ConvertOptions {
   QuantizeOptions quantize = {};
   bool channels_last = false;  // inputs and outputs [N, C, H, W] (and with three such axes) become [N, H, W, C]
   std::optional<std::filesystem::path> dump_ir = {};  // a folder for the graph after each pass that changed it
+  // Called with what is being done where that takes time: "calibrating, sample 3 of 40". By several threads at once.
+  std::function<void(const std::string&)> progress = {};
   bool check_each = false;  // evaluate the graph after each pass; an error names the first one that changes results
 };
 

@@ -61,6 +61,9 @@ struct QuantizationPlan {
 // The graph as `request` says, which check() accepts and spell_tflite writes. `plan` may be null.
 Expected<Graph> quantize(const Graph& graph, const QuantizeRequest& request, QuantizationPlan* plan);
 
+// From the least to the largest number of a constant, 0 among them; nothing if some number is not finite.
+std::optional<Range> range_of_numbers(const Tensor& constant);
+
 // The grid of a weight: symmetric, with scales along `axis` unless the scheme is per tensor; scales of blocks are
 // representable in float16. Errors: weights that are not finite, blocks that don't divide the rows.
 Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, const TensorScheme& scheme,

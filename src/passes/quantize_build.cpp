@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "ops/table.h"
 #include "passes/rewrite.h"
@@ -125,6 +126,10 @@ Value* QuantizedBuild::weight_of(const Node& node, int bits) {
   const Value* weight = node.operands[*form.weight];
   if (!form.bias) return as_integers(weight, by_.grids.grid(*weight, bits));
   TensorScheme scheme = by_.request.config_of(node).weight.value_or(TensorScheme{});
+  if (scheme.bits != 8 || scheme.block != 0)
+    by_.plan.notes.push_back(
+        fmt::format("'{}' has int8 weights, a scale per channel: what goes in is stored as integers", weight->name));
+  if (scheme.block != 0) scheme.per_channel = true;
   scheme.bits = 8;
   scheme.block = 0;
   return by_.weights.stored(build_, node, *weight, form.channels(node), scheme);
@@ -137,10 +142,13 @@ void QuantizedBuild::fit_bias(const Node& node, const Quantization& x, Value& we
   if (place >= node.operands.size() || node.operands[place] == nullptr) return;
   const std::vector<double> bias = to_double(*constant_of(node.operands[place]));
   const double limit = std::ldexp(static_cast<double>(x.scales[0]), bits == 8 ? 30 : 38);
+  // The product of both scales is to be a float too.
+  constexpr double kLeast = std::numeric_limits<float>::min(), kMost = std::numeric_limits<float>::max();
   Quantization q = *weight.quantization;
   for (std::size_t i = 0; i < bias.size(); ++i) {
     float& scale = q.scales[q.scales.size() == 1 ? 0 : i];
-    scale = std::max(scale, static_cast<float>(std::fabs(bias[i]) / limit));
+    const double wanted = std::max(std::fabs(bias[i]) / limit, kLeast / static_cast<double>(x.scales[0]));
+    scale = std::max(scale, static_cast<float>(std::min(wanted, kMost)));
   }
   if (q == *weight.quantization) return;
   by_.plan.notes.push_back(fmt::format("'{}': scales were raised so that its bias fits", weight.name));
@@ -153,7 +161,8 @@ Value* QuantizedBuild::bias_of(const Node& node, const Quantization& x, const Qu
   if (!form.bias || *form.bias >= node.operands.size() || node.operands[*form.bias] == nullptr) return nullptr;
   const Value& old_bias = *node.operands[*form.bias];
   Quantization q{.bits = bits == 8 ? 32 : 64, .scales = {}, .zero_points = {}, .axis = std::nullopt, .block = 0};
-  for (const float scale : weight.scales) q.scales.push_back(scale * x.scales[0]);
+  for (const float scale : weight.scales)
+    q.scales.push_back(std::min(scale * x.scales[0], std::numeric_limits<float>::max()));
   q.zero_points.assign(q.scales.size(), 0);
   if (q.scales.size() > 1) q.axis = 0;
   Value* bias = build_.constant(*constant_of(&old_bias), old_bias.name);

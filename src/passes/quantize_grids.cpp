@@ -61,8 +61,19 @@ float stored_scale(double scale, const TensorScheme& scheme) {
   return scheme.block > 0 ? block_scale(scale) : static_cast<float>(std::max(scale, least));
 }
 
+std::optional<Range> range_of_numbers(const Tensor& constant) {
+  Range range;
+  bool finite = true;
+  for_each_float(constant, [&](std::size_t, double number) {
+    finite = finite && std::isfinite(number);
+    range = {std::min(range.low, number), std::max(range.high, number)};
+  });
+  return finite ? std::optional(range) : std::nullopt;
+}
+
 Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, const TensorScheme& scheme,
                                    WeightMethod method) {
+  if (!range_of_numbers(weight)) return fail("it holds numbers that are not finite");
   Quantization q{.bits = scheme.bits, .scales = {}, .zero_points = {}, .axis = std::nullopt, .block = scheme.block};
   std::int64_t count = 1;
   if (scheme.per_channel || scheme.block > 0) {
@@ -71,12 +82,12 @@ Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, cons
   }
   if (scheme.block > 0) {
     if (axis == weight.rank() - 1 || weight.shape.back() % scheme.block != 0)
-      return fail("rows of {} numbers can't be cut into blocks of {}", weight.shape.back(), scheme.block);
+      return fail("its rows of {} numbers can't be cut into blocks of {}", weight.shape.back(), scheme.block);
     count *= weight.shape.back() / scheme.block;
   }
   for (const double scale : scales_of(weight, q, static_cast<std::size_t>(count), method)) {
     q.scales.push_back(stored_scale(scale, scheme));
-    if (!std::isfinite(q.scales.back())) return fail("holds numbers beyond what scales can say");
+    if (!std::isfinite(q.scales.back())) return fail("it holds numbers beyond what scales can say");
   }
   q.zero_points.assign(q.scales.size(), 0);
   return q;
@@ -85,12 +96,13 @@ Expected<Quantization> weight_grid(const Tensor& weight, std::int64_t axis, cons
 Quantization activation_grid(const Range& range, const TensorScheme& scheme) {
   Quantization q = per_tensor_grid(scheme.bits, 1, 0);
   const double low = std::min(range.low, 0.0), high = std::max(range.high, 0.0);
-  if (!(high > low)) return q;  // nothing but zeros: any scale does
+  constexpr double kLeast = std::numeric_limits<float>::min();
+  if (high - low < kLeast) return q;  // nothing but zeros: any scale does
   if (scheme.symmetric) {
-    q.scales = {static_cast<float>(std::max(-low, high) / q.highest())};
+    q.scales = {static_cast<float>(std::max(std::max(-low, high) / q.highest(), kLeast))};
     return q;
   }
-  const double scale = (high - low) / (q.highest() - q.lowest());
+  const double scale = std::max((high - low) / (q.highest() - q.lowest()), kLeast);
   q.scales = {static_cast<float>(scale)};
   q.zero_points = {
       static_cast<std::int64_t>(std::clamp(std::round(q.lowest() - low / scale), q.lowest(), q.highest()))};

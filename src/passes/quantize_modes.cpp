@@ -1,9 +1,9 @@
 #include "passes/quantize_modes.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "ops/table.h"
+#include "passes/quantize_weights.h"
 #include "passes/rewrite.h"
 
 namespace taper {
@@ -17,14 +17,7 @@ bool multiplies_matrices(const Node& node) {
 }
 
 std::optional<Range> range_of(const Value& value, const QuantizeRequest& request) {
-  if (const Tensor* constant = constant_of(&value)) {
-    Range range;
-    for (const double number : to_double(*constant)) {
-      if (!std::isfinite(number)) return std::nullopt;
-      range = {std::min(range.low, number), std::max(range.high, number)};
-    }
-    return range;
-  }
+  if (const Tensor* constant = constant_of(&value)) return range_of_numbers(*constant);
   if (request.ranges == nullptr) return std::nullopt;
   const auto found = request.ranges->find(&value);
   return found == request.ranges->end() ? std::nullopt : std::optional(found->second);
@@ -39,12 +32,13 @@ const FixedGrid* prescribed_grid(const Node& node, int bits) {
 namespace {
 
 // Where a layer with weights can't take integers; nothing if it can.
-std::optional<std::string> weights_against(const Node& node, const QuantizedForm& form) {
+std::optional<std::string> weights_against(const Node& node, const QuantizedForm& form, int bits) {
   if (form.bias && *form.weight < node.operands.size() && constant_of(node.operands[*form.weight]) == nullptr)
     return "its weights are computed";
   if (form.bias && *form.bias < node.operands.size() && node.operands[*form.bias] != nullptr &&
       constant_of(node.operands[*form.bias]) == nullptr)
     return "its bias is computed";
+  if (bits == 8 && !sums_fit(node)) return "int32 does not hold the sums of so many products";
   return std::nullopt;
 }
 
@@ -87,7 +81,7 @@ int Modes::possible(const Node& node, std::string* reason) const {
     return none(fmt::format("there is no kernel on int{}", bits));
   if (op.quantized.fits != nullptr && !op.quantized.fits(node))
     return none("the kernel on integers is for other calls");
-  if (const auto against = op.quantized.weight ? weights_against(node, op.quantized) : std::nullopt)
+  if (const auto against = op.quantized.weight ? weights_against(node, op.quantized, bits) : std::nullopt)
     return none(*against);
   for (const std::vector<Value*>* values : {&node.operands, &node.results})
     for (const Value* value : *values)
@@ -117,24 +111,34 @@ void Modes::choose(const Graph& graph) {
 }
 
 // What a loop carries is stored as integers where its next value is computed so, or where it only passes through and
-// something in the body computes with it so.
+// something in the body computes with it so. Loops inside come first: what they carry comes from here and goes on here.
 void Modes::choose_carried(const Node& loop) {
   const Graph& body = *loop.regions[1];
+  for (const Node& node : body.nodes())
+    if (node.op == "while") choose_carried(node);
   for (std::size_t i = 0; i < loop.operands.size(); ++i) {
     const Value* entry = body.inputs()[i];
     const Value* next = body.outputs()[i].value;
     if (!is_float(entry) || !range_of(*entry, request_) || !range_of(*next, request_)) continue;
-    int bits = 0;
-    if (next->producer != nullptr) {
-      bits = possible(*next->producer, nullptr);
-    } else if (next == entry) {
-      for (const Node& node : body.nodes())
-        if (std::ranges::find(node.operands, entry) != node.operands.end())
-          bits = std::max(bits, possible(node, nullptr));
-    }
-    if (bits == 0) continue;
-    entering_[entry] = entering_[loop.regions[0]->inputs()[i]] = entering_[loop.results[i]] = bits;
+    const int bits = next == entry ? bits_of_users(body, *entry) : bits_to_come(*next);
+    if (bits != 0) entering_[entry] = entering_[loop.regions[0]->inputs()[i]] = entering_[loop.results[i]] = bits;
   }
+}
+
+// The bits of a value before the modes of its graph are chosen.
+int Modes::bits_to_come(const Value& value) const {
+  if (value.producer == nullptr || !value.producer->regions.empty()) return bits(value);
+  return possible(*value.producer, nullptr);
+}
+
+int Modes::bits_of_users(const Graph& graph, const Value& value) const {
+  int most = 0;
+  for (const Node& node : graph.nodes())
+    for (std::size_t i = 0; i < node.operands.size(); ++i) {
+      if (node.operands[i] != &value) continue;
+      most = std::max(most, node.op == "while" ? bits(*node.regions[1]->inputs()[i]) : possible(node, nullptr));
+    }
+  return most;
 }
 
 void Modes::follow_operands(const Node& node) {

@@ -26,6 +26,8 @@ class Modes {
  private:
   void choose(const Graph& graph);
   void choose_carried(const Node& loop);
+  int bits_to_come(const Value& value) const;
+  int bits_of_users(const Graph& graph, const Value& value) const;
   int possible(const Node& node, std::string* reason) const;
   void follow_operands(const Node& node);
   void follow_users(const Graph& graph);

@@ -52,6 +52,7 @@ std::optional<std::vector<Value*>> take_from_table(Builder& build, const Node& n
 // Integers that make up for one another's rounding, as the layer's inputs tell; as the float32 numbers they stand for.
 Expected<WeightStore::Stored> WeightStore::compensated(const Tensor& weight, const TensorScheme& scheme,
                                                        const InputProducts& inputs) {
+  if (!range_of_numbers(weight)) return fail("it holds numbers that are not finite");
   const MatrixShape shape{weight.shape[0], weight.shape[1]};
   const bool per_row = scheme.per_channel || scheme.block > 0;
   TAPER_ASSIGN(const IntegerMatrix matrix,
@@ -99,8 +100,17 @@ Value* WeightStore::stored(Builder& build, const Node& node, const Value& value,
   return constant;
 }
 
+bool sums_fit(const Node& node) {
+  constexpr std::int64_t kMostProducts = (std::int64_t{1} << 31) / (128 * 128) - 1;
+  const QuantizedForm& form = op_of(node).quantized;
+  const Tensor* weight = constant_of(node.operands[*form.weight]);
+  if (weight == nullptr || weight->element_count() == 0) return true;
+  return weight->element_count() / weight->shape[static_cast<std::size_t>(form.channels(node))] <= kMostProducts;
+}
+
 bool has_hybrid_kernel(const Node& node, const LayerConfig& config) {
   const QuantizedForm& form = op_of(node).quantized;
+  if (!form.weight || !sums_fit(node)) return false;
   if (!config.integer_compute || config.explicit_dequantize || !config.weight) return false;
   if (config.weight->block > 0 && !form.hybrid_blocks) return false;
   return (config.weight->bits == 4 ? form.hybrid_int4 : form.hybrid).number != 0;

@@ -40,6 +40,9 @@ std::optional<std::vector<Value*>> with_stored_weights(Builder& build, const Nod
                                                        std::span<Value* const> operands, const LayerConfig& config,
                                                        WeightStore& store);
 
+// Whether int32 holds the sums of a layer's products of int8 numbers, whatever these are.
+bool sums_fit(const Node& node);
+
 // Whether a hybrid kernel computes the layer with such weights.
 bool has_hybrid_kernel(const Node& node, const LayerConfig& config);
 

@@ -5,6 +5,13 @@
 namespace taper {
 namespace {
 
+// Bodies of loops that a rule has built come from where the node was.
+void inherit_scope(Node& node, const std::string& scope) {
+  if (node.scope.empty()) node.scope = scope;
+  for (const auto& region : node.regions)
+    for (Node& inner : region->nodes()) inherit_scope(inner, scope);
+}
+
 Expected<Graph> rewrite_with(const Graph& graph, const RuleFor& rule_for, const TypeMap& map_input_type) {
   const Rule rule = rule_for(graph);
   const std::unordered_set<const Node*> live = live_nodes(graph);
@@ -18,7 +25,9 @@ Expected<Graph> rewrite_with(const Graph& graph, const RuleFor& rule_for, const 
     if (!live.contains(&node)) continue;
     const std::vector<Value*> operands = cloner.at(node.operands);
     build.set_scope(node.scope);
+    const std::size_t before = result.nodes().size();
     if (Replacement replacement = rule(build, node, operands)) {
+      for (std::size_t i = before; i < result.nodes().size(); ++i) inherit_scope(result.nodes()[i], node.scope);
       for (std::size_t i = 0; i < node.results.size(); ++i) cloner.bind(node.results[i], (*replacement)[i]);
     } else {
       std::vector<std::unique_ptr<Graph>> regions;

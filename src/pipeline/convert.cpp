@@ -192,7 +192,7 @@ Expected<StoredGraph> halved(const Graph& graph) {
 Expected<StoredGraph> mixed(const Job& job, const Graph& graph, const Quantizer& quantizer) {
   TAPER_ASSIGN(std::vector<InputSet> samples, bench_samples(job.model, job.options));
   TAPER_ASSIGN(const Bench bench, Bench::make(graph, std::move(samples)));
-  return find_mix(graph, quantizer, bench, job.options.quantize.mix_error);
+  return find_mix(graph, quantizer, bench, job.options.quantize.mix_error, job.options.progress);
 }
 
 Expected<StoredGraph> stored_as(const Job& job, const Graph& graph, const Quantizer& quantizer, Precision precision) {

@@ -47,9 +47,12 @@ class Search {
   }
 
   // All steps, the best first.
-  Expected<std::vector<Step>> steps() const {
+  Expected<std::vector<Step>> steps(const std::function<void(const std::string&)>& progress) const {
     std::vector<Step> steps;
-    for (const Node* layer : large_layers()) {
+    const std::vector<const Node*> layers = large_layers();
+    for (const Node* layer : layers) {
+      if (progress)
+        progress(fmt::format("measuring layers, {} of {}", steps.size() / (kLevels.size() - 1) + 1, layers.size()));
       double before = 0;
       for (std::size_t level = 1; level < kLevels.size(); ++level) {
         TAPER_ASSIGN(const double error, error_with({{layer, level}}));
@@ -96,7 +99,8 @@ std::string mix_text(const Levels& levels, double error) {
 
 }  // namespace
 
-Expected<StoredGraph> find_mix(const Graph& legal, const Quantizer& quantizer, const Bench& bench, double max_error) {
+Expected<StoredGraph> find_mix(const Graph& legal, const Quantizer& quantizer, const Bench& bench, double max_error,
+                               const std::function<void(const std::string&)>& progress) {
   constexpr double kMargin = 0.9;
   const double bound = kMargin * max_error;
   const Search search(legal, quantizer, bench);
@@ -107,7 +111,7 @@ Expected<StoredGraph> find_mix(const Graph& legal, const Quantizer& quantizer, c
                     "allowed",
                     error, max_error),
         "allow more with --max-error, or take the float32 file");
-  TAPER_ASSIGN(const std::vector<Step> steps, search.steps());
+  TAPER_ASSIGN(const std::vector<Step> steps, search.steps(progress));
   std::size_t within = 0, beyond = steps.size() + 1;
   while (beyond - within > 1) {
     const std::size_t middle = within + (beyond - within) / 2;

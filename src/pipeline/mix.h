@@ -11,6 +11,8 @@ namespace taper {
 // that know nothing of each other add up by their squares. The longest start of that order whose measured error stays
 // within the bound, less a margin for the runtime's own rounding, is the mix. The same for the same graph and samples.
 // Errors: a bound that float16 weights are beyond already.
-Expected<StoredGraph> find_mix(const Graph& legal, const Quantizer& quantizer, const Bench& bench, double max_error);
+// `progress` is told of each layer that is measured, and may be empty.
+Expected<StoredGraph> find_mix(const Graph& legal, const Quantizer& quantizer, const Bench& bench, double max_error,
+                               const std::function<void(const std::string&)>& progress = {});
 
 }  // namespace taper

@@ -98,8 +98,12 @@ Expected<SampleSource> samples_of(const Model& model, const ConvertOptions& opti
   if (!options.quantize.calibration) return no_samples();
   TAPER_ASSIGN(CalibrationSamples samples, CalibrationSamples::open(model, *options.quantize.calibration));
   std::vector<std::int64_t> chosen = split_samples(samples.count()).calibration;
-  return SampleSource([samples = std::move(samples), chosen, turned, next = std::size_t{0}]() mutable -> Next {
+  const auto tell = [progress = options.progress, count = chosen.size()](std::size_t sample) {
+    if (progress) progress(fmt::format("calibrating, sample {} of {}", sample, count));
+  };
+  return SampleSource([samples = std::move(samples), chosen, turned, tell, next = std::size_t{0}]() mutable -> Next {
     if (next == chosen.size()) return std::nullopt;
+    tell(next + 1);
     TAPER_ASSIGN(InputSet inputs, samples.at(chosen[next++]));
     return turned(std::move(inputs));
   });

@@ -230,7 +230,9 @@ class ModelJob {
   Status convert(const Model& model) {
     if (request_.show_plan && steps_.plan) TAPER_TRY(show_plan(model));
     start("convert");
-    TAPER_ASSIGN(report_.artifacts, steps_.convert(model, request_.output_dir, model_.stem, request_.convert));
+    ConvertOptions options = request_.convert;
+    options.progress = [this](const std::string& what) { start(what); };
+    TAPER_ASSIGN(report_.artifacts, steps_.convert(model, request_.output_dir, model_.stem, options));
     for (const Artifact& artifact : report_.artifacts) {
       finish(artifact.key, artifact_text(artifact), artifact.seconds);
       if (artifact.quantization && artifact.quantization->random_calibration)

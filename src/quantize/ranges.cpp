@@ -105,6 +105,8 @@ std::vector<double> magnitudes(const Histogram& seen) {
     if (counts.size() <= magnitude) counts.resize(magnitude + 1);
     counts[magnitude] += static_cast<double>(seen.count(bin));
   }
+  // Zeros are exact whatever the range: as many as there may be, they are no reason to clip the rest.
+  if (counts.size() > 1) counts[0] = counts[1];
   return counts;
 }
 
@@ -164,7 +166,9 @@ bool needs_histogram(const RangeOptions& options) {
 Range from_histogram(const Histogram& seen, const RangeOptions& options) {
   if (options.method == RangeMethod::percentile) return percentile_range(seen, options.percentile);
   if (options.method == RangeMethod::mse) return least_square_error(seen, options.bits, options.symmetric);
-  return least_divergence(seen, options.bits);
+  // Of fewer numbers most bins are empty by chance, and any threshold looks good.
+  constexpr std::int64_t kFewest = 10 * Histogram::kBins;
+  return seen.total() < kFewest ? Range{seen.lowest(), seen.highest()} : least_divergence(seen, options.bits);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "ops/evaluate.h"
 #include "ops/table.h"
 #include "passes/passes.h"
+#include "passes/quantize.h"
 #include "targets.h"
 
 namespace taper::fuzz {
@@ -110,10 +111,31 @@ void write_and_read_tflite(const Graph& legal) {
   use(must(import_tflite(file)));
 }
 
+void add_ranges(const Graph& graph, Ranges& ranges) {
+  for (const Value* input : graph.inputs()) ranges[input] = {-3, 3};
+  for (const Node& node : graph.nodes()) {
+    for (const Value* result : node.results) ranges[result] = {-3, 3};
+    for (const auto& region : node.regions) add_ranges(*region, ranges);
+  }
+}
+
+// Weights of 8 or 4 bits; with `integers`, all between the layers too.
+Graph quantized(const Graph& legal, int bits, bool integers) {
+  Ranges ranges;
+  add_ranges(legal, ranges);
+  LayerConfig config;
+  config.quantized = config.integer_compute = true;
+  config.weight = TensorScheme{.bits = bits, .per_channel = true, .block = bits == 4 ? 32 : 0};
+  if (integers) config.activation = TensorScheme{.bits = 8, .symmetric = false};
+  return must(quantize(legal, {.config_of = [&](const Node&) { return config; }, .ranges = &ranges}, nullptr));
+}
+
 void export_tflite(const Graph& graph) {
   const Graph legal = must(legalize(graph, taper::Target::tflite));
   write_and_read_tflite(legal);
   write_and_read_tflite(must(store_weights_as_f16(legal, nullptr)));
+  write_and_read_tflite(quantized(legal, 8, true));
+  write_and_read_tflite(quantized(legal, 4, false));
 }
 
 void export_onnx(const Graph& graph) {

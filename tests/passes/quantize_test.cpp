@@ -134,9 +134,13 @@ TEST(Quantize, stores_rows_as_int4_where_they_fill_bytes_and_blocks) {
 }
 
 TEST(Quantize, leaves_weights_that_are_not_finite_and_says_so) {
-  const Quantized q = quantized(layer({1, 2}, {1, std::numeric_limits<float>::infinity()}, {0}), hybrid_config());
-  EXPECT_EQ(the_node(q.graph, "linear").operands[1]->quantization, nullptr);
-  EXPECT_THAT(q.plan.notes, Contains(HasSubstr("'w' stays float32")));
+  using Limits = std::numeric_limits<float>;
+  for (const float number : {Limits::infinity(), Limits::quiet_NaN()})
+    for (const LayerConfig& config : {hybrid_config(), integer_config()}) {
+      const Quantized q = quantized(layer({1, 2}, {1, number}, {0}), config);
+      EXPECT_EQ(the_node(q.graph, "linear").operands[1]->quantization, nullptr);
+      EXPECT_THAT(q.plan.notes, Contains(HasSubstr("'w' stays float32: it holds numbers that are not finite")));
+    }
 }
 
 TEST(Quantize, gives_biases_the_scale_of_the_products) {
@@ -159,6 +163,18 @@ TEST(Quantize, raises_scales_until_the_bias_fits) {
   const double steps = 1000 / static_cast<double>(linear.operands[2]->quantization->scales[0]);
   EXPECT_LE(steps, 0x1p30 * 1.001);
   EXPECT_THAT(q.plan.notes, Contains(HasSubstr("scales were raised")));
+}
+
+TEST(Quantize, adds_up_no_more_products_than_int32_holds) {
+  const Graph graph = layer({1, 140'000}, std::vector<float>(140'000, 1), {0});
+  for (const LayerConfig& config : {hybrid_config(), integer_config()}) {
+    const Quantized q = quantized(graph, config);
+    EXPECT_EQ(the_node(q.graph, "linear").operands[1]->producer->op, "dequantize");
+    EXPECT_EQ(q.plan.layers[0].computes, "float32");
+    if (config.activation) {
+      EXPECT_THAT(q.plan.layers[0].reason, HasSubstr("int32"));
+    }
+  }
 }
 
 TEST(Quantize, keeps_activations_from_the_range_and_zero_exactly) {

@@ -74,7 +74,7 @@ std::vector<Case> all_cases() {
   networks.push_back({"cnn", cnn});
   networks.push_back({"constants", constants});
   for (const NamedNetwork& network : networks) {
-    cases.push_back({network, Precision::dynamic, 1e-6, 0.03});
+    cases.push_back({network, Precision::dynamic, 1e-4, 0.03});
     cases.push_back({network, Precision::w8, 1e-6, 0.02});
     cases.push_back({network, Precision::w4, 2e-2, 0.3});  // blocks: LiteRT's own kernel rounds x otherwise
     cases.push_back({network, Precision::int8, 0.05, 0.1});

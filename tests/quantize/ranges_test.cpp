@@ -173,6 +173,18 @@ TEST(Ranges, mse_and_kl_beat_min_max_on_a_heavy_tail) {
   EXPECT_GT(kl.high, 3);
 }
 
+TEST(Ranges, kl_keeps_all_of_numbers_that_are_too_few_to_tell) {
+  std::vector<double> values = normal(1, 500);
+  values.push_back(9);
+  EXPECT_EQ(range_of({.method = RangeMethod::kl}, {values}).high, 9);
+}
+
+TEST(Ranges, kl_clips_nothing_because_of_zeros) {
+  std::vector<double> values = uniform(-1, 1, 50'000);
+  values.insert(values.end(), 500'000, 0.0);
+  EXPECT_GT(range_of({.method = RangeMethod::kl}, {values}).high, 0.95);
+}
+
 TEST(Ranges, methods_have_names_both_ways) {
   for (const std::string_view name : range_method_names())
     EXPECT_EQ(range_method_name(range_method_from_name(name).value()), name);
