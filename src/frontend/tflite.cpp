@@ -151,15 +151,51 @@ bool has_data(const TfliteFile& file, const tflite::TensorT& tensor) {
   return !file.buffers[tensor.buffer].view.empty();
 }
 
-// The real numbers that a quantised constant stands for.
-Expected<Tensor> quantized_constant(const TfliteFile& file, const tflite::TensorT& tensor, const Quantization& q) {
-  std::vector<std::int64_t> shape(tensor.shape.begin(), tensor.shape.end());
-  TAPER_TRY(check_bounded({DType::f32, to_shape(shape)}));
-  TAPER_TRY(check_quantization(q, to_shape(shape)));
-  TAPER_ASSIGN_WITHIN(Tensor constant, from_stored_integers(file.buffers[tensor.buffer].view, std::move(shape), q),
-                      fmt::format("in tensor '{}'", tensor.name));
-  return constant;
-}
+// Real numbers that quantised constants stand for. They take up to eight times the bytes of the file, and many tensors
+// may lie in the same ones: each reading of the same bytes is made once, and of different ones there is a bound.
+class QuantizedConstants {
+ public:
+  explicit QuantizedConstants(const TfliteFile& file) : file_(file) {
+    // Buffers may overlap, so that their sizes say less than where they lie.
+    const std::byte* first = nullptr;
+    const std::byte* end = nullptr;
+    for (const SharedBytes& buffer : file.buffers) {
+      if (buffer.view.empty()) continue;
+      first = first == nullptr ? buffer.view.data() : std::min(first, buffer.view.data());
+      end = std::max(end, buffer.view.data() + buffer.view.size());
+    }
+    constexpr std::uint64_t kMostReadings = 4;
+    room_ = kMostReadings * 2 * sizeof(float) * static_cast<std::uint64_t>(end - first);
+  }
+
+  Expected<Tensor> read(const tflite::TensorT& tensor, const Quantization& q) {
+    const Bytes bytes = file_.buffers[tensor.buffer].view;
+    std::vector<Reading>& known = known_[bytes.data()];
+    for (const Reading& reading : known)
+      if (reading.size == bytes.size() && reading.shape == tensor.shape && reading.grid == q) return reading.value;
+    std::vector<std::int64_t> shape(tensor.shape.begin(), tensor.shape.end());
+    TAPER_TRY(check_bounded({DType::f32, to_shape(shape)}));
+    TAPER_TRY(check_quantization(q, to_shape(shape)));
+    const std::uint64_t needed = 2 * sizeof(float) * static_cast<std::uint64_t>(bytes.size());
+    if (needed > room_) return fail("more quantised constants than the file has bytes for");
+    room_ -= needed;
+    TAPER_ASSIGN(Tensor value, from_stored_integers(bytes, std::move(shape), q));
+    known.push_back({bytes.size(), tensor.shape, q, value});
+    return value;
+  }
+
+ private:
+  struct Reading {
+    std::size_t size;
+    std::vector<std::int32_t> shape;
+    Quantization grid;
+    Tensor value;
+  };
+
+  const TfliteFile& file_;
+  std::map<const std::byte*, std::vector<Reading>> known_;
+  std::uint64_t room_ = 0;  // bytes that may still be taken
+};
 
 // Nothing for a tensor that has no data, or holds quantised numbers.
 Expected<std::optional<Tensor>> constant_in(const TfliteFile& file, const tflite::TensorT& tensor) {
@@ -192,7 +228,7 @@ bool same_options(const tflite::BuiltinOptionsUnion& a, const tflite::BuiltinOpt
 
 class Reader {
  public:
-  explicit Reader(const TfliteFile& file) : file_(file), used_(file.model.subgraphs.size(), false) {}
+  explicit Reader(const TfliteFile& file) : file_(file), constants_(file), used_(file.model.subgraphs.size(), false) {}
 
   Expected<Graph> run(const KnownShapes& known);
 
@@ -233,6 +269,7 @@ class Reader {
   Expected<std::unique_ptr<Graph>> read_region(std::int32_t index, std::span<Value* const> operands, int depth);
 
   const TfliteFile& file_;
+  QuantizedConstants constants_;
   std::vector<bool> used_;  // subgraphs: each is read once, which bounds the work and rules out cycles
 };
 
@@ -297,7 +334,7 @@ Expected<Value*> Reader::value_of(Frame& frame, std::int32_t tensor) {
   TAPER_ASSIGN(auto grid, grid_of(file_, frame.source, source));
   std::optional<Tensor> constant;
   if (grid != nullptr && has_data(file_, source)) {
-    TAPER_ASSIGN(constant, quantized_constant(file_, source, *grid));
+    TAPER_ASSIGN_WITHIN(constant, constants_.read(source, *grid), fmt::format("in tensor '{}'", source.name));
   } else {
     TAPER_ASSIGN(constant, constant_in(file_, source));
   }

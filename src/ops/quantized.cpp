@@ -145,6 +145,10 @@ bool same_grid(const Value* a, const Value* b) {
   return x == y || (x != nullptr && y != nullptr && *x == *y);
 }
 
+bool is_float(const Value* value) {
+  return value != nullptr && value->type.dtype == DType::f32;
+}
+
 // What goes through regions keeps its integers.
 Status check_carried_grids(const Node& node, const Op& op) {
   const std::span carried = std::span(node.operands).subspan(std::min(op.region_operands, node.operands.size()));
@@ -154,14 +158,11 @@ Status check_carried_grids(const Node& node, const Op& op) {
         return fail("'{}' enters as '{}' on another grid", carried[i]->name, region->inputs()[i]->name);
     if (region->outputs().size() != node.results.size()) continue;
     for (std::size_t i = 0; i < node.results.size(); ++i)
-      if (!same_grid(region->outputs()[i].value, node.results[i]))
+      // A condition gives a bool even where one float is carried.
+      if (is_float(region->outputs()[i].value) && !same_grid(region->outputs()[i].value, node.results[i]))
         return fail("'{}' leaves as '{}' on another grid", region->outputs()[i].value->name, node.results[i]->name);
   }
   return {};
-}
-
-bool is_float(const Value* value) {
-  return value != nullptr && value->type.dtype == DType::f32;
 }
 
 // A kernel on integers takes no floats, one on floats no integers; which operands of x are concerned.

@@ -95,7 +95,8 @@ void QuantizedBuild::add_outputs(const Graph& graph, const Node* loop) {
   for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
     const Output& output = graph.outputs()[i];
     Value* value = nullptr;
-    const bool carried = loop != nullptr && loop->op == "while" && graph.outputs().size() == loop->operands.size();
+    // The condition of a loop gives a bool, which is carried nowhere.
+    const bool carried = loop != nullptr && loop->op == "while" && is_float(output.value);
     const Value* entry = carried ? loop->regions[1]->inputs()[i] : nullptr;
     if (entry != nullptr && by_.modes.bits(*entry) != 0)
       value = as_integers(output.value, by_.grids.class_grid(*entry, by_.modes.bits(*entry)));

@@ -166,6 +166,7 @@ Expected<InputSet> CalibrationSamples::at(std::int64_t sample) {
   TAPER_ASSIGN_WITHIN(InputSet set, cut(open_.arrays, sample - file.first), place);
   TAPER_TRY(check_unchanged(open_.bytes));
   std::vector<std::vector<std::int64_t>> shapes;
+  shapes.reserve(set.size());
   for (const Array& array : set) shapes.push_back(array.shape);
   TAPER_ASSIGN_WITHIN([[maybe_unused]] const Bindings bound, bind_symbols(model_.impl().graph.inputs(), shapes), place);
   return set;

@@ -184,6 +184,7 @@ std::optional<RangeMethod> range_method_from_name(std::string_view name) {
 
 std::vector<std::string_view> range_method_names() {
   std::vector<std::string_view> names;
+  names.reserve(kMethods.size());
   for (const MethodName& row : kMethods) names.push_back(row.name);
   return names;
 }

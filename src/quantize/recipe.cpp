@@ -106,6 +106,7 @@ constexpr std::string_view kFloatCasting = "float_casting";
 
 Expected<AlgorithmRow> read_algorithm(const Json& json) {
   std::vector<std::string_view> keys;
+  keys.reserve(kAlgorithms.size());
   for (const AlgorithmRow& row : kAlgorithms) keys.push_back(row.key);
   TAPER_ASSIGN(const std::string_view key, read_word(json, "algorithm_key", keys));
   return *std::ranges::find(kAlgorithms, key, &AlgorithmRow::key);

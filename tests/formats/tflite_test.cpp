@@ -91,6 +91,48 @@ TEST(Tflite, reads_back_what_it_wrote) {
   EXPECT_TRUE(identical(*weights, tensor_f32({2, 3}, kWeights)));
 }
 
+TEST(Tflite, keeps_quantised_tensors_and_equal_zero_points_once) {
+  tflite::ModelT model = small_model();
+  const std::size_t plain = written(model, small_buffers()).view.size();
+  for (const std::size_t i : {0, 2, 3}) {
+    tflite::TensorT& tensor = *model.subgraphs[0]->tensors[i];
+    tensor.type = tflite::TensorType::INT8;
+    tensor.shape_signature = {-1, 2};
+    tensor.has_rank = true;
+    tensor.quantization = std::make_unique<tflite::QuantizationParametersT>();
+    tensor.quantization->min = {-1};
+    tensor.quantization->max = {static_cast<float>(i)};
+    tensor.quantization->scale.assign(1000, 0.5F);
+    tensor.quantization->zero_point.assign(1000, i == 3 ? 1 : 0);
+    tensor.quantization->quantized_dimension = 1;
+  }
+  tflite::BlockwiseQuantizationT blocks;
+  blocks.scales = 1;
+  blocks.block_size = 32;
+  model.subgraphs[0]->tensors[3]->quantization->details.Set(blocks);
+  const SharedBytes file = written(model, small_buffers());
+  EXPECT_LT(file.view.size(), plain + 3 * 1000 * sizeof(float) + 2 * 1000 * sizeof(std::int64_t) + 1000);
+  const auto read = read_tflite(file);
+  ASSERT_TRUE(read) << read.error().text();
+  for (std::size_t i = 0; i < 4; ++i) {
+    const tflite::TensorT& expected = *model.subgraphs[0]->tensors[i];
+    const tflite::TensorT& tensor = *read->model.subgraphs[0]->tensors[i];
+    EXPECT_EQ(tensor.name, expected.name);
+    EXPECT_EQ(tensor.shape, expected.shape);
+    EXPECT_EQ(tensor.shape_signature, expected.shape_signature);
+    EXPECT_EQ(tensor.type, expected.type);
+    EXPECT_EQ(tensor.buffer, expected.buffer);
+    EXPECT_EQ(tensor.has_rank, expected.has_rank);
+    ASSERT_EQ(tensor.quantization == nullptr, expected.quantization == nullptr);
+    if (tensor.quantization == nullptr) continue;
+    EXPECT_EQ(tensor.quantization->max, expected.quantization->max);
+    EXPECT_EQ(tensor.quantization->scale, expected.quantization->scale);
+    EXPECT_EQ(tensor.quantization->zero_point, expected.quantization->zero_point);
+    EXPECT_EQ(tensor.quantization->quantized_dimension, 1);
+    EXPECT_EQ(tensor.quantization->details.type, expected.quantization->details.type);
+  }
+}
+
 TEST(Tflite, old_readers_find_codes_past_127_marked_as_such) {
   const auto file = written(small_model(), small_buffers());
   const auto* model = tflite::GetModel(file.view.data());

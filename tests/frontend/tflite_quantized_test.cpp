@@ -5,6 +5,7 @@
 #include "backend/tflite.h"
 #include "frontend/tflite.h"
 #include "ir/text.h"
+#include "ops/builder.h"
 #include "ops/table.h"
 
 namespace taper {
@@ -146,6 +147,34 @@ TEST(QuantisedTflite, refuses_damaged_blocks) {
   EXPECT_THAT(error_after(text, "w", [&](T& t) { blocks(t)->block_size = 16; }), HasSubstr("expected 4"));
   EXPECT_THAT(error_after(text, "w", [](T& t) { t.quantization->details.Set(tflite::MultiAxisQuantizationT{}); }),
               HasSubstr("kind that is not read"));
+}
+
+// Each of 100 layers has the weight in the same bytes, on a grid of its own.
+TEST(QuantisedTflite, refuses_more_constants_than_the_file_has_bytes_for) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {3, 256}});
+  const Tensor weight = tensor_f32({256, 256}, std::vector<float>(256 * 256, 0.5F));
+  for (int i = 0; i < 100; ++i) {
+    Value* w = build.constant(weight, "w");
+    w->quantization = std::make_shared<const Quantization>(per_tensor_grid(8, 1 + static_cast<float>(i), 0));
+    x = build("linear", {x, w});
+  }
+  graph.add_output("y", x);
+  ASSERT_TRUE(build.status());
+  TfliteModel model = spelled(graph);
+  ASSERT_TRUE(read_back(model));
+  std::optional<std::uint32_t> first;
+  for (const auto& tensor : model.model.subgraphs[0]->tensors)
+    if (tensor->type == tflite::TensorType::INT8) {
+      if (!first) first = tensor->buffer;
+      tensor->buffer = *first;
+    }
+  for (std::size_t i = 1; i < model.buffers.size(); ++i)
+    if (i != *first && model.buffers[i].byte_count() > 1000) model.buffers[i] = WeightSource{};
+  const auto read = read_back(model);
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().text(), HasSubstr("more quantised constants"));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "ir/text.h"
 #include "networks.h"
 #include "ops/table.h"
 #include "passes/passes.h"
@@ -216,6 +217,28 @@ TEST(Quantize, keeps_the_state_of_loops_on_one_grid_without_going_over_floats) {
     }
     EXPECT_GT(carried, 1);
   }
+}
+
+TEST(Quantize, carries_a_single_value_through_a_loop) {
+  const auto graph = parse(R"(graph g (%x: f32[2]) {
+  %y = while(%x) : f32[2] {
+    graph "" (%h: f32[2]) {
+      %largest = amax(%h) {dims = [0], keepdim = false} : f32[]
+      %limit = constant() {value = f32[] {2}} : f32[]
+      %less = less(%largest, %limit) : bool[]
+      return go_on = %less
+    }
+    graph "" (%h: f32[2]) {
+      %sum = add(%h, %h) {activation = "none"} : f32[2]
+      return h = %sum
+    }
+  }
+  return y = %y
+})");
+  ASSERT_TRUE(graph) << graph.error().text();
+  const Quantized q = quantized(*graph, integer_config());
+  EXPECT_NE(the_node(q.graph, "while").operands[0]->quantization, nullptr);
+  EXPECT_EQ(the_node(q.graph, "less").operands[0]->quantization, nullptr);
 }
 
 TEST(Quantize, uses_the_grids_that_kernels_prescribe) {

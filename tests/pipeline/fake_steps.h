@@ -51,6 +51,7 @@ inline ExportSteps fake_steps(const std::shared_ptr<Calls>& calls = std::make_sh
   steps.convert = [=](const Model&, const std::filesystem::path& folder, const std::string& stem,
                       const ConvertOptions& options) -> Expected<std::vector<Artifact>> {
     calls->conversions.push_back(options);
+    if (options.progress && options.quantize.calibration) options.progress("calibrating, sample 1 of 2");
     if (stem == "stubborn") return fail("the operator 'whirl' has no form in TFLite");
     std::vector<Artifact> artifacts;
     const auto add = [&](const std::string& key, const std::string& ending, std::uint64_t bytes) {
@@ -70,6 +71,13 @@ inline ExportSteps fake_steps(const std::shared_ptr<Calls>& calls = std::make_sh
     return artifacts;
   };
   steps.memory = [](const Model&, const ExportRequest&) { return std::uint64_t{1} << 20; };
+  steps.plan = [](const Model&, const ConvertOptions&) {
+    using Plans = std::vector<std::pair<std::string, QuantizationReport>>;
+    QuantizationReport report;
+    report.layers = {{"head", "FULLY_CONNECTED", "float32", "it is excluded"}};
+    report.tensors = {{"w", "int8 per channel, scale 0.1"}};
+    return Expected<Plans>(Plans{{"tflite_int8", report}});
+  };
   steps.layer_costs = [](const Model&, const ConvertOptions&, Precision) -> Expected<std::vector<LayerCost>> {
     return std::vector<LayerCost>{{"encoder.0", "FULLY_CONNECTED", 65536, 0.25},
                                   {"head", "FULLY_CONNECTED", 100, 0.01}};

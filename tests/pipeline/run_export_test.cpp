@@ -179,6 +179,28 @@ TEST_F(RunExport, names_the_costly_layers_of_a_file_beyond_its_bound_and_the_fla
   EXPECT_EQ(results()["wrong"]["layer_costs"]["tflite_int8"][0]["layer"], "encoder.0");
 }
 
+TEST_F(RunExport, tells_of_calibration_while_it_runs) {
+  request.convert.tflite = {Precision::int8};
+  request.convert.quantize.calibration = "samples.npz";
+  add("gru", scratch.file("gru.pt"));
+  run();
+  const auto told = [](const Progress& progress) {
+    return progress.kind == Progress::Kind::stage_started && progress.stage == "calibrating, sample 1 of 2";
+  };
+  EXPECT_TRUE(std::ranges::any_of(seen, told));
+}
+
+TEST_F(RunExport, shows_the_plan_before_it_converts) {
+  request.show_plan = true;
+  add("gru", scratch.file("gru.pt"));
+  run();
+  std::vector<std::string> lines;
+  for (const Progress& progress : seen)
+    if (progress.kind == Progress::Kind::detail) lines.push_back(progress.text);
+  EXPECT_THAT(lines, ElementsAre("tflite_int8", "  head FULLY_CONNECTED: float32, because it is excluded",
+                                 "  w: int8 per channel, scale 0.1"));
+}
+
 TEST_F(RunExport, warns_of_random_calibration) {
   request.convert.tflite = {Precision::int8};
   request.convert.quantize.random_calibration = true;
