@@ -20,6 +20,13 @@ bool is_identity(const Integers& dims, std::size_t rank) {
   return true;
 }
 
+// Whether the last `count` axes of a view are the last ones of its base, in order.
+bool ends_alike(const Integers& dims, std::int64_t base_rank, std::size_t count) {
+  for (std::size_t i = 1; i <= count; ++i)
+    if (dims[dims.size() - i] != base_rank - static_cast<std::int64_t>(i)) return false;
+  return true;
+}
+
 // A value as another one in another order of axes: its axis i is axis dims[i] of the base. Axes of the base that it
 // does not have are of size 1.
 struct View {
@@ -114,15 +121,16 @@ Value* Layout::make(const View& view) {
 // The value whose view in the order of `like` is `value`, which may broadcast along axes that it lacks.
 Value* Layout::as_base(Value* value, const View& like) {
   if (value == nullptr) return nullptr;
-  const std::size_t rank = value->type.shape.size();
+  const std::size_t rank = value->type.shape.size(), base_rank = like.base->type.shape.size();
   if (const auto view = view_of(value);
       view && view->dims == like.dims && view->base->type.shape.size() == like.base->type.shape.size())
     return view->base;
   // One number broadcasts in any order.
   if (rank == 0 || (rank <= 1 && element_count(value->type.shape).is(1))) return value;
+  // So do last axes that are the last ones there too: weights keep their shape, and their name.
+  if (rank < like.dims.size() && ends_alike(like.dims, static_cast<std::int64_t>(base_rank), rank)) return value;
   Value* full = value;
   for (std::size_t i = rank; i < like.dims.size(); ++i) full = build_("unsqueeze", {full}, {{"dims", Integers{0}}});
-  const std::size_t base_rank = like.base->type.shape.size();
   for (std::size_t i = like.dims.size(); i < base_rank; ++i)
     full = build_("unsqueeze", {full}, {{"dims", Integers{-1}}});
   if (full == nullptr) return nullptr;
