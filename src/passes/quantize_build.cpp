@@ -20,17 +20,18 @@ std::int64_t multiplications(const Node& node) {
   const QuantizedForm& form = op_of(node).quantized;
   if (!form.weight) return 0;
   const Shape& weight = node.operands[*form.weight]->type.shape;
+  Shape counted(weight.begin(), weight.end());
+  const Shape& result = node.results[0]->type.shape;
+  if (form.bias && !result.empty()) counted.insert(counted.end(), result.begin(), result.end() - 1);
   std::int64_t count = 1;
-  for (const Dim& size : weight) count *= size.constant().value_or(1);
-  for (std::size_t i = 0; i + 1 < node.results[0]->type.shape.size(); ++i)
-    if (form.bias) count *= node.results[0]->type.shape[i].constant().value_or(1);
+  for (const Dim& size : counted)
+    count = checked_mul(count, size.constant().value_or(1)).value_or(std::numeric_limits<std::int64_t>::max());
   return count;
 }
 
 }  // namespace
 
-// -----------------------------------------------------------------------------------------------------------------
-// values
+// -------------------------------------------------------------------------------------------------------------- values
 
 void QuantizedBuild::bind(const Value* old_value, Value* value) {
   if (value == nullptr) return;
@@ -75,8 +76,7 @@ Value* QuantizedBuild::as_stored(const Value* old_value) {
   return found == integers_.end() || found->second.empty() ? as_float(old_value) : found->second.front();
 }
 
-// ------------------------------------------------------------------------------------------------------ inputs and
-// outputs
+// ---------------------------------------------------------------------------------------------------- inputs, outputs
 
 void QuantizedBuild::add_inputs(const Graph& graph, const Node* loop) {
   for (const Value* input : graph.inputs()) {
@@ -108,8 +108,7 @@ void QuantizedBuild::add_outputs(const Graph& graph, const Node* loop) {
   }
 }
 
-// -------------------------------------------------------------------------------------------------------------------
-// nodes
+// --------------------------------------------------------------------------------------------------------------- nodes
 
 void QuantizedBuild::note(const Node& node, std::string_view computes) {
   const auto builtin = op_of(node).tflite.builtin;
