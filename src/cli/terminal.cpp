@@ -262,12 +262,10 @@ void Terminal::table(const ExportReport& report) {
 
 void Terminal::closing_line(const ExportReport& report) {
   std::size_t exported = 0;
-  std::size_t files = 0;
   std::size_t failed = 0;
   bool verified = true;
   for (const ModelReport& model : report.models) {
     if (model.skipped) continue;
-    files += model.artifacts.size();
     if (model.error) {
       ++failed;
     } else {
