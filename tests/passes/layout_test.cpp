@@ -134,6 +134,22 @@ TEST_P(LayoutFor, keeps_sequences_in_one_order_through_their_convolutions) {
   expect_same_after_passes(network, y, {2, 6, 4}, GetParam(), 0);
 }
 
+// A constant that is reshaped would lose the name that variables and recipes know it by.
+TEST_P(LayoutFor, leaves_weights_of_last_axes_as_they_are) {
+  Network network;
+  Value* x = network.graph.add_input("x", {DType::f32, {2, 6, 4}});
+  Value* y = network.build("permute", {x}, {{"dims", Integers{1, 0, 2}}});
+  y = network.build("mul", {y, network.build.constant(tensor_f32({4}, std::vector<float>{1, 2, 3, 4}), "norm.weight")});
+  network.graph.add_output("y", network.build("permute", {y}, {{"dims", Integers{1, 0, 2}}}));
+  const auto legal = legalize(network.graph, GetParam());
+  ASSERT_TRUE(legal) << legal.error().text();
+  EXPECT_EQ(count_ops(*legal, "permute"), 0u);
+  const auto weight = std::ranges::find_if(
+      legal->nodes(), [](const Node& node) { return node.op == "constant" && node.result()->name == "norm.weight"; });
+  ASSERT_NE(weight, legal->nodes().end());
+  EXPECT_EQ(weight->result()->type.shape, (Shape{4}));
+}
+
 TEST_P(LayoutFor, works_on_symbolic_sizes) {
   Network network;
   Value* x = network.graph.add_input("x", {DType::f32, {Dim::symbol("N"), 3, Dim::symbol("H"), Dim::symbol("W")}});
