@@ -1,10 +1,17 @@
-// What comes out as it went in.
+// Outputs that no operator writes where the runtime wants them.
+#include <algorithm>
+#include <unordered_set>
+
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
 namespace taper {
+namespace {
 
-Expected<Graph> copy_passed_inputs(const Graph& graph) {
+using Values = std::unordered_set<const Value*>;
+
+// Puts a copy in the place of each output that is among `copied`.
+Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   Graph result;
   result.name = graph.name;
   Builder build(result);
@@ -13,7 +20,7 @@ Expected<Graph> copy_passed_inputs(const Graph& graph) {
   const std::vector<Value*> outputs = cloner.inline_nodes(graph);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Value* value = outputs[i];
-    if (value != nullptr && value->producer == nullptr) {
+    if (value != nullptr && copied.contains(graph.outputs()[i].value)) {
       const Shape& shape = value->type.shape;
       value = shape.empty() ? build("reshape", {value}, {{"shape", shape}})
                             : build("concat", {value}, {{"dim", std::int64_t{0}}});
@@ -22,6 +29,31 @@ Expected<Graph> copy_passed_inputs(const Graph& graph) {
   }
   TAPER_TRY(build.status());
   return result;
+}
+
+// Results of operators that get sizes which are computed from those of the inputs.
+Values results_of_sizes(const Graph& graph) {
+  Values sizes, results;
+  for (const Node& node : graph.nodes()) {
+    const bool sized =
+        std::ranges::any_of(node.operands, [&](const Value* operand) { return sizes.contains(operand); });
+    if (!sized && node.op != "shape_of") continue;
+    for (const Value* result : node.results) {
+      const bool is_size = !is_floating(result->type.dtype) && result->type.shape.size() <= 1;
+      (is_size ? sizes : results).insert(result);
+    }
+  }
+  return results;
+}
+
+}  // namespace
+
+Expected<Graph> copy_passed_inputs(const Graph& graph) {
+  return copy_outputs(graph, {graph.inputs().begin(), graph.inputs().end()});
+}
+
+Expected<Graph> copy_sized_outputs(const Graph& graph) {
+  return copy_outputs(graph, results_of_sizes(graph));
 }
 
 }  // namespace taper

@@ -78,6 +78,7 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
         {"fuse_activations", "an activation inside its operator saves a pass over memory", fuse_activations});
     passes.push_back(fold);
     passes.push_back({"copy_passed_inputs", "LiteRT writes no output that no operator computes", copy_passed_inputs});
+    passes.push_back({"copy_sized_outputs", "LiteRT wants to know the size of an output before", copy_sized_outputs});
   }
   return passes;
 }

@@ -23,6 +23,9 @@ Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings);
 Expected<Graph> fold_constants(const Graph& graph);
 // Copies inputs that are outputs too: runtimes write no output that no operator computes.
 Expected<Graph> copy_passed_inputs(const Graph& graph);
+// Copies outputs of operators that get their sizes at run time: LiteRT's compiled models give outputs buffers of a size
+// that is known before, and an operator that makes its own result would corrupt memory.
+Expected<Graph> copy_sized_outputs(const Graph& graph);
 // Computes in float32 what is float16, bfloat16 or float64; inputs and outputs keep their types.
 Expected<Graph> compute_in_f32(const Graph& graph);
 // Casts operands of calls that the target knows for wider integers only, and their results back.

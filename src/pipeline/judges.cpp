@@ -21,18 +21,30 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Only LiteRT wants to know what will come out.
+Expected<std::vector<SignatureTensor>> run_in(LitertModel& model, const std::vector<SignatureTensor>& inputs,
+                                              const OutputShapes& expected) {
+  return model.run(inputs, expected);
+}
+Expected<std::vector<SignatureTensor>> run_in(auto& model, const std::vector<SignatureTensor>& inputs,
+                                              const OutputShapes&) {
+  return model.run(inputs);
+}
+
 // A judge over a loaded runtime: LiteRT with LitertModel, TensorFlow with TensorflowModel.
 template <class Opened, class Runtime>
 Judge runtime_judge(const Runtime& runtime, int threads) {
   return {runtime.info().name, runtime.info().version, [=](const fs::path& path) -> Expected<Runner> {
             TAPER_ASSIGN(Opened opened, Opened::open(runtime, path, threads));
             auto model = std::make_shared<Opened>(std::move(opened));
-            return Runner([=](const std::vector<NamedArray>& inputs) -> Expected<std::vector<NamedArray>> {
+            return Runner([=](const std::vector<NamedArray>& inputs,
+                              const OutputShapes& expected) -> Expected<std::vector<NamedArray>> {
               std::vector<SignatureTensor> tensors;
               for (const NamedArray& input : inputs) tensors.push_back({input.name, to_tensor(input.value)});
-              TAPER_ASSIGN(const std::vector<SignatureTensor> results, model->run(tensors));
+              Expected<std::vector<SignatureTensor>> results = run_in(*model, tensors, expected);
+              TAPER_TRY(results);
               std::vector<NamedArray> outputs;
-              for (const SignatureTensor& result : results) outputs.push_back({result.name, to_array(result.value)});
+              for (const SignatureTensor& result : *results) outputs.push_back({result.name, to_array(result.value)});
               return outputs;
             });
           }};
@@ -76,7 +88,9 @@ Judge evaluation_judge(Expected<Graph> (*read)(const fs::path&, const KnownShape
           [read, shapes](const fs::path& path) -> Expected<Runner> {
             TAPER_ASSIGN(Graph read_back, read(path, shapes));
             auto graph = std::make_shared<Graph>(std::move(read_back));
-            return Runner([graph](const std::vector<NamedArray>& inputs) { return evaluate_by_name(*graph, inputs); });
+            return Runner([graph](const std::vector<NamedArray>& inputs, const OutputShapes&) {
+              return evaluate_by_name(*graph, inputs);
+            });
           },
           1, std::move(note)};
 }
@@ -123,9 +137,10 @@ Judge with_integer_ports(Judge judge) {
     TAPER_ASSIGN(const PortGrids grids, integer_ports(path));
     TAPER_ASSIGN(Runner run, open(path));
     if (grids.empty()) return run;
-    return Runner([run, grids](std::vector<NamedArray> inputs) -> Expected<std::vector<NamedArray>> {
+    return Runner([run, grids](std::vector<NamedArray> inputs,
+                               const OutputShapes& expected) -> Expected<std::vector<NamedArray>> {
       for (NamedArray& input : inputs) input = as_integers(std::move(input), grids);
-      TAPER_ASSIGN(std::vector<NamedArray> outputs, run(inputs));
+      TAPER_ASSIGN(std::vector<NamedArray> outputs, run(inputs, expected));
       for (NamedArray& output : outputs) output = as_reals(std::move(output), grids);
       return outputs;
     });

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "frontend/read_back.h"
 #include "ops/array.h"
+#include "verify/runtime.h"
 
 namespace taper {
 
@@ -21,8 +22,9 @@ struct NamedArray {
   Array value;
 };
 
-// Runs one opened file.
-using Runner = std::function<Expected<std::vector<NamedArray>>(const std::vector<NamedArray>& inputs)>;
+// Runs one opened file, whose outputs are to have these shapes.
+using Runner = std::function<Expected<std::vector<NamedArray>>(const std::vector<NamedArray>& inputs,
+                                                               const OutputShapes& expected)>;
 
 struct Judge {
   std::string name;

@@ -29,6 +29,13 @@ std::vector<NamedArray> named_inputs(const Graph& graph, const Trial& trial) {
   return inputs;
 }
 
+OutputShapes expected_shapes(const Graph& graph, const Trial& trial) {
+  OutputShapes shapes;
+  for (std::size_t i = 0; i < trial.reference.size(); ++i)
+    shapes.emplace(graph.outputs()[i].name, trial.reference[i].shape);
+  return shapes;
+}
+
 std::int64_t count_unlike(const Array& reference, const Array& measured) {
   std::int64_t unlike = 0;
   for (std::size_t i = 0; i < reference.values.size(); ++i) unlike += reference.values[i] == measured.values[i] ? 0 : 1;
@@ -116,7 +123,7 @@ void judge(Verification& verification, const Bounds& bounds, std::int64_t intege
 Expected<Agreement> run_trial(const Runner& run, int repeats, const Graph& graph, const Trial& trial) {
   std::optional<Agreement> all;
   for (int repeat = 0; repeat < repeats; ++repeat) {
-    TAPER_ASSIGN(const std::vector<NamedArray> outputs, run(named_inputs(graph, trial)));
+    TAPER_ASSIGN(const std::vector<NamedArray> outputs, run(named_inputs(graph, trial), expected_shapes(graph, trial)));
     Comparer comparer;
     std::int64_t unlike = 0;
     TAPER_TRY(add_outputs(graph, trial, outputs, comparer, unlike));
@@ -132,7 +139,7 @@ Expected<Agreement> run_together(const Runner& run, const Graph& graph, const Tr
   Comparer comparer;
   std::int64_t unlike = 0;
   for (const Trial& trial : trials.all) {
-    TAPER_ASSIGN(const std::vector<NamedArray> outputs, run(named_inputs(graph, trial)));
+    TAPER_ASSIGN(const std::vector<NamedArray> outputs, run(named_inputs(graph, trial), expected_shapes(graph, trial)));
     TAPER_TRY(add_outputs(graph, trial, outputs, comparer, unlike));
   }
   Agreement agreement = agreement_of(comparer, unlike, trials.all.front());

@@ -123,6 +123,7 @@ struct LitertModel::Impl {
     DType dtype = DType::f32;
     int element_type = 0;
     std::vector<std::int64_t> shape;  // of the last run
+    std::size_t capacity = 0;         // bytes of the buffer
     Owned<litert::TensorBufferT> buffer;
   };
   std::vector<Port> inputs, outputs;
@@ -143,12 +144,14 @@ struct LitertModel::Impl {
   Status compile(int threads);
   Status read_signature();
   Expected<Port> read_port(litert::TensorHandle tensor, const char* name) const;
-  Status resize(std::span<const SignatureTensor* const> values);
+  Status resize(std::span<const SignatureTensor* const> values, const OutputShapes& expected);
+  Expected<std::vector<std::vector<std::int64_t>>> output_shapes(bool allocate);
   Status make_buffer(Port& port, std::vector<std::int64_t> shape);
   Status fill(Port& port, const Tensor& value);
   Status spoil(Port& port);
   Expected<Tensor> fetch(Port& port);
-  Status run_once(std::span<const SignatureTensor* const> values, std::vector<SignatureTensor>& results);
+  Status run_once(std::span<const SignatureTensor* const> values, const OutputShapes& expected,
+                  std::vector<SignatureTensor>& results);
   std::string messages();
 };
 
@@ -399,12 +402,31 @@ Status LitertModel::Impl::make_buffer(Port& port, std::vector<std::int64_t> shap
   if (status != 0)
     return fail("LiteRT makes no buffer for '{}' {}: {}", port.name, shape_text(shape), litert::status_name(status));
   port.buffer = {buffer, Deleter{&api()}};
+  port.capacity = byte_count(port.dtype, shape);
   port.shape = std::move(shape);
   return {};
 }
 
+// The sizes of the outputs as far as the runtime knows them.
+Expected<std::vector<std::vector<std::int64_t>>> LitertModel::Impl::output_shapes(bool allocate) {
+  std::vector<litert::Layout> layouts(outputs.size());
+  const auto status = quietly([&] {
+    return api().GetCompiledModelOutputTensorLayouts(compiled.get(), 0, layouts.size(), layouts.data(), allocate);
+  });
+  if (status != 0)
+    return fail("LiteRT can't allocate the model for these shapes ({}): {}", litert::status_name(status), messages());
+  std::vector<std::vector<std::int64_t>> shapes;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (layouts[i].rank > litert::kMaxRank) return fail("output '{}' has rank {}", outputs[i].name, +layouts[i].rank);
+    shapes.emplace_back(layouts[i].dimensions, layouts[i].dimensions + layouts[i].rank);
+    if (std::ranges::any_of(shapes.back(), [](std::int64_t size) { return size < 0; }))
+      return fail("LiteRT knows the shape of output '{}' only as {}", outputs[i].name, shape_text(shapes.back()));
+  }
+  return shapes;
+}
+
 // Gives the model the shapes of `values`, and every port a buffer of its size.
-Status LitertModel::Impl::resize(std::span<const SignatureTensor* const> values) {
+Status LitertModel::Impl::resize(std::span<const SignatureTensor* const> values, const OutputShapes& expected) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     Port& port = inputs[i];
     const Tensor& value = values[i]->value;
@@ -421,18 +443,13 @@ Status LitertModel::Impl::resize(std::span<const SignatureTensor* const> values)
     TAPER_TRY(make_buffer(port, value.shape));
   }
   if (allocated) return {};
-  std::vector<litert::Layout> layouts(outputs.size());
-  const auto status = quietly([&] {
-    return api().GetCompiledModelOutputTensorLayouts(compiled.get(), 0, layouts.size(), layouts.data(), true);
-  });
-  if (status != 0)
-    return fail("LiteRT can't allocate the model for these shapes ({}): {}", litert::status_name(status), messages());
+  TAPER_ASSIGN(std::vector<std::vector<std::int64_t>> shapes, output_shapes(true));
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    if (layouts[i].rank > litert::kMaxRank) return fail("output '{}' has rank {}", outputs[i].name, +layouts[i].rank);
-    std::vector<std::int64_t> shape(layouts[i].dimensions, layouts[i].dimensions + layouts[i].rank);
-    if (std::ranges::any_of(shape, [](std::int64_t size) { return size < 0; }))
-      return fail("LiteRT knows the shape of output '{}' only as {}", outputs[i].name, shape_text(shape));
-    TAPER_TRY(make_buffer(outputs[i], std::move(shape)));
+    Port& port = outputs[i];
+    const auto known = expected.find(port.name);
+    const bool larger =
+        known != expected.end() && byte_count(port.dtype, known->second) > byte_count(port.dtype, shapes[i]);
+    TAPER_TRY(make_buffer(port, larger ? known->second : std::move(shapes[i])));
   }
   allocated = true;
   return {};
@@ -451,7 +468,7 @@ Status LitertModel::Impl::spoil(Port& port) {
   void* memory = nullptr;
   if (const auto status = api().LockTensorBuffer(port.buffer.get(), &memory, litert::kLockWrite); status != 0)
     return fail("LiteRT locks no buffer of '{}': {}", port.name, litert::status_name(status));
-  std::memset(memory, kStale, byte_count(port.dtype, port.shape));
+  std::memset(memory, kStale, port.capacity);
   api().UnlockTensorBuffer(port.buffer.get());
   return {};
 }
@@ -466,9 +483,9 @@ Expected<Tensor> LitertModel::Impl::fetch(Port& port) {
   return make_tensor(port.dtype, port.shape, std::move(bytes));
 }
 
-Status LitertModel::Impl::run_once(std::span<const SignatureTensor* const> values,
+Status LitertModel::Impl::run_once(std::span<const SignatureTensor* const> values, const OutputShapes& expected,
                                    std::vector<SignatureTensor>& results) {
-  TAPER_TRY(resize(values));
+  TAPER_TRY(resize(values, expected));
   std::vector<litert::TensorBuffer> input_buffers;
   std::vector<litert::TensorBuffer> output_buffers;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -484,14 +501,20 @@ Status LitertModel::Impl::run_once(std::span<const SignatureTensor* const> value
                                   output_buffers.data());
   });
   if (status != 0) return fail("LiteRT can't run the model ({}): {}", litert::status_name(status), messages());
-  for (Port& port : outputs) {
+  TAPER_ASSIGN(std::vector<std::vector<std::int64_t>> shapes, output_shapes(false));
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    Port& port = outputs[i];
+    if (byte_count(port.dtype, shapes[i]) > port.capacity)
+      return fail("output '{}' came out as {}, larger than its buffer", port.name, shape_text(shapes[i]));
+    port.shape = std::move(shapes[i]);
     TAPER_ASSIGN(Tensor value, fetch(port));
     results.push_back({port.name, std::move(value)});
   }
   return {};
 }
 
-Expected<std::vector<SignatureTensor>> LitertModel::run(std::span<const SignatureTensor> values) {
+Expected<std::vector<SignatureTensor>> LitertModel::run(std::span<const SignatureTensor> values,
+                                                        const OutputShapes& expected) {
   std::vector<const SignatureTensor*> ordered;
   for (const Impl::Port& port : impl_->inputs) {
     const auto match = std::ranges::find(values, port.name, &SignatureTensor::name);
@@ -505,7 +528,7 @@ Expected<std::vector<SignatureTensor>> LitertModel::run(std::span<const Signatur
     if (std::ranges::find(impl_->inputs, value.name, &Impl::Port::name) == impl_->inputs.end())
       return fail("the model has no input '{}', only '{}'", value.name, fmt::join(impl_->input_names, "', '"));
   std::vector<SignatureTensor> results;
-  TAPER_TRY(impl_->run_once(ordered, results));
+  TAPER_TRY(impl_->run_once(ordered, expected, results));
   return results;
 }
 

@@ -53,9 +53,11 @@ class LitertModel {
 
   // Runs the model once, in the calling thread and those of its kernels. Inputs are matched by name; each is resized to
   // its tensor's shape if that differs from the one of the last run. Outputs own their data. A model may be run any
-  // number of times. Errors: inputs missing, unknown or of another dtype; a shape that the model refuses; the runtime's
-  // own errors with its log lines.
-  Expected<std::vector<SignatureTensor>> run(std::span<const SignatureTensor> inputs);
+  // number of times. Where sizes are computed in the model, the runtime learns those of the outputs while it runs, and
+  // needs buffers before: `expected` tells them. Errors: inputs missing, unknown or of another dtype; a shape that the
+  // model refuses; outputs larger than was known; the runtime's own errors with its log lines.
+  Expected<std::vector<SignatureTensor>> run(std::span<const SignatureTensor> inputs,
+                                             const OutputShapes& expected = {});
 
   // What the runtime has printed while this model was opened and run, which nobody saw.
   std::string log() const;

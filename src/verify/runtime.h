@@ -1,7 +1,10 @@
 // What runtimes that are loaded at run time have in common: values by name, where libraries are, what they print.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +18,9 @@ struct SignatureTensor {
   std::string name;
   Tensor value;
 };
+
+// The sizes that outputs will have, by name.
+using OutputShapes = std::map<std::string, std::vector<std::int64_t>, std::less<>>;
 
 struct RuntimeInfo {
   std::string name;  // "LiteRT"
