@@ -60,6 +60,41 @@ TEST_P(TfliteBackend, computes_the_reference_in_litert_at_every_shape_twice) {
 INSTANTIATE_TEST_SUITE_P(Networks, TfliteBackend, testing::ValuesIn(all_networks()),
                          [](const auto& network) { return network.param.name; });
 
+// A transposed convolution computes the size of its result from the batch: LiteRT learns it while it runs.
+TEST(TfliteFile, runs_in_litert_where_the_size_of_the_output_is_computed) {
+  const auto runtime = load_litert();
+  if (!runtime) {
+    ASSERT_EQ(std::getenv("TAPER_REQUIRE_JUDGES"), nullptr) << runtime.error().text();
+    GTEST_SKIP() << runtime.error().text();
+  }
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("input", {DType::f32, {Dim::symbol("batch_size"), 2, 3, 3}});
+  Value* weight = build.constant(to_tensor(random_input({2, 1, 2, 2})));
+  graph.add_output("output", build("conv_transpose", {x, weight},
+                                   {{"stride", std::vector<std::int64_t>{2, 2}},
+                                    {"padding", std::vector<std::int64_t>{0, 0, 0, 0}},
+                                    {"dilation", std::vector<std::int64_t>{1, 1}},
+                                    {"output_padding", std::vector<std::int64_t>{0, 0}},
+                                    {"groups", std::int64_t{1}}}));
+  ASSERT_TRUE(build.status()) << build.status().error().text();
+  const auto legal = legalize(graph, Target::tflite);
+  ASSERT_TRUE(legal) << legal.error().text();
+  auto model = LitertModel::open(*runtime, file_of(*legal));
+  ASSERT_TRUE(model) << model.error().text();
+  for (const std::int64_t batch : {1, 3, 2}) {
+    const Array input = random_input({batch, 2, 3, 3});
+    const auto reference = evaluate(graph, {input});
+    ASSERT_TRUE(reference);
+    const OutputShapes expected = {{"output", (*reference)[0].shape}};
+    const auto outputs = model->run(std::vector{SignatureTensor{"input", to_tensor(input)}}, expected);
+    ASSERT_TRUE(outputs) << outputs.error().text();
+    const auto agreement = compare(to_tensor((*reference)[0]), (*outputs)[0].value);
+    ASSERT_TRUE(agreement) << agreement.error().text();
+    EXPECT_LT(agreement->relative_error, 1e-5) << batch;
+  }
+}
+
 TEST(TfliteFile, has_default_sizes_open_signature_and_runtime_version) {
   const auto legal = legalize(gru_stack(), Target::tflite);
   ASSERT_TRUE(legal);

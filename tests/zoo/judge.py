@@ -24,7 +24,8 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAPER = pathlib.Path(os.environ.get("TAPER_PROGRAM", ROOT / "build/release/bin/taper")).resolve()
 TABLE = ROOT / "tests/zoo/results.md"
-JUDGES = {"litert": 1e-3, "litert_fp16": 5e-2, "onnxruntime": 1e-3, "tensorflow": 1e-3}  # with their tolerances
+# With their tolerances; `verified` is what the program itself says of its TFLite files, by LiteRT's compiled models.
+JUDGES = {"litert": 1e-3, "litert_fp16": 5e-2, "onnxruntime": 1e-3, "tensorflow": 1e-3, "verified": None}
 SUFFIXES = {"pt2": ".pt2", "dynamic": ".pt2", "traced": ".pt", "scripted": ".pt"}
 SIGNATURE = "serving_default"
 WORKERS = 2
@@ -177,6 +178,14 @@ def arguments(about, form, looks):
     return flags
 
 
+def problem_of(command):
+    """What a command that fails says; empty if it succeeds."""
+    run = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
+    if run.returncode == 0:
+        return ""
+    return " ".join((run.stderr + run.stdout).split()) or f"exit status {run.returncode}"
+
+
 def judge_form(folder, form):
     """Converts one saved form; returns the verdicts of all judges."""
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
@@ -184,13 +193,13 @@ def judge_form(folder, form):
         looks = [Look(arrays, number) for number in (0, 1) if number == 0 or form in ("dynamic", "scripted")]
         looks = [look for look in looks if look.inputs]
     with tempfile.TemporaryDirectory() as scratch:
-        command = [TAPER, "convert", folder / (form + SUFFIXES[form]), "-o", scratch, "--name", "net", "--no-verify",
-                   "--quiet", *arguments(about, form, looks)]  # fmt: skip
-        run = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
-        if run.returncode != 0:
-            said = " ".join((run.stderr + run.stdout).split()) or f"exit status {run.returncode}"
+        command = [TAPER, "convert", folder / (form + SUFFIXES[form]), "--name", "net", "--quiet",
+                   *arguments(about, form, looks)]  # fmt: skip
+        if said := problem_of([*command, "-o", scratch, "--no-verify"]):
             return dict.fromkeys(JUDGES, said)
-        return {judge: verdict(judge, pathlib.Path(scratch) / file, looks) for judge, (_, file) in RUNTIMES.items()}
+        verdicts = {judge: verdict(judge, pathlib.Path(scratch) / file, looks) for judge, (_, file) in RUNTIMES.items()}
+        said = problem_of([*command, "-o", f"{scratch}/verified", "--to", "tflite"])
+        return verdicts | {"verified": said or "ok"}
 
 
 def judge_network(folder):
@@ -219,7 +228,7 @@ def judge_all(names=()):
 HEAD = """# The zoo
 
 What `taper convert` makes of the networks in `tests/zoo/networks`, judged by LiteRT (float32 and float16), ONNX Runtime
-and TensorFlow against PyTorch: `ok`, or `-`. Written by `python tests/zoo/judge.py --update`; a test refuses a fall.
+and TensorFlow against PyTorch, and by `taper convert` itself: `ok`, or `-`. Written by `python tests/zoo/judge.py --update`; a test refuses a fall.
 
 """
 
