@@ -217,8 +217,7 @@ class SizeBuilder {
   std::map<std::string, Value*> sizes_;
 };
 
-// -------------------------------------------------------------------------------------------------------------
-// rewrites
+// ------------------------------------------------------------------------------------------------------------ rewrites
 
 // The first entries of an axis, as many as a size says.
 Value* narrow_to_size(Builder& build, SizeBuilder& sizes, const Node& node, Value* x) {
@@ -229,11 +228,9 @@ Value* narrow_to_size(Builder& build, SizeBuilder& sizes, const Node& node, Valu
   if (start != 0) x = build("slice", {x}, {{"dim", dim}, {"start", start}, {"end", Shape{shape[axis]}}});
   const Dim first = start < 0 ? shape[axis] + Dim(start) : Dim(start);
   const Dim length = node.attrs.get<Shape>("end")[0] - first;
-  Shape ends(shape.size(), Dim(0));
-  ends[axis] = length;
-  Value* narrowed =
-      build("narrow_to", {x, sizes.vector(ends)}, {{"dim", static_cast<std::int64_t>(axis)}, {"length", Shape{length}}},
-            step == 1 ? node.results[0]->name : "");
+  Value* narrowed = build("narrow_to", {x, sizes.vector_at(length, axis, shape.size())},
+                          {{"dim", static_cast<std::int64_t>(axis)}, {"length", Shape{length}}},
+                          step == 1 ? node.results[0]->name : "");
   if (step == 1) return narrowed;
   return build("slice", {narrowed}, {{"dim", dim}, {"end", Shape{length}}, {"step", step}}, node.results[0]->name);
 }

@@ -121,6 +121,22 @@ TEST(Sizes, are_not_computed_where_only_axes_of_one_come_and_go) {
   EXPECT_EQ(count_ops(*legal, "shape_of"), 0u);
 }
 
+// The sizes of an input serve as the ends of a slice of the same axis: runtimes know them before anything runs.
+TEST(Sizes, are_those_of_an_input_as_they_are_where_axes_agree) {
+  const Graph graph = make({"table", [](Graph& made, Builder& build, Value* x) {
+                              Value* table = build.constant(to_tensor(numbers({1, 40, 6})));
+                              Value* rows = build("slice", {table}, {{"dim", std::int64_t{1}}, {"end", Shape{kTime}}});
+                              made.add_output("y", build("add", {x, rows}));
+                            }});
+  for (const Target target : {Target::tflite, Target::tensorflow}) {
+    const auto legal = legalize(graph, target);
+    ASSERT_TRUE(legal) << legal.error().text();
+    EXPECT_EQ(count_ops(*legal, "shape_of"), 1u);
+    EXPECT_EQ(count_ops(*legal, "slice"), 0u);
+    EXPECT_EQ(count_ops(*legal, "concat"), 0u);
+  }
+}
+
 TEST(Sizes, are_computed_once) {
   Graph graph;
   Builder build(graph);
