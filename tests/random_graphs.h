@@ -10,7 +10,9 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops/builder.h"
@@ -294,6 +296,14 @@ class GraphGrower {
     std::optional<Tensor> constant;
   };
 
+  // Whether the result has steps: what is a little different before them lies a step apart behind.
+  static bool jumps(const Op& op) {
+    static const std::set<std::string_view> names = {"floor",        "ceil",      "round", "trunc",
+                                                     "sign",         "remainder", "fmod",  "floor_divide",
+                                                     "trunc_divide", "quantize",  "atan2"};
+    return names.contains(op.name);
+  }
+
   static bool in_range(const Grown& grown, const Example& example) {
     if (is_floating(grown.value->type.dtype) && example.low == -2 && example.high == 2) return true;
     return std::ranges::all_of(grown.arrays, [&](const Array& array) {
@@ -346,7 +356,7 @@ class GraphGrower {
     const std::vector<Value*> made = build_.call(op.name, operands, std::move(attrs), {}, std::move(regions));
     if (build_.failed()) return false;
     for (std::size_t i = 0; i < made.size(); ++i) {
-      Grown grown{made[i], {}, exact && (is_floating(made[i]->type.dtype) || !any_floating)};
+      Grown grown{made[i], {}, exact && !(any_floating && (jumps(op) || !is_floating(made[i]->type.dtype)))};
       for (const auto& values : results) grown.arrays.push_back(values[i]);
       pool_.push_back(std::move(grown));
     }
