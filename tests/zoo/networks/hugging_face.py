@@ -105,13 +105,13 @@ def hf_llama():
     return Causal(transformers.LlamaForCausalLM(config))
 
 
-@network(pixel_values=("B", 3, 16, 16), sizes={"B": (2, 3)}, forms=FORMS)
+@network(x=("B", 3, 16, 16), sizes={"B": (2, 3)}, forms=FORMS)
 def hf_vit():
     config = transformers.ViTConfig(**{k: v for k, v in SMALL.items() if k != "vocab_size"}, image_size=16, patch_size=4)
     return Single(transformers.ViTForImageClassification(config), "logits")
 
 
-@network(pixel_values=("B", 3, 16, 16), sizes={"B": (2, 3)}, forms=FORMS)
+@network(x=("B", 3, 16, 16), sizes={"B": (2, 3)}, forms=FORMS)
 def hf_clip_vision():
     config = transformers.CLIPVisionConfig(
         **{k: v for k, v in SMALL.items() if k != "vocab_size"}, image_size=16, patch_size=4, projection_dim=8
@@ -119,19 +119,19 @@ def hf_clip_vision():
     return Single(transformers.CLIPVisionModelWithProjection(config), "image_embeds")
 
 
-@network(pixel_values=("B", 3, 32, 32), sizes={"B": (2, 3)}, forms=FORMS)
+@network(x=("B", 3, 32, 32), sizes={"B": (2, 3)}, forms=FORMS)
 def hf_resnet():
     config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
     return Single(transformers.ResNetForImageClassification(config), "logits")
 
 
-@network(pixel_values=("B", 3, 32, 32), sizes={"B": (2, 3)}, forms=FORMS)
+@network(x=("B", 3, 32, 32), sizes={"B": (2, 3)}, forms=FORMS)
 def hf_swin():
     config = transformers.SwinConfig(image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4)
     return Single(transformers.SwinModel(config))
 
 
-@network(input_features=("B", 8, 40), sizes={"B": (2, 3)}, forms=FORMS)
+@network(x=("B", 8, 40), sizes={"B": (2, 3)}, forms=FORMS)
 def hf_whisper_encoder():
     config = transformers.WhisperConfig(
         d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=32, num_mel_bins=8, max_source_positions=20,
@@ -141,7 +141,7 @@ def hf_whisper_encoder():
     return Single(transformers.WhisperModel(config).encoder)
 
 
-@network(input_values=("B", "T"), sizes={"B": (2, 1), "T": (400, 500)}, forms=FORMS)
+@network(x=("B", "T"), sizes={"B": (2, 1), "T": (400, 500)}, forms=FORMS)
 def hf_wav2vec2():
     config = transformers.Wav2Vec2Config(
         **SMALL, conv_dim=(8, 8), conv_stride=(5, 2), conv_kernel=(10, 3), num_conv_pos_embeddings=4,
