@@ -31,6 +31,12 @@ void Call::fail(std::string message, std::string hint) {
   build.set_error({std::move(message), {}, std::move(hint)});
 }
 
+Slot& Call::slot(std::size_t i) {
+  if (i < inputs_.size()) return inputs_[i];
+  fail(fmt::format("input {} is missing", i));
+  return missing_ = {};
+}
+
 Value* Call::x(std::size_t i) {
   if (failed() || !has(i)) return nullptr;
   Slot& slot = inputs_[i];

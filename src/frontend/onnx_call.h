@@ -49,7 +49,8 @@ class Call {
   // -------------------------------------------------------------------------------------------------------- operands
   std::size_t inputs() const { return inputs_.size(); }
   bool has(std::size_t i) const { return i < inputs_.size() && present_[i]; }
-  Slot& slot(std::size_t i) { return inputs_[i]; }
+  // An error, and an empty slot, where the node has no such operand.
+  Slot& slot(std::size_t i);
   // The operand as a value of the graph; nullptr if it is absent. Only after has(i) or failed() for the methods below.
   Value* x(std::size_t i);
   std::vector<Value*> all();
@@ -117,6 +118,7 @@ class Call {
 
  private:
   std::vector<Slot> inputs_;
+  Slot missing_;  // stands for operands that are not there
   std::vector<bool> present_;
   std::vector<Slot> results_;
   std::set<std::string, std::less<>> read_;

@@ -228,7 +228,9 @@ def judge_all(names=()):
 HEAD = """# The zoo
 
 What `taper convert` makes of the networks in `tests/zoo/networks`, judged by LiteRT (float32 and float16), ONNX Runtime
-and TensorFlow against PyTorch, and by `taper convert` itself: `ok`, or `-`. Written by `python tests/zoo/judge.py --update`; a test refuses a fall.
+and TensorFlow against PyTorch, and by `taper convert` itself: `ok`, or `-`.
+
+Written by `python tests/zoo/judge.py --update`; a test refuses a fall.
 
 """
 
