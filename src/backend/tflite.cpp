@@ -4,7 +4,9 @@
 #include <charconv>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
+#include "backend/unique_names.h"
 #include "base/mapped_file.h"
 #include "ops/grid.h"
 #include "ops/table.h"
@@ -53,6 +55,7 @@ class Speller {
 
   Expected<TfliteModel> run(const Graph& graph) {
     TAPER_TRY(add_subgraph(graph, "main"));
+    name_tensors_once();
     add_signature(graph);
     add_min_runtime_version();
     return std::move(result_);
@@ -72,6 +75,7 @@ class Speller {
   std::uint32_t operator_code(tflite::BuiltinOperator builtin, TfliteVersion version);
   std::uint32_t buffer_for(const Tensor& tensor);
   std::uint32_t buffer_for(const Tensor& tensor, const Quantization& quantization);
+  void name_tensors_once();
   void add_signature(const Graph& graph);
   void add_min_runtime_version();
 
@@ -266,6 +270,20 @@ Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIn
   }
   subgraph.operators.push_back(std::move(call));
   return {};
+}
+
+// Tools look tensors up by name over all subgraphs. What the file takes and gives keeps its names.
+void Speller::name_tensors_once() {
+  UniqueNames names;
+  std::unordered_set<const tflite::TensorT*> named;
+  const auto give = [&](tflite::TensorT& tensor) {
+    if (named.insert(&tensor).second) tensor.name = names.unique(std::move(tensor.name));
+  };
+  const tflite::SubGraphT& main = *result_.model.subgraphs[0];
+  for (const std::int32_t input : main.inputs) give(*main.tensors[static_cast<std::size_t>(input)]);
+  for (const std::int32_t output : main.outputs) give(*main.tensors[static_cast<std::size_t>(output)]);
+  for (const auto& subgraph : result_.model.subgraphs)
+    for (const auto& tensor : subgraph->tensors) give(*tensor);
 }
 
 void Speller::add_signature(const Graph& graph) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <set>
 
 #include "networks.h"
 #include "passes/passes.h"
@@ -76,6 +77,20 @@ TEST(TfliteFile, has_default_sizes_open_signature_and_runtime_version) {
   ASSERT_EQ(file->model.metadata.size(), 1u);
   EXPECT_EQ(file->model.metadata[0]->name, "min_runtime_version");
   EXPECT_EQ(as_text(file->buffers[file->model.metadata[0]->buffer].view).substr(0, 6), std::string_view("2.0.0\0", 6));
+}
+
+TEST(TfliteFile, names_each_tensor_once_over_all_subgraphs) {
+  const auto legal = legalize(bidirectional_gru(), Target::tflite);
+  ASSERT_TRUE(legal);
+  const auto model = spell_tflite(*legal, {.default_sizes = {{"batch_size", 1}, {"sequence_length", 30}}});
+  ASSERT_TRUE(model) << model.error().text();
+  ASSERT_GT(model->model.subgraphs.size(), 1u);
+  std::set<std::string> names;
+  for (const auto& subgraph : model->model.subgraphs)
+    for (const auto& tensor : subgraph->tensors) EXPECT_TRUE(names.insert(tensor->name).second) << tensor->name;
+  const auto& main = *model->model.subgraphs[0];
+  EXPECT_EQ(main.tensors[static_cast<std::size_t>(main.inputs[0])]->name, "input");
+  EXPECT_EQ(main.tensors[static_cast<std::size_t>(main.outputs[0])]->name, "output");
 }
 
 TEST(TfliteFile, has_as_many_operators_for_10_frames_as_for_10000) {
