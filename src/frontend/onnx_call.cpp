@@ -38,7 +38,11 @@ Slot& Call::slot(std::size_t i) {
 }
 
 Value* Call::x(std::size_t i) {
-  if (failed() || !has(i)) return nullptr;
+  if (failed()) return nullptr;
+  if (!has(i)) {
+    if (i == 0) fail("input 0 is missing");  // no row that asks for the first operand can do without it
+    return nullptr;
+  }
   Slot& slot = inputs_[i];
   if (slot.value == nullptr) {
     if (slot.sequence != nullptr || slot.absent_optional) {
