@@ -9,6 +9,7 @@
 #include <span>
 
 #include "cli/job.h"
+#include "quantize/ranges.h"
 #include "report/text.h"
 
 namespace taper {
@@ -32,7 +33,6 @@ const std::string_view kQuantizeHelp =
 
 namespace {
 
-constexpr std::array<std::string_view, 5> kRangeMethods = {"min-max", "moving-average", "percentile", "mse", "kl"};
 constexpr std::array<std::string_view, 3> kWeightMethods = {"min-max", "mse", "gptq"};
 constexpr std::array<std::string_view, 5> kBlockSizes = {"32", "64", "128", "256", "0"};
 constexpr std::array<std::string_view, 2> kInputsAndOutputs = {"float32", "int8"};
@@ -134,7 +134,7 @@ Status read_quantize_options(const CLI::App& app, const QuantizeTexts& texts, Co
   TAPER_TRY(refuse_idle_flags(app, texts, convert.tflite));
   options.random_calibration = texts.calibration == "random";
   if (!options.random_calibration) TAPER_TRY(read_path(app, "--calibration", texts.calibration, options.calibration));
-  TAPER_TRY(expect_word("--calibration-method", texts.calibration_method, kRangeMethods));
+  TAPER_TRY(expect_word("--calibration-method", texts.calibration_method, range_method_names()));
   TAPER_TRY(expect_word("--weight-method", texts.weight_method, kWeightMethods));
   TAPER_TRY(expect_word("--block-size", texts.block_size, kBlockSizes));
   TAPER_TRY(expect_word("--io", texts.io, kInputsAndOutputs));
