@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "formats/bounded_json.h"
 #include "pipeline/steps.h"
 #include "report/text.h"
 
@@ -21,9 +22,10 @@ std::string joined(const std::vector<std::string>& words) {
 }
 
 // As much of a text as a message can bear.
-std::string brief(std::string_view text, std::size_t most = 60) {
-  const std::string whole = printable(text.substr(0, most + 1));
-  return whole.size() <= most ? whole : whole.substr(0, most - 3) + "...";
+std::string brief(std::string_view text) {
+  constexpr std::size_t kMost = 60;
+  const std::string whole = printable(text.substr(0, kMost + 1));
+  return whole.size() <= kMost ? whole : whole.substr(0, kMost - 3) + "...";
 }
 
 std::string shown(const Json& value) {
@@ -112,25 +114,7 @@ ModelConfig ConfigFile::of(const std::string& model_key) const {
 
 Expected<ConfigFile> parse_config(std::string_view text, const std::vector<std::string>& families) {
   constexpr std::size_t kMostBytes = 64 << 10;
-  if (text.size() > kMostBytes)
-    return fail("{} bytes, expected a configuration of at most {}", text.size(), kMostBytes);
-  // The JSON library takes a NUL for the end.
-  if (text.find('\0') != std::string_view::npos) return fail("not JSON: there is a NUL byte");
-  // What lies deeper than any member is left out while it is read: values are walked by recursion.
-  constexpr int kMostDepth = 8;
-  bool too_deep = false;
-  const auto keep = [&too_deep](int depth, Json::parse_event_t, const Json&) {
-    too_deep = too_deep || depth > kMostDepth;
-    return depth <= kMostDepth;
-  };
-  Json json;
-  try {
-    json = Json::parse(text, keep);
-  } catch (const Json::exception& exception) {
-    const std::string_view message = exception.what();  // "[json.exception.parse_error.101] parse error at line 1, ..."
-    return fail("not JSON: {}", brief(message.substr(std::min(message.find("] ") + 2, message.size())), 200));
-  }
-  if (too_deep) return fail("objects or arrays are nested deeper than {}", kMostDepth);
+  TAPER_ASSIGN(const Json json, parse_bounded_json(text, kMostBytes, "a configuration"));
   ConfigFile file;
   if (speaks_of_all(json)) {
     TAPER_ASSIGN(file.for_all, read_model(json, families));

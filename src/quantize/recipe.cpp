@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "formats/bounded_json.h"
 #include "formats/text.h"
 
 namespace taper {
@@ -196,32 +197,11 @@ Expected<FixedRange> read_range(const std::string& name, const Json& json) {
   return fixed;
 }
 
-Expected<Json> parse_json(std::string_view text) {
-  constexpr std::size_t kMostBytes = 1 << 20;
-  if (text.size() > kMostBytes) return fail("{} bytes, expected a recipe of at most {}", text.size(), kMostBytes);
-  // The JSON library takes a NUL for the end.
-  if (text.find('\0') != std::string_view::npos) return fail("not JSON: there is a NUL byte");
-  // What lies deeper than any member is left out while it is read: values are walked by recursion.
-  constexpr int kMostDepth = 8;
-  bool too_deep = false;
-  const auto keep = [&too_deep](int depth, Json::parse_event_t, const Json&) {
-    too_deep = too_deep || depth > kMostDepth;
-    return depth <= kMostDepth;
-  };
-  Json json;
-  try {
-    json = Json::parse(text, keep);
-  } catch (const Json::exception& exception) {
-    return fail("not JSON: {}", exception.what());
-  }
-  if (too_deep) return fail("objects or arrays are nested deeper than {}", kMostDepth);
-  return json;
-}
-
 }  // namespace
 
 Expected<Recipe> parse_recipe(std::string_view text) {
-  TAPER_ASSIGN(const Json json, parse_json(text));
+  constexpr std::size_t kMostBytes = 1 << 20;
+  TAPER_ASSIGN(const Json json, parse_bounded_json(text, kMostBytes, "a recipe"));
   if (!json.is_array()) {
     constexpr std::array<std::string_view, 2> kMembers = {"layers", "ranges"};
     TAPER_TRY(refuse_unknown(json, "the recipe", kMembers));
