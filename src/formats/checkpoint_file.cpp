@@ -11,7 +11,8 @@ namespace taper {
 namespace {
 
 std::unexpected<Error> not_a_checkpoint(std::string_view text) {
-  constexpr std::string_view kExpected = "expected a PyTorch checkpoint (.pt, .pth) or safetensors";
+  constexpr std::string_view kExpected =
+      "expected a PyTorch checkpoint or program (.pt, .pth, .pt2), ONNX or safetensors";
   if (text.empty()) return fail("the file is empty, {}", kExpected);
   if (const Look* look = look_of(text))
     return fail_with_hint(fmt::format("the file looks like {}, {}", look->name, kExpected), std::string(look->hint));

@@ -230,6 +230,10 @@ TensorInfo tensorflow_info(const std::string& name, const tensorflow::TensorInfo
 }
 
 Expected<Inspection> inspect_saved_model(const fs::path& folder, const InspectOptions& options) {
+  std::error_code ignored;
+  if (!fs::exists(folder / kSavedModelFile, ignored))
+    return fail_with_hint(fmt::format("a folder without '{}', which is no SavedModel", kSavedModelFile),
+                          "name a file, or the folder of a SavedModel");
   TAPER_ASSIGN(const SavedModelContent content, read_saved_model_folder(folder));
   const auto& graph = content.model.meta_graphs(0);
   Inspection found;
