@@ -137,6 +137,20 @@ TEST(Sizes, are_those_of_an_input_as_they_are_where_axes_agree) {
   }
 }
 
+// An operator that makes its own result as large as it comes out would write past the buffer of an output.
+TEST(Sizes, computed_for_an_output_leave_it_to_a_copy) {
+  const Graph graph = make({"split_rows", [](Graph& made, Builder& build, Value* x) {
+                              made.add_output("y", build("reshape", {x}, {{"shape", Shape{kBatch, kTime, 2, 3}}}));
+                            }});
+  const auto legal = legalize(graph, Target::tflite);
+  ASSERT_TRUE(legal) << legal.error().text();
+  const Node* last = legal->outputs()[0].value->producer;
+  ASSERT_NE(last, nullptr);
+  EXPECT_EQ(last->op, "concat");
+  ASSERT_EQ(last->operands.size(), 1u);
+  EXPECT_EQ(last->operands[0]->producer->op, "reshape_to");
+}
+
 TEST(Sizes, are_computed_once) {
   Graph graph;
   Builder build(graph);
