@@ -3,6 +3,7 @@
 Imports nothing big: on Linux a child's peak memory counts what its parent held when it was started.
 """
 
+import argparse
 import dataclasses
 import os
 import pathlib
@@ -50,6 +51,15 @@ def measure(command, cwd):
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\nexit status {process.returncode}\n{said.decode(errors='replace')}")
     return Cost(seconds, usage.ru_maxrss * 1024)
+
+
+def arguments_of(prog, rounds):
+    """The command line that all benchmarks take: the program that is measured, --rounds and --check."""
+    parser = argparse.ArgumentParser(prog=prog)
+    parser.add_argument("program", type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--check", action="store_true")
+    return parser.parse_args()
 
 
 def median(values):

@@ -1,12 +1,11 @@
 """Measures `taper convert` against copying what it writes, and against the number of layers; see bench/convert."""
 
-import argparse
 import pathlib
 import subprocess
 import sys
 import tempfile
 
-from common import ROOT, Bar, machine, measure, median, print_bars, print_table, warn_if_busy
+from common import ROOT, Bar, arguments_of, machine, measure, median, print_bars, print_table, warn_if_busy
 
 PROGRAMS = ("mobilenet", "bert")
 LAYERS = (10, 100, 1000, 10000)
@@ -42,11 +41,7 @@ def copy_seconds(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="bench/convert")
-    parser.add_argument("program")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
+    arguments = arguments_of("bench/convert", 5)
 
     warn_if_busy()
     print(f"To TFLite fp32 and fp16 without verification, medians of {arguments.rounds} rounds\n{machine()}\n")

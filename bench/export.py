@@ -1,13 +1,12 @@
 """Measures the whole job against importing PyTorch; see bench/export."""
 
-import argparse
 import json
 import pathlib
 import shutil
 import sys
 import tempfile
 
-from common import Bar, machine, make_models, measure, median, print_bars, print_table, warn_if_busy
+from common import Bar, arguments_of, machine, make_models, measure, median, print_bars, print_table, warn_if_busy
 
 
 EXPORTS = pathlib.Path("exports")  # the default output folder
@@ -29,11 +28,7 @@ def copy_seconds(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="bench/export")
-    parser.add_argument("program")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
+    arguments = arguments_of("bench/export", 9)
 
     warn_if_busy()
     with tempfile.TemporaryDirectory() as folder:

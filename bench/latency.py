@@ -1,6 +1,5 @@
 """Measures exported files in LiteRT against PyTorch eager and ONNX Runtime; see bench/latency."""
 
-import argparse
 import gc
 import pathlib
 import subprocess
@@ -12,7 +11,7 @@ import numpy as np
 import onnxruntime
 import torch
 from ai_edge_litert.interpreter import Interpreter
-from common import ROOT, Bar, machine, make_models, median, print_bars, print_table, warn_if_busy
+from common import ROOT, Bar, arguments_of, machine, make_models, median, print_bars, print_table, warn_if_busy
 
 sys.path.insert(0, str(ROOT / "tests/fixtures"))
 from models import MediaPipeGRU, SignTransformer  # noqa: E402
@@ -165,11 +164,7 @@ def bars_of(one, two, memory):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="bench/latency")
-    parser.add_argument("program", type=pathlib.Path)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
+    arguments = arguments_of("bench/latency", 9)
 
     warn_if_busy()
     x = np.random.default_rng(0).standard_normal((1, FRAMES, 178)).astype(np.float32)

@@ -1,6 +1,5 @@
 """Measures files of integers against float32; see bench/quantised."""
 
-import argparse
 import json
 import pathlib
 import subprocess
@@ -8,7 +7,7 @@ import sys
 import tempfile
 
 import numpy as np
-from common import ROOT, Bar, machine, print_bars, print_table, warn_if_busy
+from common import ROOT, Bar, arguments_of, machine, print_bars, print_table, warn_if_busy
 from latency import FRAMES, MODELS, litert, race
 
 SCHEMES = ("fp32", "fp16", "dynamic", "w8", "w4", "int8", "int16x8")
@@ -45,11 +44,7 @@ def bars_of(results, times):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="bench/quantised")
-    parser.add_argument("program", type=pathlib.Path)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
+    arguments = arguments_of("bench/quantised", 9)
 
     warn_if_busy()
     x = np.load(EXAMPLES / "samples.npz")["X"][:1].repeat(FRAMES // 60, axis=1)
