@@ -10,6 +10,7 @@
 
 #include "cli/job.h"
 #include "quantize/ranges.h"
+#include "quantize/weights.h"
 #include "report/text.h"
 
 namespace taper {
@@ -33,7 +34,6 @@ const std::string_view kQuantizeHelp =
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kWeightMethods = {"min-max", "mse", "gptq"};
 constexpr std::array<std::string_view, 5> kBlockSizes = {"32", "64", "128", "256", "0"};
 constexpr std::array<std::string_view, 2> kInputsAndOutputs = {"float32", "int8"};
 
@@ -135,7 +135,7 @@ Status read_quantize_options(const CLI::App& app, const QuantizeTexts& texts, Co
   options.random_calibration = texts.calibration == "random";
   if (!options.random_calibration) TAPER_TRY(read_path(app, "--calibration", texts.calibration, options.calibration));
   TAPER_TRY(expect_word("--calibration-method", texts.calibration_method, range_method_names()));
-  TAPER_TRY(expect_word("--weight-method", texts.weight_method, kWeightMethods));
+  TAPER_TRY(expect_word("--weight-method", texts.weight_method, weight_method_names()));
   TAPER_TRY(expect_word("--block-size", texts.block_size, kBlockSizes));
   TAPER_TRY(expect_word("--io", texts.io, kInputsAndOutputs));
   options.range_method = texts.calibration_method;

@@ -29,7 +29,8 @@ Expected<RangeMethod> range_method_of(const QuantizeOptions& options) {
 Expected<WeightMethod> weight_method_of(const QuantizeOptions& options) {
   const auto method = weight_method_from_name(options.weight_method);
   if (method) return *method;
-  return fail("the weight method is '{}', expected min-max, mse or gptq", printable(options.weight_method));
+  return fail("the weight method is '{}', expected one of {}", printable(options.weight_method),
+              fmt::join(weight_method_names(), ", "));
 }
 
 Expected<Recipe> read_recipe(const std::filesystem::path& path) {

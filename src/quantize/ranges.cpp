@@ -6,18 +6,16 @@
 #include <limits>
 #include <numeric>
 
+#include "quantize/method_name.h"
+
 namespace taper {
 namespace {
 
-struct MethodName {
-  RangeMethod method;
-  std::string_view name;
-};
-constexpr std::array<MethodName, 5> kMethods = {{{RangeMethod::min_max, "min-max"},
-                                                 {RangeMethod::moving_average, "moving-average"},
-                                                 {RangeMethod::percentile, "percentile"},
-                                                 {RangeMethod::mse, "mse"},
-                                                 {RangeMethod::kl, "kl"}}};
+constexpr std::array<MethodName<RangeMethod>, 5> kMethods = {{{RangeMethod::min_max, "min-max"},
+                                                              {RangeMethod::moving_average, "moving-average"},
+                                                              {RangeMethod::percentile, "percentile"},
+                                                              {RangeMethod::mse, "mse"},
+                                                              {RangeMethod::kl, "kl"}}};
 
 Range with_zero(Range range) {
   return {std::min(range.low, 0.0), std::max(range.high, 0.0)};
@@ -174,19 +172,15 @@ Range from_histogram(const Histogram& seen, const RangeOptions& options) {
 }  // namespace
 
 std::string_view range_method_name(RangeMethod method) {
-  return std::ranges::find(kMethods, method, &MethodName::method)->name;
+  return std::ranges::find(kMethods, method, &MethodName<RangeMethod>::method)->name;
 }
 
 std::optional<RangeMethod> range_method_from_name(std::string_view name) {
-  const auto* found = std::ranges::find(kMethods, name, &MethodName::name);
-  return found == kMethods.end() ? std::nullopt : std::optional(found->method);
+  return method_named<RangeMethod>(name, kMethods);
 }
 
 std::vector<std::string_view> range_method_names() {
-  std::vector<std::string_view> names;
-  names.reserve(kMethods.size());
-  for (const MethodName& row : kMethods) names.push_back(row.name);
-  return names;
+  return method_names(kMethods);
 }
 
 void RangeEstimator::observe(std::span<const double> values) {

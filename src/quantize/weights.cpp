@@ -5,14 +5,12 @@
 #include <cmath>
 #include <limits>
 
+#include "quantize/method_name.h"
+
 namespace taper {
 namespace {
 
-struct MethodName {
-  WeightMethod method;
-  std::string_view name;
-};
-constexpr std::array<MethodName, 3> kMethods = {
+constexpr std::array<MethodName<WeightMethod>, 3> kMethods = {
     {{WeightMethod::min_max, "min-max"}, {WeightMethod::mse, "mse"}, {WeightMethod::gptq, "gptq"}}};
 
 double largest_magnitude(std::span<const double> values) {
@@ -106,13 +104,12 @@ std::vector<double> damped(const InputProducts& inputs) {
 
 }  // namespace
 
-std::string_view weight_method_name(WeightMethod method) {
-  return std::ranges::find(kMethods, method, &MethodName::method)->name;
+std::optional<WeightMethod> weight_method_from_name(std::string_view name) {
+  return method_named<WeightMethod>(name, kMethods);
 }
 
-std::optional<WeightMethod> weight_method_from_name(std::string_view name) {
-  const auto* found = std::ranges::find(kMethods, name, &MethodName::name);
-  return found == kMethods.end() ? std::nullopt : std::optional(found->method);
+std::vector<std::string_view> weight_method_names() {
+  return method_names(kMethods);
 }
 
 double rounded_to(double value, double scale, double limit) {

@@ -20,8 +20,8 @@ enum class WeightMethod {
   gptq      // the scales of mse; integers with the least error of the layer's output (see compensate)
 };
 // "min-max", "mse", "gptq".
-std::string_view weight_method_name(WeightMethod method);
 std::optional<WeightMethod> weight_method_from_name(std::string_view name);
+std::vector<std::string_view> weight_method_names();
 
 // The largest integer of so many bits: 127 for 8, 7 for 4.
 inline double largest_integer(int bits) {

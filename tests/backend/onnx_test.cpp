@@ -7,6 +7,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "examples.h"
 #include "networks.h"
 #include "ops/builder.h"
 #include "ops/table.h"
@@ -64,18 +65,6 @@ std::string shape_of(const onnx::ValueInfoProto& value) {
 }
 
 // ------------------------------------------------------------------------------------------------------ over the table
-
-struct Case {
-  const Op* op;
-  std::size_t example;
-};
-
-std::vector<Case> all_examples() {
-  std::vector<Case> cases;
-  for (const Op& op : op_table())
-    for (std::size_t i = 0; i < op.examples.size(); ++i) cases.push_back({&op, i});
-  return cases;
-}
 
 class Spelling : public testing::TestWithParam<Case> {
  protected:
@@ -135,9 +124,7 @@ TEST_P(Spelling, gives_the_shapes_that_libonnx_infers) {
   EXPECT_EQ(compared, ours.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Table, Spelling, testing::ValuesIn(all_examples()), [](const auto& param) {
-  return std::string(param.param.op->name) + "_" + std::to_string(param.param.example);
-});
+INSTANTIATE_TEST_SUITE_P(Table, Spelling, testing::ValuesIn(all_examples()), name_of_case);
 
 // ----------------------------------------------------------------------------------------------------------- the file
 
