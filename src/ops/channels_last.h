@@ -42,6 +42,13 @@ bool pads_as_same(const Shape& spatial, const Windows& windows);
 // Blocks of images into channels and back; the number of channels must be known.
 std::vector<Value*> expand_blocks_last(Builder& build, const Node& node, std::span<Value* const> operands);
 
+// Rows with channels last in those with channels first, for ONNX.
+std::vector<Value*> expand_conv_onnx(Builder& build, const Node& node, std::span<Value* const> operands);
+std::vector<Value*> expand_pool_onnx(Builder& build, const Node& node, std::span<Value* const> operands);
+std::vector<Value*> expand_blocks_onnx(Builder& build, const Node& node, std::span<Value* const> operands);
+// Whether a call with channels last is of some elements, and its padding can be told in numbers.
+bool padding_is_known(const Node& node, Target);
+
 // Results of a convolution or pool on `sizes` with SAME or VALID padding.
 Expected<Shape> channels_last_counts(const Shape& x, const std::vector<std::int64_t>& kernel, const Attrs& attrs);
 // The windows, where sizes are numbers.

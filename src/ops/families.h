@@ -36,6 +36,7 @@ std::vector<Op> math_ops();
 std::vector<Op> activation_ops();
 std::vector<Op> comparison_ops();
 std::vector<Op> integer_ops();
+std::vector<Op> onnx_quantized_ops();
 std::vector<Op> order_ops();
 
 // Fills in the column `quantized`.

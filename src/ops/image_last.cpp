@@ -49,6 +49,7 @@ Op depth_to_space_nhwc() {
         return std::vector{Type{call.type(0).dtype, {x[0], x[1] * block, x[2] * block, *channels}}};
       },
       .eval = [](const EvalCall& call) { return eval_as("depth_to_space", call, call.attrs); },
+      .expand_onnx = expand_blocks_onnx,
       .tflite = {.builtin = tflite::BuiltinOperator::DEPTH_TO_SPACE,
                  .since = "2.1.0",
                  .inputs = {operand(0)},
@@ -73,6 +74,7 @@ Op space_to_depth_nhwc() {
         return std::vector{Type{call.type(0).dtype, {x[0], *height, *width, x[3] * (block * block)}}};
       },
       .eval = [](const EvalCall& call) { return eval_as("space_to_depth", call, call.attrs); },
+      .expand_onnx = expand_blocks_onnx,
       .tflite = {.builtin = tflite::BuiltinOperator::SPACE_TO_DEPTH,
                  .since = "1.5.0",
                  .inputs = {operand(0)},

@@ -247,6 +247,11 @@ Op pad_with() {
         return eval_pad({call.operands, attrs, call.regions, call.bindings});
       },
       .on_bases = pad_on_bases,
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        Attrs attrs = node.attrs;
+        attrs.set("mode", std::string("constant"));
+        return {build("onnx_pad", {operands[0], operands[1]}, attrs)};
+      },
       .tflite = {.builtin = tflite::BuiltinOperator::PADV2,
                  .since = "1.9.0",
                  .inputs = {operand(0), made_matrix(2, pairs), operand(1)},
@@ -285,6 +290,11 @@ Op mirror_pad() {
         return eval_pad({call.operands, attrs, call.regions, call.bindings});
       },
       .on_bases = pad_on_bases,
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        Attrs attrs = node.attrs;
+        attrs.set("mode", std::string("reflect"));
+        return {build("onnx_pad", {operands[0]}, attrs)};
+      },
       .tflite = {.builtin = tflite::BuiltinOperator::MIRROR_PAD,
                  .since = "1.13.1",
                  .inputs = {operand(0), made_matrix(2, pairs)},

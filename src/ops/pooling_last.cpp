@@ -75,6 +75,8 @@ Op pool_last(std::string_view name, std::string_view doc, EvalFn eval, tflite::B
       .attrs = {{"kernel", AttrKind::integers}, {"stride", AttrKind::integers}, {"padding", AttrKind::text}},
       .infer = infer_pool_last,
       .eval = eval,
+      .expands_if = padding_is_known,
+      .expand_onnx = expand_pool_onnx,
       .tflite = {.builtin = builtin,
                  .since = "1.5.0",
                  .inputs = {operand(0)},

@@ -1,5 +1,6 @@
 // Operators that take parts of axes: slices, entries, reversed axes; and that write over a part.
 #include <limits>
+#include <numeric>
 
 #include "ops/families.h"
 #include "ops/moves.h"
@@ -458,6 +459,40 @@ Expected<std::vector<Type>> infer_update_slice(const InferCall& call) {
   return std::vector{x};
 }
 
+// The axes along which an update is not as large as x.
+std::vector<std::size_t> updated_axes(const Node& node) {
+  const Shape& x = node.operands[0]->type.shape;
+  const Shape& update = node.operands[1]->type.shape;
+  std::vector<std::size_t> axes;
+  for (std::size_t axis = 0; axis < x.size(); ++axis)
+    if (x[axis] != update[axis]) axes.push_back(axis);
+  return axes;
+}
+
+// Entries of the one updated axis, which is put in front, replaced by those of the update.
+std::vector<Value*> expand_update_slice(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const std::vector<std::size_t> axes = updated_axes(node);
+  if (axes.empty()) return {operands[1]};
+  const std::size_t axis = axes[0];
+  const Type& x = node.operands[0]->type;
+  const Dim length = node.operands[1]->type.shape[axis];
+  const DType dtype = node.operands[2]->type.dtype;
+  const auto at = static_cast<std::int64_t>(axis);
+  const auto turned = [&](Value* value) {
+    Integers dims(x.shape.size());
+    std::iota(dims.begin(), dims.end(), 0);
+    std::swap(dims[0], dims[axis]);
+    return axis == 0 ? value : build("permute", {value}, {{"dims", dims}});
+  };
+  Value* start = build("slice", {operands[2]}, {{"dim", std::int64_t{0}}, {"start", at}, {"end", Shape{at + 1}}});
+  Value* last = build("sizes", {}, {{"sizes", Shape{x.shape[axis] - length}}, {"dtype", dtype}});
+  Value* first = build("sizes", {}, {{"sizes", Shape{0}}, {"dtype", dtype}});
+  start = build("maximum", {build("minimum", {start, last}), first});
+  Value* steps = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{length}}, {"dtype", dtype}});
+  Value* places = build("unsqueeze", {build("add", {steps, start})}, {{"dims", Integers{1}}});
+  return {turned(build("scatter_nd", {turned(operands[0]), places, turned(operands[1])}))};
+}
+
 Op update_slice() {
   return {
       .name = "update_slice",
@@ -465,6 +500,8 @@ Op update_slice() {
       .operands = {"x", "update", "starts"},
       .infer = infer_update_slice,
       .eval = eval_update_slice,
+      .expands_if = [](const Node& node, Target) { return updated_axes(node).size() <= 1; },
+      .expand_onnx = expand_update_slice,
       .tflite = {.builtin = tflite::BuiltinOperator::DYNAMIC_UPDATE_SLICE,
                  .since = "2.9.0",
                  .inputs = {operand(0), operand(1), operand(2)},
