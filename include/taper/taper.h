@@ -162,6 +162,7 @@ struct ConvertOptions {
   bool static_shapes = false;  // freeze open sizes (batch 1, length T) instead of leaving them dynamic
   std::vector<Precision> tflite = {Precision::fp32, Precision::fp16};
   bool onnx = true;
+  bool onnx_qdq = false;  // also the int8 model as ONNX, `<stem>_qdq.onnx`; needs samples as Precision::int8 does
   bool savedmodel = true;
   QuantizeOptions quantize = {};
   bool channels_last = false;  // inputs and outputs [N, C, H, W] (and with three such axes) become [N, H, W, C]

@@ -24,6 +24,7 @@ const std::string_view kQuantizeHelp =
   --weight-method M       scales of weights: min-max, mse, or gptq, which needs samples (min-max)
   --block-size N          weights of a row that share a scale in w4: 32, 64, 128, 256; 0: all of the row (32)
   --io float32|int8       int8: inputs and outputs are integers too, where all is (float32)
+  --onnx-qdq              also NAME_qdq.onnx: the int8 model as ONNX, with QuantizeLinear and DequantizeLinear
   --recipe FILE           also NAME_recipe.tflite, as this JSON says layer by layer
   --exclude REGEX         layers that stay float32, by module path; may be repeated
   --range NAME=LO,HI      the range of an input or tensor, told instead of measured; may be repeated
@@ -120,6 +121,7 @@ void declare_quantize_flags(CLI::App& app, QuantizeTexts& texts) {
   app.add_option("--range", texts.ranges)->type_name("NAME=LO,HI")->allow_extra_args(false);
   app.add_option("--max-error", texts.max_error)->type_name("X");
   app.add_flag("--accept-loss", texts.accept_loss);
+  app.add_flag("--onnx-qdq", texts.onnx_qdq);
   app.add_flag("--show-recipe", texts.show_recipe);
 }
 
@@ -131,7 +133,11 @@ Status read_quantize_options(const CLI::App& app, const QuantizeTexts& texts, Co
     if (convert.tflite.empty()) return fail("--recipe makes a TFLite file, but --to leaves tflite out");
     convert.tflite.push_back(Precision::recipe);
   }
-  TAPER_TRY(refuse_idle_flags(app, texts, convert.tflite));
+  convert.onnx_qdq = texts.onnx_qdq;
+  if (convert.onnx_qdq && !convert.onnx) return fail("--onnx-qdq makes an ONNX file, but --to leaves onnx out");
+  std::vector<Precision> made = convert.tflite;
+  if (convert.onnx_qdq) made.push_back(Precision::int8);
+  TAPER_TRY(refuse_idle_flags(app, texts, made));
   options.random_calibration = texts.calibration == "random";
   if (!options.random_calibration) TAPER_TRY(read_path(app, "--calibration", texts.calibration, options.calibration));
   TAPER_TRY(expect_word("--calibration-method", texts.calibration_method, range_method_names()));

@@ -89,8 +89,8 @@ Expected<Graph> fold_constants(const Graph& graph) {
     for (const auto& [name, attr] : node.attrs)
       if (const auto* shape = std::get_if<Shape>(&attr); shape != nullptr && !constant_sizes(*shape))
         return std::nullopt;
-    // float16 constants are for the runtime to dequantise.
-    if (node.op == "dequantize") return std::nullopt;
+    // float16 constants and integers are for the runtime to dequantise.
+    if (node.op == "dequantize" || node.op == "onnx_dequantize") return std::nullopt;
     if (auto rearranged = rearrange_constants(build, node, operands)) return rearranged;
     std::vector<Array> arrays;
     arrays.reserve(operands.size());

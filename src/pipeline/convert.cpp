@@ -1,4 +1,5 @@
 // From the graph to files: each target's passes, its backend, and files that appear complete or not at all.
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -10,6 +11,8 @@
 #include "backend/tflite.h"
 #include "base/mapped_file.h"
 #include "passes/passes.h"
+#include "passes/qdq.h"
+#include "pipeline/judges.h"
 #include "pipeline/layer_costs.h"
 #include "pipeline/mix.h"
 #include "pipeline/model.h"
@@ -99,25 +102,30 @@ Expected<std::vector<Result>> side_by_side(const Job& job, const std::vector<Tas
   return results;
 }
 
+// What the int8 file needs, where its model is to become ONNX.
+ConvertOptions with_int8_for_qdq(ConvertOptions options) {
+  if (options.onnx_qdq && std::ranges::find(options.tflite, Precision::int8) == options.tflite.end())
+    options.tflite.push_back(Precision::int8);
+  return options;
+}
+
 // The files of one format.
 using Artifacts = Expected<std::vector<Artifact>>;
 
-Artifacts write_onnx_artifact(const Job& job) {
-  const auto start = std::chrono::steady_clock::now();
-  TAPER_ASSIGN(const Graph legal, legalized(job, Target::onnx));
+Expected<Artifact> write_onnx_graph(const Job& job, const Graph& legal, const std::string& key,
+                                    const std::string& suffix, std::vector<std::string> notes,
+                                    std::chrono::steady_clock::time_point start) {
   TAPER_ASSIGN(const OnnxFile file,
                spell_onnx(legal, {.producer_version = version(), .description = job.description()}));
   TAPER_TRY(check_onnx(file.model, file.weights));
   const auto write = [&](const ByteSink& sink, const OnnxExternalData* external) {
     return write_onnx(file.model, file.weights, sink, external);
   };
-  if (!needs_external_data(file.model, file.weights)) {
-    TAPER_ASSIGN(Artifact artifact, write_file(job, "onnx", ".onnx", start, {},
-                                               [&](const ByteSink& sink) { return write(sink, nullptr); }));
-    return std::vector{std::move(artifact)};
-  }
+  if (!needs_external_data(file.model, file.weights))
+    return write_file(job, key, suffix, start, std::move(notes),
+                      [&](const ByteSink& sink) { return write(sink, nullptr); });
   // A protobuf message ends at 2 GiB: the weights go to a file beside it, which the model names.
-  const std::string data_name = job.stem + ".onnx.data";
+  const std::string data_name = job.stem + suffix + ".data";
   std::uint64_t data_bytes = 0;
   const auto write_both = [&](const ByteSink& sink) -> Status {
     TAPER_ASSIGN(data_bytes, job.pending.write(data_name, [&](const ByteSink& data) {
@@ -126,9 +134,16 @@ Artifacts write_onnx_artifact(const Job& job) {
     }));
     return {};
   };
-  std::vector<std::string> notes = {fmt::format("its weights are in '{}'", data_name)};
-  TAPER_ASSIGN(Artifact artifact, write_file(job, "onnx", ".onnx", start, std::move(notes), write_both));
+  notes.push_back(fmt::format("its weights are in '{}'", data_name));
+  TAPER_ASSIGN(Artifact artifact, write_file(job, key, suffix, start, std::move(notes), write_both));
   artifact.bytes += data_bytes;
+  return artifact;
+}
+
+Artifacts write_onnx_artifact(const Job& job) {
+  const auto start = std::chrono::steady_clock::now();
+  TAPER_ASSIGN(const Graph legal, legalized(job, Target::onnx));
+  TAPER_ASSIGN(Artifact artifact, write_onnx_graph(job, legal, "onnx", ".onnx", {}, start));
   return std::vector{std::move(artifact)};
 }
 
@@ -217,18 +232,36 @@ Expected<Artifact> write_tflite_artifact(const Job& job, const Graph& graph, con
   return artifact;
 }
 
+// The int8 model as ONNX: made of the graph that the int8 file of TFLite holds, so that both give the same.
+Expected<Artifact> write_qdq_artifact(const Job& job, const Quantizer& quantizer) {
+  const auto start = std::chrono::steady_clock::now();
+  TAPER_ASSIGN(StoredGraph stored, quantizer.stored_as(Precision::int8));
+  auto spelled = with_qdq(stored.graph);
+  if (!spelled) {
+    Error error = within(std::move(spelled).error(), "in the QDQ form of the int8 model");
+    error.hint = "leave --onnx-qdq out; --quantize int8 writes the same model for TFLite";
+    return std::unexpected(std::move(error));
+  }
+  TAPER_ASSIGN(Artifact artifact,
+               write_onnx_graph(job, *spelled, std::string(kQdqKey), "_qdq.onnx", std::move(stored.notes), start));
+  artifact.quantization = std::move(stored.report);
+  return artifact;
+}
+
+// What is made of TFLite's graph.
 Artifacts write_tflite_artifacts(const Job& job) {
   const auto start = std::chrono::steady_clock::now();
   TAPER_ASSIGN(const Graph legal, legalized(job, Target::tflite));
-  TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(job.model, legal, job.options));
+  TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(job.model, legal, with_int8_for_qdq(job.options)));
   std::vector<Task<Artifact>> tasks;
-  tasks.reserve(job.options.tflite.size());
+  tasks.reserve(job.options.tflite.size() + 1);
   for (const Precision precision : job.options.tflite) {
     const auto begin = tasks.empty() ? start : std::chrono::steady_clock::now();
     tasks.push_back([&job, &legal, &quantizer, precision, begin] {
       return write_tflite_artifact(job, legal, quantizer, precision, begin);
     });
   }
+  if (job.options.onnx_qdq) tasks.push_back([&job, &quantizer] { return write_qdq_artifact(job, quantizer); });
   return side_by_side(job, tasks);
 }
 
@@ -262,7 +295,7 @@ Artifacts write_formats(const Job& job) {
   };
   add(job.options.onnx, {"onnx", Target::onnx}, write_onnx_artifact);
   add(job.options.savedmodel, {"savedmodel", Target::tensorflow}, write_savedmodel_artifact);
-  add(!job.options.tflite.empty(), {"tflite", Target::tflite}, write_tflite_artifacts);
+  add(!job.options.tflite.empty() || job.options.onnx_qdq, {"tflite", Target::tflite}, write_tflite_artifacts);
   std::vector<std::future<Artifacts>> running = start(job, tasks);
   std::vector<Artifact> all;
   std::vector<Error> refused;
@@ -286,6 +319,7 @@ Artifacts write_formats(const Job& job) {
 Status check_source_stays(const Job& job) {
   std::vector<std::string> names;
   if (job.options.onnx) names.insert(names.end(), {".onnx", ".onnx.data"});
+  if (job.options.onnx_qdq) names.insert(names.end(), {"_qdq.onnx", "_qdq.onnx.data"});
   if (job.options.savedmodel) names.emplace_back("_tf");
   for (const Precision precision : job.options.tflite)
     names.push_back(fmt::format("_{}.tflite", precision_name(precision)));
@@ -327,13 +361,17 @@ Expected<std::vector<LayerCost>> layer_costs(const Model& model, const ConvertOp
 Expected<std::vector<std::pair<std::string, QuantizationReport>>> plan_quantization(const Model& model,
                                                                                     const ConvertOptions& options) {
   TAPER_ASSIGN(const Graph legal, tflite_graph(model, options));
-  TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(model, legal, options));
+  TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(model, legal, with_int8_for_qdq(options)));
   std::vector<std::pair<std::string, QuantizationReport>> plans;
-  for (const Precision precision : options.tflite) {
-    if (!stores_integers(precision) || precision == Precision::mixed) continue;
+  const auto add = [&](std::string key, Precision precision) -> Status {
     TAPER_ASSIGN(StoredGraph stored, quantizer.stored_as(precision));
-    plans.emplace_back(fmt::format("tflite_{}", precision_name(precision)), *std::move(stored.report));
-  }
+    plans.emplace_back(std::move(key), *std::move(stored.report));
+    return {};
+  };
+  for (const Precision precision : options.tflite)
+    if (stores_integers(precision) && precision != Precision::mixed)
+      TAPER_TRY(add(fmt::format("tflite_{}", precision_name(precision)), precision));
+  if (options.onnx_qdq) TAPER_TRY(add(std::string(kQdqKey), Precision::int8));
   return plans;
 }
 

@@ -181,7 +181,7 @@ Judge judge_of_savedmodel(int threads, const KnownShapes& shapes) {
 }  // namespace
 
 Judge judge_of(const std::string& key, int threads, const KnownShapes& shapes) {
-  if (key == kOnnxKey) return judge_of_onnx(threads, shapes);
+  if (key == kOnnxKey || key == kQdqKey) return judge_of_onnx(threads, shapes);
   return key == kSavedModelKey ? judge_of_savedmodel(threads, shapes) : judge_of_tflite(threads, shapes);
 }
 

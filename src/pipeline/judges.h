@@ -15,6 +15,7 @@ namespace taper {
 
 // Keys of artifacts, beside those that begin with "tflite".
 inline constexpr std::string_view kOnnxKey = "onnx";
+inline constexpr std::string_view kQdqKey = "onnx_qdq";
 inline constexpr std::string_view kSavedModelKey = "tensorflow";
 
 struct NamedArray {

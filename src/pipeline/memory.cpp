@@ -50,6 +50,7 @@ double largest_operator(const Graph& graph, const Bindings& sizes) {
 double convert_factor(const ConvertOptions& options, bool side_by_side) {
   std::vector<double> factors;
   if (options.onnx) factors.push_back(kOnnx);
+  if (options.onnx_qdq) factors.push_back(kTflite);
   if (options.savedmodel) factors.push_back(kSavedModel);
   factors.insert(factors.end(), options.tflite.size(), kTflite);
   double all = 0, most = 0;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "pipeline/judges.h"
+
 namespace taper {
 namespace {
 
@@ -31,6 +33,7 @@ const PrecisionRow& row_of(Precision precision) {
 
 const PrecisionRow& row_of_key(std::string_view key) {
   constexpr std::string_view kPrefix = "tflite_";
+  if (key == kQdqKey) return row_of(Precision::int8);
   if (key.starts_with(kPrefix)) key.remove_prefix(kPrefix.size());
   const auto found = std::ranges::find(kRows, key, &PrecisionRow::name);
   return found == kRows.end() ? kRows.front() : *found;

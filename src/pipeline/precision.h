@@ -28,7 +28,7 @@ const PrecisionRow& row_of(Precision precision);
 inline bool stores_integers(Precision precision) {
   return precision != Precision::fp32 && precision != Precision::fp16;
 }
-// Of the artifact with this key; that of fp32 for other formats.
+// Of the artifact with this key: of the QDQ form of the int8 model that of int8, of other formats that of fp32.
 const PrecisionRow& row_of_key(std::string_view key);
 
 // How such a file stores its layers. Only for files of integers: fp32 and fp16 have passes of their own.

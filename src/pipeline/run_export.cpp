@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "pipeline/memory.h"
 #include "pipeline/pending_files.h"
+#include "pipeline/precision.h"
 #include "pipeline/steps.h"
 #include "report/text.h"
 
@@ -264,9 +265,8 @@ class ModelJob {
     for (const Verification& verification : report_.verifications) {
       const auto artifact = std::ranges::find(report_.artifacts, verification.key, &Artifact::key);
       if (verification.passed || !artifact->quantization) continue;
-      const auto precision = precision_from_name(verification.key.substr(verification.key.find('_') + 1));
       const Stopwatch watch = start("layers");
-      auto costs = steps_.layer_costs(model, request_.convert, *precision);
+      auto costs = steps_.layer_costs(model, request_.convert, row_of_key(verification.key).precision);
       if (!costs) continue;
       finish("layers " + verification.key, "each alone, worst first: " + printable(costs_text(*costs)),
              watch.seconds());

@@ -188,7 +188,7 @@ KnownShapes known_shapes(const Model& model, const Artifact& file) {
 // The ONNX files of families hold few operators, which libonnx has checked.
 bool is_judged(const Artifact& artifact, SourceKind kind) {
   if (artifact.key == kOnnxKey) return kind != SourceKind::family;
-  return artifact.key == kSavedModelKey || artifact.key.starts_with("tflite");
+  return artifact.key == kQdqKey || artifact.key == kSavedModelKey || artifact.key.starts_with("tflite");
 }
 
 }  // namespace

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from ai_edge_litert.interpreter import Interpreter
 
 from program import ROOT, export
-from runtimes import LiteRtInterpreter, relative_error
+from runtimes import LiteRtInterpreter, OnnxRuntime, relative_error
+from test_convert import convert
 
 EXAMPLES = ROOT / "examples"
 RECORDINGS = ROOT.parent / "shared" / "data" / "keypoints"
@@ -59,6 +61,67 @@ def test_results_tell_how_files_were_made(run, key):
     judged = model["verification"]["files"]["tflite_int8"]
     assert judged["held_out_samples"] == 1
     assert judged["signal_to_noise_db"] > 10
+
+
+def steps_apart(qdq, tflite, x):
+    """Largest difference of the results of both files, sample by sample, in steps of the TFLite file's output."""
+    interpreter = Interpreter(model_path=str(tflite))
+    # Behind the last integers stands a DEQUANTIZE, or the grid is that of softmax.
+    last = [detail for detail in interpreter.get_tensor_details() if detail["dtype"] == np.int8]
+    made = {op["outputs"][0]: op for op in interpreter._get_ops_details()}
+    output = interpreter.get_output_details()[0]["index"]
+    source = made[output]["inputs"][0]
+    step = next(detail["quantization"][0] for detail in last if detail["index"] == source)
+    runtime = OnnxRuntime(qdq)
+    name = runtime.session.get_inputs()[0].name
+    found = np.concatenate([runtime.session.run(None, {name: x[i : i + 1]})[0] for i in range(len(x))])
+    return np.abs(found - logits(tflite, x)).max() / step
+
+
+@pytest.fixture(scope="module")
+def qdq_run(tmp_path_factory):
+    arguments = ["--transformer", example("transformer"), "--gru", example("gru"), "--to", "onnx,tflite"]
+    arguments += ["--quantize", "int8", "--onnx-qdq", "--calibration", SAMPLES]
+    return export(tmp_path_factory.mktemp("qdq"), *arguments).expect(0)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_qdq_gives_what_the_int8_file_gives(qdq_run, key):
+    qdq = qdq_run.output_dir / qdq_run.path(key, "int8").name.replace("_int8.tflite", "_qdq.onnx")
+    x = np.load(SAMPLES)["X"]
+    assert steps_apart(qdq, qdq_run.path(key, "int8"), x) < 2.01
+    assert qdq.stat().st_size < 0.35 * qdq_run.path(key, "onnx").stat().st_size
+    assert qdq_run.model(key)["verification"]["files"]["onnx_qdq"]["passed"] is True
+    assert qdq_run.model(key)["quantization"]["onnx_qdq"]["calibration_samples"] == 7
+
+
+def test_qdq_of_a_cnn(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16),
+        torch.nn.Conv2d(16, 32, 1),
+        torch.nn.Hardswish(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(32, 7),
+    )
+    x = torch.randn(20, 3, 16, 16)
+    torch.export.save(torch.export.export(net.eval(), (x[:1],)), tmp_path / "net.pt2")
+    np.save(tmp_path / "samples.npy", x.numpy())
+    arguments = ["net.pt2", "--quantize", "int8", "--onnx-qdq", "--calibration", "samples.npy", "--to", "onnx,tflite"]
+    results = convert(tmp_path, *arguments)
+    assert results["verification"]["files"]["onnx_qdq"]["passed"] is True
+    assert steps_apart(tmp_path / "net_qdq.onnx", tmp_path / "net_int8.tflite", x.numpy()) < 1.01
+
+
+def test_qdq_without_samples_is_refused_with_the_flag_to_give(tmp_path):
+    run = export(tmp_path, "--gru", example("gru"), "--to", "onnx", "--onnx-qdq").expect(1)
+    assert "--calibration" in run.said
+    run = export(tmp_path, "--gru", example("gru"), "--to", "tflite", "--onnx-qdq").expect(2)
+    assert "--to leaves onnx out" in run.said
 
 
 def test_int8_without_samples_is_refused_with_the_flag_to_give(tmp_path):
