@@ -190,14 +190,6 @@ struct RandomGraph {
   std::vector<bool> exact;                 // by output: its numbers don't jump when an operand changes a little
 };
 
-// The rows that graphs are made of: not those between numbers and integers, which only QDQ files of ONNX have.
-inline std::vector<const Op*> graph_rows() {
-  std::vector<const Op*> rows;
-  for (const Op& op : op_table())
-    if (op.onnx.op_type != "QuantizeLinear" && op.onnx.op_type != "DequantizeLinear") rows.push_back(&op);
-  return rows;
-}
-
 // A graph that grows by one call after the other, each evaluated at once for two choices of the symbols' values, so
 // that operands lie in the range that the row wants and nothing overflows.
 class GraphGrower {
@@ -229,8 +221,7 @@ class GraphGrower {
 
   // Appends a call of a random row on values of the graph. Returns whether that was possible.
   bool add_call() {
-    static const std::vector<const Op*> rows = graph_rows();
-    const Op& op = *random_.pick(rows);
+    const Op& op = random_.pick(op_table());
     if (op.examples.empty()) return false;
     const Example& example = random_.pick(op.examples);
     const std::size_t first = random_.below(pool_.size());
