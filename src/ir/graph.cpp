@@ -26,18 +26,27 @@ bool same_attr(const Attr& a, const Attr& b) {
       a);
 }
 
+const Attrs::List& Attrs::list() const {
+  static const List kNone;
+  return list_ == nullptr ? kNone : *list_;
+}
+
 void Attrs::set(std::string name, Attr value) {
-  const auto at = std::ranges::lower_bound(attrs_, name, {}, &NamedAttr::first);
-  if (at != attrs_.end() && at->first == name)
+  if (list_ == nullptr)
+    list_ = std::make_shared<List>();
+  else if (list_.use_count() > 1)
+    list_ = std::make_shared<List>(*list_);
+  const auto at = std::ranges::lower_bound(*list_, name, {}, &NamedAttr::first);
+  if (at != list_->end() && at->first == name)
     at->second = std::move(value);
   else
-    attrs_.insert(at, {std::move(name), std::move(value)});
+    list_->insert(at, {std::move(name), std::move(value)});
 }
 
 const Attr* Attrs::find(std::string_view name) const {
   const auto at =
-      std::ranges::lower_bound(attrs_, name, {}, [](const NamedAttr& a) { return std::string_view(a.first); });
-  return at != attrs_.end() && at->first == name ? &at->second : nullptr;
+      std::ranges::lower_bound(list(), name, {}, [](const NamedAttr& a) { return std::string_view(a.first); });
+  return at != end() && at->first == name ? &at->second : nullptr;
 }
 
 const Tensor* constant_of(const Value* value) {

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -41,7 +42,8 @@ using NamedAttr = std::pair<std::string, Attr>;
 bool same_attr(const Attr& a, const Attr& b);
 
 // Attributes by name, sorted. Reading one that is absent or of another kind is our mistake (assert): the op table
-// checks every node against its row before anybody reads.
+// checks every node against its row before anybody reads. Copies share their list until one of them changes, because
+// most nodes go from graph to graph as they are.
 class Attrs {
  public:
   Attrs() = default;
@@ -62,11 +64,18 @@ class Attrs {
     return get<std::vector<std::int64_t>>(name);
   }
 
-  auto begin() const { return attrs_.begin(); }
-  auto end() const { return attrs_.end(); }
+  auto begin() const { return list().begin(); }
+  auto end() const { return list().end(); }
+
+  // Whether these are a copy of the others, or the other way round, and neither changed.
+  bool shares_list_with(const Attrs& other) const { return list_ == other.list_; }
 
  private:
-  std::vector<NamedAttr> attrs_;
+  using List = std::vector<NamedAttr>;
+
+  const List& list() const;
+
+  std::shared_ptr<List> list_;  // nothing: no attributes
 };
 
 struct Node;
@@ -132,7 +141,7 @@ class Graph {
   std::deque<Value> values_;
   std::vector<Value*> inputs_;
   std::vector<Output> outputs_;
-  std::map<std::string, std::size_t, std::less<>> names_;  // name -> next suffix to try
+  std::unordered_map<std::string, std::size_t> names_;  // name -> next suffix to try
 };
 
 // Checks the graph's own invariants: operands defined before use and owned by the same graph, unique names, outputs

@@ -1,5 +1,6 @@
 #include "ops/builder.h"
 
+#include <algorithm>
 #include <array>
 
 #include "ops/table.h"
@@ -37,6 +38,32 @@ std::vector<Value*> Builder::call(std::string_view name, std::vector<Value*> ope
                                std::move(regions));
   node->scope = scope_;
   return node->results;
+}
+
+namespace {
+
+// Whether inference can't tell the operands apart: it sees types, and the numbers of constants.
+bool alike(const Value* a, const Value* b) {
+  if (a == nullptr || b == nullptr) return a == b;
+  if (a->type != b->type) return false;
+  const bool constant = constant_of(a) != nullptr;
+  if (constant != (constant_of(b) != nullptr)) return false;
+  return !constant || a->producer->attrs.shares_list_with(b->producer->attrs);
+}
+
+}  // namespace
+
+std::vector<Value*> Builder::again(const Node& node, std::vector<Value*> operands,
+                                   std::vector<std::unique_ptr<Graph>> regions) {
+  const std::string& name = node.results[0]->name;
+  if (failed() || !regions.empty() || !std::ranges::equal(operands, node.operands, alike))
+    return call(node.op, std::move(operands), node.attrs, name, std::move(regions));
+  std::vector<Type> types;
+  types.reserve(node.results.size());
+  for (const Value* result : node.results) types.push_back(result->type);
+  Node* same = graph_.add_node(node.op, std::move(operands), node.attrs, std::move(types), name);
+  same->scope = scope_;
+  return same->results;
 }
 
 Value* Builder::operator()(std::string_view op, std::vector<Value*> operands, Attrs attrs, std::string_view name) {

@@ -25,6 +25,11 @@ class Builder {
   std::vector<Value*> call(std::string_view op, std::vector<Value*> operands, Attrs attrs = {},
                            std::string_view name = {}, std::vector<std::unique_ptr<Graph>> regions = {});
 
+  // A call like that of `node` in another graph, with these operands and regions. Results keep their types where the
+  // operands are as they were there, so that copying a graph costs no inference.
+  std::vector<Value*> again(const Node& node, std::vector<Value*> operands,
+                            std::vector<std::unique_ptr<Graph>> regions = {});
+
   Value* constant(Tensor tensor, std::string_view name = "constant");
   // A float32 constant of one value, of rank 0 unless a shape of ones is wanted.
   Value* scalar(double value);

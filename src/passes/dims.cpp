@@ -266,10 +266,8 @@ class Materializer {
   SizeBuilder& sizes() { return sizes_; }
 
   Replacement run(Builder& build, const Node& node, std::span<Value* const> operands) {
-    const Op& op = op_of(node);
     const std::string& name = node.results[0]->name;
-    if (op.is_constant || op.spelled_in(target_, node) || op.expansion_for(target_, node) != nullptr)
-      return std::nullopt;
+    if (can_be_said(node, target_)) return std::nullopt;
     if (node.op == "sizes") {
       const auto& shape = node.attrs.get<Shape>("sizes");
       if (!sizes_.can_know(shape)) return std::nullopt;

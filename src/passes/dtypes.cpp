@@ -82,18 +82,15 @@ Expected<Graph> widen(const Graph& graph, bool outermost) {
   return result;
 }
 
-bool has_other_floats(const Graph& graph) {
-  const auto other = [](const Value* value) { return is_other_float(value->type.dtype); };
-  return std::ranges::any_of(graph.inputs(), other) || std::ranges::any_of(graph.nodes(), [&](const Node& node) {
-           return std::ranges::any_of(node.results, other) ||
-                  std::ranges::any_of(node.regions, [](const auto& region) { return has_other_floats(*region); });
-         });
-}
-
 }  // namespace
 
+bool has_other_floats(const Graph& graph) {
+  const auto other = [](const Value* value) { return is_other_float(value->type.dtype); };
+  return std::ranges::any_of(graph.inputs(), other) ||
+         any_node(graph, [&](const Node& node) { return std::ranges::any_of(node.results, other); });
+}
+
 Expected<Graph> compute_in_f32(const Graph& graph) {
-  if (!has_other_floats(graph)) return std::move(*copy(graph));
   return widen(graph, true);
 }
 
@@ -116,17 +113,12 @@ std::vector<DType> wider(DType dtype) {
   }
 }
 
-bool can_be_said(const Node& node, Target target) {
-  const Op& op = op_of(node);
-  return op.spelled_in(target, node) || op.expansion_for(target, node) != nullptr;
-}
-
 }  // namespace
 
 Expected<Graph> widen_operands(const Graph& graph, Target target) {
   return rewrite(graph, [target](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
+    if (can_be_said(node, target) || !node.regions.empty() || operands.empty()) return std::nullopt;
     const Op& op = op_of(node);
-    if (op.is_constant || !node.regions.empty() || operands.empty() || can_be_said(node, target)) return std::nullopt;
     const DType narrow = node.operands[0]->type.dtype;
     for (const DType wide : wider(narrow)) {
       std::vector<Value*> cast(operands.begin(), operands.end());

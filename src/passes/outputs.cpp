@@ -48,6 +48,10 @@ Values results_of_sizes(const Graph& graph) {
 
 }  // namespace
 
+bool passes_inputs(const Graph& graph) {
+  return std::ranges::any_of(graph.outputs(), [](const Output& output) { return output.value->producer == nullptr; });
+}
+
 Expected<Graph> copy_passed_inputs(const Graph& graph) {
   return copy_outputs(graph, {graph.inputs().begin(), graph.inputs().end()});
 }

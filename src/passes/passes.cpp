@@ -1,8 +1,10 @@
 #include "passes/passes.h"
 
-#include <set>
+#include <algorithm>
+#include <map>
 
 #include "ops/table.h"
+#include "passes/rewrite.h"
 
 namespace taper {
 namespace {
@@ -17,6 +19,11 @@ void collect_unspelled(const Graph& graph, Target target, std::map<std::string, 
 }
 
 }  // namespace
+
+bool can_be_said(const Node& node, Target target) {
+  const Op& op = op_of(node);
+  return op.is_constant || op.spelled_in(target, node) || op.expansion_for(target, node) != nullptr;
+}
 
 Status check_spelled(const Graph& graph, Target target) {
   std::map<std::string, std::vector<std::string>> places;
@@ -33,52 +40,109 @@ Status check_spelled(const Graph& graph, Target target) {
   return fail("operators that {} can't express: {}", target_name(target), list);
 }
 
+namespace {
+
+using Concerns = std::function<bool(const Graph&)>;
+
+Concerns holds(std::string_view op) {
+  return [op](const Graph& graph) { return any_node(graph, [op](const Node& node) { return node.op == op; }); };
+}
+
+Concerns holds(bool (*is_so)(const Node&)) {
+  return [is_so](const Graph& graph) { return any_node(graph, is_so); };
+}
+
+Concerns holds_unsayable(Target target) {
+  return [target](const Graph& graph) {
+    return any_node(graph, [target](const Node& node) { return !can_be_said(node, target); });
+  };
+}
+
+bool anything(const Graph&) {
+  return true;
+}
+
+bool moves_axes(const Node& node) {
+  return op_of(node).axes_of_x != nullptr && constant_of(node.operands[0]) == nullptr;
+}
+
+bool is_rectifier(const Node& node) {
+  return node.op == "relu" || node.op == "relu6";
+}
+
+bool has_dead_nodes(const Graph& graph) {
+  return live_nodes(graph).size() != graph.nodes().size() || any_node(graph, [](const Node& node) {
+           return std::ranges::any_of(node.regions, [](const auto& region) { return has_dead_nodes(*region); });
+         });
+}
+
+// Passes look at who reads a value: nodes that nothing reads don't count.
+Expected<Graph> without_dead_nodes(Graph graph) {
+  if (!has_dead_nodes(graph)) return graph;
+  return rewrite(graph, [](Builder&, const Node&, std::span<Value* const>) -> Replacement { return std::nullopt; });
+}
+
+}  // namespace
+
 std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   std::vector<Pass> passes;
   if (!options.freeze.empty())
     passes.push_back({"freeze_symbols", "a static file has numbers where a dynamic one has symbols",
-                      [=](const Graph& g) { return freeze_symbols(g, options.freeze); }});
+                      [=](const Graph& g) { return freeze_symbols(g, options.freeze); }, anything});
   if (target == Target::tflite)
-    passes.push_back({"compute_in_f32", "kernels compute in float32, whatever the floats' type", compute_in_f32});
-  passes.push_back({"fold_pads", "a convolution pads at no cost", fold_pads});
-  passes.push_back({"fold_batch_norms", "a norm costs nothing in the weights before it", fold_batch_norms});
-  const Pass expand = {"expand", "what the target has no operator for is said in simpler ones",
-                       [=](const Graph& g) { return expand_for(g, target); }};
-  const Pass fold = {"fold_constants", "what is known now need not be computed on the device", fold_constants};
-  passes.push_back({"drop_expands", "who broadcasts needs no copies", drop_expands});
+    passes.push_back(
+        {"compute_in_f32", "kernels compute in float32, whatever the floats' type", compute_in_f32, has_other_floats});
+  passes.push_back({"fold_pads", "a convolution pads at no cost", fold_pads, holds("pad")});
+  passes.push_back(
+      {"fold_batch_norms", "a norm costs nothing in the weights before it", fold_batch_norms, holds("batch_norm")});
+  const Pass expand = {
+      "expand", "what the target has no operator for is said in simpler ones",
+      [=](const Graph& g) { return expand_for(g, target); },
+      [=](const Graph& g) { return any_node(g, [=](const Node& node) { return wants_expansion(node, target); }); }};
+  const Pass fold = {"fold_constants", "what is known now need not be computed on the device", fold_constants,
+                     holds(is_foldable)};
+  passes.push_back({"drop_expands", "who broadcasts needs no copies", drop_expands, holds("expand")});
   passes.push_back(fold);
   passes.push_back(expand);
   if (target != Target::onnx) {
-    passes.push_back({"drop_unused_results", "a result that is stacked costs a copy per frame", drop_unused_results});
-    passes.push_back({"fold_constants", "the biases of gates are joined before they move", fold_constants});
-    passes.push_back({"fuse_scans", "one loop over a stack of layers starts half as many steps", fuse_scans});
-    passes.push_back({"hoist_from_scans", "one product over all frames reads the weights once", hoist_from_scans});
+    const Concerns scans = holds("scan");
     passes.push_back(
-        {"lower_scans", "TFLite and TensorFlow have While", [=](const Graph& g) { return lower_scans(g, target); }});
+        {"drop_unused_results", "a result that is stacked costs a copy per frame", drop_unused_results, scans});
+    passes.push_back(
+        {"fold_constants", "the biases of gates are joined before they move", fold_constants, holds(is_foldable)});
+    passes.push_back({"fuse_scans", "one loop over a stack of layers starts half as many steps", fuse_scans, scans});
+    passes.push_back(
+        {"hoist_from_scans", "one product over all frames reads the weights once", hoist_from_scans, scans});
+    passes.push_back({"lower_scans", "TFLite and TensorFlow have While",
+                      [=](const Graph& g) { return lower_scans(g, target); }, scans});
   }
   if (target == Target::onnx)
-    passes.push_back({"lower_loops", "Loop has no region of its own for the condition", lower_loops});
+    passes.push_back({"lower_loops", "Loop has no region of its own for the condition", lower_loops, holds("while")});
+  const Concerns unsayable = holds_unsayable(target);
   passes.push_back({"materialize_dims", "sizes that must be numbers are computed from those of the inputs",
-                    [=](const Graph& g) { return materialize_dims(g, target); }});
+                    [=](const Graph& g) { return materialize_dims(g, target); }, unsayable});
   passes.push_back(expand);
   passes.push_back({"widen_operands", "kernels have few of the integers' types",
-                    [=](const Graph& g) { return widen_operands(g, target); }});
+                    [=](const Graph& g) { return widen_operands(g, target); }, unsayable});
   passes.push_back(expand);
   passes.push_back(fold);
   if (target != Target::onnx) {
-    passes.push_back({"assign_layout", "copies between orders of axes cost a pass over memory each", assign_layout});
+    passes.push_back({"assign_layout", "copies between orders of axes cost a pass over memory each", assign_layout,
+                      holds(moves_axes)});
     passes.push_back(fold);
     passes.push_back(expand);
   }
-  passes.push_back({"share_results", "layers repeat masks, positions and constants", share_results});
+  passes.push_back({"share_results", "layers repeat masks, positions and constants", share_results, anything});
   if (target == Target::tflite) {
-    passes.push_back(
-        {"fold_scales", "scales and shifts next to a linear layer cost nothing in its weights", fold_scales});
-    passes.push_back(
-        {"fuse_activations", "an activation inside its operator saves a pass over memory", fuse_activations});
+    passes.push_back({"fold_scales", "scales and shifts next to a linear layer cost nothing in its weights",
+                      fold_scales, holds("linear")});
+    passes.push_back({"fuse_activations", "an activation inside its operator saves a pass over memory",
+                      fuse_activations, holds(is_rectifier)});
     passes.push_back(fold);
-    passes.push_back({"copy_passed_inputs", "LiteRT writes no output that no operator computes", copy_passed_inputs});
-    passes.push_back({"copy_sized_outputs", "LiteRT wants to know the size of an output before", copy_sized_outputs});
+    passes.push_back(
+        {"copy_passed_inputs", "LiteRT writes no output that no operator computes", copy_passed_inputs, passes_inputs});
+    passes.push_back({"copy_sized_outputs", "LiteRT wants to know the size of an output before", copy_sized_outputs,
+                      holds("shape_of")});
   }
   return passes;
 }
@@ -88,8 +152,10 @@ Expected<Graph> legalize(const Graph& graph, Target target, const LegalizeOption
   const Graph* current = &graph;
   Graph result;
   for (const Pass& pass : passes_for(target, options)) {
+    if (!pass.concerns(*current)) continue;
     const std::string place = fmt::format("in pass '{}' for {}", pass.name, target_name(target));
-    TAPER_ASSIGN_WITHIN(Graph next, pass.run(*current), place);
+    TAPER_ASSIGN_WITHIN(Graph passed, pass.run(*current), place);
+    TAPER_ASSIGN_WITHIN(Graph next, without_dead_nodes(std::move(passed)), place);
     if (auto status = check(next); !status) return std::unexpected(within(std::move(status).error(), place));
     result = std::move(next);
     current = &result;

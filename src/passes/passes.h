@@ -21,17 +21,21 @@ namespace taper {
 Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings);
 // Evaluates nodes whose operands are all constant. Their values are rounded to their dtype once.
 Expected<Graph> fold_constants(const Graph& graph);
+bool is_foldable(const Node& node);
 // Copies inputs that are outputs too: runtimes write no output that no operator computes.
 Expected<Graph> copy_passed_inputs(const Graph& graph);
+bool passes_inputs(const Graph& graph);
 // Copies outputs of operators that get their sizes at run time: LiteRT's compiled models give outputs buffers of a size
 // that is known before, and an operator that makes its own result would corrupt memory.
 Expected<Graph> copy_sized_outputs(const Graph& graph);
 // Computes in float32 what is float16, bfloat16 or float64; inputs and outputs keep their types.
 Expected<Graph> compute_in_f32(const Graph& graph);
+bool has_other_floats(const Graph& graph);
 // Casts operands of calls that the target knows for wider integers only, and their results back.
 Expected<Graph> widen_operands(const Graph& graph, Target target);
 // Replaces calls that the target can't spell by their expansions, again and again. What has none stays.
 Expected<Graph> expand_for(const Graph& graph, Target target);
+bool wants_expansion(const Node& node, Target target);
 // Replaces calls whose sizes are symbols that the target can't leave open by calls that get their sizes at run time,
 // computed from those of the graph's inputs.
 Expected<Graph> materialize_dims(const Graph& graph, Target target);
@@ -79,6 +83,8 @@ Expected<Graph> store_weights_as_f16(const Graph& graph, std::vector<HalfPrecisi
 std::optional<std::vector<Value*>> with_half_weight(Builder& build, const Node& node, std::span<Value* const> operands,
                                                     std::vector<HalfPrecisionNote>* notes);
 
+// Whether the target can spell the call, or what it expands to.
+bool can_be_said(const Node& node, Target target);
 // An error that names every operator that the target can't spell, with counts and places; nothing if all can be.
 Status check_spelled(const Graph& graph, Target target);
 
@@ -88,6 +94,8 @@ struct Pass {
   std::string_view name;
   std::string_view reason;
   std::function<Expected<Graph>(const Graph&)> run;
+  // Whether a graph holds anything that it would change: a copy for nothing costs time.
+  std::function<bool(const Graph&)> concerns;
 };
 
 struct LegalizeOptions {
@@ -97,10 +105,11 @@ struct LegalizeOptions {
 // The passes that take an imported graph to one that the target's backend can spell, in order.
 std::vector<Pass> passes_for(Target target, const LegalizeOptions& options);
 
-// Called after each pass with its name and the graph it left.
+// Called after each pass that ran, with its name and the graph it left.
 using PassObserver = std::function<void(std::string_view, const Graph&)>;
 
-// Runs the passes in order; each has to leave a graph that check() accepts. The result satisfies check_spelled.
+// Runs the passes that a graph concerns in order; each has to leave a graph that check() accepts. The result satisfies
+// check_spelled.
 Expected<Graph> legalize(const Graph& graph, Target target, const LegalizeOptions& options = {},
                          const PassObserver& observer = {});
 

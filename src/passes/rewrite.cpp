@@ -1,5 +1,6 @@
 #include "passes/rewrite.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace taper {
@@ -35,8 +36,7 @@ Expected<Graph> rewrite_with(const Graph& graph, const RuleFor& rule_for, const 
         TAPER_ASSIGN(Graph rewritten, rewrite_with(*region, rule_for, map_input_type));
         regions.push_back(std::make_unique<Graph>(std::move(rewritten)));
       }
-      const std::vector<Value*> results =
-          build.call(node.op, operands, node.attrs, node.results[0]->name, std::move(regions));
+      const std::vector<Value*> results = build.again(node, operands, std::move(regions));
       for (std::size_t i = 0; i < node.results.size(); ++i) cloner.bind(node.results[i], results[i]);
     }
     TAPER_TRY(build.status());
@@ -63,8 +63,7 @@ void Cloner::clone(const Node& node) {
   regions.reserve(node.regions.size());
   for (const auto& region : node.regions) regions.push_back(copy(*region));
   build_.set_scope(node.scope);
-  const std::vector<Value*> results =
-      build_.call(node.op, at(node.operands), node.attrs, node.results[0]->name, std::move(regions));
+  const std::vector<Value*> results = build_.again(node, at(node.operands), std::move(regions));
   for (std::size_t i = 0; i < node.results.size() && !build_.failed(); ++i) {
     results[i]->quantization = node.results[i]->quantization;
     bind(node.results[i], results[i]);
@@ -109,6 +108,13 @@ std::unordered_set<const Node*> live_nodes(const Graph& graph) {
     for (const Value* operand : node->operands) need(operand);
   }
   return live;
+}
+
+bool any_node(const Graph& graph, const std::function<bool(const Node&)>& is_so) {
+  return std::ranges::any_of(graph.nodes(), [&](const Node& node) {
+    return is_so(node) ||
+           std::ranges::any_of(node.regions, [&](const auto& region) { return any_node(*region, is_so); });
+  });
 }
 
 std::unique_ptr<Graph> copy(const Graph& graph) {

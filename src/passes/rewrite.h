@@ -52,6 +52,9 @@ Users users_of(const Graph& graph);
 // The nodes that the graph's outputs need.
 std::unordered_set<const Node*> live_nodes(const Graph& graph);
 
+// Whether any node is so, in regions too.
+bool any_node(const Graph& graph, const std::function<bool(const Node&)>& is_so);
+
 // A deep copy.
 std::unique_ptr<Graph> copy(const Graph& graph);
 

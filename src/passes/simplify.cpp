@@ -69,28 +69,40 @@ Replacement rearrange_constants(Builder& build, const Node& node, std::span<Valu
   return values;
 }
 
+// Zeros of a known shape are known, whatever they are like.
+bool are_known_zeros(const Node& node) {
+  return node.op == "zeros_like" && constant_sizes(node.results[0]->type.shape);
+}
+
+bool can_be_evaluated(const Node& node, std::span<Value* const> operands) {
+  if (op_of(node).is_constant || operands.empty() || !node.regions.empty()) return false;
+  // float16 constants and integers are for the runtime to dequantise.
+  if (node.op == "dequantize" || node.op == "onnx_dequantize") return false;
+  if (!std::ranges::all_of(operands, [](const Value* x) { return x == nullptr || constant_of(x) != nullptr; }))
+    return false;
+  // Attributes that still name symbols can't be evaluated yet.
+  return std::ranges::none_of(node.attrs, [](const NamedAttr& attr) {
+    const auto* shape = std::get_if<Shape>(&attr.second);
+    return shape != nullptr && !constant_sizes(*shape);
+  });
+}
+
 }  // namespace
 
+bool is_foldable(const Node& node) {
+  return are_known_zeros(node) || can_be_evaluated(node, node.operands);
+}
+
 Expected<Graph> fold_constants(const Graph& graph) {
-  std::optional<Error> error;
   const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
     const Op& op = op_of(node);
-    const Type& type = node.results[0]->type;
-    // Zeros of a known shape are known, whatever they are like.
-    if (node.op == "zeros_like" && constant_sizes(type.shape) && constant_of(operands[0]) == nullptr) {
+    if (are_known_zeros(node)) {
+      const Type& type = node.results[0]->type;
       Array zeros{type.dtype, *constant_sizes(type.shape), {}};
       zeros.values.resize(static_cast<std::size_t>(*element_count(type.shape).constant()));
       return std::vector{build.constant(to_tensor(zeros), node.results[0]->name)};
     }
-    if (op.is_constant || operands.empty() || !node.regions.empty()) return std::nullopt;
-    for (const Value* operand : operands)
-      if (operand != nullptr && constant_of(operand) == nullptr) return std::nullopt;
-    // Attributes that still name symbols can't be evaluated yet.
-    for (const auto& [name, attr] : node.attrs)
-      if (const auto* shape = std::get_if<Shape>(&attr); shape != nullptr && !constant_sizes(*shape))
-        return std::nullopt;
-    // float16 constants and integers are for the runtime to dequantise.
-    if (node.op == "dequantize" || node.op == "onnx_dequantize") return std::nullopt;
+    if (!can_be_evaluated(node, operands)) return std::nullopt;
     if (auto rearranged = rearrange_constants(build, node, operands)) return rearranged;
     std::vector<Array> arrays;
     arrays.reserve(operands.size());
@@ -113,26 +125,26 @@ Expected<Graph> fold_constants(const Graph& graph) {
   return rewrite(graph, rule);
 }
 
+bool wants_expansion(const Node& node, Target target) {
+  const Op& op = op_of(node);
+  return !op.is_constant && !op.spelled_in(target, node) && op.expansion_for(target, node) != nullptr;
+}
+
 Expected<Graph> expand_for(const Graph& graph, Target target) {
   // Each round expands what the one before produced. Expansions end in operators without one, so the depth of the table
   // bounds the rounds.
   constexpr int kMaxRounds = 16;
-  const Graph* current = &graph;
-  Graph result;
-  for (int round = 0; round < kMaxRounds; ++round) {
-    bool changed = false;
-    const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
-      const Op& op = op_of(node);
-      const ExpandFn expand = op.expansion_for(target, node);
-      if (op.is_constant || op.spelled_in(target, node) || expand == nullptr) return std::nullopt;
-      changed = true;
-      return expand(build, node, operands);
-    };
-    TAPER_ASSIGN(result, rewrite(*current, rule));
-    current = &result;
-    if (!changed) return result;
+  const auto wanted = [target](const Node& node) { return wants_expansion(node, target); };
+  const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
+    if (!wanted(node)) return std::nullopt;
+    return op_of(node).expansion_for(target, node)(build, node, operands);
+  };
+  TAPER_ASSIGN(Graph result, rewrite(graph, rule));
+  for (int round = 1; any_node(result, wanted); ++round) {
+    if (round == kMaxRounds) return fail("expansions for {} don't end", target_name(target));
+    TAPER_ASSIGN(result, rewrite(result, rule));
   }
-  return fail("expansions for {} don't end", target_name(target));
+  return result;
 }
 
 }  // namespace taper

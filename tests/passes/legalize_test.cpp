@@ -93,6 +93,41 @@ TEST(LegalizeForTflite, folds_scales_and_norm_weights_into_linear_layers) {
   EXPECT_EQ(count_ops(*legal, "mul"), 2u);
 }
 
+TEST(LegalizeForTflite, runs_only_the_passes_that_the_graph_concerns) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {1, 2}});
+  Value* w = build.constant(tensor_f32({2, 2}, std::vector<float>{1, 2, 3, 4}), "head.weight");
+  graph.add_output("y", build("relu", {build("linear", {x, w})}));
+  std::vector<std::string> ran;
+  const auto legal =
+      legalize(graph, Target::tflite, {}, [&](std::string_view pass, const Graph&) { ran.emplace_back(pass); });
+  ASSERT_TRUE(legal) << legal.error().text();
+  EXPECT_EQ(ran, (std::vector<std::string>{"share_results", "fold_scales", "fuse_activations"}));
+}
+
+TEST(LegalizeForTflite, leaves_no_nodes_that_nothing_reads) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {1, 2}});
+  build("exp", {x});
+  graph.add_output("y", build("neg", {x}));
+  const auto legal = legalize(graph, Target::tflite);
+  ASSERT_TRUE(legal) << legal.error().text();
+  EXPECT_EQ(legal->nodes().size(), 1u);
+}
+
+TEST(Rewrite, takes_over_types_only_where_operands_are_the_same) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {Dim::symbol("N"), 2}});
+  graph.add_output("y", build("neg", {build("exp", {x})}));
+  const auto frozen = freeze_symbols(graph, {{"N", 3}});
+  ASSERT_TRUE(frozen) << frozen.error().text();
+  EXPECT_EQ(frozen->outputs()[0].value->type.shape, (Shape{3, 2}));
+  EXPECT_TRUE(check(*frozen)) << check(*frozen).error().text();
+}
+
 TEST(LegalizeForOnnx, keeps_the_gru_whole) {
   const auto legal = legalize(bidirectional_gru(), Target::onnx);
   ASSERT_TRUE(legal);
