@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -46,6 +47,14 @@ bool newer(std::string_view a, std::string_view b) {
   return numbers(a) > numbers(b);
 }
 
+// The constant that is stored for a value: itself, or one that is cast, which is done while it is written.
+const Value* stored_constant(const Value& value) {
+  if (constant_of(&value) != nullptr) return &value;
+  if (value.producer == nullptr || value.producer->op != "cast") return nullptr;
+  const Value* source = value.producer->operands[0];
+  return constant_of(source) != nullptr && source->quantization == nullptr ? source : nullptr;
+}
+
 class Speller {
  public:
   explicit Speller(const TfliteMetadata& metadata) : metadata_(metadata) {
@@ -67,13 +76,13 @@ class Speller {
   Expected<std::int32_t> add_subgraph(const Graph& graph, std::string name);
   Status add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIndices& tensors);
   Expected<std::int32_t> add_value(const Value& value, tflite::SubGraphT& subgraph, TensorIndices& tensors);
-  std::int32_t add_constant(const Tensor& tensor, std::string name, tflite::SubGraphT& subgraph,
+  std::int32_t add_constant(WeightSource source, std::string name, tflite::SubGraphT& subgraph,
                             const Quantization* quantization = nullptr);
   void set_quantization(tflite::TensorT& tensor, const Quantization& quantization, tflite::SubGraphT& subgraph);
   Expected<std::vector<std::int32_t>> spell_inputs(const Node& node, const Op& op, tflite::SubGraphT& subgraph,
                                                    TensorIndices& tensors);
   std::uint32_t operator_code(tflite::BuiltinOperator builtin, TfliteVersion version);
-  std::uint32_t buffer_for(const Tensor& tensor);
+  std::uint32_t buffer_for(WeightSource source);
   std::uint32_t buffer_for(const Tensor& tensor, const Quantization& quantization);
   void name_tensors_once();
   void add_signature(const Graph& graph);
@@ -82,7 +91,7 @@ class Speller {
   const TfliteMetadata& metadata_;
   TfliteModel result_;
   std::map<std::pair<tflite::BuiltinOperator, int>, std::uint32_t> codes_;
-  std::map<std::pair<const char*, std::size_t>, std::uint32_t> shared_buffers_;
+  std::map<std::tuple<const char*, std::size_t, DType>, std::uint32_t> shared_buffers_;
   std::map<std::string, std::uint32_t> small_buffers_;
   std::map<std::pair<const std::byte*, const Quantization*>, std::uint32_t> integer_buffers_;
   TensorIndices main_tensors_;
@@ -115,8 +124,9 @@ Expected<std::int32_t> Speller::add_subgraph(const Graph& graph, std::string nam
 
 Expected<std::int32_t> Speller::add_value(const Value& value, tflite::SubGraphT& subgraph, TensorIndices& tensors) {
   if (const auto known = tensors.find(&value); known != tensors.end()) return known->second;
-  if (const Tensor* constant = constant_of(&value)) {
-    const std::int32_t index = add_constant(*constant, value.name, subgraph, value.quantization.get());
+  if (const Value* constant = stored_constant(value)) {
+    const std::int32_t index = add_constant({*constant_of(constant), value.type.dtype}, constant->name, subgraph,
+                                            constant->quantization.get());
     tensors.emplace(&value, index);
     return index;
   }
@@ -140,18 +150,19 @@ Expected<std::int32_t> Speller::add_value(const Value& value, tflite::SubGraphT&
   return index;
 }
 
-std::uint32_t Speller::buffer_for(const Tensor& tensor) {
+std::uint32_t Speller::buffer_for(WeightSource source) {
   const auto next = static_cast<std::uint32_t>(result_.buffers.size());
-  if (tensor.is_plain()) {
+  if (source.tensor.is_plain()) {
     // Small constants (axes, indices) are compared by value, weights by where they lie: nothing large is read.
     constexpr std::size_t kSmall = 256;
-    const std::string_view value = as_text(tensor.bytes());
+    const std::string_view value = as_text(source.tensor.bytes());
+    const bool small = value.size() <= kSmall && source.dtype == source.tensor.dtype;
     std::uint32_t& known =
-        value.size() <= kSmall ? small_buffers_[std::string(value)] : shared_buffers_[{value.data(), value.size()}];
+        small ? small_buffers_[std::string(value)] : shared_buffers_[{value.data(), value.size(), source.dtype}];
     if (known != 0) return known;
     known = next;
   }
-  result_.buffers.push_back(stored_as_is(tensor));
+  result_.buffers.push_back(std::move(source));
   return next;
 }
 
@@ -179,21 +190,21 @@ void Speller::set_quantization(tflite::TensorT& tensor, const Quantization& q, t
   const auto count = static_cast<std::int64_t>(q.scales.size());
   const std::int64_t rows = tensor.shape[static_cast<std::size_t>(*q.axis)];
   tflite::BlockwiseQuantizationT blocks;
-  blocks.scales =
-      add_constant(converted(tensor_f32({rows, count / std::max<std::int64_t>(rows, 1)}, q.scales), DType::f16),
-                   tensor.name + ".scales", subgraph);
+  blocks.scales = add_constant(
+      stored_as_is(converted(tensor_f32({rows, count / std::max<std::int64_t>(rows, 1)}, q.scales), DType::f16)),
+      tensor.name + ".scales", subgraph);
   blocks.block_size = static_cast<std::int32_t>(q.block);
   tensor.quantization->details.Set(std::move(blocks));
 }
 
-std::int32_t Speller::add_constant(const Tensor& tensor, std::string name, tflite::SubGraphT& subgraph,
+std::int32_t Speller::add_constant(WeightSource source, std::string name, tflite::SubGraphT& subgraph,
                                    const Quantization* quantization) {
   auto constant = std::make_unique<tflite::TensorT>();
   constant->name = std::move(name);
-  constant->type = *tflite_type(tensor.dtype);
-  for (const std::int64_t size : tensor.shape) constant->shape.push_back(static_cast<std::int32_t>(size));
+  constant->type = *tflite_type(source.dtype);
+  for (const std::int64_t size : source.tensor.shape) constant->shape.push_back(static_cast<std::int32_t>(size));
   if (quantization != nullptr) set_quantization(*constant, *quantization, subgraph);
-  constant->buffer = quantization != nullptr ? buffer_for(tensor, *quantization) : buffer_for(tensor);
+  constant->buffer = quantization != nullptr ? buffer_for(source.tensor, *quantization) : buffer_for(std::move(source));
   subgraph.tensors.push_back(std::move(constant));
   return static_cast<std::int32_t>(subgraph.tensors.size()) - 1;
 }
@@ -217,7 +228,8 @@ Expected<std::vector<std::int32_t>> Speller::spell_inputs(const Node& node, cons
       Tensor tensor =
           input.make != nullptr ? index_tensor(Attr(input.make(node))) : index_tensor(*node.attrs.find(input.attr));
       if (input.columns > 0) tensor = as_matrix(tensor, input.columns);
-      inputs.push_back(add_constant(tensor, fmt::format("{}.index{}", node.results[0]->name, unnamed_++), subgraph));
+      inputs.push_back(add_constant(stored_as_is(std::move(tensor)),
+                                    fmt::format("{}.index{}", node.results[0]->name, unnamed_++), subgraph));
       continue;
     }
     const std::size_t end = input.rest ? node.operands.size() : std::min(input.operand + 1, node.operands.size());
@@ -248,7 +260,7 @@ std::uint32_t Speller::operator_code(tflite::BuiltinOperator builtin, TfliteVers
 
 Status Speller::add_node(const Node& node, tflite::SubGraphT& subgraph, TensorIndices& tensors) {
   const Op& op = op_of(node);
-  if (op.is_constant) return {};
+  if (stored_constant(*node.results[0]) != nullptr) return {};
   if (!op.spelled_in(Target::tflite, node)) return fail("TFLite has no operator for '{}'", node.op);
   auto call = std::make_unique<tflite::OperatorT>();
   const TfliteSpelling& spelling = op.tflite;

@@ -1,7 +1,9 @@
 #include "ops/evaluate.h"
 
+#include <algorithm>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "ops/grid.h"
 #include "ops/table.h"
@@ -68,15 +70,24 @@ struct PreparedGraph::Impl {
   std::vector<const Node*> nodes;
   std::unordered_map<const Value*, std::size_t> last_use;  // index into nodes; nodes.size() for outputs
   std::unordered_map<const Value*, Array> constants;
+  std::unordered_set<const Value*> fixed;  // computed from constants alone: once, where constants are kept
 
   Impl(const Graph& g, bool keep) : graph(g), keep_constants(keep) {
     for (const Node& node : graph.nodes()) nodes.push_back(&node);
+    if (keep)
+      for (const Node* node : nodes)
+        if (is_fixed(*node)) fixed.insert(node->results.begin(), node->results.end());
     for (std::size_t i = 0; i < nodes.size(); ++i)
       for (const Value* operand : nodes[i]->operands) last_use[operand] = i;
     for (const Output& output : graph.outputs()) last_use[output.value] = nodes.size();
   }
 
   Expected<std::vector<Array>> run(std::vector<Array> inputs);
+  bool is_fixed(const Node& node) const {
+    return !node.operands.empty() && node.regions.empty() && std::ranges::all_of(node.operands, [&](const Value* x) {
+      return x == nullptr || constant_of(x) != nullptr || fixed.contains(x);
+    });
+  }
   // Whether nothing is new of an input: a loop passes it on as it is.
   bool passes_on(std::size_t input) const {
     const auto& outputs = graph.outputs();
@@ -114,6 +125,7 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
   // Constants are converted when they are first used, not when they are defined: weights need not live all at once.
   const auto find = [&](const Value* value) -> const Array* {
     if (value == nullptr) return nullptr;
+    if (fixed.contains(value)) return &constants.at(value);
     const Tensor* tensor = constant_of(value);
     if (tensor == nullptr) return &values.at(value);
     auto& store = keep_constants ? constants : values;
@@ -122,7 +134,7 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
   };
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const Node& node = *nodes[i];
-    if (node.op == "constant") continue;
+    if (node.op == "constant" || constants.contains(node.results[0])) continue;
     std::vector<const Array*> operands;
     operands.reserve(node.operands.size());
     for (const Value* operand : node.operands) operands.push_back(find(operand));
@@ -143,7 +155,10 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
       if (operand != nullptr && last_use[operand] == i) values.erase(operand);
     for (std::size_t k = 0; k < results->size() && k < node.results.size(); ++k) {
       complete(*node.results[k], (*results)[k]);
-      if (last_use.contains(node.results[k])) values[node.results[k]] = std::move((*results)[k]);
+      if (fixed.contains(node.results[k]))
+        constants[node.results[k]] = std::move((*results)[k]);
+      else if (last_use.contains(node.results[k]))
+        values[node.results[k]] = std::move((*results)[k]);
     }
   }
   // Values leave by moving: a loop passes whole sequences on unchanged in every step.
@@ -154,7 +169,7 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
     const auto [first, fresh] = moved.try_emplace(value, i);
     if (!fresh)
       outputs[i] = outputs[first->second];
-    else if (constant_of(value) != nullptr)
+    else if (constant_of(value) != nullptr || fixed.contains(value))
       outputs[i] = *find(value);
     else
       outputs[i] = std::move(values.at(value));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/mapped_file.h"
 #include "ops/evaluate.h"
 #include "ops/rules.h"
 #include "ops/table.h"
@@ -61,7 +62,9 @@ Expected<Graph> fold_batch_norms(const Graph& graph) {
           const auto axis = output_axis(*layer);
           if (!axis) return std::nullopt;
           const Affine affine = affine_of(node);
-          Array weight = to_array(*constant_of(layer->operands[1]));
+          const Tensor& stored = *constant_of(layer->operands[1]);
+          Array weight = to_array(stored);
+          release_pages(stored.storage.view);
           const AxisView view = axis_view(weight.shape, *axis);
           for (std::size_t i = 0; i < weight.values.size(); ++i)
             weight.values[i] *= affine.factor[i / static_cast<std::size_t>(view.inner) % affine.factor.size()];

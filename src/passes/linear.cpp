@@ -15,7 +15,10 @@ namespace {
 
 // `value` as rows of a computation: float64 numbers of a constant.
 Array numbers(const Value* value) {
-  return to_array(*constant_of(value));
+  const Tensor& tensor = *constant_of(value);
+  Array array = to_array(tensor);
+  release_pages(tensor.storage.view);
+  return array;
 }
 
 // A constant of one number, or of one number per entry of the last axis of the other operand.
@@ -196,9 +199,10 @@ std::optional<std::vector<Value*>> with_half_weight(Builder& build, const Node& 
     if (notes != nullptr) notes->push_back({original->name, fits.error().message});
     return std::nullopt;
   }
-  Value* stored = build.constant(converted(*weight, DType::f16), original->name);
   release_pages(weight->storage.view);
   std::vector<Value*> all(operands.begin(), operands.end());
+  // Weights are rounded while they are written: nothing holds them twice.
+  Value* stored = build("cast", {operands[*half]}, {{"to", DType::f16}}, original->name);
   all[*half] = build("dequantize", {stored}, {}, original->name + ".f32");
   return build.call(node.op, all, node.attrs, node.results[0]->name);
 }
