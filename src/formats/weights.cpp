@@ -32,12 +32,12 @@ Tensor flattened(const Tensor& tensor) {
   return {tensor.dtype, {tensor.element_count()}, {1}, tensor.storage, false};
 }
 
-// `scratch` holds kPieceBytes, allocated when first needed.
+// `scratch` grows to the largest piece.
 Status stream_converted(const Tensor& tensor, DType dtype, const ByteSink& sink, std::vector<std::byte>& scratch) {
   const std::int64_t element_size = static_cast<std::int64_t>(size_of(dtype));
   const std::int64_t bytes = tensor.element_count() * element_size;
   if (bytes <= kPieceBytes) {
-    if (scratch.empty()) scratch.resize(static_cast<std::size_t>(kPieceBytes));
+    if (scratch.size() < static_cast<std::size_t>(bytes)) scratch.resize(static_cast<std::size_t>(bytes));
     const auto piece = std::span(scratch).first(static_cast<std::size_t>(bytes));
     convert_elements(tensor, dtype, piece);
     return sink(piece);

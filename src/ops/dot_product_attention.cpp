@@ -1,5 +1,7 @@
 // Scaled dot product attention over any leading axes, with masks.
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "ops/families.h"
@@ -8,8 +10,9 @@
 namespace taper {
 namespace {
 
-// What a mask of bools adds to the scores that it rules out: finite, so that a row without any score stays a number.
+// What is added to scores that are ruled out: finite, so that a row without any score stays a number.
 constexpr double kRuledOut = -1e9;
+constexpr double kNoScore = -std::numeric_limits<double>::infinity();
 
 // q [..., L, D], k [..., S, D], v [..., S, V], mask? broadcast to [..., L, S] -> [..., L, V]
 Expected<std::vector<Type>> infer_attention(const InferCall& call) {
@@ -78,12 +81,16 @@ Expected<std::vector<Array>> eval_attention(const EvalCall& call) {
       for (std::int64_t column = 0; column < columns; ++column) {
         double& score = line[static_cast<std::size_t>(column)];
         score *= scale;
-        if (call.attrs.flag("causal") && column > row) score += kRuledOut;
+        if (call.attrs.flag("causal") && column > row) score = kNoScore;
         if (!call.has(3)) continue;
         const double given = mask.values[static_cast<std::size_t>((block * rows + row) * columns + column)];
-        score += !is_bool ? given : given == 0 ? kRuledOut : 0;
+        score += !is_bool ? given : given == 0 ? kNoScore : 0;
       }
       const double largest = *std::ranges::max_element(line);
+      if (largest == kNoScore) {
+        std::ranges::fill(line, 0.0);
+        continue;
+      }
       double sum = 0;
       for (double& score : line) sum += score = std::exp(score - largest);
       for (double& score : line) score /= sum;
@@ -101,34 +108,50 @@ Dim attention_workspace(const Node& node) {
   return element_count(scores) * k[k.size() - 2];
 }
 
-// [L, S]: what rules out the columns behind each row's own.
-Value* causal_bias(Builder& build, const Dim& rows, const Dim& columns) {
+// [L, S]: 1 up to each row's own column, 0 behind it.
+Value* causal_mask(Builder& build, const Dim& rows, const Dim& columns) {
   const auto count = [&](const Dim& length) {
     return build("arange", {}, {{"start", Shape{0}}, {"length", Shape{length}}, {"dtype", DType::i32}});
   };
   Value* row = build("unsqueeze", {count(rows)}, {{"dims", Integers{1}}});
-  Value* behind = build("cast", {build("less", {row, count(columns)})}, {{"to", DType::f32}});
-  return build("mul", {behind, build.scalar(kRuledOut)});
+  return build("cast", {build("greater_equal", {row, count(columns)})}, {{"to", DType::f32}});
+}
+
+// Whether each row of a mask of bools is known to leave a column: that of every row where `causal` is.
+bool leaves_a_column(const Value* mask, bool causal) {
+  const Tensor* tensor = constant_of(mask);
+  if (tensor == nullptr || tensor->rank() == 0) return false;
+  const std::vector<double> allowed = to_double(*tensor);
+  const auto columns = static_cast<std::size_t>(tensor->shape.back());
+  for (std::size_t row = 0; row < allowed.size(); row += columns) {
+    const std::span<const double> line = std::span(allowed).subspan(row, causal ? 1 : columns);
+    if (std::ranges::all_of(line, [](double x) { return x == 0; })) return false;
+  }
+  return true;
 }
 
 // Masks are added before they are broadcast, and where they are constants, before the network runs.
 std::vector<Value*> expand_attention(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& q = node.operands[0]->type.shape;
   const Shape& k = node.operands[1]->type.shape;
-  std::vector<Value*> biases;
-  if (node.attrs.flag("causal")) biases.push_back(causal_bias(build, q[q.size() - 2], k[k.size() - 2]));
-  if (operands.size() > 3 && operands[3] != nullptr) {
-    Value* mask = operands[3];
-    if (node.operands[3]->type.dtype == DType::boolean) {
-      Value* ruled_out = build("sub", {build.scalar(1), build("cast", {mask}, {{"to", DType::f32}})});
-      mask = build("mul", {ruled_out, build.scalar(kRuledOut)});
-    }
-    biases.push_back(mask);
-  }
+  const bool causal = node.attrs.flag("causal");
+  std::vector<Value*> allowed;  // 1, or 0 where a score is ruled out
+  if (causal) allowed.push_back(causal_mask(build, q[q.size() - 2], k[k.size() - 2]));
+  Value* mask = operands.size() > 3 ? operands[3] : nullptr;
+  const bool is_bool = mask != nullptr && node.operands[3]->type.dtype == DType::boolean;
+  if (is_bool) allowed.push_back(build("cast", {mask}, {{"to", DType::f32}}));
   Value* scaled = build("mul", {operands[0], build.scalar(node.attrs.real("scale"))});
   Value* scores = build("matmul", {scaled, operands[1]}, {{"transpose_b", true}});
-  for (Value* bias : biases) scores = build("add", {scores, bias});
-  return {build("matmul", {build("softmax", {scores}), operands[2]})};
+  for (Value* each : allowed) {
+    Value* ruled_out = build("sub", {build.scalar(1), each});
+    scores = build("add", {scores, build("mul", {ruled_out, build.scalar(kRuledOut)})});
+  }
+  if (mask != nullptr && !is_bool) scores = build("add", {scores, mask});
+  Value* shares = build("softmax", {scores});
+  // A row without any score attends to nothing.
+  if (is_bool && !leaves_a_column(node.operands[3], causal))
+    for (Value* each : allowed) shares = build("mul", {shares, each});
+  return {build("matmul", {shares, operands[2]})};
 }
 
 }  // namespace
@@ -138,8 +161,8 @@ std::vector<Op> dot_product_attention_ops() {
   const Attrs plain = {{"scale", 0.5}};
   return {{
       .name = "scaled_dot_product_attention",
-      .doc = "softmax(scale q k^T + mask) v over the last two axes; a mask of bools adds -1e9 where it is false, "
-             "`causal` does so where the column is greater than the row",
+      .doc = "softmax(scale q k^T + mask) v over the last two axes; a mask of bools rules out the scores where it is "
+             "false, `causal` those whose column is greater than the row; a row without any score gives 0",
       .operands = {"q", "k", "v", "mask?"},
       .attrs = {{"scale", AttrKind::real}, {"causal", AttrKind::flag, false}},
       .infer = infer_attention,
@@ -150,6 +173,7 @@ std::vector<Op> dot_product_attention_ops() {
                    {{q, k, v}, {{"scale", 0.5}, {"causal", true}}},
                    {{q, k, v, f32({4, 5})}, plain},
                    {{q, k, v, {DType::boolean, {2, 1, 1, 5}}}, plain, 0, 2},
+                   {{q, k, v, {DType::boolean, {2, 1, 4, 5}}}, {{"scale", 0.5}, {"causal", true}}, 0, 2},
                    {{f32({4, 8}), f32({5, 8}), f32({5, 6})}, plain}},
   }};
 }

@@ -1,6 +1,8 @@
 // What is computed twice from the same values is computed once.
 #include <algorithm>
-#include <map>
+#include <span>
+#include <string>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "ops/table.h"
@@ -13,37 +15,64 @@ namespace {
 // Small constants are compared by value, others by where they lie.
 constexpr std::int64_t kSmall = 64;
 
-std::string tensor_key(const Tensor& tensor) {
-  std::string key = fmt::format("{} {}", describe(tensor), tensor.big_endian);
-  if (tensor.is_plain() && tensor.byte_count() <= kSmall) return key + std::string(as_text(tensor.bytes()));
-  return key +
-         fmt::format(" {} [{}]", static_cast<const void*>(tensor.storage.view.data()), fmt::join(tensor.strides, ", "));
+// Keys are bytes that nobody reads: with lengths before what has no fixed size, no two calls have the same.
+template <class Number>
+void append(std::string& key, Number number) {
+  key.append(reinterpret_cast<const char*>(&number), sizeof(number));
 }
 
-std::string attr_key(const Attr& attr) {
-  return std::visit(
-      []<class T>(const T& value) -> std::string {
+void append_text(std::string& key, std::string_view text) {
+  append(key, text.size());
+  key += text;
+}
+
+void append_integers(std::string& key, std::span<const std::int64_t> integers) {
+  append(key, integers.size());
+  for (const std::int64_t integer : integers) append(key, integer);
+}
+
+void append_tensor(std::string& key, const Tensor& tensor) {
+  append(key, tensor.dtype);
+  append(key, tensor.big_endian);
+  append_integers(key, tensor.shape);
+  const bool small = tensor.is_plain() && tensor.byte_count() <= kSmall;
+  append(key, small);
+  if (small) {
+    append_text(key, as_text(tensor.bytes()));
+    return;
+  }
+  append_integers(key, tensor.strides);
+  append(key, tensor.storage.view.data());
+}
+
+void append_attr(std::string& key, const Attr& attr) {
+  append(key, attr.index());
+  std::visit(
+      [&key]<class T>(const T& value) {
         if constexpr (std::is_same_v<T, Tensor>)
-          return tensor_key(value);
+          append_tensor(key, value);
         else if constexpr (std::is_same_v<T, Shape>)
-          return shape_text(value);
+          append_text(key, shape_text(value));
         else if constexpr (std::is_same_v<T, std::vector<std::int64_t>>)
-          return fmt::format("{}", fmt::join(value, ","));
-        else if constexpr (std::is_same_v<T, DType>)
-          return std::string(info(value).name);
-        else if constexpr (std::is_same_v<T, double>)
-          return fmt::format("{:a}", value);
+          append_integers(key, value);
+        else if constexpr (std::is_same_v<T, std::string>)
+          append_text(key, value);
         else
-          return fmt::format("{}", value);
+          append(key, value);
       },
       attr);
 }
 
 // The same for calls that give the same.
 std::string call_key(const Node& node, std::span<Value* const> operands) {
-  std::string key = node.op;
-  for (const Value* operand : operands) key += fmt::format("|{}", static_cast<const void*>(operand));
-  for (const auto& [name, attr] : node.attrs) key += fmt::format("|{}={}", name, attr_key(attr));
+  std::string key;
+  append_text(key, node.op);
+  append(key, operands.size());
+  for (const Value* operand : operands) append(key, operand);
+  for (const auto& [name, attr] : node.attrs) {
+    append_text(key, name);
+    append_attr(key, attr);
+  }
   return key;
 }
 
@@ -54,7 +83,7 @@ Expected<Graph> share_results(const Graph& graph) {
     // Outputs stay values of their own.
     std::unordered_set<const Value*> outputs;
     for (const Output& output : owner.outputs()) outputs.insert(output.value);
-    return [outputs = std::move(outputs), known = std::map<std::string, std::vector<Value*>>()](
+    return [outputs = std::move(outputs), known = std::unordered_map<std::string, std::vector<Value*>>()](
                Builder& build, const Node& node, std::span<Value* const> operands) mutable -> Replacement {
       // Runtimes want constants that they dequantise beside each use.
       if (!node.regions.empty() || node.op == "dequantize") return std::nullopt;

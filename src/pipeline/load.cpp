@@ -1,5 +1,7 @@
 #include <openssl/evp.h>
 
+#include <algorithm>
+#include <memory>
 #include <set>
 
 #include "base/mapped_file.h"
@@ -15,11 +17,19 @@
 namespace taper {
 namespace {
 
+// In pieces, so that a mapped file need not be in memory whole.
 Expected<std::string> sha256(Bytes bytes) {
+  constexpr std::size_t kPiece = 1 << 22;
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) != 1)
-    return fail("SHA-256 is not available");
+  bool good = context != nullptr && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
+  for (std::size_t at = 0; good && at < bytes.size(); at += kPiece) {
+    const Bytes piece = bytes.subspan(at, std::min(kPiece, bytes.size() - at));
+    good = EVP_DigestUpdate(context.get(), piece.data(), piece.size()) == 1;
+    release_pages(piece);
+  }
+  if (!good || EVP_DigestFinal_ex(context.get(), digest, &size) != 1) return fail("SHA-256 is not available");
   std::string hex;
   for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
   return hex;

@@ -117,6 +117,41 @@ class TestExportedPrograms:
         assert "ids" in done.stderr, "the inputs that there are"
 
 
+class Attention(torch.nn.Module):
+    """Self-attention of those that a mask leaves; padding before a sequence leaves rows without any."""
+
+    def __init__(self, causal):
+        super().__init__()
+        self.causal = causal
+
+    def forward(self, x, present):
+        shape = (x.shape[0], 1, x.shape[1], x.shape[1])
+        mask = present[:, None, None, :].expand(shape)
+        if self.causal:
+            mask = mask & torch.ones(shape[-2:], dtype=torch.bool).tril()
+        return torch.nn.functional.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None], mask)[:, 0]
+
+
+class TestAttention:
+    @pytest.mark.parametrize("causal", [False, True])
+    def test_gives_zeros_where_a_mask_leaves_nothing(self, tmp_path, causal):
+        torch.manual_seed(0)
+        model = Attention(causal).eval()
+        x = torch.rand(2, 5, 8)
+        present = torch.tensor([[False, False, True, True, True], [False] * 5])
+        expected = model(x, present)
+        assert (expected[1] == 0).all(), "what PyTorch does"
+        torch.export.save(torch.export.export(model, (x, present)), tmp_path / "net.pt2")
+        np.savez(tmp_path / "inputs.npz", x=x.numpy(), present=present.numpy())
+        results = convert(tmp_path, "net.pt2", "--verify-input", "inputs.npz")
+        assert all(file["passed"] for file in results["verification"]["files"].values())
+        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+
+        runner = Interpreter(str(tmp_path / "net_fp32.tflite")).get_signature_runner()
+        outputs = runner(x=x.numpy(), present=present.numpy())
+        assert relative_error(outputs["output"], expected.numpy()) < 1e-4
+
+
 class TestTorchScript:
     def test_traced_and_scripted_modules(self, tmp_path):
         torch.manual_seed(0)
