@@ -76,9 +76,7 @@ bool has_dead_nodes(const Graph& graph) {
          });
 }
 
-// Passes look at who reads a value: nodes that nothing reads don't count.
-Expected<Graph> without_dead_nodes(Graph graph) {
-  if (!has_dead_nodes(graph)) return graph;
+Expected<Graph> drop_dead_nodes(const Graph& graph) {
   return rewrite(graph, [](Builder&, const Node&, std::span<Value* const>) -> Replacement { return std::nullopt; });
 }
 
@@ -144,6 +142,7 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
     passes.push_back({"copy_sized_outputs", "LiteRT wants to know the size of an output before", copy_sized_outputs,
                       holds("shape_of")});
   }
+  passes.push_back({"drop_dead_nodes", "what nothing reads is not written", drop_dead_nodes, has_dead_nodes});
   return passes;
 }
 
@@ -154,8 +153,7 @@ Expected<Graph> legalize(const Graph& graph, Target target, const LegalizeOption
   for (const Pass& pass : passes_for(target, options)) {
     if (!pass.concerns(*current)) continue;
     const std::string place = fmt::format("in pass '{}' for {}", pass.name, target_name(target));
-    TAPER_ASSIGN_WITHIN(Graph passed, pass.run(*current), place);
-    TAPER_ASSIGN_WITHIN(Graph next, without_dead_nodes(std::move(passed)), place);
+    TAPER_ASSIGN_WITHIN(Graph next, pass.run(*current), place);
     if (auto status = check(next); !status) return std::unexpected(within(std::move(status).error(), place));
     result = std::move(next);
     current = &result;

@@ -86,10 +86,13 @@ Expected<Graph> rewrite(const Graph& graph, const Rule& rule) {
 }
 
 Users users_of(const Graph& graph) {
+  const std::unordered_set<const Node*> live = live_nodes(graph);
   Users users;
-  for (const Node& node : graph.nodes())
+  for (const Node& node : graph.nodes()) {
+    if (!live.contains(&node)) continue;
     for (const Value* operand : node.operands)
       if (operand != nullptr) users[operand].push_back(&node);
+  }
   for (const Output& output : graph.outputs()) users[output.value].push_back(nullptr);
   return users;
 }

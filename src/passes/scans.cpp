@@ -135,7 +135,7 @@ const Node* fusible_producer(const Node& consumer_node, const Users& users) {
   if (producer_node == nullptr || producer_node->op != "scan") return nullptr;
   const Scan producer(*producer_node);
   if (producer.stacked() != 1 || sequence->index != producer.states) return nullptr;
-  if (users.at(sequence).size() != 1) return nullptr;
+  if (const auto readers = users.find(sequence); readers == users.end() || readers->second.size() != 1) return nullptr;
   const std::int64_t direction = consumer.reverse_inputs[0];
   if (producer.reverse_outputs[0] != direction ||
       std::ranges::any_of(producer.reverse_inputs, [&](std::int64_t d) { return d != direction; }))
