@@ -202,7 +202,8 @@ std::optional<std::vector<Value*>> with_half_weight(Builder& build, const Node& 
   release_pages(weight->storage.view);
   std::vector<Value*> all(operands.begin(), operands.end());
   // Weights are rounded while they are written: nothing holds them twice.
-  Value* stored = build("cast", {operands[*half]}, {{"to", DType::f16}}, original->name);
+  Value* copied = operands[*half] != nullptr ? operands[*half] : build.constant(*weight, original->name);
+  Value* stored = build("cast", {copied}, {{"to", DType::f16}}, original->name);
   all[*half] = build("dequantize", {stored}, {}, original->name + ".f32");
   return build.call(node.op, all, node.attrs, node.results[0]->name);
 }

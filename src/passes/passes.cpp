@@ -70,6 +70,19 @@ bool is_rectifier(const Node& node) {
   return node.op == "relu" || node.op == "relu6";
 }
 
+// Graphs that were written down by hand leave out what has a default.
+bool lacks_attributes(const Node& node) {
+  return std::ranges::any_of(op_of(node).attrs,
+                             [&](const AttrSpec& spec) { return node.attrs.find(spec.name) == nullptr; });
+}
+
+Expected<Graph> complete_attributes(const Graph& graph) {
+  return rewrite(graph, [](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
+    if (!lacks_attributes(node) || !node.regions.empty()) return std::nullopt;
+    return build.call(node.op, {operands.begin(), operands.end()}, node.attrs, node.results[0]->name);
+  });
+}
+
 bool has_dead_nodes(const Graph& graph) {
   return live_nodes(graph).size() != graph.nodes().size() || any_node(graph, [](const Node& node) {
            return std::ranges::any_of(node.regions, [](const auto& region) { return has_dead_nodes(*region); });
@@ -84,6 +97,8 @@ Expected<Graph> drop_dead_nodes(const Graph& graph) {
 
 std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   std::vector<Pass> passes;
+  passes.push_back({"complete_attributes", "rules and kernels read them without asking", complete_attributes,
+                    holds(lacks_attributes)});
   if (!options.freeze.empty())
     passes.push_back({"freeze_symbols", "a static file has numbers where a dynamic one has symbols",
                       [=](const Graph& g) { return freeze_symbols(g, options.freeze); }, anything});

@@ -83,9 +83,10 @@ TEST_P(RandomGraphs, keep_their_meaning_through_every_pass) {
       last = print(after);
     });
     if (testing::Test::HasFailure()) return;
-    // Some rows are there for one target only.
+    // Some rows are there for one target only; loops stack frames whose width is known.
     if (!result) {
-      ASSERT_TRUE(result.error().text().starts_with("operators that")) << result.error().text() << "\n" << last;
+      const std::string why = result.error().text();
+      ASSERT_TRUE(why.starts_with("operators that") || why.starts_with("a scan stacks values")) << why << "\n" << last;
       continue;
     }
     ASSERT_NO_FATAL_FAILURE(expect_round_trip(*result));
