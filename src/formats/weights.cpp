@@ -27,9 +27,24 @@ Tensor without_leading_axis(Tensor tensor) {
   return tensor;
 }
 
-// A plain tensor as a flat one, so that it can be cut anywhere.
-Tensor flattened(const Tensor& tensor) {
-  return {tensor.dtype, {tensor.element_count()}, {1}, tensor.storage, false};
+// A plain tensor, piece after piece, each forgotten when it is sent.
+Status stream_plain(const WeightSource& source, const ByteSink& sink) {
+  const Tensor& tensor = source.tensor;
+  const bool as_is = tensor.dtype == source.dtype;
+  const std::int64_t step =
+      kPieceBytes / static_cast<std::int64_t>(std::max(size_of(tensor.dtype), size_of(source.dtype)));
+  const std::int64_t count = tensor.element_count();
+  std::vector<std::byte> scratch(as_is ? 0 : static_cast<std::size_t>(std::min(step, count)) * size_of(source.dtype));
+  for (std::int64_t first = 0; first < count; first += step) {
+    const std::int64_t length = std::min(step, count - first);
+    const SharedBytes bytes = tensor.storage.sub(static_cast<std::size_t>(first) * size_of(tensor.dtype),
+                                                 static_cast<std::size_t>(length) * size_of(tensor.dtype));
+    const auto piece = std::span(scratch).first(as_is ? 0 : static_cast<std::size_t>(length) * size_of(source.dtype));
+    if (!as_is) convert_elements({tensor.dtype, {length}, {1}, bytes, false}, source.dtype, piece);
+    TAPER_TRY(sink(as_is ? bytes.view : Bytes(piece)));
+    release_pages(bytes.view);
+  }
+  return {};
 }
 
 // `scratch` grows to the largest piece.
@@ -89,9 +104,9 @@ Status stream_elements(const WeightSource& source, const ByteSink& sink) {
   const Tensor& tensor = source.tensor;
   if (tensor.element_count() == 0) return {};
   const auto stream = [&]() -> Status {
-    if (tensor.dtype == source.dtype && tensor.is_plain()) return sink(tensor.bytes());
+    if (tensor.is_plain()) return stream_plain(source, sink);
     std::vector<std::byte> scratch;
-    return stream_converted(tensor.is_plain() ? flattened(tensor) : tensor, source.dtype, sink, scratch);
+    return stream_converted(tensor, source.dtype, sink, scratch);
   };
   const Status streamed = stream();
   release_pages(tensor.storage.view);

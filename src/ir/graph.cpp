@@ -1,7 +1,6 @@
 #include "ir/graph.h"
 
 #include <algorithm>
-#include <set>
 #include <unordered_set>
 
 namespace taper {
@@ -105,7 +104,9 @@ Status check_grid(const Value& value) {
 
 Status check_structure(const Graph& graph) {
   std::unordered_set<const Value*> defined(graph.inputs().begin(), graph.inputs().end());
-  std::set<std::string_view> names;
+  std::unordered_set<std::string_view> names;
+  defined.reserve(graph.nodes().size());
+  names.reserve(graph.nodes().size());
   const auto define = [&](const Value* value) -> Status {
     if (!names.insert(value->name).second) return fail("value name '{}' stands twice", value->name);
     for (const Dim& dim : value->type.shape)

@@ -1,6 +1,7 @@
 // Passes around convolutions: norms and padding into them.
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "base/mapped_file.h"
 #include "ops/evaluate.h"
@@ -47,6 +48,29 @@ Affine affine_of(const Node& norm) {
   return affine;
 }
 
+// The weight with each entry of an axis multiplied by its factor, row by row: nothing holds all of it in float64.
+Tensor scaled(const Tensor& weight, std::size_t axis, std::span<const double> factors) {
+  const std::int64_t rows = weight.shape[0];
+  const std::int64_t count = weight.element_count() / std::max<std::int64_t>(rows, 1);
+  const auto inner = static_cast<std::size_t>(axis_view(weight.shape, axis).inner);
+  Tensor row{DType::f64, {count}, {1}, {}, false};
+  const std::size_t row_bytes = static_cast<std::size_t>(count) * size_of(weight.dtype);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(weight.byte_count()));
+  std::size_t index = 0;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    Tensor part = weight;
+    part.shape[0] = 1;
+    const auto offset = static_cast<std::size_t>(i * weight.strides[0]) * size_of(weight.dtype);
+    part.storage = weight.storage.sub(offset, weight.storage.view.size() - offset);
+    std::vector<double> values = to_double(part);
+    for (double& value : values) value *= factors[index++ / inner % factors.size()];
+    row.storage.view = std::as_bytes(std::span(values));
+    convert_elements(row, weight.dtype, std::span(bytes).subspan(static_cast<std::size_t>(i) * row_bytes, row_bytes));
+  }
+  release_pages(weight.storage.view);
+  return make_tensor(weight.dtype, weight.shape, std::move(bytes));
+}
+
 }  // namespace
 
 // norm(W x + b) = (g W) x + (g b + s)
@@ -62,12 +86,7 @@ Expected<Graph> fold_batch_norms(const Graph& graph) {
           const auto axis = output_axis(*layer);
           if (!axis) return std::nullopt;
           const Affine affine = affine_of(node);
-          const Tensor& stored = *constant_of(layer->operands[1]);
-          Array weight = to_array(stored);
-          release_pages(stored.storage.view);
-          const AxisView view = axis_view(weight.shape, *axis);
-          for (std::size_t i = 0; i < weight.values.size(); ++i)
-            weight.values[i] *= affine.factor[i / static_cast<std::size_t>(view.inner) % affine.factor.size()];
+          Tensor weight = scaled(*constant_of(layer->operands[1]), *axis, affine.factor);
           const bool has_bias = layer->operands.size() > 2 && layer->operands[2] != nullptr;
           Array bias = has_bias ? to_array(*constant_of(layer->operands[2]))
                                 : make_array(weight.dtype, {static_cast<std::int64_t>(affine.factor.size())});
@@ -75,7 +94,7 @@ Expected<Graph> fold_batch_norms(const Graph& graph) {
             bias.values[c] = bias.values[c] * affine.factor[c] + affine.summand[c];
           const std::string name = layer->operands[1]->name;
           return build.call(layer->op,
-                            {layer->operands[0], build.constant(to_tensor(weight), name),
+                            {layer->operands[0], build.constant(std::move(weight), name),
                              build.constant(to_tensor(bias), has_bias ? layer->operands[2]->name : name + ".bias")},
                             layer->attrs, node.results[0]->name);
         };

@@ -24,7 +24,7 @@ Expected<Graph> rewrite_with(const Graph& graph, const RuleFor& rule_for, const 
     cloner.bind(input, result.add_input(input->name, map_input_type ? map_input_type(input->type) : input->type));
   for (const Node& node : graph.nodes()) {
     if (!live.contains(&node)) continue;
-    const std::vector<Value*> operands = cloner.at(node.operands);
+    std::vector<Value*> operands = cloner.at(node.operands);
     build.set_scope(node.scope);
     const std::size_t before = result.nodes().size();
     if (Replacement replacement = rule(build, node, operands)) {
@@ -36,7 +36,7 @@ Expected<Graph> rewrite_with(const Graph& graph, const RuleFor& rule_for, const 
         TAPER_ASSIGN(Graph rewritten, rewrite_with(*region, rule_for, map_input_type));
         regions.push_back(std::make_unique<Graph>(std::move(rewritten)));
       }
-      const std::vector<Value*> results = build.again(node, operands, std::move(regions));
+      const std::vector<Value*> results = build.again(node, std::move(operands), std::move(regions));
       for (std::size_t i = 0; i < node.results.size(); ++i) cloner.bind(node.results[i], results[i]);
     }
     TAPER_TRY(build.status());
@@ -54,6 +54,7 @@ Value* Cloner::at(const Value* old_value) const {
 
 std::vector<Value*> Cloner::at(std::span<Value* const> old_values) const {
   std::vector<Value*> out;
+  out.reserve(old_values.size());
   for (const Value* value : old_values) out.push_back(at(value));
   return out;
 }
@@ -99,6 +100,7 @@ Users users_of(const Graph& graph) {
 
 std::unordered_set<const Node*> live_nodes(const Graph& graph) {
   std::unordered_set<const Node*> live;
+  live.reserve(graph.nodes().size());
   std::vector<const Node*> pending;
   const auto need = [&](const Value* value) {
     if (value != nullptr && value->producer != nullptr && live.insert(value->producer).second)
