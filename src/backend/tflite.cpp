@@ -94,6 +94,7 @@ class Speller {
   std::map<std::tuple<const char*, std::size_t, DType>, std::uint32_t> shared_buffers_;
   std::map<std::string, std::uint32_t> small_buffers_;
   std::map<std::pair<const std::byte*, const Quantization*>, std::uint32_t> integer_buffers_;
+  std::map<std::pair<std::byte, std::size_t>, std::uint32_t> uniform_buffers_;
   TensorIndices main_tensors_;
   int unnamed_ = 0;
 };
@@ -150,15 +151,24 @@ Expected<std::int32_t> Speller::add_value(const Value& value, tflite::SubGraphT&
   return index;
 }
 
+// Zeros, of which files with fixed sizes hold many, are stored once for each size. All else is told from them by its
+// first bytes.
+bool repeats_a_byte(Bytes bytes) {
+  return !bytes.empty() && std::ranges::all_of(bytes, [first = bytes[0]](std::byte byte) { return byte == first; });
+}
+
 std::uint32_t Speller::buffer_for(WeightSource source) {
   const auto next = static_cast<std::uint32_t>(result_.buffers.size());
   if (source.tensor.is_plain()) {
     // Small constants (axes, indices) are compared by value, weights by where they lie: nothing large is read.
     constexpr std::size_t kSmall = 256;
-    const std::string_view value = as_text(source.tensor.bytes());
-    const bool small = value.size() <= kSmall && source.dtype == source.tensor.dtype;
-    std::uint32_t& known =
-        small ? small_buffers_[std::string(value)] : shared_buffers_[{value.data(), value.size(), source.dtype}];
+    const Bytes bytes = source.tensor.bytes();
+    const std::string_view value = as_text(bytes);
+    const bool as_it_is = source.dtype == source.tensor.dtype;
+    std::uint32_t& known = as_it_is && value.size() <= kSmall ? small_buffers_[std::string(value)]
+                           : as_it_is && repeats_a_byte(bytes)
+                               ? uniform_buffers_[{bytes[0], bytes.size()}]
+                               : shared_buffers_[{value.data(), value.size(), source.dtype}];
     if (known != 0) return known;
     known = next;
   }
@@ -169,11 +179,16 @@ std::uint32_t Speller::buffer_for(WeightSource source) {
 // A constant on one grid of integers in several places is stored once.
 std::uint32_t Speller::buffer_for(const Tensor& tensor, const Quantization& quantization) {
   std::uint32_t& known = integer_buffers_[{tensor.storage.view.data(), &quantization}];
-  if (known == 0) {
-    known = static_cast<std::uint32_t>(result_.buffers.size());
-    result_.buffers.push_back(stored_bytes(share(stored_integers(tensor, quantization))));
-    release_pages(tensor.storage.view);
+  if (known != 0) return known;
+  std::vector<std::byte> integers = stored_integers(tensor, quantization);
+  release_pages(tensor.storage.view);
+  known = static_cast<std::uint32_t>(result_.buffers.size());
+  if (repeats_a_byte(integers)) {
+    std::uint32_t& uniform = uniform_buffers_[{integers[0], integers.size()}];
+    if (uniform != 0) return known = uniform;
+    uniform = known;
   }
+  result_.buffers.push_back(stored_bytes(share(std::move(integers))));
   return known;
 }
 

@@ -70,15 +70,11 @@ std::int64_t as_integer(double value) {
 }  // namespace
 
 std::vector<std::byte> stored_integers(const Tensor& tensor, const Quantization& q) {
-  const Tensor floats = converted(tensor, DType::f32);
-  const std::int64_t count = floats.element_count();
-  std::vector<std::byte> bytes(stored_size(count, q.bits));
-  const GridIndex index(q, floats.shape);
-  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-    float value = 0;
-    std::memcpy(&value, floats.bytes().data() + i * sizeof(value), sizeof(value));
+  std::vector<std::byte> bytes(stored_size(tensor.element_count(), q.bits));
+  const GridIndex index(q, tensor.shape);
+  for_each_float(tensor, [&](std::size_t i, float value) {
     store_integer(bytes, i, q.bits, as_integer(quantized_integer(q, index.of(i), static_cast<double>(value))));
-  }
+  });
   return bytes;
 }
 

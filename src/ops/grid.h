@@ -1,12 +1,25 @@
 // Rounding of values to the integers that kernels compute with.
 #pragma once
 
+#include <cstring>
 #include <vector>
 
 #include "ir/quantization.h"
 #include "ops/array.h"
 
 namespace taper {
+
+// Calls each(place, number) with every element of a tensor of floats as float32, in row-major order.
+template <class Each>
+void for_each_float(const Tensor& tensor, Each each) {
+  const Tensor floats = converted(tensor, DType::f32);
+  const Bytes bytes = floats.bytes();
+  for (std::size_t i = 0; i * sizeof(float) < bytes.size(); ++i) {
+    float number = 0;
+    std::memcpy(&number, bytes.data() + i * sizeof(number), sizeof(number));
+    each(i, number);
+  }
+}
 
 // Each value becomes the nearest one of the grid, saturating.
 void round_to_grid(Array& array, const Quantization& quantization);

@@ -64,9 +64,23 @@ QuantizedForm matmul_form() {
           .input_axes = 1};
 }
 
-// `mul` takes scales of any size from version 3 on. Left out: the kernels of `rsqrt` and `squared_difference`, whose
-// results span more magnitudes than 255 steps can tell apart, so that norms computed with them are of no use, and that
-// of `log_softmax`, whose steps are a sixteenth whatever the range.
+// The kernel of version 2 multiplies by s_x s_y / s below 1 only.
+TfliteVersion mul_version(const Node& node) {
+  const TfliteSpelling& spelling = op_of(node).tflite;
+  TfliteVersion version = {spelling.version, spelling.since};
+  for (const TfliteDType& each : spelling.dtypes)
+    if (each.dtype == node.operands[0]->type.dtype) version = each.version;
+  const auto scale = [](const Value* value) {
+    return value->quantization == nullptr ? 0.0 : static_cast<double>(value->quantization->scales[0]);
+  };
+  const double result = scale(node.results[0]);
+  const bool grows = result > 0 && scale(node.operands[0]) * scale(node.operands[1]) >= result;
+  return grows && version.number < 3 ? TfliteVersion{3, "1.15.0"} : version;
+}
+
+// Left out: the kernels of `rsqrt` and `squared_difference`, whose results span more magnitudes than 255 steps can tell
+// apart, so that norms computed with them are of no use, and that of `log_softmax`, whose steps are a sixteenth
+// whatever the range.
 std::vector<NamedForm> forms() {
   return {
       {"linear", linear_form()},
@@ -83,7 +97,7 @@ std::vector<NamedForm> forms() {
       {"hard_swish", computes({1, "1.15.0"})},
       {"add", computes({2, "1.14.0"}, {3, "2.4.0"})},
       {"sub", computes({2, "1.14.0"}, {5, "2.4.0"})},
-      {"mul", computes({3, "1.15.0"}, {4, "2.3.0"})},
+      {"mul", computes({2, "1.14.0"}, {4, "2.3.0"})},
       {"mean", computes({2, "1.14.0"}, {3, "2.4.0"})},
       {"sum", computes({2, "1.15.0"})},
 
@@ -129,7 +143,9 @@ std::vector<NamedForm> forms() {
 void add_quantized_forms(std::vector<Op>& rows) {
   for (NamedForm& named : forms()) {
     const auto row = std::ranges::find(rows, named.op, &Op::name);
-    if (row != rows.end()) row->quantized = named.form;
+    if (row == rows.end()) continue;
+    row->quantized = named.form;
+    if (named.op == "mul") row->tflite.version_for = mul_version;
   }
 }
 

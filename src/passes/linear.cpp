@@ -5,6 +5,7 @@
 
 #include "base/mapped_file.h"
 #include "ops/evaluate.h"
+#include "ops/grid.h"
 #include "ops/rules.h"
 #include "ops/table.h"
 #include "passes/passes.h"
@@ -170,17 +171,12 @@ namespace {
 
 // Whether float16 holds the tensor: no finite value beyond 65504. Small ones may round to zero.
 Status fits_half(const Tensor& weight) {
-  const Tensor tensor = converted(weight, DType::f32);
   constexpr float kLargestHalf = 65504;
   float largest = 0;
-  const std::byte* bytes = tensor.bytes().data();
-  const std::int64_t count = tensor.element_count();
-  for (std::int64_t i = 0; i < count; ++i) {
-    float value = 0;
-    std::memcpy(&value, bytes + i * static_cast<std::int64_t>(sizeof(value)), sizeof(value));
+  for_each_float(weight, [&](std::size_t, float value) {
     const float size = std::fabs(value);
     largest = size > largest && size <= std::numeric_limits<float>::max() ? size : largest;
-  }
+  });
   if (largest > kLargestHalf) return fail("holds values up to {:.6g}, float16 ends at 65504", largest);
   return {};
 }

@@ -71,6 +71,11 @@ Expected<Graph> fold_pads(const Graph& graph);
 // Moves permutations of axes through what works in any order of axes, until they meet their inverses.
 Expected<Graph> assign_layout(const Graph& graph);
 
+// Splits linear layers whose results are taken apart into the gates of a loop's step into a layer per gate, which then
+// have ranges of their own: one range for all of them would be that of the widest.
+Expected<Graph> part_gates(const Graph& graph);
+bool has_gates(const Graph& graph);
+
 // What store_weights_as_f16 did not store as float16, and why.
 struct HalfPrecisionNote {
   std::string tensor;

@@ -18,7 +18,7 @@ class QdqSpelling {
     if (!node.regions.empty()) return std::nullopt;  // what is carried lies on its grid already
     const Value& result = *node.results[0];
     if (op_of(node).is_constant) {
-      if (result.quantization == nullptr) return std::nullopt;
+      if (result.quantization == nullptr || is_wide(*result.quantization)) return std::nullopt;
       return std::vector{constant(build, result)};
     }
     if (node.op == "dequantize" && node.operands[0]->quantization != nullptr) return std::vector{operands[0]};
@@ -26,12 +26,16 @@ class QdqSpelling {
     if (node.op != "quantize")
       results = build.call(node.op, {operands.begin(), operands.end()}, node.attrs, result.name);
     for (std::size_t i = 0; i < node.results.size(); ++i)
-      if (const Quantization* grid = node.results[i]->quantization.get())
+      if (const Quantization* grid = node.results[i]->quantization.get(); grid != nullptr && !is_wide(*grid))
         results[i] = on_grid(build, results[i], *grid, node.results[i]->name);
     return results;
   }
 
  private:
+  // What loops keep in 16 bits, for which QuantizeLinear of this opset has no type, is float32 here: that is no
+  // coarser.
+  static bool is_wide(const Quantization& grid) { return grid.bits == 16; }
+
   struct Factors {
     Value* scale;
     Value* zero;  // nothing: 0

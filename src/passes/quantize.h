@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "ir/graph.h"
@@ -26,14 +27,19 @@ struct QuantizeRequest {
   std::function<LayerConfig(const Node&)> config_of;
   // Needed for layers on integers; layers whose values have none stay float32.
   const Ranges* ranges = nullptr;
+  // The values among them whose ranges were told, and hold exactly; may be null.
+  const std::unordered_set<const Value*>* told = nullptr;
   // Whether inputs and outputs stay float32, or are stored as the layers beside them are.
   bool float_io = true;
   // What the inputs of a layer look like, for weights that are rounded with regard to them; may be empty.
   std::function<const InputProducts*(const Node&)> inputs_of = {};
+  // Whether layers go to integers even where that doesn't pay: to measure what they cost.
+  bool forced = false;
 };
 
 // What became of an operator.
 struct LayerPlan {
+  const Node* node = nullptr;        // of the graph that was quantised
   std::string name;                  // of its first result
   std::string scope;                 // the module it comes from
   std::string operation;             // TFLite's name

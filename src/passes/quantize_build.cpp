@@ -101,7 +101,9 @@ void QuantizedBuild::add_outputs(const Graph& graph, const Node* loop) {
     if (entry != nullptr && by_.modes.bits(*entry) != 0)
       value = as_integers(output.value, by_.grids.class_grid(*entry, by_.modes.bits(*entry)));
     else if (loop == nullptr && !by_.request.float_io)
-      value = as_stored(output.value);
+      value = by_.modes.is_wide(*output.value) && by_.modes.bits(*output.value) != 0
+                  ? as_integers(output.value, by_.grids.class_grid(*output.value, 8))
+                  : as_stored(output.value);
     else
       value = as_float(output.value);
     result_.add_output(output.name, value);
@@ -113,7 +115,8 @@ void QuantizedBuild::add_outputs(const Graph& graph, const Node* loop) {
 void QuantizedBuild::note(const Node& node, std::string_view computes) {
   const auto builtin = op_of(node).tflite.builtin;
   const auto reason = by_.modes.reasons().find(&node);
-  by_.plan.layers.push_back({.name = node.results[0]->name,
+  by_.plan.layers.push_back({.node = &node,
+                             .name = node.results[0]->name,
                              .scope = node.scope,
                              .operation = builtin ? tflite::EnumNameBuiltinOperator(*builtin) : std::string(node.op),
                              .computes = std::string(computes),

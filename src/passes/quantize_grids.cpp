@@ -2,25 +2,13 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
+#include "ops/grid.h"
 #include "passes/quantize.h"
 
 namespace taper {
 namespace {
-
-// Calls `each` with every element of a float tensor, in row-major order, and its place.
-template <class Each>
-void for_each_float(const Tensor& tensor, Each each) {
-  const Tensor floats = converted(tensor, DType::f32);
-  const Bytes bytes = floats.bytes();
-  for (std::size_t i = 0; i < static_cast<std::size_t>(floats.element_count()); ++i) {
-    float value = 0;
-    std::memcpy(&value, bytes.data() + i * sizeof(value), sizeof(value));
-    each(i, static_cast<double>(value));
-  }
-}
 
 // The largest magnitudes suffice for min-max; other methods look at all numbers that share a scale.
 std::vector<double> scales_of(const Tensor& weight, const Quantization& layout, std::size_t count,
@@ -29,15 +17,16 @@ std::vector<double> scales_of(const Tensor& weight, const Quantization& layout, 
   std::vector<double> scales;
   if (method == WeightMethod::min_max) {
     std::vector<double> largest(count, 0);
-    for_each_float(weight, [&](std::size_t i, double value) {
+    for_each_float(weight, [&](std::size_t i, float value) {
       double& known = largest[index.of(i)];
-      known = std::max(known, std::fabs(value));
+      known = std::max(known, static_cast<double>(std::fabs(value)));
     });
     for (const double value : largest) scales.push_back(scale_for({&value, 1}, layout.bits, method));
     return scales;
   }
   std::vector<std::vector<double>> groups(count);
-  for_each_float(weight, [&](std::size_t i, double value) { groups[index.of(i)].push_back(value); });
+  for_each_float(weight,
+                 [&](std::size_t i, float value) { groups[index.of(i)].push_back(static_cast<double>(value)); });
   for (const std::vector<double>& group : groups) scales.push_back(scale_for(group, layout.bits, method));
   return scales;
 }
@@ -64,7 +53,8 @@ float stored_scale(double scale, const TensorScheme& scheme) {
 std::optional<Range> range_of_numbers(const Tensor& constant) {
   Range range;
   bool finite = true;
-  for_each_float(constant, [&](std::size_t, double number) {
+  for_each_float(constant, [&](std::size_t, float value) {
+    const auto number = static_cast<double>(value);
     finite = finite && std::isfinite(number);
     range = {std::min(range.low, number), std::max(range.high, number)};
   });

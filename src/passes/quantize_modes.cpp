@@ -4,6 +4,7 @@
 
 #include "ops/table.h"
 #include "passes/quantize_weights.h"
+#include "passes/quantize_wide.h"
 #include "passes/rewrite.h"
 
 namespace taper {
@@ -44,12 +45,16 @@ std::optional<std::string> weights_against(const Node& node, const QuantizedForm
 
 }  // namespace
 
-Modes::Modes(const Graph& graph, const QuantizeRequest& request) : request_(request) {
+Modes::Modes(const Graph& graph, const QuantizeRequest& request)
+    : request_(request), wide_(wide_values(graph, [&](const Node& node) {
+        const LayerConfig config = request.config_of(node);
+        return config.quantized && config.activation && !config.activation->floating && config.activation->bits == 8;
+      })) {
   if (!request.float_io)
     for (const Node& node : graph.nodes())
       for (const Value* operand : node.operands)
         if (is_float(operand) && operand->producer == nullptr && possible(node, nullptr) != 0)
-          entering_[operand] = possible(node, nullptr);
+          entering_[operand] = request.config_of(node).activation->bits;
   choose(graph);
 }
 
@@ -76,7 +81,7 @@ int Modes::possible(const Node& node, std::string* reason) const {
   if (op.is_constant || !node.regions.empty() || !concerned) return 0;
   const LayerConfig config = request_.config_of(node);
   if (!config.quantized || !config.activation || config.activation->floating) return 0;
-  const int bits = config.activation->bits;
+  const int bits = is_wide(*node.results[0]) ? 16 : config.activation->bits;
   if ((bits == 8 ? op.quantized.int8 : op.quantized.int16).number == 0)
     return none(fmt::format("there is no kernel on int{}", bits));
   if (op.quantized.fits != nullptr && !op.quantized.fits(node))
@@ -142,7 +147,7 @@ int Modes::bits_of_users(const Graph& graph, const Value& value) const {
 }
 
 void Modes::follow_operands(const Node& node) {
-  if (multiplies_matrices(node)) return;
+  if (multiplies_matrices(node) || request_.forced) return;
   for (const Value* operand : node.operands)
     if (is_float(operand) && constant_of(operand) == nullptr && bits(*operand) == 0) {
       leave(node, fmt::format("what it computes with, '{}', is float32", operand->name));
@@ -151,6 +156,7 @@ void Modes::follow_operands(const Node& node) {
 }
 
 void Modes::follow_users(const Graph& graph) {
+  if (request_.forced) return;
   const Users users = users_of(graph);
   const auto wants_integers = [this](const Node* user) {
     return user == nullptr || !user->regions.empty() || bits(*user) != 0;

@@ -25,16 +25,18 @@ GridClasses::GridClasses(const Graph& graph, const QuantizeRequest& request, con
   collect(graph);
   std::vector<const Value*> members;
   for (const auto& [value, parent] : parents_) members.push_back(value);
-  for (const Value* value : members) {
-    Class& of_value = classes_[root(value)];
-    const auto range = range_of(*value, request_);
-    if (!range) continue;
-    of_value.range = {std::min(of_value.range.low, range->low), std::max(of_value.range.high, range->high)};
-    of_value.known = true;
-  }
+  for (const Value* value : members) add_range(classes_[root(value)], *value);
   for (const auto& [member, grid] : entries_) classes_[root(member)].prescribed.push_back(grid);
   for (const Value* value : computed_) classes_[root(value)].computed = true;
   for (const Value* value : symmetric_) classes_[root(value)].symmetric = true;
+}
+
+void GridClasses::add_range(Class& of_value, const Value& value) const {
+  const auto range = range_of(value, request_);
+  if (!range) return;
+  of_value.range = {std::min(of_value.range.low, range->low), std::max(of_value.range.high, range->high)};
+  of_value.known = true;
+  of_value.told = of_value.told || (request_.told != nullptr && request_.told->contains(&value));
 }
 
 const Value* GridClasses::root(const Value* value) {
@@ -59,11 +61,15 @@ void GridClasses::collect(const Graph& graph) {
     if (node.op == "while") {
       for (std::size_t i = 0; i < node.operands.size(); ++i) {
         const Value& entry = *node.regions[1]->inputs()[i];
-        if (modes_.bits(entry) == 0) continue;
+        const int bits = modes_.bits(entry);
+        if (bits == 0) continue;
         join(*node.regions[0]->inputs()[i], entry);
         join(*node.results[i], entry);
-        enter(*node.regions[1]->outputs()[i].value, entry);
-        if (modes_.bits(*node.operands[i]) != 0) enter(*node.operands[i], entry);
+        for (const Value* comes : {node.regions[1]->outputs()[i].value, node.operands[i]})
+          if (modes_.bits(*comes) == bits)
+            enter(*comes, entry);
+          else if (modes_.bits(*comes) != 0)
+            computed_.push_back(&entry);
       }
     }
     for (const auto& region : node.regions) collect(*region);
@@ -82,28 +88,33 @@ void GridClasses::collect_node(const Node& node) {
   const Value& member = *node.results[0];
   for (const Value* result : node.results)
     if (is_float(result)) join(*result, member);
-  for (const Value* operand : node.operands)
-    if (is_float(operand)) {
-      enter(*operand, member);
-      if (constant_of(operand) != nullptr || modes_.bits(*operand) == 0) computed_.push_back(operand);
-    }
+  for (const Value* operand : node.operands) {
+    if (!is_float(operand)) continue;
+    const int bits = modes_.bits(*operand);
+    const bool stored_anew = constant_of(operand) != nullptr || bits != modes_.bits(node);
+    // Integers of other bits have a grid of their own.
+    if (bits == 0 || !stored_anew) enter(*operand, member);
+    if (stored_anew) computed_.push_back(&member);
+  }
 }
 
 std::shared_ptr<const Quantization> GridClasses::grid(const Value& value, int bits) {
-  if (const FixedGrid* fixed = prescribed_for(value, modes_))
-    return std::make_shared<const Quantization>(
-        per_tensor_grid(modes_.bits(*value.producer), fixed->scale, fixed->zero_point));
-  return class_grid(value, bits);
+  const FixedGrid* fixed = prescribed_for(value, modes_);
+  if (fixed == nullptr || modes_.bits(*value.producer) != bits) return class_grid(value, bits);
+  return std::make_shared<const Quantization>(per_tensor_grid(bits, fixed->scale, fixed->zero_point));
 }
 
 std::shared_ptr<const Quantization> GridClasses::class_grid(const Value& value, int bits) {
   Class& of_value = classes_[root(&value)];
   if (of_value.grid != nullptr && of_value.grid->bits == bits) return of_value.grid;
-  if (!of_value.known) of_value.range = range_of(value, request_).value_or(Range{});
+  if (!of_value.known) add_range(of_value, value);
   const auto same = [&](const FixedGrid* each) {
     return each->scale == of_value.prescribed[0]->scale && each->zero_point == of_value.prescribed[0]->zero_point;
   };
-  Quantization q = activation_grid(of_value.range, {.bits = bits, .symmetric = bits == 16 || of_value.symmetric});
+  // 15 bits are enough for what was seen: the 16th is room for twice of it.
+  const double room = bits == 16 && !of_value.told ? 2 : 1;
+  Quantization q = activation_grid({of_value.range.low * room, of_value.range.high * room},
+                                   {.bits = bits, .symmetric = bits == 16 || of_value.symmetric});
   if (!of_value.computed && !of_value.prescribed.empty() && std::ranges::all_of(of_value.prescribed, same)) {
     const Quantization prescribed =
         per_tensor_grid(bits, of_value.prescribed[0]->scale, of_value.prescribed[0]->zero_point);

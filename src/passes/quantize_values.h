@@ -24,6 +24,7 @@ class GridClasses {
   struct Class {
     Range range;
     bool known = false;                        // the range
+    bool told = false;                         // likewise, not measured
     bool symmetric = false;                    // some kernel is faster, or exists only, with the zero point 0
     bool computed = false;                     // some value is computed anew, on any grid
     std::vector<const FixedGrid*> prescribed;  // of values that enter it
@@ -36,6 +37,7 @@ class GridClasses {
   // Adds a value to a class: itself, or, where its producer prescribes a grid, what it brings along.
   void enter(const Value& value, const Value& member);
   const Value* root(const Value* value);
+  void add_range(Class& of_value, const Value& value) const;
 
   const QuantizeRequest& request_;
   const Modes& modes_;

@@ -1,6 +1,10 @@
 #include "passes/quantize_weights.h"
 
+#include <bit>
+#include <cmath>
+
 #include "base/mapped_file.h"
+#include "ops/grid.h"
 #include "ops/table.h"
 #include "passes/passes.h"
 
@@ -21,6 +25,47 @@ TensorPlan plan_of(const std::string& name, const Quantization& q) {
   return {name, q.bits, scheme, q.scales.front(), q.zero_points.front(), true};
 }
 
+// Entries of a row that are rotated together: the largest power of two that divides the row, within the layer's bound.
+// 1: the row has none that is worth it, as its input would fall into too many parts.
+std::int64_t rotation_of(const Node& node, const LayerConfig& config) {
+  constexpr std::int64_t kMostParts = 16;
+  if (config.rotation == 0 || !can_rotate(node)) return 1;
+  const std::int64_t columns = constant_of(node.operands[*op_of(node).quantized.weight])->shape[1];
+  std::int64_t size = 1;
+  while (size * 2 <= config.rotation && columns % (size * 2) == 0) size *= 2;
+  return columns / size <= kMostParts ? size : 1;
+}
+
+// H_1 = 1, H_2n = [[H_n, H_n], [H_n, -H_n]]: the entry of row i and column j is -1 where i and j share an odd number of
+// bits. H / sqrt(n) is symmetric and its own inverse.
+Tensor hadamard_matrix(std::int64_t size) {
+  const auto n = static_cast<std::size_t>(size);
+  const auto entry = static_cast<float>(1 / std::sqrt(static_cast<double>(size)));
+  std::vector<float> entries(n * n);
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = 0; j < n; ++j) entries[i * n + j] = std::popcount(i & j) % 2 == 0 ? entry : -entry;
+  return tensor_f32({size, size}, entries);
+}
+
+// Each stretch of so many entries, multiplied with H / sqrt(n): in log2(n) rounds of sums and differences.
+Tensor rotated_rows(const Tensor& weight, std::int64_t rotation) {
+  const auto n = static_cast<std::size_t>(rotation);
+  std::vector<float> values;
+  for_each_float(weight, [&](std::size_t, float value) { values.push_back(value); });
+  const float factor = static_cast<float>(1 / std::sqrt(static_cast<double>(rotation)));
+  for (std::size_t from = 0; from < values.size(); from += n) {
+    for (std::size_t half = 1; half < n; half *= 2)
+      for (std::size_t i = 0; i < n; ++i) {
+        if ((i & half) != 0) continue;
+        const float a = values[from + i], b = values[from + i + half];
+        values[from + i] = a + b;
+        values[from + i + half] = a - b;
+      }
+    for (std::size_t i = 0; i < n; ++i) values[from + i] *= factor;
+  }
+  return tensor_f32(weight.shape, values);
+}
+
 // Behind a DEQUANTIZE, which has the weight's value as float32.
 Value* dequantized(Builder& build, Value* stored) {
   return build("dequantize", {stored}, {}, stored->name + ".f32");
@@ -31,7 +76,6 @@ std::optional<std::vector<Value*>> take_from_table(Builder& build, const Node& n
                                                    const LayerConfig& config, WeightStore& store) {
   const Op& op = op_of(node);
   if (!op.quantized.shares || op.quantized.int8.number == 0 || node.operands.empty() ||
-
       !is_weight(node.operands[0], std::max(config.min_weight_elements, kLeastTable)))
     return std::nullopt;
   const auto is_float = [](const Value* value) { return value != nullptr && value->type.dtype == DType::f32; };
@@ -79,14 +123,14 @@ Expected<WeightStore::Stored> WeightStore::make(const Node& node, const Tensor& 
   return Stored{weight, std::make_shared<const Quantization>(std::move(grid))};
 }
 
-Value* WeightStore::stored(Builder& build, const Node& node, const Value& value, std::int64_t axis,
-                           TensorScheme scheme) {
+Value* WeightStore::stored(Builder& build, const Node& node, const Value& value, std::int64_t axis, TensorScheme scheme,
+                           std::int64_t rotation) {
   const Tensor& weight = *constant_of(&value);
   const std::int64_t entries = scheme.per_channel || scheme.block > 0 ? axis : -1;
-  const Key key = {weight.storage.view.data(), weight.shape, scheme.bits, entries, scheme.block};
+  const Key key = {weight.storage.view.data(), weight.shape, scheme.bits, entries, scheme.block, rotation};
   auto found = known_.find(key);
   if (found == known_.end()) {
-    auto made = make(node, weight, axis, scheme);
+    auto made = make(node, rotation > 1 ? rotated_rows(weight, rotation) : weight, axis, scheme);
     if (!made) {
       plan_.notes.push_back(fmt::format("'{}' stays float32: {}", value.name, made.error().message));
       return nullptr;
@@ -98,6 +142,33 @@ Value* WeightStore::stored(Builder& build, const Node& node, const Value& value,
   Value* constant = build.constant(found->second.tensor, value.name);
   if (constant != nullptr) constant->quantization = found->second.grid;
   return constant;
+}
+
+Value* WeightStore::rotated(Builder& build, Value* x, std::int64_t rotation) {
+  Stored& matrix = rotations_[rotation];
+  if (matrix.grid == nullptr) {
+    matrix.tensor = hadamard_matrix(rotation);
+    // Two numbers, which 4 bits hold exactly.
+    matrix.grid = std::make_shared<const Quantization>(
+        per_tensor_grid(4, static_cast<float>(1 / std::sqrt(static_cast<double>(rotation))), 0));
+  }
+  const std::int64_t columns = *x->type.shape.back().constant();
+  std::vector<Value*> parts = {x};
+  if (columns > rotation)
+    parts = build.call("split", {x}, {{"dim", std::int64_t{-1}}, {"parts", columns / rotation}}, x->name + ".part");
+  Value* stored = build.constant(matrix.tensor, "hadamard");
+  if (stored == nullptr) return nullptr;
+  stored->quantization = matrix.grid;
+  Value* turning = dequantized(build, stored);
+  for (Value*& part : parts) part = build("linear", {part, turning}, {}, x->name + ".rotated");
+  return parts.size() == 1 ? parts[0] : build("concat", parts, {{"dim", std::int64_t{-1}}}, x->name + ".rotated");
+}
+
+bool can_rotate(const Node& node) {
+  const QuantizedForm& form = op_of(node).quantized;
+  if (!form.weight || !form.bias || *form.weight >= node.operands.size()) return false;
+  const Tensor* weight = constant_of(node.operands[*form.weight]);
+  return weight != nullptr && weight->rank() == 2 && form.channels(node) == 0;
 }
 
 bool sums_fit(const Node& node) {
@@ -136,9 +207,11 @@ std::optional<std::vector<Value*>> with_stored_weights(Builder& build, const Nod
   }
   LayerConfig actual = config;
   actual.weight = scheme;
-  Value* stored = store.stored(build, node, *node.operands[*form.weight], form.channels(node), scheme);
+  const std::int64_t rotation = rotation_of(node, config);
+  Value* stored = store.stored(build, node, *node.operands[*form.weight], form.channels(node), scheme, rotation);
   if (stored == nullptr) return std::nullopt;
   std::vector<Value*> all(operands.begin(), operands.end());
+  if (rotation > 1) all[0] = store.rotated(build, all[0], rotation);
   all[*form.weight] = has_hybrid_kernel(node, actual) ? stored : dequantized(build, stored);
   return build.call(node.op, all, node.attrs, node.results[0]->name);
 }

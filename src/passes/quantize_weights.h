@@ -17,10 +17,14 @@ class WeightStore {
 
   // The constant `value` (of `node`, for which it is a weight with a scale per entry of `axis`) on a grid. Nothing, and
   // a note, where it can't have one.
-  Value* stored(Builder& build, const Node& node, const Value& value, std::int64_t axis, TensorScheme scheme);
+  // Rows are rotated in stretches of `rotation` entries, if that is more than one.
+  Value* stored(Builder& build, const Node& node, const Value& value, std::int64_t axis, TensorScheme scheme,
+                std::int64_t rotation = 1);
+  // What turns x [..., n] as such rows are turned: the products stay the same.
+  Value* rotated(Builder& build, Value* x, std::int64_t rotation);
 
  private:
-  using Key = std::tuple<const std::byte*, std::vector<std::int64_t>, int, std::int64_t, std::int64_t>;
+  using Key = std::tuple<const std::byte*, std::vector<std::int64_t>, int, std::int64_t, std::int64_t, std::int64_t>;
   struct Stored {
     Tensor tensor;
     std::shared_ptr<const Quantization> grid;
@@ -32,7 +36,12 @@ class WeightStore {
   const QuantizeRequest& request_;
   QuantizationPlan& plan_;
   std::map<Key, Stored> known_;
+  std::map<std::int64_t, Stored> rotations_;  // by their rows
 };
+
+// Whether rotating its input and the rows of its weight leaves the layer's result as it is: whether it is a product
+// with a constant matrix.
+bool can_rotate(const Node& node);
 
 // What takes the place of a layer that computes floats, with its weights stored as `config` says: by a hybrid kernel,
 // or behind a DEQUANTIZE. Nothing where nothing changes.

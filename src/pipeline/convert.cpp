@@ -346,16 +346,16 @@ Expected<Graph> tflite_graph(const Model& model, const ConvertOptions& options) 
 Expected<std::vector<LayerCost>> layer_costs(const Model& model, const ConvertOptions& options, Precision precision,
                                              double seconds) {
   using Clock = std::chrono::steady_clock;
-  const auto deadline =
-      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  const auto after = [start = Clock::now()](double part) {
+    return start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(part));
+  };
   TAPER_ASSIGN(const Graph legal, tflite_graph(model, options));
   ConvertOptions alone = options;
   alone.tflite = {precision};
-  TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(model, legal, alone));
+  TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(model, legal, alone, after(seconds / 3)));
   TAPER_ASSIGN(std::vector<InputSet> samples, bench_samples(model, options));
-  TAPER_ASSIGN(const Bench bench, Bench::make(legal, std::move(samples)));
-  const auto config_of = [&](const Node& node) { return quantizer.config_of(precision, node); };
-  return layer_costs(legal, quantizer, bench, config_of, deadline);
+  TAPER_ASSIGN(const Bench bench, Bench::make(legal, std::move(samples), seconds / 50));
+  return layer_costs(quantizer, bench, precision, after(seconds));
 }
 
 Expected<std::vector<std::pair<std::string, QuantizationReport>>> plan_quantization(const Model& model,

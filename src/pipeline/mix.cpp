@@ -13,8 +13,7 @@ namespace {
 constexpr std::array kLevels = {Precision::mixed, Precision::dynamic, Precision::w4};
 constexpr std::array kBytesPerWeight = {2.0, 1.0, 0.5 + 2.0 / 32};
 
-// Smaller layers, and those after so many, stay float16: that bounds the search, whatever the machine.
-constexpr std::int64_t kLeastWeights = 1024;
+// Layers after so many stay float16: that bounds the search, whatever the machine.
 constexpr std::size_t kMostLayers = 64;
 
 using Levels = std::unordered_map<const Node*, std::size_t>;
@@ -33,7 +32,7 @@ class Search {
       : legal_(legal), quantizer_(quantizer), bench_(bench) {}
 
   Expected<StoredGraph> with(const Levels& levels) const {
-    return quantizer_.stored_by([&](const Node& node) {
+    return quantizer_.stored_by(Precision::mixed, [&](const Node& node) {
       const LayerConfig as_float16 = quantizer_.config_of(Precision::mixed, node);
       const auto found = levels.find(&node);
       const std::size_t level = found == levels.end() ? 0 : found->second;
@@ -71,7 +70,8 @@ class Search {
   std::vector<const Node*> large_layers() const {
     std::vector<const Node*> layers;
     for (const Node* layer : layers_with_weights(legal_))
-      if (weights_of_layer(*layer) >= kLeastWeights && quantizer_.config_of(Precision::mixed, *layer).quantized)
+      if (weights_of_layer(*layer) >= layer_config(Precision::mixed).min_weight_elements &&
+          quantizer_.config_of(Precision::mixed, *layer).quantized)
         layers.push_back(layer);
     std::ranges::stable_sort(layers, std::greater(), weights_of_layer_at);
     if (layers.size() > kMostLayers) layers.resize(kMostLayers);

@@ -7,6 +7,8 @@
 #include "base/mapped_file.h"
 #include "ops/table.h"
 #include "passes/passes.h"
+#include "passes/quantize_weights.h"
+#include "passes/rewrite.h"
 #include "pipeline/calibration_samples.h"
 #include "pipeline/precision.h"
 #include "pipeline/trials.h"
@@ -54,12 +56,17 @@ Expected<Recipe> uniform_recipe(Precision precision, const QuantizeOptions& opti
   return recipe;
 }
 
+// They stand behind all other entries.
 Status add_exclusions(const QuantizeOptions& options, Recipe& recipe) {
   for (const std::string& text : options.exclude) {
     TAPER_ASSIGN_WITHIN(NamePattern pattern, NamePattern::parse(text), "in what is to be excluded");
     recipe.entries.push_back({std::move(pattern), "*", {}});
   }
   return {};
+}
+
+std::span<const RecipeEntry> exclusions(const Recipe& recipe, const QuantizeOptions& options) {
+  return std::span(recipe.entries).last(options.exclude.size());
 }
 
 Status add_ranges(const QuantizeOptions& options, Recipe& recipe) {
@@ -83,14 +90,14 @@ std::unexpected<Error> no_samples() {
 }
 
 // The samples in the order and layout of the legalized graph's inputs.
-Expected<SampleSource> samples_of(const Model& model, const ConvertOptions& options) {
+Expected<SampleSource> samples_of(const Model& model, const ConvertOptions& options, Quantizer::Clock::time_point end) {
   const auto turned = [model, last = options.channels_last](InputSet inputs) {
     return last ? with_channels_last(model.impl().graph, {std::move(inputs), {}}).inputs : inputs;
   };
   using Next = Expected<std::optional<std::vector<Array>>>;
   if (options.quantize.random_calibration) {
-    return SampleSource([model, turned, next = std::int64_t{0}]() mutable -> Next {
-      if (next == kRandomSamples) return std::nullopt;
+    return SampleSource([model, turned, end, next = std::int64_t{0}]() mutable -> Next {
+      if (next == kRandomSamples || (next > 0 && Quantizer::Clock::now() > end)) return std::nullopt;
       TAPER_ASSIGN(Trial trial, random_trial(model.impl().graph, usual_sizes(model.impl().symbols),
                                              static_cast<std::uint64_t>(1000 + next++)));
       return turned(std::move(trial.inputs));
@@ -102,29 +109,31 @@ Expected<SampleSource> samples_of(const Model& model, const ConvertOptions& opti
   const auto tell = [progress = options.progress, count = chosen.size()](std::size_t sample) {
     if (progress) progress(fmt::format("calibrating, sample {} of {}", sample, count));
   };
-  return SampleSource([samples = std::move(samples), chosen, turned, tell, next = std::size_t{0}]() mutable -> Next {
-    if (next == chosen.size()) return std::nullopt;
-    tell(next + 1);
-    TAPER_ASSIGN(InputSet inputs, samples.at(chosen[next++]));
-    return turned(std::move(inputs));
-  });
+  return SampleSource(
+      [samples = std::move(samples), chosen, turned, tell, end, next = std::size_t{0}]() mutable -> Next {
+        if (next == chosen.size() || (next > 0 && Quantizer::Clock::now() > end)) return std::nullopt;
+        tell(next + 1);
+        TAPER_ASSIGN(InputSet inputs, samples.at(chosen[next++]));
+        return turned(std::move(inputs));
+      });
 }
 
-// --------------------------------------------------------------------------------------------------------- what is
-// told
+// ------------------------------------------------------------------------------------------------- what is told
 
 // Replaces the ranges of all values of a graph and its regions that `recipe` tells. Each range has to be of something.
-Status tell_ranges(const Graph& graph, const Recipe& recipe, Ranges& ranges, std::set<const FixedRange*>& used) {
+Status tell_ranges(const Graph& graph, const Recipe& recipe, Ranges& ranges, std::unordered_set<const Value*>& told,
+                   std::set<const FixedRange*>& used) {
   const auto tell = [&](const Value* value) {
-    const FixedRange* told = value->type.dtype == DType::f32 ? range_for(recipe, value->name) : nullptr;
-    if (told == nullptr) return;
-    ranges[value] = told->range;
-    used.insert(told);
+    const FixedRange* range = value->type.dtype == DType::f32 ? range_for(recipe, value->name) : nullptr;
+    if (range == nullptr) return;
+    ranges[value] = range->range;
+    told.insert(value);
+    used.insert(range);
   };
   for (const Value* input : graph.inputs()) tell(input);
   for (const Node& node : graph.nodes()) {
     for (const Value* result : node.results) tell(result);
-    for (const auto& region : node.regions) TAPER_TRY(tell_ranges(*region, recipe, ranges, used));
+    for (const auto& region : node.regions) TAPER_TRY(tell_ranges(*region, recipe, ranges, told, used));
   }
   return {};
 }
@@ -137,14 +146,41 @@ bool some_layer(const Graph& graph, const std::function<bool(const Node&)>& fits
 }
 
 // An exclusion of nothing is a slip of the pen, which would leave a layer quantised.
-Status check_exclusions(const Graph& graph, const QuantizeOptions& options) {
-  for (const std::string& text : options.exclude) {
-    TAPER_ASSIGN_WITHIN(const NamePattern pattern, NamePattern::parse(text), "in what is to be excluded");
-    if (!some_layer(graph, [&](const Node& node) { return matches(pattern, layer_name(node)); }))
-      return fail_with_hint(fmt::format("'{}' is to be excluded, and no layer is called so", printable(text)),
-                            "--show-recipe lists the layers");
-  }
+Status check_exclusions(const Graph& graph, std::span<const RecipeEntry> excluded) {
+  for (const RecipeEntry& entry : excluded)
+    if (!some_layer(graph, [&](const Node& node) { return matches(entry.scope, layer_name(node)); }))
+      return fail_with_hint(
+          fmt::format("'{}' is to be excluded, and no layer is called so", printable(entry.scope.text())),
+          "--show-recipe lists the layers");
   return {};
+}
+
+// Whether some layer is to give integers of 8 bits.
+bool stores_int8(const Recipe& recipe) {
+  return std::ranges::any_of(recipe.entries, [](const RecipeEntry& entry) {
+    const auto& activation = entry.config.activation;
+    return entry.config.quantized && activation && !activation->floating && activation->bits == 8;
+  });
+}
+
+bool compensates(const Recipe& recipe) {
+  return std::ranges::any_of(recipe.entries,
+                             [](const RecipeEntry& entry) { return entry.config.weight_method == WeightMethod::gptq; });
+}
+
+// Inputs like no sample are told from what is given out: few samples show less of its range than of what lies inside,
+// which saturates in gates and is bounded by norms. So what only leaves the graph gets room beyond what was seen, the
+// more the fewer samples there were: a clipped result is wrong by far more than a coarser one.
+void make_room_for_outputs(const Graph& graph, std::int64_t samples, Ranges& ranges) {
+  const double room = 1 + 2 / std::sqrt(static_cast<double>(samples));
+  const Users users = users_of(graph);
+  std::set<const Value*> seen;
+  for (const Output& output : graph.outputs()) {
+    const auto range = ranges.find(output.value);
+    const bool leaves_only = std::ranges::all_of(users.at(output.value), [](const Node* user) { return !user; });
+    if (range == ranges.end() || !leaves_only || !seen.insert(output.value).second) continue;
+    range->second = {range->second.low * room, range->second.high * room};
+  }
 }
 
 QuantizationReport report_of(const QuantizationPlan& plan) {
@@ -193,59 +229,110 @@ Expected<Recipe> Quantizer::recipe_of(Precision precision) const {
   return recipe;
 }
 
-Expected<Quantizer> Quantizer::make(const Model& model, const Graph& legal, const ConvertOptions& options) {
-  Quantizer quantizer(legal, options.quantize);
+Status Quantizer::read_recipes(const std::vector<Precision>& precisions) {
+  for (const Precision precision : precisions) {
+    if (!stores_integers(precision)) continue;
+    TAPER_ASSIGN(Recipe recipe, recipe_of(precision));
+    recipes_.emplace_back(precision, std::move(recipe));
+  }
+  return {};
+}
+
+Status Quantizer::part_gates_for_int8() {
+  const bool int8 = std::ranges::any_of(recipes_, [](const auto& entry) { return stores_int8(entry.second); });
+  if (!int8 || !has_gates(*plain_.graph)) return {};
+  TAPER_ASSIGN(Graph parted, part_gates(*plain_.graph));
+  TAPER_TRY(check(parted));
+  parted_.owned = std::make_unique<const Graph>(std::move(parted));
+  parted_.graph = parted_.owned.get();
+  return {};
+}
+
+// What the files that are made of the subject need.
+Status Quantizer::know_ranges(Subject& subject, const Model& model, const ConvertOptions& options,
+                              Clock::time_point deadline) {
   MeasureOptions wanted;
   bool measures = false;
-  for (const Precision precision : options.tflite) {
-    if (!stores_integers(precision)) continue;
-    TAPER_ASSIGN(Recipe recipe, quantizer.recipe_of(precision));
+  for (const auto& [precision, recipe] : recipes_) {
+    if (&subject_of(precision) != &subject) continue;
     measures = measures || recipe.needs_calibration();
-    wanted.products = wanted.products || std::ranges::any_of(recipe.entries, [](const RecipeEntry& entry) {
-                        return entry.config.weight_method == WeightMethod::gptq;
-                      });
-    quantizer.recipes_.emplace_back(precision, std::move(recipe));
+    wanted.products = wanted.products || compensates(recipe);
   }
-  if (!quantizer.recipes_.empty()) TAPER_TRY(check_exclusions(legal, options.quantize));
   if (measures) {
-    TAPER_ASSIGN(wanted.ranges.method, range_method_of(options.quantize));
-    TAPER_ASSIGN(const SampleSource samples, samples_of(model, options));
-    TAPER_ASSIGN_WITHIN(quantizer.measured_, measure(legal, samples, wanted), "while calibrating");
-    quantizer.ranges_ = quantizer.measured_.ranges;
+    TAPER_ASSIGN(wanted.ranges.method, range_method_of(options_));
+    TAPER_ASSIGN(const SampleSource samples, samples_of(model, options, deadline));
+    TAPER_ASSIGN_WITHIN(subject.measured, measure(*subject.graph, samples, wanted), "while calibrating");
+    subject.ranges = subject.measured.ranges;
+    if (wanted.ranges.method == RangeMethod::min_max)
+      make_room_for_outputs(*subject.graph, subject.measured.samples, subject.ranges);
   }
-  for (const auto& [precision, recipe] : quantizer.recipes_) {
+  for (const auto& [precision, recipe] : recipes_) {
+    if (&subject_of(precision) != &subject) continue;
     std::set<const FixedRange*> used;
-    TAPER_TRY(tell_ranges(legal, recipe, quantizer.ranges_, used));
+    TAPER_TRY(tell_ranges(*subject.graph, recipe, subject.ranges, subject.told, used));
     for (const FixedRange& told : recipe.ranges)
       if (!used.contains(&told))
         return fail("a range is told for '{}', and no tensor is called so", told.tensor.text());
   }
+  return {};
+}
+
+Expected<Quantizer> Quantizer::make(const Model& model, const Graph& legal, const ConvertOptions& options,
+                                    Clock::time_point deadline) {
+  Quantizer quantizer(legal, options.quantize);
+  TAPER_TRY(quantizer.read_recipes(options.tflite));
+  if (!quantizer.recipes_.empty())
+    TAPER_TRY(check_exclusions(legal, exclusions(quantizer.recipes_.front().second, options.quantize)));
+  TAPER_TRY(quantizer.part_gates_for_int8());
+  TAPER_TRY(quantizer.know_ranges(quantizer.plain_, model, options, deadline));
+  if (quantizer.parted_.graph != nullptr) TAPER_TRY(quantizer.know_ranges(quantizer.parted_, model, options, deadline));
   return quantizer;
 }
 
+const Recipe& Quantizer::recipe_for(Precision precision) const {
+  return std::ranges::find(recipes_, precision, &std::pair<Precision, Recipe>::first)->second;
+}
+
+const Quantizer::Subject& Quantizer::subject_of(Precision precision) const {
+  return parted_.graph != nullptr && stores_int8(recipe_for(precision)) ? parted_ : plain_;
+}
+
 LayerConfig Quantizer::config_of(Precision precision, const Node& node) const {
-  const auto found = std::ranges::find(recipes_, precision, &std::pair<Precision, Recipe>::first);
-  const RecipeEntry* entry = entry_for(found->second, layer_name(node), tflite_operation(node));
+  const auto possible = [&](const RecipeEntry& entry) { return entry.config.rotation == 0 || can_rotate(node); };
+  const RecipeEntry* entry = entry_for(recipe_for(precision), layer_name(node), tflite_operation(node), possible);
   return entry == nullptr ? LayerConfig{} : entry->config;
 }
 
-Expected<StoredGraph> Quantizer::stored_as(Precision precision) const {
-  return stored_by([&](const Node& node) { return config_of(precision, node); });
+Expected<StoredGraph> Quantizer::stored_as(Precision precision, QuantizationPlan* plan) const {
+  return stored_by(precision, [&](const Node& node) { return config_of(precision, node); }, false, plan);
 }
 
-Expected<StoredGraph> Quantizer::stored_by(const std::function<LayerConfig(const Node&)>& config_of) const {
-  QuantizationPlan plan;
+Expected<StoredGraph> Quantizer::stored_by(Precision precision,
+                                           const std::function<LayerConfig(const Node&)>& config_of, bool forced,
+                                           QuantizationPlan* plan) const {
+  const Subject& subject = subject_of(precision);
+  const auto& products = subject.measured.products;
+  QuantizationPlan unused;
+  QuantizationPlan& made = plan != nullptr ? *plan : unused;
   const QuantizeRequest request{.config_of = config_of,
-                                .ranges = ranges_.empty() ? nullptr : &ranges_,
+                                .ranges = subject.ranges.empty() ? nullptr : &subject.ranges,
+                                .told = &subject.told,
                                 .float_io = !options_.integer_io,
                                 .inputs_of = [&](const Node& node) -> const InputProducts* {
-                                  const auto found = measured_.products.find(node.operands[0]);
-                                  return found == measured_.products.end() ? nullptr : &found->second;
-                                }};
-  TAPER_ASSIGN(Graph graph, quantize(legal_, request, &plan));
-  StoredGraph stored{std::move(graph), std::move(plan.notes), report_of(plan)};
-  stored.report->calibration_samples = measured_.samples;
-  stored.report->random_calibration = measured_.samples > 0 && options_.random_calibration;
+                                  const auto found = products.find(node.operands[0]);
+                                  return found == products.end() ? nullptr : &found->second;
+                                },
+                                .forced = forced};
+  TAPER_ASSIGN(Graph graph, quantize(*subject.graph, request, &made));
+  StoredGraph stored{std::move(graph), made.notes, report_of(made)};
+  if (recipe_for(precision).needs_calibration()) {
+    stored.report->calibration_samples = subject.measured.samples;
+    stored.report->random_calibration = options_.random_calibration;
+    constexpr std::int64_t kFew = 32;
+    if (subject.measured.samples < kFew && !options_.random_calibration)
+      stored.notes.push_back(
+          fmt::format("its ranges were seen on {} samples: inputs unlike those are clipped", subject.measured.samples));
+  }
   return stored;
 }
 

@@ -116,8 +116,8 @@ std::string verification_text(const Verification& verification) {
                                  verification.worst.relative_error, verification.runtime);
   if (!verification.runtime_version.empty()) text += " " + verification.runtime_version;
   if (verification.held_out)
-    text += fmt::format(", top-1 {:.1f} % of {} samples", 100 * verification.worst.top1_agreement,
-                        verification.worst.samples);
+    text += fmt::format(", top-1 {:.1f} % of {} {}", 100 * verification.worst.top1_agreement,
+                        verification.worst.samples, verification.worst.samples == 1 ? "sample" : "samples");
   return verification.passed ? text : text + ", beyond its bound";
 }
 

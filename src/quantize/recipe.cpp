@@ -71,8 +71,8 @@ Status read_granularity(const Json& json, TensorScheme& scheme) {
 }
 
 Expected<TensorScheme> read_tensor(const Json& json, std::string_view what, std::span<const int> integer_bits) {
-  constexpr std::array<std::string_view, 6> kMembers = {"num_bits",     "symmetric", "granularity",
-                                                        "channel_wise", "dtype",     "block_size"};
+  constexpr std::array<std::string_view, 7> kMembers = {"num_bits", "symmetric",  "granularity",     "channel_wise",
+                                                        "dtype",    "block_size", "algorithm_params"};
   TAPER_TRY(refuse_unknown(json, what, kMembers));
   constexpr std::array<std::string_view, 2> kDtypes = {"INT", "FLOAT"};
   TAPER_ASSIGN(const std::string_view dtype, read_word(json, "dtype", kDtypes));
@@ -95,14 +95,18 @@ Expected<TensorScheme> read_tensor(const Json& json, std::string_view what, std:
 struct AlgorithmRow {
   std::string_view key;
   std::optional<WeightMethod> method;  // nothing: the layer stays float32
+  bool rotates = false;
 };
-// OCTAV searches the clipping that rounds with the least mean square error, as MSE here does.
-constexpr std::array<AlgorithmRow, 6> kAlgorithms = {{{"min_max_uniform_quantize", WeightMethod::min_max},
+// OCTAV searches the clipping that rounds with the least mean square error, as MSE here does, and so do the algorithms
+// that rotate first. Both of those say the rotation in operators that every runtime has.
+constexpr std::array<AlgorithmRow, 8> kAlgorithms = {{{"min_max_uniform_quantize", WeightMethod::min_max},
                                                       {"no_quantize", std::nullopt},
                                                       {"float_casting", WeightMethod::min_max},
                                                       {"MSE", WeightMethod::mse},
                                                       {"OCTAV", WeightMethod::mse},
-                                                      {"GPTQ", WeightMethod::gptq}}};
+                                                      {"GPTQ", WeightMethod::gptq},
+                                                      {"HADAMARD_ROTATION", WeightMethod::mse, true},
+                                                      {"DECOMPOSED_HADAMARD_ROTATION", WeightMethod::mse, true}}};
 constexpr std::string_view kFloatCasting = "float_casting";
 
 Expected<AlgorithmRow> read_algorithm(const Json& json) {
@@ -111,6 +115,17 @@ Expected<AlgorithmRow> read_algorithm(const Json& json) {
   for (const AlgorithmRow& row : kAlgorithms) keys.push_back(row.key);
   TAPER_ASSIGN(const std::string_view key, read_word(json, "algorithm_key", keys));
   return *std::ranges::find(kAlgorithms, key, &AlgorithmRow::key);
+}
+
+// The rows of the largest matrix to rotate by. Larger ones cost more than they save.
+Expected<std::int64_t> read_rotation(const Json& weight) {
+  constexpr std::int64_t kMostRows = 1024;
+  const auto params = weight.find("algorithm_params");
+  if (params == weight.end()) return kMostRows;
+  constexpr std::array<std::string_view, 1> kMembers = {"max_hadamard_size"};
+  TAPER_TRY(refuse_unknown(*params, "algorithm_params", kMembers));
+  TAPER_ASSIGN(const std::int64_t most, read_count(*params, "max_hadamard_size", 0));
+  return most == 0 ? kMostRows : std::min(most, kMostRows);
 }
 
 // What contradicts itself, in the words of the form.
@@ -181,6 +196,10 @@ Expected<RecipeEntry> read_entry(const Json& json) {
   if (!json.contains("op_config")) return fail("it has no op_config");
   TAPER_ASSIGN(entry.config, read_op_config(json["op_config"], algorithm.key));
   entry.config.weight_method = *algorithm.method;
+  if (!algorithm.rotates) return entry;
+  if (entry.config.activation || !entry.config.weight || !entry.config.weight->symmetric)
+    return fail("{} is for symmetric weights and activations of dtype FLOAT", algorithm.key);
+  TAPER_ASSIGN(entry.config.rotation, read_rotation(json["op_config"]["weight_tensor_config"]));
   return entry;
 }
 

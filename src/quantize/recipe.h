@@ -50,6 +50,7 @@ struct LayerConfig {
   bool explicit_dequantize = false;      // by an operator of its own
   std::int64_t min_weight_elements = 0;  // smaller weights stay as they are
   WeightMethod weight_method = WeightMethod::min_max;
+  std::int64_t rotation = 0;  // rows of the largest Hadamard matrix that inputs and weights are rotated by; 0: none are
   bool operator==(const LayerConfig&) const = default;
 };
 

@@ -114,6 +114,21 @@ TEST(TfliteFile, has_default_sizes_open_signature_and_runtime_version) {
   EXPECT_EQ(as_text(file->buffers[file->model.metadata[0]->buffer].view).substr(0, 6), std::string_view("2.0.0\0", 6));
 }
 
+TEST(TfliteFile, stores_equal_zeros_once) {
+  const auto buffers = [](float second) {
+    Graph graph;
+    Builder build(graph);
+    Value* x = graph.add_input("x", {DType::f32, {10, 100}});
+    for (const float number : {0.0F, second})
+      x = build("add", {x, build.constant(tensor_f32({10, 100}, std::vector<float>(1000, number)))});
+    graph.add_output("y", x);
+    const auto model = spell_tflite(graph, {});
+    EXPECT_TRUE(model) << model.error().text();
+    return model ? model->buffers.size() : 0;
+  };
+  EXPECT_EQ(buffers(0) + 1, buffers(1));
+}
+
 TEST(TfliteFile, names_each_tensor_once_over_all_subgraphs) {
   const auto legal = legalize(bidirectional_gru(), Target::tflite);
   ASSERT_TRUE(legal);

@@ -20,6 +20,7 @@ using testing::Each;
 using testing::ElementsAre;
 using testing::Field;
 using testing::HasSubstr;
+using testing::Not;
 
 // As if all values had been seen to lie between -3 and 3.
 void add_ranges(const Graph& graph, Ranges& ranges) {
@@ -97,6 +98,14 @@ Graph layer(std::vector<std::int64_t> shape, const std::vector<float>& weight, c
                                          build.constant(tensor_f32({outputs}, bias), "b")}));
   EXPECT_TRUE(build.status());
   return graph;
+}
+
+Graph tanh_between_layers() {
+  SampleNetwork net;
+  Value* gate = net.build("sigmoid", {net.linear(net.input(6), 6, 5, "gate")});
+  Value* x = net.build("tanh", {net.linear(gate, 5, 5, "first")});
+  net.graph.add_output("output", net.linear(x, 5, 3, "second"));
+  return std::move(net.graph);
 }
 
 TEST(Quantize, gives_weights_a_symmetric_scale_per_channel_and_none_of_zero) {
@@ -188,6 +197,20 @@ TEST(Quantize, keeps_activations_from_the_range_and_zero_exactly) {
   EXPECT_GT(activation_grid({0, 0}, {.bits = 8, .symmetric = false}).scales[0], 0);
 }
 
+TEST(Quantize, leaves_16_bits_room_for_twice_what_was_seen_but_not_beyond_what_was_told) {
+  const Graph graph = layer({2, 2}, {1, -2, 3, 4}, {0, 0});
+  Ranges ranges;
+  add_ranges(graph, ranges);
+  const std::unordered_set<const Value*> told = {graph.inputs()[0]};
+  const LayerConfig config = integer_config(16);
+  const auto q =
+      quantize(graph, {.config_of = [&](const Node&) { return config; }, .ranges = &ranges, .told = &told}, nullptr);
+  ASSERT_TRUE(q) << q.error().text();
+  const Node& linear = the_node(*q, "linear");
+  EXPECT_FLOAT_EQ(linear.operands[0]->quantization->scales[0], 3.0F / 32767);
+  EXPECT_FLOAT_EQ(linear.results[0]->quantization->scales[0], 6.0F / 32767);
+}
+
 TEST(Quantize, takes_layers_without_a_range_for_floats_and_says_why) {
   const Graph graph = layer({2, 2}, {1, -2, 3, 4}, {0, 0});
   QuantizationPlan plan;
@@ -241,21 +264,133 @@ TEST(Quantize, carries_a_single_value_through_a_loop) {
   EXPECT_EQ(the_node(q.graph, "less").operands[0]->quantization, nullptr);
 }
 
+// What a step computes without weights keeps 16 bits; what it multiplies with weights are int8.
+TEST(Quantize, keeps_states_and_gates_of_int8_layers_in_16_bits) {
+  for (const auto& network : {gru_stack(), lstm_stack(), bidirectional_gru()}) {
+    const Quantized q = quantized(legal_graph(network), integer_config());
+    std::vector<std::string> wide;
+    for (const Node* node : nodes_of(q.graph)) {
+      const Quantization* grid = node->results.empty() ? nullptr : node->results[0]->quantization.get();
+      if (grid == nullptr) continue;
+      if (node->op == "linear") {
+        EXPECT_EQ(grid->bits, 8);
+        EXPECT_EQ(node->operands[0]->quantization->bits, 8);
+        EXPECT_EQ(node->operands[1]->quantization->bits, 8);
+      }
+      if (grid->bits == 16) wide.push_back(node->op);
+    }
+    EXPECT_THAT(wide, AllOf(Contains("sigmoid"), Contains("tanh"), Contains("mul"), Contains("add")));
+    EXPECT_THAT(wide, Not(Contains("linear")));
+  }
+}
+
+// Frames that are collected in a loop are only moved there: they stay int8.
+TEST(Quantize, collects_frames_in_8_bits) {
+  const Quantized q = quantized(legal_graph(ctc_gru()), integer_config());
+  EXPECT_EQ(the_node(q.graph, "update_slice").results[0]->quantization->bits, 8);
+}
+
+TEST(Quantize, widens_nothing_outside_of_loops) {
+  for (const auto& network : {transformer(), tanh_between_layers()}) {
+    const Quantized q = quantized(legal_graph(network), integer_config());
+    for (const Node* node : nodes_of(q.graph))
+      if (const Quantization* grid = node->results[0]->quantization.get(); grid != nullptr) {
+        EXPECT_NE(grid->bits, 16) << node->op;
+      }
+  }
+}
+
+TEST(Quantize, parts_the_gates_of_loops_and_computes_the_same) {
+  for (const auto& network : {gru_stack(), bidirectional_gru(), ctc_gru()}) {
+    const Graph legal = legal_graph(network);
+    ASSERT_TRUE(has_gates(legal));
+    const auto parted = part_gates(legal);
+    ASSERT_TRUE(parted) << parted.error().text();
+    EXPECT_TRUE(check(*parted));
+    EXPECT_FALSE(has_gates(*parted));
+    EXPECT_GT(count_of(*parted, "linear"), count_of(legal, "linear") + 3);
+    for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{1, 30, 6}, {3, 7, 6}}) {
+      const Array input = random_input(shape);
+      const auto expected = evaluate(legal, {input}), found = evaluate(*parted, {input});
+      ASSERT_TRUE(expected && found);
+      EXPECT_EQ((*found)[0].values, (*expected)[0].values);
+    }
+  }
+  EXPECT_FALSE(has_gates(legal_graph(transformer())));
+}
+
+TEST(Quantize, gives_parted_gates_ranges_of_their_own) {
+  const auto parted = part_gates(legal_graph(gru_stack()));
+  ASSERT_TRUE(parted) << parted.error().text();
+  Ranges ranges;
+  add_ranges(*parted, ranges);
+  double high = 1;
+  for (const Node* node : nodes_of(*parted))
+    if (node->op == "linear") ranges[node->results[0]] = {-1, high += 1};
+  const LayerConfig config = integer_config();
+  const auto q = quantize(*parted, {.config_of = [&](const Node&) { return config; }, .ranges = &ranges}, nullptr);
+  ASSERT_TRUE(q) << q.error().text();
+  std::vector<float> scales;
+  for (const Node* node : nodes_of(*q))
+    if (node->op == "linear") scales.push_back(node->results[0]->quantization->scales[0]);
+  std::ranges::sort(scales);
+  EXPECT_GT(scales.size(), 6u);
+  EXPECT_EQ(std::ranges::adjacent_find(scales), scales.end());
+}
+
+TEST(Quantize, rotates_inputs_and_weights_so_that_products_stay) {
+  for (const auto& [columns, parts] : {std::pair<std::int64_t, std::int64_t>{64, 1}, {96, 3}, {178, 0}}) {
+    std::vector<float> weight(static_cast<std::size_t>(3 * columns), 0.01F);
+    for (std::size_t i = 0; i < weight.size(); i += 7) weight[i] = -0.02F;
+    weight[5] = 4;  // spread over its stretch by the rotation
+    const Graph graph = layer({3, columns}, weight, {1, 2, 3});
+    LayerConfig config = hybrid_config();
+    config.rotation = 1024;
+    const Quantized q = quantized(graph, config);
+    EXPECT_EQ(count_of(q.graph, "linear"), static_cast<std::size_t>(parts + 1));
+    EXPECT_EQ(count_of(q.graph, "concat"), parts > 1 ? 1u : 0u);
+    const Array input = random_input({2, columns});
+    const auto expected = evaluate(graph, {input}), found = evaluate(q.graph, {input});
+    ASSERT_TRUE(expected && found);
+    const double tolerance = parts > 0 ? 0.05 : 0.2;  // where the large weight is not spread
+    for (std::size_t i = 0; i < (*expected)[0].values.size(); ++i)
+      EXPECT_NEAR((*found)[0].values[i], (*expected)[0].values[i], tolerance) << columns;
+  }
+}
+
 TEST(Quantize, uses_the_grids_that_kernels_prescribe) {
   for (const int bits : {8, 16}) {
     std::vector<std::string> seen;
-    for (const auto& network : {transformer(), gru_stack()}) {
+    for (const auto& network : {transformer(), gru_stack(), tanh_between_layers()}) {
       const Quantized q = quantized(legal_graph(network), integer_config(bits));
       for (const Node* node : nodes_of(q.graph)) {
         const Quantization* grid = node->results[0]->quantization.get();
         if (grid == nullptr || (node->op != "softmax" && node->op != "sigmoid" && node->op != "tanh")) continue;
         seen.push_back(node->op);
-        EXPECT_EQ(grid->scales[0], bits == 16 ? 1.0F / 32768 : node->op == "tanh" ? 1.0F / 128 : 1.0F / 256);
-        EXPECT_EQ(grid->zero_points[0], bits == 16 || node->op == "tanh" ? 0 : -128);
+        const bool wide = grid->bits == 16;
+        EXPECT_TRUE(wide || bits == 8);
+        EXPECT_EQ(grid->scales[0], wide ? 1.0F / 32768 : node->op == "tanh" ? 1.0F / 128 : 1.0F / 256);
+        EXPECT_EQ(grid->zero_points[0], wide || node->op == "tanh" ? 0 : -128);
       }
     }
     EXPECT_THAT(seen, AllOf(Contains("softmax"), Contains("sigmoid"), Contains("tanh")));
   }
+}
+
+TEST(Quantize, asks_for_the_version_of_mul_that_its_scales_need) {
+  const auto version = [](float x_scale, float result_scale, int bits) {
+    Graph graph;
+    Builder build(graph);
+    Value* x = graph.add_input("x", {DType::f32, {2}});
+    Value* product = build("mul", {x, x});
+    for (Value* value : {x, product})
+      value->quantization =
+          std::make_shared<const Quantization>(per_tensor_grid(bits, value == x ? x_scale : result_scale, 0));
+    return op_of(*product->producer).tflite_version(*product->producer).number;
+  };
+  EXPECT_EQ(version(0.1F, 0.1F, 8), 2);
+  EXPECT_EQ(version(1.0F, 0.5F, 8), 3);
+  EXPECT_EQ(version(0.1F, 0.1F, 16), 4);
 }
 
 TEST(Quantize, leaves_no_pairs_that_undo_each_other) {
@@ -279,8 +414,26 @@ TEST(Quantize, takes_and_gives_integers_where_that_is_wanted) {
   const auto q = quantize(
       legal, {.config_of = [&](const Node&) { return config; }, .ranges = &ranges, .float_io = false}, nullptr);
   ASSERT_TRUE(q) << q.error().text();
-  EXPECT_NE(q->inputs()[0]->quantization, nullptr);
-  EXPECT_NE(q->outputs()[0].value->quantization, nullptr);
+  ASSERT_NE(q->inputs()[0]->quantization, nullptr);
+  ASSERT_NE(q->outputs()[0].value->quantization, nullptr);
+  EXPECT_EQ(q->inputs()[0]->quantization->bits, 8);
+  EXPECT_EQ(q->outputs()[0].value->quantization->bits, 8);
+}
+
+// Also where it is a state, which the loop keeps in more.
+TEST(Quantize, gives_states_as_int8_where_integers_are_wanted) {
+  SampleNetwork net;
+  net.graph.add_output("state", net.gru(net.input(6), 6, 5, false, "gru")[1]);
+  const Graph legal = legal_graph(net.graph);
+  Ranges ranges;
+  add_ranges(legal, ranges);
+  for (const int bits : {8, 16}) {
+    const LayerConfig config = integer_config(bits);
+    const auto q = quantize(
+        legal, {.config_of = [&](const Node&) { return config; }, .ranges = &ranges, .float_io = false}, nullptr);
+    ASSERT_TRUE(q) << q.error().text();
+    EXPECT_EQ(q->outputs()[0].value->quantization->bits, bits);
+  }
 }
 
 }  // namespace

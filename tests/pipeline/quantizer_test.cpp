@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 #include <set>
 
@@ -216,18 +217,94 @@ TEST_F(Mix, a_bound_below_float16_is_refused) {
 }
 
 // A single large weight of the second layer makes its scale too wide for its other weights.
-TEST_F(Mix, the_layer_that_costs_most_comes_first) {
-  LayerConfig four;
-  four.quantized = true;
-  four.weight = TensorScheme{.bits = 4, .per_channel = false};
-  const auto costs = layer_costs(
-      legal, *quantizer, *bench, [&](const Node&) { return four; },
-      std::chrono::steady_clock::now() + std::chrono::minutes(1));
+TEST(LayerCosts, the_layer_that_costs_most_comes_first) {
+  const testing_support::ScratchFolder folder;
+  ConvertOptions options = for_file(Precision::recipe);
+  options.quantize.recipe = folder.file("r.json", R"([{"regex": ".*", "algorithm_key": "min_max_uniform_quantize",
+    "op_config": {"weight_tensor_config": {"num_bits": 4, "granularity": "TENSORWISE"}}}])");
+  const auto costs = layer_costs(two_layers(3), options, Precision::recipe, 60);
   ASSERT_TRUE(costs) << costs.error().text();
   ASSERT_THAT(*costs, SizeIs(2));
   EXPECT_EQ((*costs)[0].layer, "head");
   EXPECT_EQ((*costs)[0].weights, 64 * 32);
   EXPECT_GT((*costs)[0].relative_error, (*costs)[1].relative_error);
+}
+
+// y = head(h tanh(h)) with h = first(x): what lies between the layers with weights costs too.
+Model gated() {
+  auto impl = std::make_shared<Model::Impl>();
+  std::mt19937 generator(2);
+  std::normal_distribution<float> draw(0, 0.3F);
+  Builder build(impl->graph);
+  const auto layer = [&](Value* x, const std::string& name) {
+    std::vector<float> values(16 * 16);
+    for (float& value : values) value = draw(generator);
+    build.set_scope(name);
+    return build("linear", {x, build.constant(tensor_f32({16, 16}, values), name + ".weight")}, {}, name);
+  };
+  Value* x = impl->graph.add_input("x", {DType::f32, {Dim(1), Dim(16)}});
+  Value* first = layer(x, "first");
+  build.set_scope("gate");
+  Value* gated = build("mul", {first, build("tanh", {first})});
+  impl->graph.add_output("output", layer(gated, "head"));
+  EXPECT_TRUE(build.status());
+  impl->info.kind = SourceKind::exported_program;
+  impl->info.input_shape = {1, 16};
+  return Model(std::move(impl));
+}
+
+TEST(LayerCosts, put_what_lies_between_layers_on_integers_too) {
+  const Model model = gated();
+  const auto costs = layer_costs(model, for_file(Precision::int8), Precision::int8, 60);
+  ASSERT_TRUE(costs) << costs.error().text();
+  std::vector<std::string> layers;
+  for (const LayerCost& cost : *costs) {
+    layers.push_back(cost.layer);
+    EXPECT_GT(cost.relative_error, 1e-5) << cost.layer;
+  }
+  EXPECT_THAT(layers, testing::UnorderedElementsAre("first", "gate", "head"));
+  const auto weights_alone = layer_costs(model, for_file(Precision::dynamic), Precision::dynamic, 60);
+  ASSERT_TRUE(weights_alone);
+  EXPECT_THAT(*weights_alone, SizeIs(0));  // all are smaller than what dynamic stores
+}
+
+TEST(LayerCosts, take_no_longer_than_they_may) {
+  const auto costs = layer_costs(gated(), for_file(Precision::int8), Precision::int8, 0);
+  ASSERT_TRUE(costs) << costs.error().text();
+  EXPECT_THAT(*costs, SizeIs(0));
+}
+
+TEST(Quantizer, says_of_samples_only_where_a_file_needs_them) {
+  const Model model = two_layers();
+  const Graph legal = legal_of(model);
+  ConvertOptions options = for_file(Precision::int8);
+  options.tflite.push_back(Precision::dynamic);
+  const auto quantizer = Quantizer::make(model, legal, options);
+  ASSERT_TRUE(quantizer) << quantizer.error().text();
+  EXPECT_TRUE(quantizer->stored_as(Precision::int8)->report->random_calibration);
+  EXPECT_FALSE(quantizer->stored_as(Precision::dynamic)->report->random_calibration);
+  EXPECT_EQ(quantizer->stored_as(Precision::dynamic)->report->calibration_samples, 0);
+}
+
+// More than was seen in few samples, less more in many; what lies inside keeps its range.
+TEST(Quantizer, gives_outputs_room_beyond_what_few_samples_showed) {
+  const Model model = two_layers();
+  const Graph legal = legal_of(model);
+  const auto scale_of = [&](const std::string& method, std::string_view name) {
+    ConvertOptions options = for_file(Precision::int8);
+    options.quantize.range_method = method;
+    const auto quantizer = Quantizer::make(model, legal, options);
+    EXPECT_TRUE(quantizer) << quantizer.error().text();
+    const auto stored = quantizer->stored_as(Precision::int8);
+    for (const Node& node : stored->graph.nodes())
+      if (node.results[0]->name == name && node.results[0]->quantization != nullptr)
+        return static_cast<double>(node.results[0]->quantization->scales[0]);
+    ADD_FAILURE() << name;
+    return 0.0;
+  };
+  const double all = scale_of("min-max", "y") / (1 + 2 / std::sqrt(8));
+  EXPECT_GE(all * 1.001, scale_of("percentile", "y"));
+  EXPECT_LT(all * 0.8, scale_of("percentile", "y"));
 }
 
 }  // namespace

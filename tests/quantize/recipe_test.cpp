@@ -128,6 +128,32 @@ TEST(Recipe, knows_the_searches) {
   }
 }
 
+// As ai-edge-quantizer's dynamic_wi4_afp32_hadamard_recipe.json has it.
+TEST(Recipe, reads_rotations) {
+  const auto rotating = [](std::string_view key, std::string_view weight, std::string_view rest = "") {
+    return fmt::format(R"([{{"regex": ".*", "operation": "*", "algorithm_key": "{}", "op_config": {{
+      "weight_tensor_config": {{"num_bits": 4, "symmetric": true, "granularity": "CHANNELWISE", "dtype": "INT"{}}}{},
+      "compute_precision": "INTEGER", "explicit_dequantize": false, "min_weight_elements": 0}}}}])",
+                       key, weight, rest);
+  };
+  for (const char* key : {"HADAMARD_ROTATION", "DECOMPOSED_HADAMARD_ROTATION"}) {
+    const Recipe recipe = parsed(rotating(key, ""));
+    EXPECT_EQ(recipe.entries[0].config.rotation, 1024);
+    EXPECT_EQ(recipe.entries[0].config.weight_method, WeightMethod::mse);
+    EXPECT_EQ(scheme_name(recipe.entries[0].config), "dynamic4");
+  }
+  const auto sized = [&](int size) {
+    return rotating("HADAMARD_ROTATION", fmt::format(R"(, "algorithm_params": {{"max_hadamard_size": {}}})", size));
+  };
+  EXPECT_EQ(parsed(sized(64)).entries[0].config.rotation, 64);
+  EXPECT_EQ(parsed(sized(0)).entries[0].config.rotation, 1024);
+  EXPECT_EQ(parsed(sized(1 << 30)).entries[0].config.rotation, 1024);
+  EXPECT_THAT(problem(rotating("HADAMARD_ROTATION", "", R"(, "activation_tensor_config": {"num_bits": 8})")),
+              HasSubstr("activations of dtype FLOAT"));
+  EXPECT_THAT(problem(rotating("HADAMARD_ROTATION", R"(, "algorithm_params": {"seed": 1})")),
+              AllOf(HasSubstr("'seed'"), HasSubstr("max_hadamard_size")));
+}
+
 // -------------------------------------------------------------------------------------------------------- our own form
 
 TEST(Recipe, reads_ranges_beside_layers) {
@@ -160,8 +186,8 @@ TEST(Recipe, unknown_members_are_errors_that_name_the_known_ones) {
 }
 
 TEST(Recipe, unknown_words_are_errors_that_name_the_known_ones) {
-  EXPECT_THAT(problem(R"([{"regex": "a", "algorithm_key": "HADAMARD_ROTATION"}])"),
-              AllOf(HasSubstr("HADAMARD_ROTATION"), HasSubstr("min_max_uniform_quantize, no_quantize")));
+  EXPECT_THAT(problem(R"([{"regex": "a", "algorithm_key": "DEQUANTIZED_WEIGHT_RECOVERY"}])"),
+              AllOf(HasSubstr("DEQUANTIZED_WEIGHT_RECOVERY"), HasSubstr("min_max_uniform_quantize, no_quantize")));
   EXPECT_THAT(problem(R"([{"regex": "a", "operation": "linear"}])"), HasSubstr("FULLY_CONNECTED"));
   EXPECT_THAT(problem(entry_of(R"("op_config": {"weight_tensor_config": {"num_bits": 7}})")), HasSubstr("4 or 8"));
   EXPECT_THAT(problem(entry_of(R"("op_config": {"weight_tensor_config": {"num_bits": 4, "block_size": 48}})")),
