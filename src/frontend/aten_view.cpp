@@ -608,6 +608,25 @@ Expected<Arg> same(Call& call) {
   return call.arg("self");
 }
 
+// Another size over the same elements, in row-major order. Further ones would be of memory that nobody has written.
+Expected<Arg> resized(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  const Shape size = call.sizes("size");
+  if (x->type.shape == size) return call.arg("self");
+  const Dim kept = element_count(size), present = element_count(x->type.shape);
+  if (known_less_equal(call.context, kept, present) != true)
+    return fail("{} is resized to {}, whose elements nobody has written", type_text(x->type), shape_text(size));
+  return fresh(reshape(build, slice(build, reshape(build, x, {present}), 0, 0, kept), size));
+}
+
+// In place, tensors keep their sizes.
+Expected<Arg> resized_in_place(Call& call) {
+  const TensorPtr x = call.place("self");
+  if (x->type().shape == call.sizes("size")) return Arg(x);
+  return fail("{} is resized to {} in place", type_text(x->type()), shape_text(call.sizes("size")));
+}
+
 }  // namespace
 
 std::vector<Overload> view_overloads() {
@@ -649,6 +668,8 @@ std::vector<Overload> view_overloads() {
        [](Call& call) { return scattered(call, slice_cut(call, call.place("self")->type().shape)); }},
       {"select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor",
        [](Call& call) { return scattered(call, select_cut(call, call.place("self")->type().shape)); }},
+      {"resize(Tensor self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor", resized},
+      {"resize_(Tensor self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor", resized_in_place},
       {"diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor",
        [](Call& call) { return scattered(call, diagonal_cut(call, call.place("self")->type().shape)); }},
       {"split_with_sizes(Tensor(a -> *) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]", split_with_sizes},
