@@ -33,25 +33,31 @@ Expected<Arg> view_of(Call& call, Cut cut) {
 
 // -------------------------------------------------------------------------------------------------------------- shapes
 
-// The shape with its one size of -1 filled in.
+// The shape with its one size of -1 filled in. Sizes that both shapes have cancel: quotients of products of sums are not
+// always found.
 Expected<Shape> resolved(const Shape& from, Shape to) {
   Dim known = 1;
+  Shape left = from;
   std::optional<std::size_t> open;
   for (std::size_t i = 0; i < to.size(); ++i) {
     if (!to[i].is(-1)) {
-      known = known * to[i];
+      const auto same = to[i].constant() ? left.end() : std::ranges::find(left, to[i]);
+      if (same != left.end())
+        left.erase(same);
+      else
+        known = known * to[i];
       continue;
     }
     if (open) return fail("shape {} has two sizes of -1", shape_text(to));
     open = i;
   }
   if (!open) return to;
-  const Dim count = element_count(from);
+  const Dim count = element_count(left);
   if (known.is(0)) return fail("shape {} leaves its size of -1 open", shape_text(to));
   const auto rest = divide_exactly(count, known);
   to[*open] = rest ? *rest : floor_divide(count, known);
   if (!rest && count.constant() && known.constant())
-    return fail("{} elements don't fill shape {}", count.text(), shape_text(to));
+    return fail("{} elements don't fill shape {}", element_count(from).text(), shape_text(to));
   return to;
 }
 

@@ -277,6 +277,9 @@ TEST(AtenTest, shapes_follow_symbols) {
   EXPECT_EQ(s.tensor("view", {x, Arg(Arg::List{Arg(b), Arg(t), Arg(Dim(2)), Arg(Dim(-1))})})->type().shape,
             (Shape{b, t, 2, 3}));
   EXPECT_EQ(s.tensor("flatten", {x, Arg(Dim(0)), Arg(Dim(1))})->type().shape, (Shape{b * t, 6}));
+  const Dim fewer = floor_divide(t, 10) - 1;
+  const Arg heads(Arg::List{Arg(b), Arg(fewer), Arg(Dim(-1)), Arg(Dim(3))});
+  EXPECT_EQ(s.tensor("view", {s.symbolic({b, fewer, 6}), heads})->type().shape, (Shape{b, fewer, 2, 3}));
   EXPECT_EQ(s.tensor("arange", {Arg(t)})->type().shape, Shape{t});
   EXPECT_EQ(s.tensor("slice", {x, Arg(Dim(1)), Arg(Dim(-1))})->type().shape, (Shape{b, 1, 6}));
   EXPECT_EQ(s.tensor("slice", {x, Arg(Dim(1)), Arg(Dim(1))})->type().shape, (Shape{b, t - Dim(1), 6}));
