@@ -105,6 +105,7 @@ struct ScalarTypeRow {
   std::int64_t number;
   std::optional<DType> dtype;
   std::string_view name;
+  std::optional<DType> parts = std::nullopt;  // of complex numbers
 };
 constexpr ScalarTypeRow kScalarTypes[] = {
     {1, DType::u8, "uint8"},
@@ -115,9 +116,9 @@ constexpr ScalarTypeRow kScalarTypes[] = {
     {6, DType::f16, "float16"},
     {7, DType::f32, "float32"},
     {8, DType::f64, "float64"},
-    {9, std::nullopt, "complex32"},
-    {10, std::nullopt, "complex64"},
-    {11, std::nullopt, "complex128"},
+    {9, std::nullopt, "complex32", DType::f16},
+    {10, std::nullopt, "complex64", DType::f32},
+    {11, std::nullopt, "complex128", DType::f64},
     {12, DType::boolean, "bool"},
     {13, DType::bf16, "bfloat16"},
     {28, DType::u16, "uint16"},
@@ -235,6 +236,13 @@ class Reader {
     TAPER_ASSIGN(const double number, real_of(json));
     return Content(number);
   }
+  Expected<Content> complex(const Json& json, int) {
+    TAPER_ASSIGN(const Json* real_json, member(json, "real"));
+    TAPER_ASSIGN(const Json* imag_json, member(json, "imag"));
+    TAPER_ASSIGN(const double real, real_of(*real_json));
+    TAPER_ASSIGN(const double imag, real_of(*imag_json));
+    return Content(ComplexNumber{real, imag});
+  }
   Expected<Content> boolean(const Json& json, int) {
     if (!json.is_boolean()) return fail("found {}, expected true or false", json.type_name());
     return Content(json.get<bool>());
@@ -245,6 +253,7 @@ class Reader {
   }
   Expected<Content> dtype(const Json& json, int) {
     TAPER_ASSIGN(const ScalarTypeRow* row, scalar_type(json));
+    if (row->parts) return Content(ComplexDType{});
     if (!row->dtype) return Content(Unread{fmt::format("dtype {}", row->name)});
     return Content(*row->dtype);
   }
@@ -303,6 +312,7 @@ class Reader {
         {"as_float", &Reader::real},
         {"as_floats", &Reader::list_of<&Reader::real>},
         {"as_float_lists", &Reader::list_of<&Reader::list_of<&Reader::real>>},
+        {"as_complex", &Reader::complex},
         {"as_bool", &Reader::boolean},
         {"as_bools", &Reader::list_of<&Reader::boolean>},
         {"as_string", &Reader::text},
@@ -323,7 +333,6 @@ class Reader {
       std::string_view kind, what;
     };
     static constexpr UnreadRow kUnread[] = {
-        {"as_complex", "a complex number"},
         {"as_custom_obj", "an object of a class of its own"},
         {"as_operator", "an operator as an argument"},
         {"as_string_to_argument", "a dictionary of arguments"},
@@ -368,6 +377,7 @@ class Reader {
     TAPER_ASSIGN(const Json* dtype, member(json, "dtype"));
     TAPER_ASSIGN(const ScalarTypeRow* row, scalar_type(*dtype));
     meta.dtype = row->dtype;
+    meta.parts = row->parts;
     TAPER_ASSIGN(const Json* sizes, array_of(json, "sizes"));
     meta.sizes.reserve(sizes->size());
     for (const Json& item : *sizes) {
@@ -591,8 +601,9 @@ Expected<WeightMeta> weight_meta(const Json& json) {
   WeightMeta meta;
   TAPER_ASSIGN(const Json* dtype, member(json, "dtype"));
   TAPER_ASSIGN(const ScalarTypeRow* row, scalar_type(*dtype));
-  meta.dtype = row->dtype;
-  if (!row->dtype) meta.unread = fmt::format("has dtype {}", row->name);
+  meta.dtype = row->parts ? row->parts : row->dtype;
+  meta.is_complex = row->parts.has_value();
+  if (!meta.dtype) meta.unread = fmt::format("has dtype {}", row->name);
   const auto numbers = [&](const char* key, std::vector<std::int64_t>& into) -> Status {
     TAPER_ASSIGN(const Json* list, array_of(json, key));
     for (const Json& item : *list) {

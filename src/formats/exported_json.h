@@ -25,7 +25,8 @@ Expected<Program> program_from_json(const Json& json);
 
 // The data of a weight: dtype, sizes, strides and offset.
 struct WeightMeta {
-  std::optional<DType> dtype;
+  std::optional<DType> dtype;  // of complex numbers: of their parts
+  bool is_complex = false;
   std::vector<std::int64_t> sizes, strides;
   std::int64_t offset = 0;
   std::string unread;  // why it can't be read: "has layout 1"; "" if it can

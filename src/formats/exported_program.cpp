@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "formats/archive_kind.h"
+#include "formats/complex_tensor.h"
 #include "formats/exported_json.h"
 #include "formats/text.h"
 #include "formats/torch_checkpoint.h"
@@ -99,6 +100,8 @@ Status read_pickled(const Archive& archive, const std::string& name, Program& pr
     if (!key) continue;
     if (const pickle::TensorValue* tensor = item.value->tensor())
       program.weights.insert_or_assign(std::string(*key), tensor->tensor);
+    else if (const Tensor* complex = item.value->complex_parts())
+      program.complex_weights.insert_or_assign(std::string(*key), *complex);
     else if (const pickle::Unsupported* unsupported = item.value->unsupported())
       program.unread.insert_or_assign(std::string(*key), unsupported->reason);
     else
@@ -109,6 +112,8 @@ Status read_pickled(const Archive& archive, const std::string& name, Program& pr
 
 Expected<Tensor> raw_weight(const Archive& archive, const ZipEntry& entry, const WeightMeta& meta) {
   TAPER_ASSIGN(SharedBytes bytes, archive.zip.read(entry));
+  if (meta.is_complex)
+    return make_complex_view(*meta.dtype, meta.sizes, meta.strides, std::move(bytes), meta.offset, archive.big_endian);
   const auto offset = checked_mul(meta.offset, static_cast<std::int64_t>(size_of(*meta.dtype)));
   if (!offset || *offset < 0) return fail("its offset is {}", meta.offset);
   return make_view(*meta.dtype, meta.sizes, meta.strides, std::move(bytes), *offset, archive.big_endian);
@@ -139,12 +144,14 @@ Status read_weight(const Archive& archive, std::string_view folder, const std::s
     TAPER_ASSIGN(const Checkpoint saved, read_torch_checkpoint(std::move(bytes)));
     if (const pickle::TensorValue* tensor = saved.root->tensor())
       program.weights.insert_or_assign(name, tensor->tensor);
+    else if (const Tensor* complex = saved.root->complex_parts())
+      program.complex_weights.insert_or_assign(name, *complex);
     else
       program.unread.insert_or_assign(name, "is " + pickle::describe(*saved.root));
     return {};
   }
   TAPER_ASSIGN(Tensor tensor, raw_weight(archive, *entry, meta));
-  program.weights.insert_or_assign(name, std::move(tensor));
+  (meta.is_complex ? program.complex_weights : program.weights).insert_or_assign(name, std::move(tensor));
   return {};
 }
 

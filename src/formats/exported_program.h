@@ -28,16 +28,21 @@ struct Subgraph {
   std::string name;
   std::shared_ptr<const Graph> graph;
 };
-// What taper has no use for: complex numbers, custom objects, dtypes that it doesn't know. Only calls that need it
-// fail.
+struct ComplexNumber {
+  double real = 0, imag = 0;
+};
+struct ComplexDType {};
+// What taper has no use for: custom objects, dtypes that it doesn't know. Only calls that need it fail.
 struct Unread {
-  std::string what;  // "a complex number"
+  std::string what;  // "an operator as an argument"
 };
 
 // An argument of a call. Devices, layouts and memory formats change no number: they are nothing, as None is.
 struct Argument {
   using List = std::vector<Argument>;
-  std::variant<std::monostate, ValueName, std::int64_t, double, bool, std::string, DType, Subgraph, List, Unread> value;
+  std::variant<std::monostate, ValueName, std::int64_t, double, bool, std::string, DType, Subgraph, List, Unread,
+               ComplexNumber, ComplexDType>
+      value;
 
   bool is_none() const { return std::holds_alternative<std::monostate>(value); }
   template <class T>
@@ -62,6 +67,7 @@ struct Node {
 struct TensorMeta {
   std::optional<DType> dtype;  // nothing for those that taper doesn't read
   Shape sizes;
+  std::optional<DType> parts = std::nullopt;  // of complex numbers, which have no dtype: that of their parts
 };
 
 struct Graph {
@@ -99,7 +105,9 @@ struct Program {
   std::vector<Output> outputs;
   std::vector<std::string> output_names;  // of the user's outputs in their order: of dict keys, or "output", "output_1"
   std::map<std::string, SymbolInfo, std::less<>> symbols;
-  std::map<std::string, Tensor, std::less<>> weights;      // parameters, buffers, constants: views of the archive
+  std::map<std::string, Tensor, std::less<>> weights;  // parameters, buffers, constants: views of the archive
+  // Those of complex numbers: tensors of reals, whose last axis is that of real and imaginary part.
+  std::map<std::string, Tensor, std::less<>> complex_weights;
   std::map<std::string, std::string, std::less<>> unread;  // weights that can't be read, and why: "is a sparse tensor"
 };
 

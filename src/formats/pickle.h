@@ -89,6 +89,8 @@ struct TensorValue {
 struct Unsupported {
   std::string what;    // "torch._utils._rebuild_sparse_tensor"
   std::string reason;  // "is a sparse tensor"
+  // Of complex numbers: a tensor of reals, whose last axis is that of real and imaginary part.
+  std::optional<Tensor> complex_parts = std::nullopt;
 };
 
 enum class Kind : std::uint8_t {
@@ -130,6 +132,7 @@ struct Value {
   const Value* persistent_id() const;
   const TensorValue* tensor() const;
   const Unsupported* unsupported() const;
+  const Tensor* complex_parts() const;  // of an unsupported tensor of complex numbers
   // The elements of a list, tuple or set, or what was appended to an object.
   std::span<const Value* const> items() const;
   // The entries of a dict, or what was set by key on an object (a subclass of dict).

@@ -139,6 +139,11 @@ const Unsupported* Value::unsupported() const {
   return pointer_in<Unsupported>(*this);
 }
 
+const Tensor* Value::complex_parts() const {
+  const Unsupported* tensor = unsupported();
+  return tensor != nullptr && tensor->complex_parts ? &*tensor->complex_parts : nullptr;
+}
+
 std::span<const Value* const> Value::items() const {
   if (sequence()) return sequence()->items;
   if (object()) return object()->items;

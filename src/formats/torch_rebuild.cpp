@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "formats/complex_tensor.h"
 #include "formats/npy.h"
 #include "formats/text.h"
 
@@ -34,6 +35,7 @@ struct StorageType {
   std::string_view name;  // of the class, in torch, torch.cuda or torch.storage
   std::uint64_t element_size;
   std::optional<DType> dtype;
+  std::optional<DType> parts = std::nullopt;  // of complex numbers
 };
 
 constexpr StorageType kStorageTypes[] = {
@@ -49,8 +51,8 @@ constexpr StorageType kStorageTypes[] = {
     {"BoolStorage", 1, DType::boolean},
     {"UntypedStorage", 1, DType::u8},
     {"_UntypedStorage", 1, DType::u8},
-    {"ComplexDoubleStorage", 16, std::nullopt},
-    {"ComplexFloatStorage", 8, std::nullopt},
+    {"ComplexDoubleStorage", 16, std::nullopt, DType::f64},
+    {"ComplexFloatStorage", 8, std::nullopt, DType::f32},
     {"QInt8Storage", 1, std::nullopt},
     {"QUInt8Storage", 1, std::nullopt},
     {"QInt32Storage", 4, std::nullopt},
@@ -76,6 +78,7 @@ Expected<StorageReference> storage_reference(Items id) {
   const auto row = std::ranges::find(kStorageTypes, id[1]->global()->name, &StorageType::name);
   if (row != std::end(kStorageTypes)) {
     reference.dtype = row->dtype;
+    reference.parts = row->parts;
     reference.element_size = row->element_size;
   }
   if (id.size() > 5 && !id[5]->is_none()) {
@@ -330,18 +333,28 @@ Status count_repeated(Context& context, const Tensor& tensor) {
   return {};
 }
 
-Made storage_tensor(Context& context, const Call& call, const StorageReference& storage, DType dtype) {
+// The view of a storage that a call describes. Complex numbers, whose parts are of `dtype`, get one more axis.
+Expected<Tensor> storage_view(Context& context, const Call& call, const StorageReference& storage, DType dtype,
+                              bool complex) {
   if (!is_count(*call.args[1])) return fail("the offset is {}, expected 0 or more", pickle::describe(*call.args[1]));
   TAPER_ASSIGN(std::vector<std::int64_t> shape, integers(*call.args[2], "size"));
   TAPER_ASSIGN(std::vector<std::int64_t> strides, integers(*call.args[3], "stride"));
   TAPER_TRY(count_dimensions(context, shape.size()));
   TAPER_ASSIGN(const SharedBytes bytes, storage_bytes(context, storage));
-  const auto offset = checked_mul(*call.args[1]->integer(), static_cast<std::int64_t>(size_of(dtype)));
-  if (!offset) return fail("the offset {} is too large", *call.args[1]->integer());
+  const std::int64_t first = *call.args[1]->integer();
+  const auto offset = checked_mul(first, static_cast<std::int64_t>(size_of(dtype)));
+  if (!offset) return fail("the offset {} is too large", first);
+  const bool big_endian = context.source.big_endian;
   TAPER_ASSIGN_WITHIN(Tensor tensor,
-                      make_view(dtype, std::move(shape), std::move(strides), bytes, *offset, context.source.big_endian),
+                      complex ? make_complex_view(dtype, std::move(shape), std::move(strides), bytes, first, big_endian)
+                              : make_view(dtype, std::move(shape), std::move(strides), bytes, *offset, big_endian),
                       fmt::format("in a view of storage '{}'", excerpt(storage.key)));
   TAPER_TRY(count_repeated(context, tensor));
+  return tensor;
+}
+
+Made storage_tensor(Context& context, const Call& call, const StorageReference& storage, DType dtype) {
+  TAPER_ASSIGN(Tensor tensor, storage_view(context, call, storage, dtype, false));
   TensorValue& made = context.arena.tensors.emplace_back();
   made.tensor = std::move(tensor);
   made.requires_grad = call.args.size() > 4 && call.args[4]->boolean().value_or(false);
@@ -363,12 +376,21 @@ bool is_lazy_view(const Value* metadata) {
          std::ranges::any_of(metadata->entries(), [](const Entry& entry) { return entry.value->boolean() == true; });
 }
 
+// Programs read complex numbers, by their parts; checkpoints don't.
+Made complex_tensor(Context& context, const Call& call, const StorageReference& storage) {
+  TAPER_ASSIGN(Tensor parts, storage_view(context, call, storage, *storage.parts, true));
+  Data made = unsupported(context, excerpt(storage.type), "holds complex numbers");
+  context.arena.unsupported.back().complex_parts = std::move(parts);
+  return made;
+}
+
 // _rebuild_tensor(storage, offset, size, stride), _v2(..., requires_grad, hooks, metadata)
 Made make_tensor_value(Context& context, const Call& call) {
   TAPER_ASSIGN(const StorageReference* storage, storage_argument(context, call, 4));
-  if (!storage->dtype)
+  if (!storage->dtype && !storage->parts)
     return unsupported(context, excerpt(storage->type), "has an element type that taper does not read");
   if (is_lazy_view(call.arg(6))) return unsupported(context, call.path, "is a conjugated or negated view");
+  if (storage->parts) return complex_tensor(context, call, *storage);
   return storage_tensor(context, call, *storage, *storage->dtype);
 }
 

@@ -23,6 +23,7 @@ struct StorageReference {
   std::string_view key;
   std::string_view type;                      // the class's name: "FloatStorage"
   std::optional<DType> dtype;                 // nothing for element types that taper doesn't read
+  std::optional<DType> parts;                 // of complex numbers
   std::optional<std::uint64_t> element_size;  // known for more types than `dtype` is
   std::uint64_t count = 0;                    // elements of the whole storage
   std::optional<View> view;

@@ -29,7 +29,8 @@ const Table& table() {
          {pointwise_overloads, activation_overloads, compare_overloads, reduce_overloads,    order_overloads,
           view_overloads,      join_overloads,       index_overloads,   scatter_overloads,   matrix_overloads,
           norm_overloads,      conv_overloads,       pool_overloads,    image_overloads,     recurrent_overloads,
-          attention_overloads, creation_overloads,   convert_overloads, composite_overloads, complex_overloads})
+          attention_overloads, creation_overloads,   convert_overloads, composite_overloads, complex_overloads,
+          fourier_overloads,   backward_overloads})
       for (Overload& overload : family()) {
         auto schema = parse_schema(overload.schema);
         if (!schema) std::abort();  // our own text: any use of the table shows it
@@ -182,8 +183,16 @@ std::optional<Arg> number_of(const Arg& arg) {
   return Arg(integers->front());
 }
 
-// The argument as the parameter takes it; nothing if it doesn't fit. `strict`: without conversions that Python makes.
-std::optional<Arg> fit_one(const Arg& arg, const Parameter& parameter, bool strict) {
+// How arguments are fitted. Strict: without conversions that Python makes. Complex: some of them are complex numbers,
+// which reals go with.
+struct Fitting {
+  bool strict = false;
+  bool complex = false;
+};
+
+// The argument as the parameter takes it; nothing if it doesn't fit.
+std::optional<Arg> fit_one(const Arg& arg, const Parameter& parameter, Fitting fitting) {
+  const bool strict = fitting.strict;
   const std::string& type = parameter.type;
   if (type == "Tensor") {
     if (const auto* tensor = arg.as<TensorPtr>())
@@ -191,7 +200,12 @@ std::optional<Arg> fit_one(const Arg& arg, const Parameter& parameter, bool stri
     return !strict && is_number(arg) ? std::optional(arg) : std::nullopt;
   }
   if (changes_nothing(type)) return Arg{};
-  if (type == "Complex") return is_complex(arg) ? std::optional(arg) : std::nullopt;
+  if (type == "Complex") {
+    const auto* tensor = arg.as<TensorPtr>();
+    const bool real = is_number(arg) || (tensor != nullptr && *tensor && (*tensor)->present() != nullptr);
+    return is_complex(arg) || (fitting.complex && real) ? std::optional(arg) : std::nullopt;
+  }
+  if (type == "ComplexDType") return arg.as<ComplexDType>() != nullptr ? std::optional(arg) : std::nullopt;
   if (type == "any") return arg.as<Arg::List>() != nullptr || is_number(arg) ? std::optional(arg) : std::nullopt;
   if (type == "str") return arg.as<std::string>() != nullptr ? std::optional(arg) : std::nullopt;
   if (type == "ScalarType") {
@@ -200,7 +214,7 @@ std::optional<Arg> fit_one(const Arg& arg, const Parameter& parameter, bool stri
     const auto dtype = code ? dtype_of_code(*code) : std::nullopt;
     return dtype ? std::optional(Arg(*dtype)) : std::nullopt;
   }
-  if (const auto number = strict ? std::nullopt : number_of(arg)) return fit_one(*number, parameter, true);
+  if (const auto number = strict ? std::nullopt : number_of(arg)) return fit_one(*number, parameter, {.strict = true});
   if (type == "Scalar") return is_number(arg) ? std::optional(arg) : std::nullopt;
   if (type == "float") {
     if (arg.as<double>() != nullptr) return arg;
@@ -220,14 +234,14 @@ std::optional<Arg> fit_one(const Arg& arg, const Parameter& parameter, bool stri
   return std::nullopt;
 }
 
-std::optional<Arg> fit(const Arg& arg, const Parameter& parameter, bool strict) {
+std::optional<Arg> fit(const Arg& arg, const Parameter& parameter, Fitting fitting) {
   if (arg.is_none()) return parameter.optional || changes_nothing(parameter.type) ? std::optional(arg) : std::nullopt;
-  if (!parameter.list) return fit_one(arg, parameter, strict);
+  if (!parameter.list) return fit_one(arg, parameter, fitting);
   const auto* list = arg.as<Arg::List>();
   if (list == nullptr) {
     // One integer for all axes.
     if (parameter.list_size == 0 || parameter.type == "Tensor") return std::nullopt;
-    const auto one = fit_one(arg, parameter, strict);
+    const auto one = fit_one(arg, parameter, fitting);
     if (!one) return std::nullopt;
     return Arg(Arg::List(static_cast<std::size_t>(parameter.list_size), *one));
   }
@@ -238,7 +252,7 @@ std::optional<Arg> fit(const Arg& arg, const Parameter& parameter, bool strict) 
       out.push_back(entry);
       continue;
     }
-    auto fitted = fit_one(entry, parameter, strict);
+    auto fitted = fit_one(entry, parameter, fitting);
     if (!fitted) return std::nullopt;
     out.push_back(std::move(*fitted));
   }
@@ -257,6 +271,9 @@ std::string arg_text(const Arg& arg) {
     std::string operator()(bool value) const { return value ? "True" : "False"; }
     std::string operator()(const std::string& text) const { return fmt::format("'{:.40}'", text); }
     std::string operator()(DType dtype) const { return std::string(info(dtype).name); }
+    std::string operator()(const ComplexTensor& z) const { return "complex numbers, each part " + (*this)(z.real); }
+    std::string operator()(const ComplexNumber& z) const { return fmt::format("{}{:+}j", z.real, z.imag); }
+    std::string operator()(ComplexDType) const { return "a dtype of complex numbers"; }
     std::string operator()(const Arg::List& list) const {
       std::vector<std::string> texts;
       for (const Arg& entry : list) {
@@ -273,7 +290,7 @@ std::string arg_text(const Arg& arg) {
 }
 
 // One argument per parameter, or why they don't fit.
-Expected<std::vector<Arg>> bind(const Schema& schema, std::span<const NamedArg> given, bool strict) {
+Expected<std::vector<Arg>> bind(const Schema& schema, std::span<const NamedArg> given, Fitting fitting) {
   std::vector<std::optional<Arg>> bound(schema.parameters.size());
   std::size_t position = 0;
   for (const NamedArg& argument : given) {
@@ -289,7 +306,7 @@ Expected<std::vector<Arg>> bind(const Schema& schema, std::span<const NamedArg> 
       if (at == bound.size()) return fail("has no parameter '{}'", argument.name);
     }
     if (bound[at]) return fail("'{}' is given twice", schema.parameters[at].name);
-    bound[at] = fit(argument.arg, schema.parameters[at], strict);
+    bound[at] = fit(argument.arg, schema.parameters[at], fitting);
     if (!bound[at])
       return fail("{} can't be its '{}' of type {}{}{}", arg_text(argument.arg), schema.parameters[at].name,
                   schema.parameters[at].type, schema.parameters[at].list ? "[]" : "",
@@ -337,7 +354,14 @@ Expected<Arg> build_row(Call& call) {
 }
 
 // Writes a result into the place an in-place operator was called on.
-Status write_in_place(Builder& build, const TensorPtr& target, const Arg& result) {
+Status write_in_place(Builder& build, const Arg& place, const Arg& result) {
+  if (const auto* complex = place.as<ComplexTensor>()) {
+    const auto* parts = result.as<ComplexTensor>();
+    if (parts == nullptr) return fail("writes no complex numbers into complex numbers");
+    TAPER_TRY(write_in_place(build, complex->real, parts->real));
+    return write_in_place(build, complex->imag, parts->imag);
+  }
+  const TensorPtr& target = *place.as<TensorPtr>();
   const TensorPtr* written = result.as<TensorPtr>();
   if (written == nullptr) return fail("has no single result to write in place");
   Value* value = cast(build, (*written)->content(build), target->type().dtype);
@@ -348,6 +372,7 @@ Status write_in_place(Builder& build, const TensorPtr& target, const Arg& result
 
 bool has_null(const Arg& result) {
   if (const auto* tensor = result.as<TensorPtr>()) return *tensor == nullptr || (*tensor)->present() == nullptr;
+  if (const auto* complex = result.as<ComplexTensor>()) return has_null(complex->real) || has_null(complex->imag);
   const auto* list = result.as<Arg::List>();
   return list != nullptr && std::ranges::any_of(*list, has_null);
 }
@@ -355,6 +380,10 @@ bool has_null(const Arg& result) {
 // Views of what was written to are cut anew before anybody reads their contents.
 void refresh(Builder& build, const Arg& arg) {
   if (const auto* tensor = arg.as<TensorPtr>()) (*tensor)->content(build);
+  if (const auto* complex = arg.as<ComplexTensor>()) {
+    complex->real->content(build);
+    complex->imag->content(build);
+  }
   if (const auto* list = arg.as<Arg::List>())
     for (const Arg& entry : *list) refresh(build, entry);
 }
@@ -363,8 +392,8 @@ Expected<Arg> run(Context& context, const Row& row, std::vector<Arg> args, bool 
   Builder& build = context.build;
   for (const Arg& arg : args) refresh(build, arg);
   TAPER_TRY(build.status());
-  const TensorPtr target =
-      in_place && !args.empty() && args[0].as<TensorPtr>() != nullptr ? *args[0].as<TensorPtr>() : TensorPtr();
+  const bool has_place = in_place && !args.empty() && (args[0].as<TensorPtr>() != nullptr || is_complex(args[0]));
+  const Arg target = has_place ? args[0] : Arg{};
   Call call(context, row.overload, row.schema, std::move(args));
   TAPER_ASSIGN(Arg result, row.overload.build != nullptr ? row.overload.build(call) : build_row(call));
   TAPER_TRY(build.status());
@@ -373,9 +402,9 @@ Expected<Arg> run(Context& context, const Row& row, std::vector<Arg> args, bool 
   constexpr std::array<std::string_view, 6> kTurned = {"squeeze",   "swapaxes",  "t",
                                                        "transpose", "unsqueeze", "as_strided"};
   if (!in_place || std::ranges::find(kTurned, row.schema.name) != kTurned.end()) return result;
-  if (!target) return fail("is called in place on no tensor");
+  if (target.is_none() || target.as<ComplexNumber>() != nullptr) return fail("is called in place on no tensor");
   TAPER_TRY(write_in_place(build, target, result));
-  return Arg(target);
+  return target;
 }
 
 // The same written into the argument `out`, which has to be of the result's shape.
@@ -386,7 +415,7 @@ Expected<Arg> run_into(Context& context, const Row& row, std::vector<Arg> args, 
   const auto* written = result.as<TensorPtr>();
   if (written == nullptr || (*written)->type().shape != (*target)->type().shape)
     return fail("its result has another shape than 'out', which is {}", type_text((*target)->type()));
-  TAPER_TRY(write_in_place(context.build, *target, result));
+  TAPER_TRY(write_in_place(context.build, out, result));
   return out;
 }
 
@@ -407,11 +436,9 @@ Expected<Arg> call(Context& context, std::string_view name, std::span<const Name
     else
       without_out.push_back(argument);
   const std::span<const NamedArg> arguments = without_out;
-  if (asked.rows != nullptr && goes_by_parts(name, arguments)) {
-    TAPER_ASSIGN(Arg real, call(context, name, part_of(arguments, 0)));
-    TAPER_ASSIGN(Arg imag, call(context, name, part_of(arguments, 1)));
-    return Arg(Arg::List{std::move(real), std::move(imag)});
-  }
+  const bool complex = std::ranges::any_of(arguments, holds_complex, &NamedArg::arg);
+  if (asked.rows != nullptr && complex)
+    if (auto result = call_by_parts(context, name, arguments)) return *std::move(result);
   std::size_t candidates = 0;
   std::optional<Error> why;
   if (asked.rows != nullptr)
@@ -419,7 +446,7 @@ Expected<Arg> call(Context& context, std::string_view name, std::span<const Name
       for (const Row* row : *asked.rows) {
         if (!fits_overload(asked, *row)) continue;
         ++candidates;
-        auto args = bind(row->schema, arguments, strict);
+        auto args = bind(row->schema, arguments, {.strict = strict, .complex = complex});
         if (!args) {
           why = args.error();
           continue;

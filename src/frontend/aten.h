@@ -38,11 +38,23 @@ struct Context {
 // cast outputs back.
 DType graph_dtype(DType dtype);
 
+// A tensor of complex numbers: two tensors of reals, of one shape and dtype.
+struct ComplexTensor {
+  TensorPtr real, imag;
+};
+struct ComplexNumber {
+  double real = 0, imag = 0;
+};
+// A dtype of complex numbers, all of which are computed as pairs of float32.
+struct ComplexDType {};
+
 // An argument or a result. Integers may be symbolic. Devices, layouts and memory formats change no number: they are
 // None.
 struct Arg {
   using List = std::vector<Arg>;
-  std::variant<std::monostate, TensorPtr, Dim, double, bool, std::string, DType, List> value;
+  std::variant<std::monostate, TensorPtr, Dim, double, bool, std::string, DType, List, ComplexTensor, ComplexNumber,
+               ComplexDType>
+      value;
 
   Arg() = default;
   template <class T>

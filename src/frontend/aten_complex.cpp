@@ -1,317 +1,492 @@
-// Complex numbers and Fourier transforms, which are products with matrices of cosines and sines.
+// Arithmetic on complex numbers.
 #include "frontend/aten_complex.h"
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
+
+#include "formats/complex_tensor.h"
+#include "ops/rules.h"
 
 namespace taper::aten {
+
+bool is_complex(const Arg& arg) {
+  return arg.as<ComplexTensor>() != nullptr || arg.as<ComplexNumber>() != nullptr;
+}
+
+bool holds_complex(const Arg& arg) {
+  const auto* list = arg.as<Arg::List>();
+  return is_complex(arg) || (list != nullptr && std::ranges::any_of(*list, is_complex));
+}
+
+Complex complex_argument(const Call& call, std::string_view name) {
+  Builder& build = call.build;
+  const Arg& arg = call.arg(name);
+  if (const auto* z = arg.as<ComplexTensor>()) return {z->real->content(build), z->imag->content(build)};
+  if (const auto* z = arg.as<ComplexNumber>())
+    return {number(build, z->real, DType::f32), number(build, z->imag, DType::f32)};
+  return {cast(build, call.tensor(name), DType::f32), nullptr};
+}
+
+Arg fresh(Builder& build, const Complex& z) {
+  if (z.real == nullptr) return fresh(z.real);
+  Value* imag = z.imag != nullptr ? z.imag : full(build, z.real->type.shape, Arg(0.0), DType::f32);
+  if (imag == nullptr) return fresh(imag);
+  const auto shape = broadcast(z.real->type.shape, imag->type.shape);
+  if (!shape) {
+    build.set_error(shape.error());
+    return fresh(static_cast<Value*>(nullptr));
+  }
+  return ComplexTensor{Tensor::make(expand(build, z.real, *shape)), Tensor::make(expand(build, imag, *shape))};
+}
+
+Arg complex_constant(Builder& build, const taper::Tensor& parts, std::string_view name) {
+  const auto part = [&](std::size_t index, std::string_view suffix) {
+    return Tensor::make(
+        build.constant(converted(part_of_complex(parts, index), DType::f32), fmt::format("{}{}", name, suffix)));
+  };
+  return ComplexTensor{part(0, ".real"), part(1, ".imag")};
+}
+
+Expected<Arg> view_as_complex(Context& context, const TensorPtr& x) {
+  const NamedArg argument{"", x};
+  return call(context, "view_as_complex", std::span(&argument, 1));
+}
+Expected<Arg> view_as_real(Context& context, const Arg& z) {
+  const NamedArg argument{"", z};
+  return call(context, "view_as_real", std::span(&argument, 1));
+}
+
+Complex conjugate_of(Builder& build, const Complex& z) {
+  return {z.real, z.imag != nullptr ? build("neg", {z.imag}) : nullptr};
+}
+
 namespace {
 
-struct Complex {
-  Value* real = nullptr;
-  Value* imag = nullptr;  // null: 0
+// ------------------------------------------------------------------------------------------------------------ by parts
+
+// Operators that move elements or add them up. The arguments at these places are complex, all others are not: an index,
+// a mask, sizes.
+struct ByParts {
+  std::string_view names;
+  std::vector<std::size_t> complex;
 };
-
-Arg fresh(const Complex& z) {
-  return fresh_list({z.real, z.imag});
-}
-
-// The argument as a complex number; a tensor of reals has no imaginary part.
-Complex complex_argument(const Call& call, std::string_view name) {
-  if (!is_complex(call.arg(name))) return {call.tensor(name)};
-  const std::vector<Value*> parts = call.tensors(name);
-  return {parts[0], parts[1]};
-}
-
-// ------------------------------------------------------------------------------------------------------- transforms
-
-// The product of an axis with a matrix.
-Value* along(Builder& build, Value* x, std::size_t axis, Value* matrix) {
-  if (shape_of(x).size() == 1) return squeeze(build, build("matmul", {unsqueeze(build, x, 0), matrix}), 0);
-  const std::size_t last = shape_of(x).size() - 1;
-  return transpose(build, build("matmul", {transpose(build, x, axis, last), matrix}), axis, last);
-}
-
-// [rows, columns]: weight(row) wave(2 pi row column / period)
-Value* waves(Builder& build, std::int64_t rows, std::int64_t columns, std::int64_t period, double (*wave)(double),
-             double (*weight)(std::int64_t row, std::int64_t period)) {
-  std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(rows * columns));
-  for (std::int64_t row = 0; row < rows; ++row)
-    for (std::int64_t column = 0; column < columns; ++column) {
-      const auto turn = static_cast<double>(row * column % period) / static_cast<double>(period);
-      values.push_back(static_cast<float>(weight(row, period) * wave(2 * std::numbers::pi * turn)));
-    }
-  return build.constant(tensor_f32({rows, columns}, values), "waves");
-}
-
-// What is 0 but for rounding is 0: the angle of a number turns on the sign of its imaginary part.
-double without_rounding(double wave) {
-  return std::abs(wave) < 1e-12 ? 0 : wave;
-}
-double cosine(double x) {
-  return without_rounding(std::cos(x));
-}
-double sine(double x) {
-  return without_rounding(std::sin(x));
-}
-double one(std::int64_t, std::int64_t) {
-  return 1;
-}
-
-// The size of an axis that is transformed into `wanted` entries.
-Expected<std::int64_t> known_size(const Value* x, std::size_t axis) {
-  constexpr std::int64_t kMost = 2048;
-  const auto size = axis < shape_of(x).size() ? shape_of(x)[axis].constant() : std::nullopt;
-  if (!size) return fail("a Fourier transform along an axis of open size");
-  if (*size < 1 || *size > kMost) return fail("a Fourier transform of {} entries, expected 1 to {}", *size, kMost);
-  return *size;
-}
-
-// y[k] = sum over j of x[j] exp(sign 2 pi i j k / n), its first `kept` entries.
-Expected<Complex> transformed(Builder& build, const Complex& x, std::size_t axis, bool forward, bool half) {
-  TAPER_TRY(build.status());
-  TAPER_ASSIGN(const std::int64_t n, known_size(x.real, axis));
-  const std::int64_t kept = half ? n / 2 + 1 : n;
-  Value* cosines = waves(build, n, kept, n, cosine, one);
-  Value* sines = waves(build, n, kept, n, sine, one);
-  if (forward) sines = build("neg", {sines});
-  Complex y{along(build, x.real, axis, cosines), along(build, x.real, axis, sines)};
-  if (x.imag != nullptr) {
-    y.real = build("sub", {y.real, along(build, x.imag, axis, sines)});
-    y.imag = build("add", {y.imag, along(build, x.imag, axis, cosines)});
-  }
-  return y;
-}
-
-// The real signal of n entries whose transform is y and, beyond it, what makes the signal real.
-Expected<Value*> real_signal(Builder& build, const Complex& y, std::size_t axis, std::int64_t n) {
-  TAPER_TRY(build.status());
-  TAPER_ASSIGN(const std::int64_t given, known_size(y.real, axis));
-  constexpr std::int64_t kMost = 2048;
-  if (n < 1 || n > kMost) return fail("a signal of {} entries, expected 1 to {}", n, kMost);
-  const auto weight = [](std::int64_t row, std::int64_t period) -> double {
-    if (row > period / 2) return 0;
-    return row == 0 || 2 * row == period ? 1 : 2;
+const std::vector<ByParts>& by_parts() {
+  static const std::vector<ByParts> rows = {
+      {" permute transpose t mT numpy_T swapaxes swapdims movedim moveaxis squeeze unsqueeze select slice narrow view "
+       "reshape unflatten flatten expand expand_as view_as reshape_as repeat tile flip roll rot90 unfold diagonal "
+       "tril triu gather index index_select take_along_dim cat concat concatenate stack hstack vstack split "
+       "split_with_sizes chunk tensor_split unbind clone contiguous alias detach _unsafe_view unsafe_split lift_fresh "
+       "lift_fresh_copy resolve_neg zeros_like zero positive neg negative sum mean cumsum fft_fftshift fft_ifftshift "
+       "repeat_interleave broadcast_to ",
+       {0}},
+      {" copy select_scatter slice_scatter ", {0, 1}},
+      {" index_put ", {0, 2}},
+      {" where ", {1, 2}},
   };
-  Value* x = along(build, y.real, axis, waves(build, given, n, n, cosine, weight));
-  return build("sub", {x, along(build, y.imag, axis, waves(build, given, n, n, sine, weight))});
+  return rows;
 }
 
-// PyTorch's numbers of norms: by nothing, by the root of the number of entries, by that number.
-double factor_of(std::int64_t normalization, double entries) {
-  return normalization == 0 ? 1 : normalization == 1 ? 1 / std::sqrt(entries) : 1 / entries;
-}
-// Its names, where `inverse` functions divide by default.
-Expected<std::int64_t> normalization_named(const std::string& name, bool inverse) {
-  if (name == "ortho") return 1;
-  if (!name.empty() && name != "backward" && name != "forward") return fail("norm '{}' is not known", name);
-  return (name == "forward") != inverse ? 2 : 0;
+// The operator's name without overload, "_" of its in-place form and "_copy" of the one without views.
+std::string_view base_of(std::string_view name) {
+  name = name.substr(0, name.find('.'));
+  if (name.ends_with('_') && !name.ends_with("__")) name.remove_suffix(1);
+  if (name.ends_with("_copy")) name.remove_suffix(5);
+  return name;
 }
 
-Value* scaled(Builder& build, Value* x, double factor) {
-  return factor == 1 ? x : build("mul", {x, number(build, factor, DType::f32)});
-}
-Complex scaled(Builder& build, const Complex& x, double factor) {
-  return {scaled(build, x.real, factor), scaled(build, x.imag, factor)};
+bool is_all_complex(const Arg& arg) {
+  if (arg.as<ComplexTensor>() != nullptr) return true;
+  const auto* list = arg.as<Arg::List>();
+  return list != nullptr && !list->empty() &&
+         std::ranges::all_of(*list, [](const Arg& entry) { return entry.as<ComplexTensor>() != nullptr; });
 }
 
-// The product of the sizes of the axes.
-Expected<double> entries_of(const Value* x, const Integers& dims) {
-  double count = 1;
-  for (const std::int64_t dim : dims) {
-    TAPER_ASSIGN(const std::int64_t size, known_size(x, static_cast<std::size_t>(dim)));
-    count *= static_cast<double>(size);
+bool goes_by_parts(std::string_view name, std::span<const NamedArg> arguments) {
+  const std::string word = fmt::format(" {} ", base_of(name));
+  const auto row = std::ranges::find_if(by_parts(), [&](const ByParts& each) { return each.names.contains(word); });
+  if (row == by_parts().end()) return false;
+  const bool lends_shape = base_of(name).ends_with("_as");  // the second argument, complex or not
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (lends_shape && i == 1) continue;
+    const bool expected = std::ranges::find(row->complex, i) != row->complex.end();
+    if (expected ? !is_all_complex(arguments[i].arg) : holds_complex(arguments[i].arg)) return false;
   }
-  return count;
+  return true;
 }
 
-// The axes in the order in which they are given.
-Expected<Integers> axes_in_order(const Call& call, std::size_t rank) {
-  Integers dims = call.integers("dim");
-  if (dims.empty()) return fail("a Fourier transform along no axis");
-  for (std::int64_t& dim : dims) {
-    TAPER_ASSIGN(const std::size_t axis, axis_of(dim, rank));
-    dim = static_cast<std::int64_t>(axis);
+Arg part_of(const Arg& arg, std::size_t part) {
+  if (const auto* z = arg.as<ComplexTensor>()) return part == 0 ? z->real : z->imag;
+  if (const auto* z = arg.as<ComplexNumber>()) return part == 0 ? z->real : z->imag;
+  const auto* list = arg.as<Arg::List>();
+  if (list == nullptr || !holds_complex(arg)) return arg;
+  Arg::List parts;
+  for (const Arg& entry : *list) parts.push_back(part_of(entry, part));
+  return Arg(std::move(parts));
+}
+
+// The part of each argument, or of each of two.
+std::vector<NamedArg> parts_of(std::span<const NamedArg> arguments, std::size_t part) {
+  std::vector<NamedArg> parts;
+  for (const NamedArg& argument : arguments) parts.push_back({argument.name, part_of(argument.arg, part)});
+  return parts;
+}
+
+// Results as complex numbers, list by list.
+Arg joined(const Arg& real, const Arg& imag) {
+  const auto* a = real.as<TensorPtr>();
+  const auto* b = imag.as<TensorPtr>();
+  if (a != nullptr && b != nullptr) return ComplexTensor{*a, *b};
+  const auto* reals = real.as<Arg::List>();
+  const auto* imags = imag.as<Arg::List>();
+  if (reals == nullptr || imags == nullptr || reals->size() != imags->size()) return real;
+  Arg::List list;
+  for (std::size_t i = 0; i < reals->size(); ++i) list.push_back(joined((*reals)[i], (*imags)[i]));
+  return Arg(std::move(list));
+}
+
+Expected<Arg> each_part(Context& context, std::string_view name, std::span<const NamedArg> arguments) {
+  TAPER_ASSIGN(const Arg real, call(context, name, parts_of(arguments, 0)));
+  TAPER_ASSIGN(const Arg imag, call(context, name, parts_of(arguments, 1)));
+  return joined(real, imag);
+}
+
+// ------------------------------------------------------------------------------------------------------------ products
+
+constexpr std::string_view kProducts =
+    " matmul linalg_matmul mm bmm mv dot outer ger inner einsum tensordot kron conv1d conv2d conv3d ";
+
+// Where a product's two factors stand: arguments, or entries of one list.
+std::vector<Arg*> factors_of(std::vector<NamedArg>& arguments) {
+  std::vector<Arg*> factors;
+  for (NamedArg& argument : arguments) {
+    if (auto* list = std::get_if<Arg::List>(&argument.arg.value); list != nullptr && holds_complex(argument.arg))
+      for (Arg& entry : *list) factors.push_back(&entry);
+    else if (argument.arg.as<TensorPtr>() != nullptr || is_complex(argument.arg))
+      factors.push_back(&argument.arg);
   }
-  return dims;
+  return factors;
 }
 
-Expected<Arg> real_to_complex(Call& call) {
-  Complex x{call.tensor("self")};
-  TAPER_ASSIGN(const Integers dims, axes_in_order(call, shape_of(x.real).size()));
-  TAPER_ASSIGN(const double entries, entries_of(x.real, dims));
-  for (std::size_t i = dims.size(); i-- > 0;) {
-    const bool half = i + 1 == dims.size() && call.flag("onesided");
-    TAPER_ASSIGN(x, transformed(call.build, x, static_cast<std::size_t>(dims[i]), true, half));
+// (a + b i) (c + d i), by products of reals.
+Expected<Arg> product_of_parts(Context& context, std::string_view name, std::span<const NamedArg> given) {
+  const auto multiplied = [&](std::size_t first, std::size_t second) -> Expected<Value*> {
+    std::vector<NamedArg> arguments(given.begin(), given.end());
+    const std::vector<Arg*> factors = factors_of(arguments);
+    if (factors.size() != 2)
+      return fail("aten.{}: a product of {} factors, some of them complex", name, factors.size());
+    *factors[0] = part_of(*factors[0], first);
+    *factors[1] = part_of(*factors[1], second);
+    TAPER_ASSIGN(const Arg result, call(context, name, arguments));
+    const auto* tensor = result.as<TensorPtr>();
+    if (tensor == nullptr) return fail("aten.{}: no single result", name);
+    return (*tensor)->content(context.build);
+  };
+  std::vector<NamedArg> arguments(given.begin(), given.end());
+  const std::vector<Arg*> factors = factors_of(arguments);
+  if (factors.size() == 1) return each_part(context, name, given);
+  const bool both = factors.size() == 2 && is_complex(*factors[0]) && is_complex(*factors[1]);
+  TAPER_ASSIGN(Value * real, multiplied(0, 0));
+  TAPER_ASSIGN(Value * imag, multiplied(both ? 0 : 1, 1));
+  if (both) {
+    TAPER_ASSIGN(Value * less, multiplied(1, 1));
+    TAPER_ASSIGN(Value * more, multiplied(1, 0));
+    real = context.build("sub", {real, less});
+    imag = context.build("add", {imag, more});
   }
-  return fresh(scaled(call.build, x, factor_of(call.integer("normalization"), entries)));
+  TAPER_TRY(context.build.status());
+  return fresh(context.build, Complex{real, imag});
 }
 
-Expected<Arg> complex_to_complex(Call& call) {
-  Complex x = complex_argument(call, "self");
-  TAPER_ASSIGN(const Integers dims, axes_in_order(call, shape_of(x.real).size()));
-  TAPER_ASSIGN(const double entries, entries_of(x.real, dims));
-  for (const std::int64_t dim : dims) {
-    TAPER_ASSIGN(x, transformed(call.build, x, static_cast<std::size_t>(dim), call.flag("forward"), false));
-  }
-  return fresh(scaled(call.build, x, factor_of(call.integer("normalization"), entries)));
-}
+// -------------------------------------------------------------------------------------------------------------- places
 
-Expected<Arg> complex_to_real(Call& call) {
-  Complex y = complex_argument(call, "self");
-  TAPER_ASSIGN(Integers dims, axes_in_order(call, shape_of(y.real).size()));
-  const auto size = call.size("last_dim_size").constant();
-  if (!size) return fail("a signal of open size");
-  const auto last = static_cast<std::size_t>(dims.back());
-  dims.pop_back();
-  TAPER_ASSIGN(const double entries, entries_of(y.real, dims));
-  for (const std::int64_t dim : dims) {
-    TAPER_ASSIGN(y, transformed(call.build, y, static_cast<std::size_t>(dim), false, false));
-  }
-  TAPER_ASSIGN(Value * x, real_signal(call.build, y, last, *size));
-  const double factor = factor_of(call.integer("normalization"), entries * static_cast<double>(*size));
-  return aten::fresh(scaled(call.build, x, factor));
-}
-
-// torch.fft.rfft and fft.fft of entries as they are.
-template <bool half, bool forward>
-Expected<Arg> transform(Call& call) {
-  const Complex x = complex_argument(call, "self");
-  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", shape_of(x.real).size()));
-  TAPER_ASSIGN(const std::int64_t n, known_size(x.real, axis));
-  if (call.given("n") && !call.size("n").is(n)) return fail("a Fourier transform that cuts or pads {} entries", n);
-  TAPER_ASSIGN(const std::int64_t normalization, normalization_named(call.text("norm"), !forward));
-  TAPER_ASSIGN(const Complex y, transformed(call.build, x, axis, forward, half));
-  return fresh(scaled(call.build, y, factor_of(normalization, static_cast<double>(n))));
-}
-
-Expected<Arg> inverse_of_real(Call& call) {
-  const Complex y = complex_argument(call, "self");
-  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", shape_of(y.real).size()));
-  TAPER_ASSIGN(const std::int64_t given, known_size(y.real, axis));
-  const auto n = call.given("n") ? call.size("n").constant() : std::optional(2 * (given - 1));
-  if (!n || *n < 1) return fail("a signal of open size, or without entries");
-  TAPER_ASSIGN(const std::int64_t normalization, normalization_named(call.text("norm"), true));
-  TAPER_ASSIGN(Value * x, real_signal(call.build, y, axis, *n));
-  return aten::fresh(scaled(call.build, x, factor_of(normalization, static_cast<double>(*n))));
-}
-
-// -------------------------------------------------------------------------------------------------------- arithmetic
-
+// A view of both parts, which can't be written through.
 Expected<Arg> as_real(Call& call) {
   Builder& build = call.build;
-  const Complex z = complex_argument(call, "self");
-  const auto rank = shape_of(z.real).size();
-  const auto behind = static_cast<std::int64_t>(rank);
-  return aten::fresh(concat(build, {unsqueeze(build, z.real, behind), unsqueeze(build, z.imag, behind)}, rank));
+  const auto* z = call.arg("self").as<ComplexTensor>();
+  if (z == nullptr) return fail("reals stand for complex numbers");
+  const View stacked = [imag = z->imag](Builder& builder, Value* real) -> Value* {
+    const auto rank = shape_of(real).size();
+    const auto behind = static_cast<std::int64_t>(rank);
+    return concat(builder, {unsqueeze(builder, real, behind), unsqueeze(builder, imag->content(builder), behind)},
+                  rank);
+  };
+  return Arg(Tensor::make_view(build, z->real, stacked, nullptr, true));
 }
 
 Expected<Arg> as_complex(Call& call) {
-  Builder& build = call.build;
-  Value* x = call.tensor("self");
-  if (x->type.shape.empty() || !x->type.shape.back().is(2))
-    return fail("complex numbers of {}, whose last axis is not 2", shape_text(x->type.shape));
+  const TensorPtr x = call.place("self");
+  const Shape& shape = x->type().shape;
+  if (shape.empty() || !shape.back().is(2) || !is_floating(x->type().dtype))
+    return fail("complex numbers of {}, whose last axis is not 2", type_text(x->type()));
   const auto part = [&](std::int64_t index) {
-    return build("select", {x}, {{"dim", std::int64_t{-1}}, {"index", index}});
+    const NamedArg arguments[] = {{"", x}, {"", Dim(-1)}, {"", Dim(index)}};
+    return aten::call(call.context, "select.int", arguments);
   };
-  return fresh(Complex{part(0), part(1)});
+  TAPER_ASSIGN(const Arg real, part(0));
+  TAPER_ASSIGN(const Arg imag, part(1));
+  return joined(real, imag);
 }
 
-Expected<Arg> of_parts(Call& call) {
-  return fresh(Complex{call.tensor("real"), call.tensor("imag")});
+// One part, which can't be written through.
+Expected<Arg> part_alone(Call& call, std::size_t part) {
+  const auto* tensor = part_of(call.arg("self"), part).as<TensorPtr>();
+  if (tensor == nullptr) return fail("a part of a number");
+  return Arg(Tensor::make_view(
+      call.build, *tensor, [](Builder&, Value* base) { return base; }, nullptr, (*tensor)->contiguous()));
 }
-
-Expected<Arg> polar(Call& call) {
-  Builder& build = call.build;
-  Value* size = call.tensor("abs");
-  Value* angle = call.tensor("angle");
-  return fresh(Complex{build("mul", {size, build("cos", {angle})}), build("mul", {size, build("sin", {angle})})});
-}
-
 Expected<Arg> real_part(Call& call) {
-  return aten::fresh(complex_argument(call, "self").real);
+  return part_alone(call, 0);
 }
 Expected<Arg> imaginary_part(Call& call) {
-  return aten::fresh(complex_argument(call, "self").imag);
-}
-
-Expected<Arg> absolute(Call& call) {
-  Builder& build = call.build;
-  const Complex z = complex_argument(call, "self");
-  Value* squares = build("add", {build("mul", {z.real, z.real}), build("mul", {z.imag, z.imag})});
-  return aten::fresh(build("sqrt", {squares}));
-}
-
-Expected<Arg> angle(Call& call) {
-  const Complex z = complex_argument(call, "self");
-  return aten::fresh(call.build("atan2", {z.imag, z.real}));
+  return part_alone(call, 1);
 }
 
 Expected<Arg> conjugate(Call& call) {
-  const Complex z = complex_argument(call, "self");
-  return fresh(Complex{z.real, call.build("neg", {z.imag})});
+  const auto* z = call.arg("self").as<ComplexTensor>();
+  if (z == nullptr) return fresh(call.build, conjugate_of(call.build, complex_argument(call, "self")));
+  const View negated = [](Builder& build, Value* imag) { return build("neg", {imag}); };
+  const WriteBack back = [](Builder& build, Value*, Value* written) { return build("neg", {written}); };
+  return Arg(ComplexTensor{z->real, Tensor::make_view(call.build, z->imag, negated, back, z->imag->contiguous())});
+}
+
+Expected<Arg> itself(Call& call) {
+  return call.arg("self");
+}
+
+// ------------------------------------------------------------------------------------------------------------- numbers
+
+Value* product(Builder& build, Value* a, Value* b) {
+  return a == nullptr || b == nullptr ? nullptr : build("mul", {a, b});
+}
+Value* sum(Builder& build, Value* a, Value* b) {
+  if (a == nullptr) return b;
+  return b == nullptr ? a : build("add", {a, b});
+}
+Value* difference(Builder& build, Value* a, Value* b) {
+  if (b == nullptr) return a;
+  return a == nullptr ? build("neg", {b}) : build("sub", {a, b});
 }
 
 // (a + b i) (c + d i)
-Expected<Arg> product(Call& call) {
+Complex times(Builder& build, const Complex& x, const Complex& y) {
+  return {difference(build, product(build, x.real, y.real), product(build, x.imag, y.imag)),
+          sum(build, product(build, x.real, y.imag), product(build, x.imag, y.real))};
+}
+
+Value* square_of_size(Builder& build, const Complex& z) {
+  return sum(build, product(build, z.real, z.real), product(build, z.imag, z.imag));
+}
+Value* size_of(Builder& build, const Complex& z) {
+  return z.imag == nullptr ? build("abs", {z.real}) : build("sqrt", {square_of_size(build, z)});
+}
+Value* angle_of(Builder& build, const Complex& z) {
+  Value* imag = z.imag != nullptr ? z.imag : number(build, 0.0, DType::f32);
+  return build("atan2", {imag, z.real});
+}
+
+Complex quotient(Builder& build, const Complex& x, const Complex& y) {
+  if (y.imag == nullptr)
+    return {build("div", {x.real, y.real}), x.imag != nullptr ? build("div", {x.imag, y.real}) : nullptr};
+  const Complex above = times(build, x, conjugate_of(build, y));
+  Value* below = square_of_size(build, y);
+  return {build("div", {above.real, below}), above.imag != nullptr ? build("div", {above.imag, below}) : nullptr};
+}
+
+Complex of_polar(Builder& build, Value* size, Value* angle) {
+  return {build("mul", {size, build("cos", {angle})}), build("mul", {size, build("sin", {angle})})};
+}
+
+// x + alpha y, x - alpha y
+Expected<Arg> sum_of(Call& call, bool plus) {
   Builder& build = call.build;
-  const Complex x = complex_argument(call, "self"), y = complex_argument(call, "other");
-  const auto times = [&](Value* a, Value* b) { return build("mul", {a, b}); };
-  return fresh(Complex{build("sub", {times(x.real, y.real), times(x.imag, y.imag)}),
-                       build("add", {times(x.real, y.imag), times(x.imag, y.real)})});
+  const Complex x = complex_argument(call, "self");
+  Complex y = complex_argument(call, "other");
+  if (call.real_or("alpha", 1) != 1) y = times(build, y, {number(build, call.real("alpha"), DType::f32)});
+  if (plus) return fresh(build, {sum(build, x.real, y.real), sum(build, x.imag, y.imag)});
+  return fresh(build, {difference(build, x.real, y.real), difference(build, x.imag, y.imag)});
+}
+Expected<Arg> add(Call& call) {
+  return sum_of(call, true);
+}
+Expected<Arg> subtract(Call& call) {
+  return sum_of(call, false);
+}
+
+Expected<Arg> multiply(Call& call) {
+  return fresh(call.build, times(call.build, complex_argument(call, "self"), complex_argument(call, "other")));
+}
+Expected<Arg> divide(Call& call) {
+  return fresh(call.build, quotient(call.build, complex_argument(call, "self"), complex_argument(call, "other")));
+}
+Expected<Arg> reciprocal(Call& call) {
+  return fresh(call.build, quotient(call.build, {number(call.build, 1.0, DType::f32)}, complex_argument(call, "self")));
+}
+Expected<Arg> square(Call& call) {
+  const Complex z = complex_argument(call, "self");
+  return fresh(call.build, times(call.build, z, z));
+}
+
+Expected<Arg> absolute(Call& call) {
+  return aten::fresh(size_of(call.build, complex_argument(call, "self")));
+}
+Expected<Arg> angle(Call& call) {
+  return aten::fresh(angle_of(call.build, complex_argument(call, "self")));
+}
+
+// z / |z|, 0 at 0
+Expected<Arg> sign(Call& call) {
+  Builder& build = call.build;
+  const Complex z = complex_argument(call, "self");
+  Value* size = size_of(build, z);
+  Value* zero = build("equal", {size, number(build, 0.0, DType::f32)});
+  Value* divisor = build("where", {zero, number(build, 1.0, DType::f32), size});
+  return fresh(build, quotient(build, z, {divisor}));
+}
+
+Expected<Arg> exponential(Call& call) {
+  const Complex z = complex_argument(call, "self");
+  return fresh(call.build, of_polar(call.build, call.build("exp", {z.real}), z.imag));
+}
+Expected<Arg> logarithm(Call& call) {
+  Builder& build = call.build;
+  const Complex z = complex_argument(call, "self");
+  return fresh(build, {build("log", {size_of(build, z)}), angle_of(build, z)});
+}
+
+// sqrt((|z| + a) / 2) + sign(b) sqrt((|z| - a) / 2) i
+Expected<Arg> square_root(Call& call) {
+  Builder& build = call.build;
+  const Complex z = complex_argument(call, "self");
+  Value* half = number(build, 0.5, DType::f32);
+  Value* zero = number(build, 0.0, DType::f32);
+  Value* size = size_of(build, z);
+  const auto root = [&](std::string_view combined) {
+    Value* inside = build("mul", {build(combined, {size, z.real}), half});
+    return build("sqrt", {build("maximum", {inside, zero})});  // rounding may have made it negative
+  };
+  Value* imag = root("sub");
+  imag = build("where", {build("less", {z.imag, zero}), build("neg", {imag}), imag});
+  return fresh(build, {root("add"), imag});
+}
+
+// Small whole powers by products, others by size and angle.
+Expected<Arg> power(Call& call) {
+  Builder& build = call.build;
+  constexpr double kMostProducts = 8;
+  const Complex z = complex_argument(call, "self");
+  const double exponent = call.real("exponent");
+  TAPER_TRY(build.status());
+  if (exponent == std::trunc(exponent) && exponent != 0 && std::abs(exponent) <= kMostProducts) {
+    Complex result = z;
+    for (double i = 1; i < std::abs(exponent); ++i) result = times(build, result, z);
+    if (exponent < 0) result = quotient(build, {number(build, 1.0, DType::f32)}, result);
+    return fresh(build, result);
+  }
+  Value* factor = number(build, exponent, DType::f32);
+  Value* size = build("pow", {size_of(build, z), factor});
+  return fresh(build, of_polar(build, size, build("mul", {angle_of(build, z), factor})));
+}
+
+Expected<Arg> equals(Call& call, bool equal) {
+  Builder& build = call.build;
+  const auto with_both = [&](std::string_view name) {
+    Complex z = complex_argument(call, name);
+    if (z.imag == nullptr) z.imag = number(build, 0.0, DType::f32);
+    return z;
+  };
+  const Complex x = with_both("self"), y = with_both("other");
+  const std::string_view row = equal ? "equal" : "not_equal";
+  return aten::fresh(
+      build(equal ? "logical_and" : "logical_or", {build(row, {x.real, y.real}), build(row, {x.imag, y.imag})}));
+}
+
+// The sum of conj(x) y
+Expected<Arg> conjugate_dot(Call& call) {
+  Builder& build = call.build;
+  const Complex z = times(build, conjugate_of(build, complex_argument(call, "self")), complex_argument(call, "other"));
+  const auto total = [&](Value* part) { return part == nullptr ? part : reduce(build, "sum", part, {0}, false); };
+  return fresh(build, {total(z.real), total(z.imag)});
+}
+
+Expected<Arg> of_parts(Call& call) {
+  return fresh(call.build, {call.tensor("real"), call.tensor("imag")});
+}
+
+Expected<Arg> polar(Call& call) {
+  return fresh(call.build, of_polar(call.build, call.tensor("abs"), call.tensor("angle")));
+}
+
+Expected<Arg> as_dtype(Call& call) {
+  const bool copies = call.schema.name == "_to_copy" || call.flag("copy");
+  if (!copies && call.arg("self").as<ComplexTensor>() != nullptr) return call.arg("self");
+  return fresh(call.build, complex_argument(call, "self"));
+}
+
+Expected<Arg> zeros(Call& call) {
+  Value* zero = full(call.build, call.sizes("size"), Arg(0.0), DType::f32);
+  return Arg(ComplexTensor{Tensor::make(zero), Tensor::make(zero)});
 }
 
 }  // namespace
 
-bool is_complex(const Arg& arg) {
-  const auto* parts = arg.as<Arg::List>();
-  return parts != nullptr && parts->size() == 2 && std::ranges::all_of(*parts, [](const Arg& part) {
-           const auto* tensor = part.as<TensorPtr>();
-           return tensor != nullptr && *tensor != nullptr && is_floating((*tensor)->type().dtype);
-         });
-}
-
-bool goes_by_parts(std::string_view name, std::span<const NamedArg> arguments) {
-  constexpr std::string_view kMoves[] = {"permute", "transpose", "squeeze", "unsqueeze", "select", "slice",     "view",
-                                         "reshape", "expand",    "flatten", "clone",     "neg",    "contiguous"};
-  const std::string_view base = name.substr(0, name.find('.'));
-  const auto complex = [&](std::size_t i) { return i < arguments.size() && is_complex(arguments[i].arg); };
-  if (std::ranges::find(kMoves, base) != std::end(kMoves)) return complex(0);
-  if (base == "add" || base == "sub") return complex(0) && complex(1);
-  if (base == "mul") return complex(0) != complex(1);
-  return base == "div" && complex(0) && !complex(1);
-}
-
-std::vector<NamedArg> part_of(std::span<const NamedArg> arguments, std::size_t part) {
-  std::vector<NamedArg> parts;
-  for (const NamedArg& argument : arguments)
-    parts.push_back({argument.name, is_complex(argument.arg) ? (*argument.arg.as<Arg::List>())[part] : argument.arg});
-  return parts;
+std::optional<Expected<Arg>> call_by_parts(Context& context, std::string_view name,
+                                           std::span<const NamedArg> arguments) {
+  if (goes_by_parts(name, arguments)) return each_part(context, name, arguments);
+  if (kProducts.contains(fmt::format(" {} ", base_of(name)))) return product_of_parts(context, name, arguments);
+  return std::nullopt;
 }
 
 std::vector<Overload> complex_overloads() {
   return {
-      {"_fft_r2c(Tensor self, int[] dim, int normalization, bool onesided) -> Complex", real_to_complex},
-      {"_fft_c2r(Complex self, int[] dim, int normalization, SymInt last_dim_size) -> Tensor", complex_to_real},
-      {"_fft_c2c(Complex self, int[] dim, int normalization, bool forward) -> Complex", complex_to_complex},
-      {"fft_rfft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Complex", transform<true, true>},
-      {"fft_irfft(Complex self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor", inverse_of_real},
-      {"fft_fft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Complex", transform<false, true>},
-      {"fft_fft(Complex self, SymInt? n=None, int dim=-1, str? norm=None) -> Complex", transform<false, true>},
-      {"fft_ifft(Complex self, SymInt? n=None, int dim=-1, str? norm=None) -> Complex", transform<false, false>},
       {"view_as_real(Complex self) -> Tensor", as_real},
       {"view_as_complex(Tensor self) -> Complex", as_complex},
       {"complex(Tensor real, Tensor imag) -> Complex", of_parts},
       {"polar(Tensor abs, Tensor angle) -> Complex", polar},
       {"real(Complex self) -> Tensor", real_part},
       {"imag(Complex self) -> Tensor", imaginary_part},
-      {"abs(Complex self) -> Tensor", absolute},
-      {"angle(Complex self) -> Tensor", angle},
+      {"conj(Complex self) -> Complex", conjugate},
       {"_conj(Complex self) -> Complex", conjugate},
       {"_conj_physical(Complex self) -> Complex", conjugate},
-      {"mul.Tensor(Complex self, Complex other) -> Complex", product},
+      {"conj_physical(Complex self) -> Complex", conjugate},
+      {"resolve_conj(Complex self) -> Complex", itself},
+      {"is_complex(Complex self) -> bool", [](Call&) { return Expected<Arg>(Arg(true)); }},
+      {"abs(Complex self) -> Tensor", absolute},
+      {"angle(Complex self) -> Tensor", angle},
+      {"sgn(Complex self) -> Complex", sign},
+      {"exp(Complex self) -> Complex", exponential},
+      {"log(Complex self) -> Complex", logarithm},
+      {"sqrt(Complex self) -> Complex", square_root},
+      {"square(Complex self) -> Complex", square},
+      {"reciprocal(Complex self) -> Complex", reciprocal},
+      {"pow.Tensor_Scalar(Complex self, Scalar exponent) -> Complex", power},
+      {"add.Tensor(Complex self, Complex other, *, Scalar alpha=1) -> Complex", add},
+      {"add.Scalar(Complex self, Complex other, Scalar alpha=1) -> Complex", add},
+      {"sub.Tensor(Complex self, Complex other, *, Scalar alpha=1) -> Complex", subtract},
+      {"sub.Scalar(Complex self, Complex other, Scalar alpha=1) -> Complex", subtract},
+      {"mul.Tensor(Complex self, Complex other) -> Complex", multiply},
+      {"mul.Scalar(Complex self, Complex other) -> Complex", multiply},
+      {"div.Tensor(Complex self, Complex other) -> Complex", divide},
+      {"div.Scalar(Complex self, Complex other) -> Complex", divide},
+      {"eq.Tensor(Complex self, Complex other) -> Tensor", [](Call& call) { return equals(call, true); }},
+      {"eq.Scalar(Complex self, Complex other) -> Tensor", [](Call& call) { return equals(call, true); }},
+      {"ne.Tensor(Complex self, Complex other) -> Tensor", [](Call& call) { return equals(call, false); }},
+      {"ne.Scalar(Complex self, Complex other) -> Tensor", [](Call& call) { return equals(call, false); }},
+      {"vdot(Complex self, Complex other) -> Complex", conjugate_dot},
+      {"to.dtype(Tensor self, ComplexDType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? "
+       "memory_format=None) -> Complex",
+       as_dtype},
+      {"to.dtype(Complex self, ComplexDType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? "
+       "memory_format=None) -> Complex",
+       as_dtype},
+      {"_to_copy(Tensor self, *, ComplexDType dtype, Layout? layout=None, Device? device=None, bool? pin_memory=None, "
+       "bool non_blocking=False, MemoryFormat? memory_format=None) -> Complex",
+       as_dtype},
+      {"_to_copy(Complex self, *, ComplexDType dtype, Layout? layout=None, Device? device=None, bool? pin_memory=None, "
+       "bool non_blocking=False, MemoryFormat? memory_format=None) -> Complex",
+       as_dtype},
+      {"zeros(SymInt[] size, *, ComplexDType dtype, Layout? layout=None, Device? device=None, bool? pin_memory=None) "
+       "-> Complex",
+       zeros},
   };
 }
 

@@ -192,6 +192,8 @@ std::vector<Overload> convert_overloads() {
       {"is_floating_point(Tensor self) -> bool",
        [](Call& call) { return Expected<Arg>(Arg(is_floating(call.place("self")->type().dtype) ? true : false)); }},
       {"is_complex(Tensor self) -> bool", [](Call&) { return Expected<Arg>(Arg(false)); }},
+      {"sym_is_contiguous(Tensor self, MemoryFormat memory_format=contiguous_format) -> SymBool",
+       [](Call& call) { return Expected<Arg>(Arg(call.place("self")->contiguous() ? true : false)); }},
       {"is_same_size(Tensor self, Tensor other) -> bool",
        [](Call& call) {
          return Expected<Arg>(Arg(call.place("self")->type().shape == call.place("other")->type().shape));

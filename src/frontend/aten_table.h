@@ -72,6 +72,9 @@ std::vector<Overload> recurrent_overloads();
 std::vector<Overload> attention_overloads();
 std::vector<Overload> creation_overloads();
 std::vector<Overload> convert_overloads();
+std::vector<Overload> backward_overloads();
+std::vector<Overload> complex_overloads();
+std::vector<Overload> fourier_overloads();
 
 // A call whose arguments fit its overload's schema: reading them can't fail. Arguments are named as in the schema.
 class Call {
@@ -161,6 +164,8 @@ Value* full(Builder& build, const Shape& shape, const Arg& value, DType dtype);
 Value* arange(Builder& build, const Dim& start, std::int64_t step, const Dim& length, DType dtype);
 // Sums and the like over axes.
 Value* reduce(Builder& build, std::string_view row, Value* x, Integers dims, bool keepdim);
+// The product of an axis with a matrix [its size, its new size].
+Value* product_along(Builder& build, Value* x, std::size_t axis, Value* matrix);
 
 const Shape& shape_of(const Value* x);  // of rank 0 for null
 Integers all_axes(std::size_t rank);

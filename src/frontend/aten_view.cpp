@@ -33,25 +33,31 @@ Expected<Arg> view_of(Call& call, Cut cut) {
 
 // -------------------------------------------------------------------------------------------------------------- shapes
 
-// The shape with its one size of -1 filled in.
+// The shape with its one size of -1 filled in. Sizes that both shapes have cancel: quotients of products of sums are not
+// always found.
 Expected<Shape> resolved(const Shape& from, Shape to) {
   Dim known = 1;
+  Shape left = from;
   std::optional<std::size_t> open;
   for (std::size_t i = 0; i < to.size(); ++i) {
     if (!to[i].is(-1)) {
-      known = known * to[i];
+      const auto same = to[i].constant() ? left.end() : std::ranges::find(left, to[i]);
+      if (same != left.end())
+        left.erase(same);
+      else
+        known = known * to[i];
       continue;
     }
     if (open) return fail("shape {} has two sizes of -1", shape_text(to));
     open = i;
   }
   if (!open) return to;
-  const Dim count = element_count(from);
+  const Dim count = element_count(left);
   if (known.is(0)) return fail("shape {} leaves its size of -1 open", shape_text(to));
   const auto rest = divide_exactly(count, known);
   to[*open] = rest ? *rest : floor_divide(count, known);
   if (!rest && count.constant() && known.constant())
-    return fail("{} elements don't fill shape {}", count.text(), shape_text(to));
+    return fail("{} elements don't fill shape {}", element_count(from).text(), shape_text(to));
   return to;
 }
 
@@ -608,6 +614,25 @@ Expected<Arg> same(Call& call) {
   return call.arg("self");
 }
 
+// Another size over the same elements, in row-major order. Further ones would be of memory that nobody has written.
+Expected<Arg> resized(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  const Shape size = call.sizes("size");
+  if (x->type.shape == size) return call.arg("self");
+  const Dim kept = element_count(size), present = element_count(x->type.shape);
+  if (known_less_equal(call.context, kept, present) != true)
+    return fail("{} is resized to {}, whose elements nobody has written", type_text(x->type), shape_text(size));
+  return fresh(reshape(build, slice(build, reshape(build, x, {present}), 0, 0, kept), size));
+}
+
+// In place, tensors keep their sizes.
+Expected<Arg> resized_in_place(Call& call) {
+  const TensorPtr x = call.place("self");
+  if (x->type().shape == call.sizes("size")) return Arg(x);
+  return fail("{} is resized to {} in place", type_text(x->type()), shape_text(call.sizes("size")));
+}
+
 }  // namespace
 
 std::vector<Overload> view_overloads() {
@@ -649,6 +674,8 @@ std::vector<Overload> view_overloads() {
        [](Call& call) { return scattered(call, slice_cut(call, call.place("self")->type().shape)); }},
       {"select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor",
        [](Call& call) { return scattered(call, select_cut(call, call.place("self")->type().shape)); }},
+      {"resize(Tensor self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor", resized},
+      {"resize_(Tensor self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor", resized_in_place},
       {"diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor",
        [](Call& call) { return scattered(call, diagonal_cut(call, call.place("self")->type().shape)); }},
       {"split_with_sizes(Tensor(a -> *) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]", split_with_sizes},

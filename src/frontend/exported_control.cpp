@@ -75,6 +75,8 @@ std::vector<RegionInput> region_inputs(Builder& build, std::span<const Arg> oper
     if (const auto* tensor = operands[i].as<TensorPtr>()) {
       input.value = (*tensor)->content(build);
       input.passed = input.value != nullptr && (i < carried || constant_of(input.value) == nullptr);
+    } else if (operands[i].as<aten::ComplexTensor>() != nullptr) {
+      build.set_error({"complex numbers can't go into a branch or loop that depends on data", {}, {}});
     }
     inputs.push_back(std::move(input));
   }

@@ -105,12 +105,18 @@ Expected<Arg> size_query(std::string_view name, std::span<const NamedArg> argume
 
 // ------------------------------------------------------------------------------------------------------------- results
 
-// Compares what was computed with what the program declares.
-Status check_declared(const Import& import, const Graph& graph, const std::string& name, const Type& type) {
+// Compares what was computed with what the program declares; `type`: of a part of complex numbers.
+Status check_declared(const Import& import, const Graph& graph, const std::string& name, const Type& type,
+                      bool complex) {
   const auto found = graph.tensors.find(name);
-  if (found == graph.tensors.end() || !found->second.dtype) return {};
+  if (found == graph.tensors.end()) return {};
+  const auto& of_elements = complex ? found->second.parts : found->second.dtype;
+  if (!of_elements && (found->second.dtype || found->second.parts))
+    return fail("the program declares '{}' as {} numbers, but {} ones are computed", name, complex ? "real" : "complex",
+                complex ? "complex" : "real");
+  if (!of_elements) return {};
   const Shape declared = import.shape(found->second.sizes);
-  const DType dtype = aten::graph_dtype(*found->second.dtype);
+  const DType dtype = aten::graph_dtype(*of_elements);
   bool same = dtype == type.dtype && declared.size() == type.shape.size();
   for (std::size_t axis = 0; same && axis < declared.size(); ++axis) {
     const auto wanted = declared[axis].constant();
@@ -129,7 +135,9 @@ Status bind(const Import& import, const Graph& graph, const Argument& output, co
       return {};
     }
     if (const auto* tensor = result->as<TensorPtr>())
-      TAPER_TRY(check_declared(import, graph, name->name, (*tensor)->type()));
+      TAPER_TRY(check_declared(import, graph, name->name, (*tensor)->type(), false));
+    if (const auto* complex = result->as<aten::ComplexTensor>())
+      TAPER_TRY(check_declared(import, graph, name->name, complex->real->type(), true));
     values[name->name] = *result;
     return {};
   }
@@ -263,6 +271,8 @@ Expected<Arg> argument_of(const Values& values, const Argument& argument) {
   if (const auto* flag = argument.as<bool>()) return Arg(*flag ? true : false);
   if (const auto* text = argument.as<std::string>()) return Arg(*text);
   if (const auto* dtype = argument.as<DType>()) return Arg(*dtype);
+  if (const auto* complex = argument.as<ComplexNumber>()) return Arg(aten::ComplexNumber{complex->real, complex->imag});
+  if (argument.as<ComplexDType>() != nullptr) return Arg(aten::ComplexDType{});
   if (const auto* unread = argument.as<Unread>()) return fail("an argument is {}, which is not read", unread->what);
   if (argument.as<Subgraph>() != nullptr) return fail("an argument is a graph, which the operator doesn't take");
   return Arg();

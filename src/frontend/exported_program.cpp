@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "formats/exported_program.h"
+#include "frontend/aten_complex.h"
 #include "frontend/exported_nodes.h"
 #include "frontend/read_back.h"
 
@@ -69,25 +70,32 @@ class Importer {
 
   // ---- sizes
 
+  // Complex numbers are reals in the files, with one more axis: of real and imaginary part.
+  static Shape sizes_in_files(const exported::TensorMeta& meta) {
+    Shape sizes = meta.sizes;
+    if (meta.parts) sizes.emplace_back(2);
+    return sizes;
+  }
+
   // What the caller says of the sizes of one input.
   Status settle_symbols(const exported::Input& input) {
     const exported::TensorMeta* meta = meta_of(input.argument);
     if (meta == nullptr) return {};
     const std::string& name = input.argument.as<ValueName>()->name;
-    const std::size_t rank = meta->sizes.size();
+    const Shape sizes = sizes_in_files(*meta);
+    const std::size_t rank = sizes.size();
     if (const auto wanted = options_.input_shapes.find(name); wanted != options_.input_shapes.end()) {
       if (wanted->second.size() != rank)
         return fail("input '{}' is given the shape {}, the program has {} axes", name, shape_text(wanted->second),
                     rank);
-      for (std::size_t axis = 0; axis < rank; ++axis)
-        TAPER_TRY(settle(name, axis, meta->sizes[axis], wanted->second[axis]));
+      for (std::size_t axis = 0; axis < rank; ++axis) TAPER_TRY(settle(name, axis, sizes[axis], wanted->second[axis]));
     }
     if (const auto free = options_.dynamic.find(name); free != options_.dynamic.end())
       for (const std::int64_t given : free->second) {
         const std::int64_t axis = given < 0 ? given + static_cast<std::int64_t>(rank) : given;
         if (axis < 0 || axis >= static_cast<std::int64_t>(rank))
           return fail("input '{}' has no axis {} to set free, it has {} axes", name, given, rank);
-        const Dim& size = meta->sizes[static_cast<std::size_t>(axis)];
+        const Dim& size = sizes[static_cast<std::size_t>(axis)];
         if (size.constant()) free_axis(name, static_cast<std::size_t>(axis), size, shared_symbol(name, axis, size));
       }
     return {};
@@ -198,8 +206,9 @@ class Importer {
           "input '{}' is a number that may vary, which can't be an input of the files: pass a tensor, or a number "
           "that the export fixes",
           name->name);
-    if (!meta->dtype) return fail("input '{}' has a dtype that is not read", name->name);
-    Type type{aten::graph_dtype(*meta->dtype), import_.shape(meta->sizes)};
+    const auto dtype = meta->parts ? meta->parts : meta->dtype;
+    if (!dtype) return fail("input '{}' has a dtype that is not read", name->name);
+    Type type{aten::graph_dtype(*dtype), import_.shape(sizes_in_files(*meta))};
     for (std::size_t axis = 0; axis < type.shape.size(); ++axis)
       if (const auto freed = freed_.find({name->name, axis}); freed != freed_.end()) type.shape[axis] = freed->second;
     TAPER_TRY(check_bounded(type));
@@ -209,8 +218,17 @@ class Importer {
     Value* value = result_.graph.add_input(name->name, type);
     if (value->name != name->name) return fail("two inputs are named '{}'", name->name);
     if (type.dtype != computed) value = build_("cast", {value}, {{"to", computed}});
+    if (meta->parts) return add_complex_input(name->name, value);
     inputs_[name->name] = value;
     return set_tensor(name->name, value);
+  }
+
+  Status add_complex_input(const std::string& name, Value* value) {
+    import_.assume(fmt::format(
+        "input '{}' is of complex numbers: the files take reals, real and imaginary part along one more axis", name));
+    TAPER_TRY(build_.status());
+    TAPER_ASSIGN(values_[name], aten::view_as_complex(context_, aten::Tensor::make(value)));
+    return {};
   }
 
   Status set_tensor(const std::string& name, Value* value) {
@@ -222,6 +240,8 @@ class Importer {
   // Weights that share their bytes are one constant.
   Status add_weight(const std::string& name, const std::string& target) {
     const auto found = program_.weights.find(target);
+    if (const auto complex = program_.complex_weights.find(target); complex != program_.complex_weights.end())
+      return add_complex_weight(name, target, complex->second);
     if (found == program_.weights.end()) {
       values_[name] = std::nullopt;
       const auto unread = program_.unread.find(target);
@@ -244,12 +264,28 @@ class Importer {
     return set_tensor(name, value);
   }
 
+  Status add_complex_weight(const std::string& name, const std::string& target, const Tensor& parts) {
+    const Type type{parts.dtype, to_shape(parts.shape)};
+    TAPER_TRY(check_bounded(type));
+    if (const exported::TensorMeta* meta = meta_of(Argument{ValueName{name}});
+        meta != nullptr && (meta->parts != type.dtype || sizes_in_files(*meta) != type.shape))
+      return fail("weight '{}' is of complex numbers {}, the program declares {}", target, shape_text(type.shape),
+                  shape_text(meta->sizes));
+    values_[name] = aten::complex_constant(build_, parts, target);
+    return build_.status();
+  }
+
   // ---- outputs
 
-  Expected<Value*> output_value(const Arg& arg) {
+  Expected<Value*> output_value(const Arg& arg, const std::string& name) {
+    if (arg.as<aten::ComplexTensor>() != nullptr) {
+      import_.assume(fmt::format(
+          "output '{}' is of complex numbers: the files give reals, real and imaginary part along one more axis",
+          name));
+      TAPER_ASSIGN(const Arg parts, aten::view_as_real(context_, arg));
+      return (*parts.as<TensorPtr>())->content(build_);
+    }
     if (const auto* tensor = arg.as<TensorPtr>()) return (*tensor)->content(build_);
-    if (arg.as<Arg::List>() != nullptr)
-      return fail("complex numbers are no output that files have: give torch.view_as_real of them");
     const Dim* size = arg.as<Dim>();
     if (size == nullptr) return nullptr;
     Value* vector = build_("sizes", {}, {{"sizes", Shape{*size}}});
@@ -270,7 +306,7 @@ class Importer {
       const std::string place = fmt::format("in output '{}'", name);
       TAPER_ASSIGN_WITHIN(const Arg arg, exported::argument_of(values_, output.argument), place);
       if (arg.is_none()) continue;
-      TAPER_ASSIGN_WITHIN(Value * value, output_value(arg), place);
+      TAPER_ASSIGN_WITHIN(Value * value, output_value(arg, name), place);
       TAPER_TRY(build_.status());
       if (value == nullptr) {
         import_.assume(fmt::format("output '{}' is a fixed number or text, which the files don't give", name));

@@ -5,6 +5,7 @@
 
 #include "formats/text.h"
 #include "formats/torchscript_archive.h"
+#include "frontend/aten_complex.h"
 #include "frontend/torchscript_interpreter.h"
 
 namespace taper {
@@ -174,6 +175,16 @@ class Outputs {
       TAPER_TRY(region_.build.status());
       region_.graph.add_output(unique(name), content);
       return {};
+    }
+    if (const auto* z = value.as<ComplexRef>()) {
+      const aten::ComplexTensor parts{z->real.tensor, z->imag.tensor};
+      TAPER_ASSIGN(const aten::Arg real, aten::view_as_real(region_.context, aten::Arg(parts)));
+      const std::string output = unique(name);
+      assumptions_.push_back(fmt::format(
+          "output '{}' is of complex numbers: the files give reals, real and imaginary part along one more axis",
+          output));
+      region_.graph.add_output(output, (*real.as<aten::TensorPtr>())->content(region_.build));
+      return region_.build.status();
     }
     if (const auto* tuple = value.as<std::shared_ptr<Tuple>>(); tuple && (*tuple)->type) {
       for (std::size_t i = 0; i < (*tuple)->items.size(); ++i)

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "formats/text.h"
+#include "frontend/aten_complex.h"
 
 namespace taper::torchscript {
 namespace {
@@ -72,6 +73,7 @@ Expected<Value> Interpreter::load(const pickle::Value& value, const std::string&
   if (const double* real = std::get_if<double>(&value.data)) return *real;
   if (const auto text = value.text()) return std::string(*text);
   if (const auto* tensor = value.tensor()) return load_tensor(*tensor, path);
+  if (const Tensor* parts = value.complex_parts()) return load_complex(value, *parts, path);
   if (const auto* other = value.unsupported())
     return Unknown{fmt::format("'{}' {}, which is not supported", excerpt(path), other->reason)};
   if (value.sequence()) {
@@ -127,6 +129,17 @@ Expected<Value> Interpreter::load_tensor(const pickle::TensorValue& value, const
   TAPER_TRY(root_.build.status());
   const Value made = TensorRef{aten::Tensor::make(content), &root_, false};
   if (tensor.element_count() > 0) tensors_.emplace(key, made);
+  return made;
+}
+
+Expected<Value> Interpreter::load_complex(const pickle::Value& value, const Tensor& parts, const std::string& path) {
+  root_.build.set_scope(path);
+  const aten::Arg constant = aten::complex_constant(root_.build, parts, path);
+  if (frame_) region_->build.set_scope(frame_->scope);
+  TAPER_TRY(root_.build.status());
+  const auto& [real, imag] = *constant.as<aten::ComplexTensor>();
+  const Value made = ComplexRef{{real, &root_, false}, {imag, &root_, false}};
+  loaded_.emplace(&value, made);
   return made;
 }
 

@@ -147,6 +147,7 @@ class Interpreter {
   // A number or bool as a tensor of rank 0.
   Expected<taper::Value*> number_in(Region& region, const Value& number, std::optional<DType> dtype = std::nullopt);
   Expected<Value> load_tensor(const pickle::TensorValue& tensor, const std::string& path);
+  Expected<Value> load_complex(const pickle::Value& value, const Tensor& parts, const std::string& path);
   Value new_list(std::vector<Value> items);
   Status check_may_change(const Region* home, std::string_view what) const;
 

@@ -327,6 +327,22 @@ const std::unordered_map<std::string_view, Builtins::Function>& builtins() {
 // What may be done with the result of an operator that can't be read, to go on and find the others.
 constexpr std::string_view kTakeUnknown[] = {"append", "extend", "insert", "_set_item", "__is__", "__isnot__"};
 
+// What computes with numbers, and not with complex ones.
+constexpr Builtins::Function kMath[] = {compare, arithmetic, real_function, floor_or_ceil};
+
+// What is known of complex numbers; what they share with reals is asked of their real part.
+std::optional<Value> on_complex(std::string_view name, std::vector<Argument>& arguments) {
+  constexpr std::string_view kShared[] = {"size", "dim", "ndimension", "numel", "is_contiguous", "len"};
+  constexpr std::int64_t kComplex64 = 9;
+  const auto* z = arguments.empty() ? nullptr : arguments[0].value.as<ComplexRef>();
+  if (z == nullptr) return std::nullopt;
+  if (name == "is_complex") return Value(true);
+  if (name == "is_floating_point") return Value(false);
+  if (name == "dtype") return Value(Dim(kComplex64));
+  if (std::ranges::find(kShared, name) != std::end(kShared)) arguments[0].value = TensorRef(z->real);
+  return std::nullopt;
+}
+
 }  // namespace
 
 Made Builtins::compare() const {
@@ -504,9 +520,13 @@ Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Ar
           return error_here(value->why);
       return Unknown{};
     }
-    Builtins call(*this, name, arguments);
-    TAPER_ASSIGN(std::optional<Value> made, found->second(call));
-    if (made) return std::move(*made);
+    if (const auto made = on_complex(name, arguments)) return *made;
+    const bool complex = std::ranges::any_of(arguments, [](const Argument& a) { return a.value.as<ComplexRef>(); });
+    if (!complex || std::ranges::find(kMath, found->second) == std::end(kMath)) {
+      Builtins call(*this, name, arguments);
+      TAPER_ASSIGN(std::optional<Value> made, found->second(call));
+      if (made) return std::move(*made);
+    }
   }
   if (name == "select" && arguments.size() == 3 && arguments[0].value.is_tensor() && arguments[2].value.tensor()) {
     TAPER_ASSIGN(const Value index, to_number(arguments[2].value, "int"));

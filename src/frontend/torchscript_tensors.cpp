@@ -19,15 +19,9 @@ bool holds_unknown(const Value& value, std::size_t depth = 0) {
 
 // Whether there is a tensor that is no number.
 bool holds_tensor(const Value& value, std::size_t depth = 0) {
-  if (value.is_tensor()) return true;
+  if (value.is_tensor() || value.as<ComplexRef>()) return true;
   const auto* items = depth < kMostDepth ? value.items() : nullptr;
   return items && std::ranges::any_of(*items, [&](const Value& item) { return holds_tensor(item, depth + 1); });
-}
-
-// Lists, which complex numbers are elsewhere, mean something else here.
-bool gives_complex(std::string_view name) {
-  return name.starts_with("fft_") || name.starts_with("_fft_") || name == "view_as_complex" || name == "complex" ||
-         name == "polar";
 }
 
 bool holds_number(const Value& value) {
@@ -80,6 +74,11 @@ Expected<aten::Arg> Interpreter::to_arg(const Value& value) {
     TAPER_ASSIGN(aten::TensorPtr seen, use(*tensor));
     return aten::Arg(std::move(seen));
   }
+  if (const ComplexRef* z = value.as<ComplexRef>()) {
+    TAPER_ASSIGN(aten::TensorPtr real, use(z->real));
+    TAPER_ASSIGN(aten::TensorPtr imag, use(z->imag));
+    return aten::Arg(aten::ComplexTensor{std::move(real), std::move(imag)});
+  }
   if (const Dim* size = value.as<Dim>()) return aten::Arg(*size);
   if (const double* real = value.as<double>()) return aten::Arg(*real);
   if (const bool* flag = value.as<bool>()) return aten::Arg(*flag);
@@ -97,6 +96,8 @@ Expected<aten::Arg> Interpreter::to_arg(const Value& value) {
 
 Value Interpreter::from_arg(const aten::Arg& arg, bool is_number) {
   if (const auto* tensor = arg.as<aten::TensorPtr>()) return TensorRef{*tensor, region_, is_number};
+  if (const auto* z = arg.as<aten::ComplexTensor>())
+    return ComplexRef{{z->real, region_, false}, {z->imag, region_, false}};
   if (const Dim* size = arg.as<Dim>()) return *size;
   if (const double* real = arg.as<double>()) return *real;
   if (const bool* flag = arg.as<bool>()) return *flag;
@@ -115,8 +116,6 @@ Value Interpreter::unsupported_operator(std::string_view name, std::string_view 
 }
 
 Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<Argument>& arguments) {
-  if (gives_complex(name))
-    return unsupported_operator(fmt::format("aten::{}", name), "complex numbers are read in programs of torch.export");
   const bool known = aten::knows(name);
   if (!known) return unsupported_operator(fmt::format("aten::{}", name));
   for (const Argument& argument : arguments)

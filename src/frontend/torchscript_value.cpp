@@ -79,6 +79,7 @@ std::optional<bool> same_items(const std::vector<Value>& a, const std::vector<Va
 std::optional<bool> same(const Value& a, const Value& b, int depth) {
   if (depth > kMostDepth) return std::nullopt;
   if (a.tensor() || b.tensor() || a.is_unknown() || b.is_unknown()) return std::nullopt;
+  if (a.as<ComplexRef>() || b.as<ComplexRef>()) return std::nullopt;
   const auto* size_a = a.as<Dim>();
   const auto* size_b = b.as<Dim>();
   if (size_a && size_b) {
@@ -190,6 +191,9 @@ std::string describe(const Value& value) {
     std::string operator()(const TensorRef& tensor) const {
       return fmt::format("{} {}", tensor.is_number ? "a number that depends on data," : "a tensor",
                          type_text(tensor.tensor->type()));
+    }
+    std::string operator()(const ComplexRef& z) const {
+      return fmt::format("a tensor of complex numbers, each part {}", type_text(z.real.tensor->type()));
     }
     std::string operator()(const Dim& size) const { return fmt::format("the integer {}", size.text()); }
     std::string operator()(double real) const { return fmt::format("the number {}", real_text(real)); }

@@ -24,6 +24,11 @@ struct TensorRef {
   bool is_number = false;
 };
 
+// A tensor of complex numbers.
+struct ComplexRef {
+  TensorRef real, imag;
+};
+
 struct List;
 struct Tuple;
 struct Dict;
@@ -53,7 +58,7 @@ struct Pending {
 };
 struct None {};
 
-using Data = std::variant<None, TensorRef, Dim, double, bool, std::string, std::shared_ptr<List>,
+using Data = std::variant<None, TensorRef, ComplexRef, Dim, double, bool, std::string, std::shared_ptr<List>,
                           std::shared_ptr<Tuple>, std::shared_ptr<Dict>, std::shared_ptr<Object>, FunctionRef, ClassRef,
                           Device, Undecided, Unknown, Uninitialized, Pending>;
 

@@ -11,6 +11,7 @@
 #include "formats/npy.h"
 #include "ops/evaluate.h"
 #include "ops/table.h"
+#include "program_fixtures.h"
 
 namespace taper {
 namespace {
@@ -72,6 +73,23 @@ TEST_P(ExportedLayouts, tell_sizes_and_what_is_lost) {
 INSTANTIATE_TEST_SUITE_P(ExportedProgram, ExportedLayouts,
                          testing::Values("program.pt2", "program_2_8.pt2", "program_2_5.pt2"));
 
+class ExportedFixtures : public testing::TestWithParam<std::string> {};
+
+TEST_P(ExportedFixtures, compute_what_pytorch_computed) {
+  const auto program = import_fixture(GetParam() + ".pt2");
+  ASSERT_TRUE(program) << program.error().text();
+  ASSERT_TRUE(check(program->graph)) << check(program->graph).error().text();
+  expect_pytorch(*program, fixture_arrays(folder() + GetParam() + ".npz"));
+}
+
+INSTANTIATE_TEST_SUITE_P(ExportedProgram, ExportedFixtures, testing::Values("rotary", "spectra", "gradients"));
+
+TEST(ExportedProgram, says_that_complex_outputs_are_reals_in_the_files) {
+  const auto program = import_fixture("rotary.pt2");
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(program->assumptions, ElementsAre(HasSubstr("output 'output_1' is of complex numbers")));
+}
+
 TEST(ExportedProgram, keeps_tied_weights_one_constant_and_scopes_their_modules) {
   const auto program = import_fixture("program.pt2");
   ASSERT_TRUE(program) << program.error().text();
@@ -116,8 +134,14 @@ TEST(ExportedProgram, refuses_options_that_the_program_does_not_allow) {
 
 // ---- programs by hand
 
-std::string tensor_meta(const std::string& sizes) {
-  return R"({"dtype": 7, "sizes": [)" + sizes + "]}";
+std::string sizes(std::initializer_list<int> numbers) {
+  std::string text;
+  for (const int number : numbers) text += fmt::format(R"({}{{"as_int": {}}})", text.empty() ? "" : ", ", number);
+  return text;
+}
+
+std::string tensor_meta(const std::string& sizes_text) {
+  return R"({"dtype": 7, "sizes": [)" + sizes_text + "]}";
 }
 
 // A program of inputs named x, y with these sizes, and of `nodes`; it gives `out`.
@@ -196,6 +220,24 @@ TEST(ExportedProgram, refuses_a_program_whose_declared_shapes_are_not_those_comp
   EXPECT_THAT(program.error().text(), HasSubstr("declares 'out' as f32[3], but f32[2] is computed"));
 }
 
+TEST(ExportedProgram, takes_and_gives_complex_numbers_as_pairs_of_reals) {
+  const std::string meta = R"({"dtype": 10, "sizes": [{"as_int": 3}]})";
+  const std::string square =
+      node("torch.ops.aten.mul.Tensor", tensor("self", "x") + ", " + tensor("other", "x"), "out");
+  const auto program = import_text(program_of(square, "\"x\": " + meta + ", \"out\": " + meta));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(type_text(program->graph.inputs()[0]->type), "f32[3, 2]");
+  EXPECT_THAT(program->assumptions, ElementsAre(HasSubstr("input 'x' is of complex numbers"),
+                                                HasSubstr("output 'output' is of complex numbers")));
+  const auto found = evaluate(program->graph, {Array{DType::f32, {3, 2}, {1, 2, 0, -1, 3, 0}}});
+  ASSERT_TRUE(found) << found.error().text();
+  EXPECT_THAT(found->front().values, ElementsAre(-3, 4, -1, 0, 9, 0));
+  // Reals are not taken for them.
+  const auto mixed = import_text(program_of(square, "\"x\": " + meta + ", \"out\": " + tensor_meta(sizes({3}))));
+  ASSERT_FALSE(mixed);
+  EXPECT_THAT(mixed.error().text(), HasSubstr("declares 'out' as real numbers, but complex ones are computed"));
+}
+
 // ---- sizes set free
 
 std::string view_of(const std::string& sizes) {
@@ -207,12 +249,6 @@ std::string freed(const std::string& from, const std::string& to, const std::vec
       import_text(program_of(node("torch.ops.aten.view.default", view_of(to), "out"), "\"x\": " + tensor_meta(from)),
                   {.dynamic = {{"x", axes}}});
   return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
-}
-
-std::string sizes(std::initializer_list<int> numbers) {
-  std::string text;
-  for (const int number : numbers) text += fmt::format(R"({}{{"as_int": {}}})", text.empty() ? "" : ", ", number);
-  return text;
 }
 
 TEST(ExportedProgram, sets_frozen_sizes_free_where_reshapes_keep_them) {

@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from program import TAPER, TIME_LIMIT, plain_environment
 from runtimes import relative_error
@@ -150,6 +151,116 @@ class TestAttention:
         runner = Interpreter(str(tmp_path / "net_fp32.tflite")).get_signature_runner()
         outputs = runner(x=x.numpy(), present=present.numpy())
         assert relative_error(outputs["output"], expected.numpy()) < 1e-4
+
+
+class Saliency(torch.nn.Module):
+    """How much each pixel and each weight counts for the score of the first class."""
+
+    def __init__(self, x):
+        super().__init__()
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3, stride=2, padding=1), torch.nn.GroupNorm(2, 4), torch.nn.ReLU(),
+            torch.nn.MaxPool2d(2), torch.nn.Conv2d(4, 6, 3, padding=1, groups=2), torch.nn.GELU(), torch.nn.AvgPool2d(2),
+            torch.nn.Flatten(), torch.nn.LayerNorm(24), torch.nn.Linear(24, 5), torch.nn.LogSoftmax(-1),
+        )  # fmt: skip
+        weights = {name: value.detach() for name, value in network.named_parameters()}
+
+        def score(weights, x):
+            return torch.func.functional_call(network, weights, (x,))[:, 0].sum()
+
+        self.weights = torch.nn.ParameterDict({name.replace(".", "_"): value for name, value in weights.items()})
+        self.names = list(weights)
+        self.step = make_fx(torch.func.grad(score, argnums=(0, 1)))(weights, x)
+
+    def forward(self, x):
+        weights = {name: self.weights[name.replace(".", "_")] for name in self.names}
+        by_weight, by_pixel = self.step(weights, x)
+        return {"pixels": by_pixel, **{f"layer_{name.replace('.', '_')}": value for name, value in by_weight.items()}}
+
+
+class Sound(torch.nn.Module):
+    """A spectrum that is turned and heard again, and what it was."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(32))
+        self.turn = torch.nn.Parameter(torch.polar(torch.ones(17, 1), torch.rand(17, 1)))
+
+    def forward(self, sound):
+        spectrum = torch.stft(sound, 32, 8, window=self.window, return_complex=True)
+        heard = torch.istft(spectrum * self.turn, 32, 8, window=self.window)
+        return {"heard": heard, "spectrum": spectrum}
+
+
+def run_lite(path, **inputs):
+    """The outputs of a TFLite file by name."""
+    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+
+    return Interpreter(str(path)).get_signature_runner()(**inputs)
+
+
+def run_onnx(path, **inputs):
+    import onnxruntime  # noqa: PLC0415
+
+    session = onnxruntime.InferenceSession(path)
+    return dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs), strict=True))
+
+
+class TestSignalsAndGradients:
+    def test_gradients_agree_with_pytorch(self, tmp_path):
+        torch.manual_seed(3)
+        x = torch.randn(2, 3, 16, 16)
+        module = Saliency(x).eval()
+        torch.export.save(torch.export.export(module, (x,)), tmp_path / "saliency.pt2")
+        results = convert(tmp_path, "saliency.pt2")
+        assert all(file["passed"] for file in results["verification"]["files"].values())
+        expected = module(x)
+        lite = run_lite(tmp_path / "saliency_fp32.tflite", x=x.numpy())
+        other = run_onnx(tmp_path / "saliency.onnx", x=x.numpy())
+        assert set(expected) == set(lite) == set(other)
+        for name, value in expected.items():
+            assert relative_error(lite[name], value.detach().numpy()) < 1e-4, name
+            assert relative_error(other[name], value.detach().numpy()) < 1e-4, name
+
+    @pytest.mark.parametrize("form", ["exported", "traced"])
+    def test_spectra_agree_with_pytorch(self, tmp_path, form):
+        torch.manual_seed(4)
+        module = Sound().eval()
+        path = tmp_path / ("sound.pt2" if form == "exported" else "sound.pt")
+        if form == "exported":
+            torch.export.save(torch.export.export(module, (torch.randn(2, 100),)), path)
+        else:
+            torch.jit.save(torch.jit.trace(module, (torch.randn(2, 100),), strict=False), path)
+        results = convert(tmp_path, path.name)
+        assert all(file["passed"] for file in results["verification"]["files"].values())
+        assert any("'spectrum' is of complex numbers" in sentence for sentence in results["assumed"])
+        sound = torch.randn(2, 100)
+        expected = module(sound)
+        for outputs in (run_lite(tmp_path / "sound_fp32.tflite", sound=sound.numpy()),
+                        run_onnx(tmp_path / "sound.onnx", sound=sound.numpy())):  # fmt: skip
+            assert relative_error(outputs["heard"], expected["heard"].detach().numpy()) < 1e-4
+            spectrum = torch.view_as_real(expected["spectrum"]).detach().numpy()
+            assert relative_error(outputs["spectrum"], spectrum) < 1e-4
+
+
+class TestOperators:
+    def test_all_of_core_aten_are_known(self, tmp_path):
+        known = set(json.loads(run(tmp_path, "ops", "--json").stdout)["aten"])
+        bases = {name.split(".")[0] for name in known}
+        missing = []
+        for full in torch._C._dispatch_get_all_op_names():  # noqa: SLF001  (there is no other list)
+            namespace, _, name = full.partition("::")
+            base, _, overload = name.partition(".")
+            if namespace != "aten" or not hasattr(torch.ops.aten, base):
+                continue
+            packet = getattr(torch.ops.aten, base)
+            overload = overload or "default"
+            if overload not in packet.overloads() or torch.Tag.core not in getattr(packet, overload).tags:
+                continue
+            # Those that write into `out` go by the operator's name.
+            if f"{base}.{overload}" not in known and not (overload == "out" and base in bases):
+                missing.append(f"{base}.{overload}")
+        assert not missing
 
 
 class TestTorchScript:
