@@ -35,8 +35,9 @@ using ByteSink = std::function<Status(Bytes)>;
 ByteSink sink_to(std::ostream& out);
 ByteSink sink_to(std::vector<std::byte>& out);
 
-// Sends the elements in row-major order in pieces of at most 1 MiB, converted to `source.dtype`; those of a plain tensor of
-// that dtype from where they lie. Never holds more than one piece, and says of mapped bytes that they are sent.
+// Sends the elements in row-major order in pieces of at most 1 MiB, converted to `source.dtype`; those of a plain
+// tensor of that dtype from where they lie. Never holds more than one piece, and says of mapped bytes that they are
+// sent.
 Status stream_elements(const WeightSource& source, const ByteSink& sink);
 
 }  // namespace taper

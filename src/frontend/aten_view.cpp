@@ -33,8 +33,8 @@ Expected<Arg> view_of(Call& call, Cut cut) {
 
 // -------------------------------------------------------------------------------------------------------------- shapes
 
-// The shape with its one size of -1 filled in. Sizes that both shapes have cancel: quotients of products of sums are not
-// always found.
+// The shape with its one size of -1 filled in. Sizes that both shapes have cancel: quotients of products of sums are
+// not always found.
 Expected<Shape> resolved(const Shape& from, Shape to) {
   Dim known = 1;
   Shape left = from;

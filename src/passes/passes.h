@@ -84,8 +84,8 @@ struct HalfPrecisionNote {
 // Stores the weights of matrix products as float16 constants that are dequantised where they are used. Weights with
 // values that float16 can't hold stay float32 and are noted.
 Expected<Graph> store_weights_as_f16(const Graph& graph, std::vector<HalfPrecisionNote>* notes);
-// One such call; nothing where it has no weight that can be stored so. The weight's new operand may be nothing: then it is
-// copied too.
+// One such call; nothing where it has no weight that can be stored so. The weight's new operand may be nothing: then it
+// is copied too.
 std::optional<std::vector<Value*>> with_half_weight(Builder& build, const Node& node, std::span<Value* const> operands,
                                                     std::vector<HalfPrecisionNote>* notes);
 
