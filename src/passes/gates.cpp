@@ -96,6 +96,7 @@ void collect_bodies(const Graph& graph, std::vector<const Graph*>& bodies) {
 bool has_gates(const Graph& graph) {
   std::vector<const Graph*> bodies;
   collect_bodies(graph, bodies);
+  if (bodies.empty()) return false;
   return !GateParts(graph, false).empty() ||
          std::ranges::any_of(bodies, [](const Graph* body) { return !GateParts(*body, true).empty(); });
 }
