@@ -179,16 +179,11 @@ std::uint32_t Speller::buffer_for(WeightSource source) {
 // A constant on one grid of integers in several places is stored once.
 std::uint32_t Speller::buffer_for(const Tensor& tensor, const Quantization& quantization) {
   std::uint32_t& known = integer_buffers_[{tensor.storage.view.data(), &quantization}];
-  if (known != 0) return known;
-  std::vector<std::byte> integers = stored_integers(tensor, quantization);
-  release_pages(tensor.storage.view);
-  known = static_cast<std::uint32_t>(result_.buffers.size());
-  if (repeats_a_byte(integers)) {
-    std::uint32_t& uniform = uniform_buffers_[{integers[0], integers.size()}];
-    if (uniform != 0) return known = uniform;
-    uniform = known;
+  if (known == 0) {
+    known = static_cast<std::uint32_t>(result_.buffers.size());
+    result_.buffers.push_back(stored_bytes(share(stored_integers(tensor, quantization))));
+    release_pages(tensor.storage.view);
   }
-  result_.buffers.push_back(stored_bytes(share(std::move(integers))));
   return known;
 }
 

@@ -119,7 +119,7 @@ TEST(TorchCheckpoint, tensors_that_are_no_weights_are_recorded_with_the_reason) 
   EXPECT_EQ(reason("ctorch._utils\n_rebuild_qtensor\n)R"), "is a quantised tensor");
   EXPECT_THAT(reason("ctorch._utils\n_rebuild_meta_tensor_no_storage\n)R"), HasSubstr("without data"));
   EXPECT_THAT(reason(pickled_tensor(pickled_storage("0", 3, "ComplexFloatStorage"), 0, {3}, {1})),
-              HasSubstr("element type"));
+              HasSubstr("complex numbers"));
   EXPECT_THAT(reason(pickled_tensor(pickled_storage("0", 6), 0, {6}, {1}, "}" + pickled_text("neg") + "\x88s")),
               HasSubstr("negated"));
   EXPECT_EQ(reason("ctorch._utils\n_rebuild_parameter\n(ctorch._utils\n_rebuild_sparse_tensor\n)R\x88NtR"),
