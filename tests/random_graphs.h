@@ -315,7 +315,7 @@ class GraphGrower {
   // Whether a call makes much of little differences, as norms of close numbers do: results of such say nothing.
   static bool amplifies(const Op& op, std::vector<const Array*> operands, const EvalCall& call,
                         const std::vector<Array>& values) {
-    constexpr double kMuch = 3e-5;
+    constexpr double kMuch = 1e-5;
     std::vector<Array> beside;
     beside.reserve(operands.size());
     for (const Array*& operand : operands)
