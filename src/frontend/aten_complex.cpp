@@ -229,7 +229,8 @@ Expected<Arg> as_complex(Call& call) {
 
 // One part, which can't be written through.
 Expected<Arg> part_alone(Call& call, std::size_t part) {
-  const auto* tensor = part_of(call.arg("self"), part).as<TensorPtr>();
+  const Arg found = part_of(call.arg("self"), part);
+  const auto* tensor = found.as<TensorPtr>();
   if (tensor == nullptr) return fail("a part of a number");
   return Arg(Tensor::make_view(
       call.build, *tensor, [](Builder&, Value* base) { return base; }, nullptr, (*tensor)->contiguous()));
