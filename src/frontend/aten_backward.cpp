@@ -135,6 +135,12 @@ Expected<Arg> batch_norm_backward(Call& call) {
 
 // --------------------------------------------------------------------------------------------------------------- pools
 
+// Whether a gradient can be that of a pool over the last two axes of an input.
+Status check_pool(const Shape& gradient, const Shape& input) {
+  if ((input.size() == 3 || input.size() == 4) && gradient.size() == input.size()) return {};
+  return fail("{} of a pool of {}", shape_text(gradient), shape_text(input));
+}
+
 // The entries begin <= i < end of an axis that a window averages, and by what it divides their sum.
 struct Window {
   std::int64_t begin, end;
@@ -167,8 +173,7 @@ struct Plane {
 Expected<Plane> plane_of(const Value* x, const Value* dy) {
   const Shape& shape = shape_of(x);
   const std::size_t rank = shape.size();
-  if ((rank != 3 && rank != 4) || shape_of(dy).size() != rank)
-    return fail("{} of a pool of {}", shape_text(shape_of(dy)), shape_text(shape));
+  TAPER_TRY(check_pool(shape_of(dy), shape));
   Plane plane{{rank - 2, rank - 1}, {}};
   for (std::size_t i = 0; i < 2; ++i) {
     const auto entries = shape[plane.axes[i]].constant();
@@ -219,8 +224,7 @@ Expected<Arg> adaptive_avg_pool_backward(Call& call) {
   Value* dx = call.tensor("grad_output");
   const Shape shape = x->type.shape;
   const std::size_t rank = shape.size();
-  if ((rank != 3 && rank != 4) || shape_of(dx).size() != rank)
-    return fail("{} of a pool of {}", shape_text(shape_of(dx)), shape_text(shape));
+  TAPER_TRY(check_pool(shape_of(dx), shape));
   for (const std::size_t axis : {rank - 2, rank - 1}) {
     const auto windows = shape_of(dx)[axis].constant();
     const auto entries = shape[axis].constant();
@@ -246,8 +250,7 @@ Expected<Arg> max_pool_backward(Call& call) {
   Value* dy = call.tensor("grad_output");
   const Shape shape = x->type.shape;
   const std::size_t rank = shape.size();
-  if ((rank != 3 && rank != 4) || shape_of(dy).size() != rank)
-    return fail("{} of a pool of {}", shape_text(shape_of(dy)), shape_text(shape));
+  TAPER_TRY(check_pool(shape_of(dy), shape));
   const auto flat = [&](const Shape& sizes) {
     Shape result(sizes.begin(), sizes.end() - 2);
     result.push_back(sizes[rank - 2] * sizes[rank - 1]);
