@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "frontend/aten.h"
+#include "ops/array.h"
 
 namespace taper::aten {
 

@@ -48,6 +48,14 @@ def complete(checkpoints, tmp_path_factory):
     return [run.content for run in runs]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def heeded_signals():
+    """Signals that the tests' own parent ignores (as nohup does) would be ignored by the program too."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def start(folder, *arguments):
     """The program, running."""
     return subprocess.Popen(

@@ -8,6 +8,7 @@ Results are by network and form, then by judge: "ok", or why not.
 
 import argparse
 import concurrent.futures
+import faulthandler
 import hashlib
 import json
 import multiprocessing
@@ -30,6 +31,7 @@ SUFFIXES = {"pt2": ".pt2", "dynamic": ".pt2", "traced": ".pt", "scripted": ".pt"
 SIGNATURE = "serving_default"
 WORKERS = 2
 TIME_LIMIT = 60  # seconds for one conversion
+NETWORK_TIME_LIMIT = 600  # for all that is done with a network: a runtime that never ends is stopped, and seen where
 
 
 def sources():
@@ -204,6 +206,7 @@ def judge_form(folder, form):
 
 def judge_network(folder):
     """The verdicts by form."""
+    faulthandler.dump_traceback_later(NETWORK_TIME_LIMIT, exit=True)
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     results = {}
     for form in about["forms"]:
@@ -211,6 +214,7 @@ def judge_network(folder):
             results[form] = judge_form(folder, form)
         except subprocess.TimeoutExpired:
             results[form] = dict.fromkeys(JUDGES, f"more than {TIME_LIMIT} s")
+    faulthandler.cancel_dump_traceback_later()
     return results
 
 
