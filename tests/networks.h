@@ -187,6 +187,19 @@ inline Graph loop_and_branch() {
   return std::move(net.graph);
 }
 
+// Two frames side by side become one, of which there are half as many: a size that the file has to compute.
+inline Graph pairs_of_frames() {
+  SampleNetwork net;
+  Builder& build = net.build;
+  using Integers = std::vector<std::int64_t>;
+  Value* padded = build("pad", {net.input(6)}, {{"before", Integers{0, 0, 0}}, {"after", Integers{0, 1, 0}}});
+  const Dim pairs = floor_divide(net.steps + 1, 2);
+  Value* even = build("slice", {padded}, {{"dim", std::int64_t{1}}, {"end", Shape{pairs * 2}}});
+  Value* joined = build("reshape", {even}, {{"shape", Shape{net.batch, pairs, 12}}});
+  net.graph.add_output("output", net.linear(build("relu", {joined}), 12, 3, "head"));
+  return std::move(net.graph);
+}
+
 struct NamedNetwork {
   std::string name;
   Graph (*make)();
@@ -204,6 +217,7 @@ inline const std::vector<NamedNetwork>& all_networks() {
       {"lstm_stack", lstm_stack},
       {"causal_attention", causal_attention},
       {"loop_and_branch", loop_and_branch},
+      {"pairs_of_frames", pairs_of_frames},
   };
   return networks;
 }

@@ -30,37 +30,80 @@ Array slice_axis(const Array& x, std::size_t axis, std::int64_t start, std::int6
   return out;
 }
 
-std::optional<Dim> known_entry(const Value* vector, std::int64_t i) {
-  while (vector->producer != nullptr && vector->type.shape.size() == 1) {
-    const Node& node = *vector->producer;
-    const auto count = vector->type.shape[0].constant();
-    if (!count || i < 0 || i >= *count) return std::nullopt;
-    if (const Tensor* tensor = constant_of(vector)) {
+namespace {
+
+// What is known of integers that are computed from sizes.
+class KnownEntries {
+ public:
+  // Entry `i` of a vector, or the one number (`i` = 0) of a value without axes.
+  std::optional<Dim> entry(const Value* value, std::int64_t i) {
+    constexpr int kMostSteps = 1024;  // a file can make as many paths through a few operators as it likes
+    constexpr std::int64_t kLongestVector = 1024;
+    const auto count = count_of(value);
+    if (!count || *count > kLongestVector || i < 0 || i >= *count) return std::nullopt;
+    if (value->producer == nullptr || ++steps_ > kMostSteps) return std::nullopt;
+    if (const Tensor* tensor = constant_of(value)) {
       if (is_floating(tensor->dtype)) return std::nullopt;
-      std::int64_t entry = 0;
-      std::memcpy(&entry, converted(*tensor, DType::i64).bytes().data() + i * 8, sizeof(entry));
-      return Dim(entry);
+      std::int64_t number = 0;
+      std::memcpy(&number, converted(*tensor, DType::i64).bytes().data() + i * 8, sizeof(number));
+      return Dim(number);
     }
-    if (node.op == "shape_of") return node.operands[0]->type.shape[static_cast<std::size_t>(i)];
-    std::size_t part = 0;
-    if (node.op == "slice") {
-      const std::int64_t start = node.attrs.integer("start");
-      i = start + i * node.attrs.integer("step");
-      if (start < 0) i += node.operands[0]->type.shape[0].constant().value_or(0);
-    } else if (node.op == "concat") {
-      while (part + 1 < node.operands.size()) {
-        const auto size = node.operands[part]->type.shape[0].constant();
-        if (!size) return std::nullopt;
-        if (i < *size) break;
-        i -= *size;
-        ++part;
-      }
-    } else {
-      return std::nullopt;
-    }
-    vector = node.operands[part];
+    const Node& node = *value->producer;
+    const Value* x = node.operands.empty() ? nullptr : node.operands[0];
+    if (node.op == "shape_of") return x->type.shape[static_cast<std::size_t>(i)];
+    if (x == nullptr || is_floating(x->type.dtype)) return std::nullopt;
+    if (node.op == "slice") return entry(x, from_end(x, node.attrs.integer("start")) + i * node.attrs.integer("step"));
+    if (node.op == "select") return entry(x, from_end(x, node.attrs.integer("index")));
+    if (node.op == "concat") return part_entry(node, i);
+    if (node.op == "cast" || node.op == "reshape" || node.op == "squeeze" || node.op == "unsqueeze") return entry(x, i);
+    return computed_entry(node, i);
   }
-  return std::nullopt;
+
+ private:
+  static std::optional<std::int64_t> count_of(const Value* value) {
+    if (value->type.shape.empty()) return 1;
+    return value->type.shape.size() == 1 ? value->type.shape[0].constant() : std::nullopt;
+  }
+  static std::int64_t from_end(const Value* vector, std::int64_t i) {
+    return i < 0 ? i + count_of(vector).value_or(0) : i;
+  }
+
+  std::optional<Dim> part_entry(const Node& concat, std::int64_t i) {
+    for (const Value* part : concat.operands) {
+      const auto count = count_of(part);
+      if (!count) return std::nullopt;
+      if (i < *count) return entry(part, i);
+      i -= *count;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Dim> computed_entry(const Node& node, std::int64_t i) {
+    using Rule = Dim (*)(const Dim&, const Dim&);
+    static constexpr std::pair<std::string_view, Rule> kRules[] = {
+        {"add", [](const Dim& a, const Dim& b) { return a + b; }},
+        {"sub", [](const Dim& a, const Dim& b) { return a - b; }},
+        {"mul", [](const Dim& a, const Dim& b) { return a * b; }},
+        {"floor_divide", floor_divide},
+        {"maximum", dim_max},
+        {"minimum", dim_min}};
+    const auto rule = std::ranges::find(kRules, node.op, &std::pair<std::string_view, Rule>::first);
+    if (rule == std::end(kRules)) return std::nullopt;
+    const auto operand_entry = [&](const Value* operand) { return entry(operand, count_of(operand) == 1 ? 0 : i); };
+    const auto a = operand_entry(node.operands[0]);
+    const auto b = a ? operand_entry(node.operands[1]) : std::nullopt;
+    if (!b) return std::nullopt;
+    Dim result = rule->second(*a, *b);
+    return result.overflowed() ? std::nullopt : std::optional(std::move(result));
+  }
+
+  int steps_ = 0;
+};
+
+}  // namespace
+
+std::optional<Dim> known_entry(const Value* vector, std::int64_t i) {
+  return vector->type.shape.size() == 1 ? KnownEntries().entry(vector, i) : std::nullopt;
 }
 
 namespace {

@@ -45,8 +45,9 @@ TEST_P(TfliteBackend, computes_the_reference_in_litert_at_every_shape_twice) {
       const Array input = random_input(shape);
       const auto reference = evaluate(graph, {input});
       ASSERT_TRUE(reference);
+      const OutputShapes expected = {{"output", (*reference)[0].shape}};
       for (int repeat = 0; repeat < 2; ++repeat) {
-        const auto outputs = model->run(std::vector{SignatureTensor{"input", to_tensor(input)}});
+        const auto outputs = model->run(std::vector{SignatureTensor{"input", to_tensor(input)}}, expected);
         ASSERT_TRUE(outputs) << outputs.error().text();
         ASSERT_EQ(outputs->size(), 1u);
         EXPECT_EQ((*outputs)[0].name, "output");

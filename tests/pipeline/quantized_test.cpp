@@ -155,8 +155,9 @@ TEST_P(QuantizedFile, reads_back_as_it_was_and_runs_in_litert_as_it_evaluates) {
     const auto reference = evaluate(graph, {input});
     const auto simulated = evaluate(written, {input});
     ASSERT_TRUE(reference && simulated);
+    const OutputShapes expected = {{"output", (*reference)[0].shape}};
     for (int repeat = 0; repeat < 2; ++repeat) {
-      const auto outputs = model->run(std::vector{SignatureTensor{"input", to_tensor(input)}});
+      const auto outputs = model->run(std::vector{SignatureTensor{"input", to_tensor(input)}}, expected);
       ASSERT_TRUE(outputs) << outputs.error().text();
       const double to_simulated = difference((*simulated)[0], (*outputs)[0].value);
       const double to_reference = difference((*reference)[0], (*outputs)[0].value);
