@@ -80,11 +80,12 @@ Expected<Artifact> write_file(const Job& job, const std::string& key, const std:
 template <class Result>
 using Task = std::function<Expected<Result>()>;
 
-// Starts the tasks, or those of large models one after another as they are waited for.
+// Starts the tasks; those of large models that need memory of their own, one after another as they are waited for.
 template <class Result>
-std::vector<std::future<Expected<Result>>> start(const Job& job, const std::vector<Task<Result>>& tasks) {
-  const auto policy = job.model.info().parameters > kMostWeightsSideBySide ? std::launch::deferred
-                                                                           : std::launch::async | std::launch::deferred;
+std::vector<std::future<Expected<Result>>> start(const Job& job, const std::vector<Task<Result>>& tasks,
+                                                 bool streamed) {
+  const bool large = job.model.info().parameters > kMostWeightsSideBySide;
+  const auto policy = large && !streamed ? std::launch::deferred : std::launch::async | std::launch::deferred;
   std::vector<std::future<Expected<Result>>> running;
   running.reserve(tasks.size());
   for (const Task<Result>& task : tasks) running.push_back(std::async(policy, std::cref(task)));
@@ -93,9 +94,9 @@ std::vector<std::future<Expected<Result>>> start(const Job& job, const std::vect
 
 // The results in the order of the tasks, or the first error.
 template <class Result>
-Expected<std::vector<Result>> side_by_side(const Job& job, const std::vector<Task<Result>>& tasks) {
+Expected<std::vector<Result>> side_by_side(const Job& job, const std::vector<Task<Result>>& tasks, bool streamed) {
   std::vector<Result> results;
-  for (std::future<Expected<Result>>& future : start(job, tasks)) {
+  for (std::future<Expected<Result>>& future : start(job, tasks, streamed)) {
     TAPER_ASSIGN(Result result, future.get());  // an error waits for the others as it leaves
     results.push_back(std::move(result));
   }
@@ -262,7 +263,11 @@ Artifacts write_tflite_artifacts(const Job& job) {
     });
   }
   if (job.options.onnx_qdq) tasks.push_back([&job, &quantizer] { return write_qdq_artifact(job, quantizer); });
-  return side_by_side(job, tasks);
+  // Floats are rounded while they are written.
+  const bool floats = std::ranges::all_of(job.options.tflite, [](Precision precision) {
+    return precision == Precision::fp32 || precision == Precision::fp16;
+  });
+  return side_by_side(job, tasks, floats && !job.options.onnx_qdq);
 }
 
 // A format as it is asked for on the command line.
@@ -296,7 +301,7 @@ Artifacts write_formats(const Job& job) {
   add(job.options.onnx, {"onnx", Target::onnx}, write_onnx_artifact);
   add(job.options.savedmodel, {"savedmodel", Target::tensorflow}, write_savedmodel_artifact);
   add(!job.options.tflite.empty() || job.options.onnx_qdq, {"tflite", Target::tflite}, write_tflite_artifacts);
-  std::vector<std::future<Artifacts>> running = start(job, tasks);
+  std::vector<std::future<Artifacts>> running = start(job, tasks, false);
   std::vector<Artifact> all;
   std::vector<Error> refused;
   std::vector<std::string_view> possible;
