@@ -4,6 +4,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "base/mapped_file.h"
+
 namespace taper {
 namespace {
 
@@ -199,6 +201,14 @@ Expected<Tensor> make_view(DType dtype, std::vector<std::int64_t> shape, std::ve
                 big_endian};
 }
 
+Tensor leading_part(const Tensor& tensor, std::int64_t first, std::int64_t count) {
+  Tensor part = tensor;
+  part.shape[0] = count;
+  const auto offset = static_cast<std::size_t>(first * tensor.strides[0]) * size_of(tensor.dtype);
+  part.storage = tensor.storage.sub(offset, tensor.storage.view.size() - offset);
+  return part;
+}
+
 Tensor make_tensor(DType dtype, std::vector<std::int64_t> shape, std::vector<std::byte> bytes) {
   std::vector<std::int64_t> strides = row_major_strides(shape);
   return Tensor{dtype, std::move(shape), std::move(strides), share(std::move(bytes)), false};
@@ -269,6 +279,25 @@ std::vector<double> to_double(const Tensor& tensor) {
   std::vector<double> values(static_cast<std::size_t>(tensor.element_count()));
   convert_elements(tensor, DType::f64, std::as_writable_bytes(std::span(values)));
   return values;
+}
+
+Tensor with_changed_rows(const Tensor& tensor,
+                         const std::function<void(std::int64_t row, std::span<double> entries)>& change) {
+  const std::int64_t rows = tensor.shape[0];
+  const std::int64_t count = tensor.element_count() / std::max<std::int64_t>(rows, 1);
+  std::vector<double> entries(static_cast<std::size_t>(count));
+  Tensor changed{DType::f64, {count}, {1}, {}, false};
+  changed.storage.view = std::as_bytes(std::span(entries));
+  const std::size_t row_bytes = static_cast<std::size_t>(count) * size_of(tensor.dtype);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(tensor.byte_count()));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    convert_elements(leading_part(tensor, row, 1), DType::f64, std::as_writable_bytes(std::span(entries)));
+    change(row, entries);
+    convert_elements(changed, tensor.dtype,
+                     std::span(bytes).subspan(static_cast<std::size_t>(row) * row_bytes, row_bytes));
+  }
+  release_pages(tensor.storage.view);
+  return make_tensor(tensor.dtype, tensor.shape, std::move(bytes));
 }
 
 bool identical(const Tensor& a, const Tensor& b) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,6 +42,9 @@ std::string shape_text(std::span<const std::int64_t> shape);
 Expected<Tensor> make_view(DType dtype, std::vector<std::int64_t> shape, std::vector<std::int64_t> strides,
                            SharedBytes storage, std::int64_t byte_offset, bool big_endian = false);
 
+// The entries [first, first + count) of the leading axis, as a view.
+Tensor leading_part(const Tensor& tensor, std::int64_t first, std::int64_t count);
+
 // A plain tensor that owns a copy of `values`; the product of `shape` must be their count.
 Tensor make_tensor(DType dtype, std::vector<std::int64_t> shape, std::vector<std::byte> bytes);
 Tensor tensor_f32(std::vector<std::int64_t> shape, std::span<const float> values);
@@ -54,6 +58,11 @@ void convert_elements(const Tensor& tensor, DType dtype, std::span<std::byte> ou
 Tensor converted(const Tensor& tensor, DType dtype);
 // All elements as double, row-major.
 std::vector<double> to_double(const Tensor& tensor);
+
+// A plain tensor of the same dtype and shape, whose rows, the entries of the leading axis, went through `change` as
+// float64. Nothing holds all of the tensor in float64, and no page of a mapped file stays in memory.
+Tensor with_changed_rows(const Tensor& tensor,
+                         const std::function<void(std::int64_t row, std::span<double> entries)>& change);
 
 // Equal dtype, shape and bits of every element.
 bool identical(const Tensor& a, const Tensor& b);

@@ -11,15 +11,6 @@ namespace {
 
 constexpr std::int64_t kPieceBytes = 1 << 20;
 
-// The part [first, first + count) of the leading axis.
-Tensor leading_part(const Tensor& tensor, std::int64_t first, std::int64_t count) {
-  Tensor part = tensor;
-  part.shape[0] = count;
-  const auto offset = static_cast<std::size_t>(first * tensor.strides[0]) * size_of(tensor.dtype);
-  part.storage = tensor.storage.sub(offset, tensor.storage.view.size() - offset);
-  return part;
-}
-
 // The same elements without the leading axis, which has size 1.
 Tensor without_leading_axis(Tensor tensor) {
   tensor.shape.erase(tensor.shape.begin());

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <span>
 
-#include "base/mapped_file.h"
 #include "ops/evaluate.h"
 #include "ops/rules.h"
 #include "ops/table.h"
@@ -48,27 +47,13 @@ Affine affine_of(const Node& norm) {
   return affine;
 }
 
-// The weight with each entry of an axis multiplied by its factor, row by row: nothing holds all of it in float64.
+// The weight with each entry of an axis multiplied by its factor.
 Tensor scaled(const Tensor& weight, std::size_t axis, std::span<const double> factors) {
-  const std::int64_t rows = weight.shape[0];
-  const std::int64_t count = weight.element_count() / std::max<std::int64_t>(rows, 1);
   const auto inner = static_cast<std::size_t>(axis_view(weight.shape, axis).inner);
-  Tensor row{DType::f64, {count}, {1}, {}, false};
-  const std::size_t row_bytes = static_cast<std::size_t>(count) * size_of(weight.dtype);
-  std::vector<std::byte> bytes(static_cast<std::size_t>(weight.byte_count()));
   std::size_t index = 0;
-  for (std::int64_t i = 0; i < rows; ++i) {
-    Tensor part = weight;
-    part.shape[0] = 1;
-    const auto offset = static_cast<std::size_t>(i * weight.strides[0]) * size_of(weight.dtype);
-    part.storage = weight.storage.sub(offset, weight.storage.view.size() - offset);
-    std::vector<double> values = to_double(part);
-    for (double& value : values) value *= factors[index++ / inner % factors.size()];
-    row.storage.view = std::as_bytes(std::span(values));
-    convert_elements(row, weight.dtype, std::span(bytes).subspan(static_cast<std::size_t>(i) * row_bytes, row_bytes));
-  }
-  release_pages(weight.storage.view);
-  return make_tensor(weight.dtype, weight.shape, std::move(bytes));
+  return with_changed_rows(weight, [&](std::int64_t, std::span<double> entries) {
+    for (double& entry : entries) entry *= factors[index++ / inner % factors.size()];
+  });
 }
 
 }  // namespace

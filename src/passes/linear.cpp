@@ -14,12 +14,12 @@
 namespace taper {
 namespace {
 
-// `value` as rows of a computation: float64 numbers of a constant.
-Array numbers(const Value* value) {
-  const Tensor& tensor = *constant_of(value);
-  Array array = to_array(tensor);
-  release_pages(tensor.storage.view);
-  return array;
+// The numbers of a constant that holds one for all of `count` entries, or one for each; nothing for nothing.
+std::vector<double> numbers(const Value* value, std::int64_t count) {
+  if (value == nullptr) return {};
+  std::vector<double> each = to_double(*constant_of(value));
+  if (each.size() == 1) each.assign(static_cast<std::size_t>(count), each[0]);
+  return each;
 }
 
 // A constant of one number, or of one number per entry of the last axis of the other operand.
@@ -36,10 +36,6 @@ const Value* scale_operand(const Node& node) {
 
 const Value* other_operand(const Node& node, const Value* operand) {
   return node.operands[0] == operand ? node.operands[1] : node.operands[0];
-}
-
-double entry(const Array& array, std::size_t i) {
-  return array.values[array.values.size() == 1 ? 0 : i];
 }
 
 bool foldable_linear(const Node* node) {
@@ -73,95 +69,99 @@ InputChange input_change(const Node& linear) {
   return change;
 }
 
-// W (g x + s) + b = (W g) x + (W s + b)
-struct Weights {
-  Array weight;  // [out, in]
-  Array bias;    // [out]
-};
-
-Weights weights_of(const Node& linear) {
-  Weights w{numbers(linear.operands[1]), {}};
-  const bool has_bias = linear.operands.size() > 2 && linear.operands[2] != nullptr;
-  w.bias = has_bias ? numbers(linear.operands[2]) : make_array(DType::f32, {w.weight.size(0)});
-  return w;
-}
-
-void absorb_input(Weights& w, const InputChange& change) {
-  const auto rows = static_cast<std::size_t>(w.weight.size(0));
-  const auto columns = static_cast<std::size_t>(w.weight.size(1));
-  const Array none{DType::f32, {}, {0}};
-  const Array one{DType::f32, {}, {1}};
-  const Array summand = change.summand != nullptr ? numbers(change.summand) : none;
-  const Array factor = change.factor != nullptr ? numbers(change.factor) : one;
-  for (std::size_t row = 0; row < rows; ++row)
-    for (std::size_t column = 0; column < columns; ++column) {
-      double& weight = w.weight.values[row * columns + column];
-      w.bias.values[row] += weight * entry(summand, column);
-      weight *= entry(factor, column);
-    }
-}
-
-// c (W x + b) = (c W) x + c b
-void absorb_output(Weights& w, const Array& factor) {
-  const auto columns = static_cast<std::size_t>(w.weight.size(1));
-  for (std::size_t i = 0; i < w.weight.values.size(); ++i) w.weight.values[i] *= entry(factor, i / columns);
-  for (std::size_t i = 0; i < w.bias.values.size(); ++i) w.bias.values[i] *= entry(factor, i);
-}
-
-Value* build_linear(Builder& build, Value* x, const Node& linear, const Weights& w) {
+// c (W (g x + s) + b) = (c W g) x + c (W s + b), where `factor` is c.
+Value* build_linear(Builder& build, Value* x, const Node& linear, const InputChange& change, const Value* factor) {
+  const Tensor& weight = *constant_of(linear.operands[1]);  // [out, in]
+  const Value* bias = linear.operands.size() > 2 ? linear.operands[2] : nullptr;
+  std::vector<double> biases = numbers(bias, weight.shape[0]);
+  biases.resize(static_cast<std::size_t>(weight.shape[0]));
+  const std::vector<double> summands = numbers(change.summand, weight.shape[1]);
+  const std::vector<double> factors = numbers(change.factor, weight.shape[1]);
+  const std::vector<double> row_factors = numbers(factor, weight.shape[0]);
+  Tensor folded = with_changed_rows(weight, [&](std::int64_t row, std::span<double> entries) {
+    double& row_bias = biases[static_cast<std::size_t>(row)];
+    for (std::size_t i = 0; i < summands.size(); ++i) row_bias += entries[i] * summands[i];
+    for (std::size_t i = 0; i < factors.size(); ++i) entries[i] *= factors[i];
+    if (row_factors.empty()) return;
+    const double row_factor = row_factors[static_cast<std::size_t>(row)];
+    for (double& entry : entries) entry *= row_factor;
+    row_bias *= row_factor;
+  });
   const std::string name = linear.operands[1]->name;
-  return build("linear",
-               {x, build.constant(to_tensor(w.weight), name), build.constant(to_tensor(w.bias), name + ".bias")},
-               linear.attrs, linear.results[0]->name);
+  const DType bias_dtype = bias == nullptr ? DType::f32 : bias->type.dtype;
+  Value* new_bias = build.constant(to_tensor({bias_dtype, {weight.shape[0]}, std::move(biases)}), name + ".bias");
+  return build("linear", {x, build.constant(std::move(folded), name), new_bias}, linear.attrs, linear.results[0]->name);
+}
+
+// The linear layer that absorbs a multiplication of its result; whether nothing else reads the result is not asked.
+const Node* absorbing_layer(const Node& mul, const Value* factor) {
+  const Node* producer = other_operand(mul, factor)->producer;
+  return foldable_linear(producer) && producer->attrs.text("activation") == "none" ? producer : nullptr;
 }
 
 }  // namespace
 
+bool may_fold_scale(const Node& node) {
+  if (foldable_linear(&node) && input_change(node).x != node.operands[0]) return true;
+  const Value* factor = plain_arithmetic(&node, "mul") ? scale_operand(node) : nullptr;
+  return factor != nullptr && absorbing_layer(node, factor) != nullptr;
+}
+
 Expected<Graph> fold_scales(const Graph& graph) {
   const RuleFor rule_for = [](const Graph& owner) -> Rule {
     // Old values that stand for new ones: what a linear layer reads instead of its scaled input.
-    auto seen = std::make_shared<std::unordered_map<const Value*, Value*>>();
+    auto seen = std::make_shared<ValueMap>();
     return [seen, users = users_of(owner), &owner](Builder& build, const Node& node,
                                                    std::span<Value* const> operands) -> Replacement {
-      if (seen->empty())
-        for (std::size_t i = 0; i < owner.inputs().size(); ++i) (*seen)[owner.inputs()[i]] = build.graph().inputs()[i];
-      for (std::size_t i = 0; i < operands.size(); ++i) (*seen)[node.operands[i]] = operands[i];
+      if (!owner.inputs().empty() && seen->at(owner.inputs()[0]) == nullptr)
+        for (std::size_t i = 0; i < owner.inputs().size(); ++i)
+          seen->bind(owner.inputs()[i], build.graph().inputs()[i]);
+      for (std::size_t i = 0; i < operands.size(); ++i)
+        if (operands[i] != nullptr) seen->bind(node.operands[i], operands[i]);
       // The layer: this node, or the one before it if this is linear(x) * c and nothing else reads linear(x).
       const Node* linear = foldable_linear(&node) ? &node : nullptr;
       const Value* factor = nullptr;
       if (plain_arithmetic(&node, "mul")) factor = scale_operand(node);
-      if (factor != nullptr) {
-        const Node* producer = other_operand(node, factor)->producer;
-        if (foldable_linear(producer) && producer->attrs.text("activation") == "none" &&
-            users.at(producer->results[0]).size() == 1)
-          linear = producer;
-      }
+      if (factor != nullptr)
+        if (const Node* layer = absorbing_layer(node, factor);
+            layer != nullptr && users.at(layer->result()).size() == 1)
+          linear = layer;
       if (linear == nullptr) return std::nullopt;
       const InputChange change = input_change(*linear);
       if (change.x == linear->operands[0] && factor == nullptr) return std::nullopt;
-      Weights w = weights_of(*linear);
-      absorb_input(w, change);
-      if (factor != nullptr) absorb_output(w, numbers(factor));
-      return std::vector{build_linear(build, seen->at(change.x), *linear, w)};
+      return std::vector{build_linear(build, seen->at(change.x), *linear, change, factor)};
     };
   };
   return rewrite(graph, rule_for);
 }
 
+namespace {
+
+// The activation that an operator can apply to its result: the only one that reads it.
+const Node* fusable_activation(const Node& node, const Users& users) {
+  const Attr* activation = node.attrs.find("activation");
+  if (activation == nullptr || std::get<std::string>(*activation) != "none") return nullptr;
+  const auto readers = users.find(node.result());
+  if (readers == users.end() || readers->second.size() != 1) return nullptr;
+  const Node* reader = readers->second.front();
+  return reader != nullptr && (reader->op == "relu" || reader->op == "relu6") ? reader : nullptr;
+}
+
+}  // namespace
+
 Expected<Graph> fuse_activations(const Graph& graph) {
   const RuleFor rule_for = [](const Graph& owner) -> Rule {
     return
         [users = users_of(owner)](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
-          if (node.op != "relu" && node.op != "relu6") return std::nullopt;
-          const Node* producer = node.operands[0]->producer;
-          if (producer == nullptr || users.at(node.operands[0]).size() != 1) return std::nullopt;
-          const Attr* activation = producer->attrs.find("activation");
-          if (activation == nullptr || std::get<std::string>(*activation) != "none") return std::nullopt;
-          // The new graph holds the producer without its activation; a copy with it takes its place.
-          const Node* without = operands[0]->producer;
-          Attrs attrs = without->attrs;
-          attrs.set("activation", node.op);
-          return build.call(without->op, without->operands, attrs, node.results[0]->name);
+          if (const Node* activation = fusable_activation(node, users)) {
+            Attrs attrs = node.attrs;
+            attrs.set("activation", activation->op);
+            return build.call(node.op, {operands.begin(), operands.end()}, attrs, activation->result()->name);
+          }
+          const Node* producer =
+              node.operands.empty() || node.operands[0] == nullptr ? nullptr : node.operands[0]->producer;
+          if (producer == nullptr || fusable_activation(*producer, users) != &node) return std::nullopt;
+          return std::vector{operands[0]};
         };
   };
   return rewrite(graph, rule_for);

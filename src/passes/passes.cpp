@@ -148,7 +148,7 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   passes.push_back({"share_results", "layers repeat masks, positions and constants", share_results, anything});
   if (target == Target::tflite) {
     passes.push_back({"fold_scales", "scales and shifts next to a linear layer cost nothing in its weights",
-                      fold_scales, holds("linear")});
+                      fold_scales, holds(may_fold_scale)});
     passes.push_back({"fuse_activations", "an activation inside its operator saves a pass over memory",
                       fuse_activations, holds(is_rectifier)});
     passes.push_back(fold);

@@ -53,6 +53,9 @@ Expected<Graph> lower_scans(const Graph& graph, Target target);
 Expected<Graph> lower_loops(const Graph& graph);
 // Gives operators that broadcast their operands as they were before they were expanded.
 Expected<Graph> drop_expands(const Graph& graph);
+// Whether a node is a linear layer, or multiplies what one gives, such that constants around it may become a part of
+// its weights.
+bool may_fold_scale(const Node& node);
 // Folds constant factors and summands around a linear layer into its weights.
 Expected<Graph> fold_scales(const Graph& graph);
 // Lets an operator apply the activation that follows it.
