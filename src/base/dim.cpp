@@ -20,63 +20,97 @@ bool is_function(std::string_view factor) {
   return factor.ends_with(')');
 }
 
+using Terms = std::vector<Dim::Term>;
+
+// Adds a term to sorted ones. False: overflow.
+bool add_term(Terms& terms, Dim::Term term) {
+  const auto at = std::ranges::lower_bound(terms, term.symbols, {}, &Dim::Term::symbols);
+  if (at == terms.end() || at->symbols != term.symbols) {
+    if (terms.size() == Dim::kMostTerms || term.symbols.size() > Dim::kMostFactors) return false;
+    if (term.coefficient != 0) terms.insert(at, std::move(term));
+    return true;
+  }
+  const auto sum = checked_add(at->coefficient, term.coefficient);
+  if (!sum) return false;
+  if (*sum != 0)
+    at->coefficient = *sum;
+  else
+    terms.erase(at);
+  return true;
+}
+
 }  // namespace
 
+Dim::Dim(std::vector<Term> terms) {
+  if (terms.empty()) return;
+  if (terms.size() == 1 && terms[0].symbols.empty())
+    number_ = terms[0].coefficient;
+  else
+    terms_ = std::make_shared<const std::vector<Term>>(std::move(terms));
+}
+
+Dim Dim::symbol(std::string name) {
+  return Dim(Terms{{1, {std::move(name)}}});
+}
+
+Dim Dim::overflow() {
+  Dim dim;
+  dim.overflowed_ = true;
+  return dim;
+}
+
+std::vector<Dim::Term> Dim::terms() const {
+  if (terms_) return *terms_;
+  return number_ == 0 ? Terms{} : Terms{{number_, {}}};
+}
+
 std::optional<std::int64_t> Dim::constant() const {
-  if (overflowed_) return std::nullopt;
-  if (terms_.empty()) return 0;
-  if (terms_.size() == 1 && terms_[0].symbols.empty()) return terms_[0].coefficient;
-  return std::nullopt;
+  if (overflowed_ || terms_) return std::nullopt;
+  return number_;
 }
 
 std::optional<std::string> Dim::as_symbol() const {
-  if (overflowed_ || terms_.size() != 1 || terms_[0].coefficient != 1 || terms_[0].symbols.size() != 1 ||
-      is_function(terms_[0].symbols[0]))
-    return std::nullopt;
-  return terms_[0].symbols[0];
-}
-
-void Dim::add_term(Term term) {
-  const auto at = std::ranges::lower_bound(terms_, term.symbols, {}, &Term::symbols);
-  if (at == terms_.end() || at->symbols != term.symbols) {
-    if (terms_.size() == kMostTerms || term.symbols.size() > kMostFactors) overflowed_ = true;
-    if (term.coefficient != 0 && !overflowed_) terms_.insert(at, std::move(term));
-    return;
-  }
-  const auto sum = checked_add(at->coefficient, term.coefficient);
-  if (!sum) overflowed_ = true;
-  if (sum && *sum != 0)
-    at->coefficient = *sum;
-  else
-    terms_.erase(at);
+  if (!terms_ || terms_->size() != 1) return std::nullopt;
+  const Term& term = terms_->front();
+  if (term.coefficient != 1 || term.symbols.size() != 1 || is_function(term.symbols[0])) return std::nullopt;
+  return term.symbols[0];
 }
 
 Dim operator+(const Dim& a, const Dim& b) {
-  Dim sum = a;
-  sum.overflowed_ = a.overflowed_ || b.overflowed_;
-  for (const Dim::Term& term : b.terms_) sum.add_term(term);
-  return sum;
+  if (a.overflowed_ || b.overflowed_) return Dim::overflow();
+  if (!a.terms_ && !b.terms_) {
+    const auto sum = checked_add(a.number_, b.number_);
+    return sum ? Dim(*sum) : Dim::overflow();
+  }
+  Terms sum = a.terms();
+  for (Dim::Term& term : b.terms())
+    if (!add_term(sum, std::move(term))) return Dim::overflow();
+  return Dim(std::move(sum));
 }
 
 Dim operator*(const Dim& a, const Dim& b) {
-  Dim product;
-  product.overflowed_ = a.overflowed_ || b.overflowed_;
-  for (const Dim::Term& x : a.terms_)
-    for (const Dim::Term& y : b.terms_) {
+  if (a.overflowed_ || b.overflowed_) return Dim::overflow();
+  if (!a.terms_ && !b.terms_) {
+    const auto product = checked_mul(a.number_, b.number_);
+    return product ? Dim(*product) : Dim::overflow();
+  }
+  Terms product;
+  const Terms left = a.terms(), right = b.terms();
+  for (const Dim::Term& x : left)
+    for (const Dim::Term& y : right) {
       const auto coefficient = checked_mul(x.coefficient, y.coefficient);
-      if (!coefficient) product.overflowed_ = true;
-      if (product.overflowed_) return product;
+      if (!coefficient) return Dim::overflow();
       Dim::Term term{*coefficient, x.symbols};
       term.symbols.insert(term.symbols.end(), y.symbols.begin(), y.symbols.end());
       std::ranges::sort(term.symbols);
-      product.add_term(std::move(term));
+      if (!add_term(product, std::move(term))) return Dim::overflow();
     }
-  return product;
+  return Dim(std::move(product));
 }
 
 std::optional<Dim> divide_exactly(const Dim& a, const Dim& b) {
   if (a.overflowed() || b.overflowed() || b.terms().size() != 1) return std::nullopt;
-  const Dim::Term& divisor = b.terms()[0];
+  const Dim::Term divisor = b.terms()[0];
   Dim quotient;
   for (const Dim::Term& term : a.terms()) {
     // -2^63 / -1 is no 64-bit number.
@@ -94,13 +128,13 @@ std::optional<Dim> divide_exactly(const Dim& a, const Dim& b) {
 
 std::string Dim::text() const {
   if (overflowed_) return "overflow";
-  if (terms_.empty()) return "0";
+  if (!terms_) return std::to_string(number_);
   std::string out;
   // The constant term sorts first; people write it last.
   std::vector<const Term*> order;
-  for (const Term& term : terms_)
+  for (const Term& term : *terms_)
     if (!term.symbols.empty()) order.push_back(&term);
-  if (terms_[0].symbols.empty()) order.push_back(&terms_[0]);
+  if (terms_->front().symbols.empty()) order.push_back(&terms_->front());
   for (const Term* term : order) {
     const bool negative = term->coefficient < 0;
     if (!out.empty())
@@ -227,8 +261,9 @@ Expected<std::int64_t> value_of(const std::string& factor, const Bindings& bindi
 
 Expected<std::int64_t> Dim::evaluate(const Bindings& bindings) const {
   if (overflowed_) return fail("a dimension overflows 64 bits");
+  if (!terms_) return number_;
   std::int64_t sum = 0;
-  for (const Term& term : terms_) {
+  for (const Term& term : *terms_) {
     std::int64_t product = term.coefficient;
     for (const std::string& symbol : term.symbols) {
       TAPER_ASSIGN(const std::int64_t value, value_of(symbol, bindings));
@@ -265,8 +300,9 @@ struct Shifted {
   std::int64_t shift;
 };
 std::optional<Shifted> as_shifted_function(const Dim& dim) {
-  if (dim.overflowed() || dim.terms().empty() || dim.terms().size() > 2) return std::nullopt;
-  const Dim::Term& last = dim.terms().back();
+  const Terms terms = dim.terms();
+  if (dim.overflowed() || terms.empty() || terms.size() > 2) return std::nullopt;
+  const Dim::Term& last = terms.back();
   if (last.coefficient != 1 || last.symbols.size() != 1) return std::nullopt;
   const auto shift = (dim - Dim::symbol(last.symbols[0])).constant();
   auto function = dim_function(last.symbols[0]);
@@ -344,7 +380,7 @@ Dim dim_min(const Dim& a, const Dim& b) {
 }
 
 Dim substitute(const Dim& dim, const std::map<std::string, Dim, std::less<>>& replacements) {
-  if (dim.overflowed()) return dim;
+  if (dim.overflowed() || dim.constant()) return dim;
   Dim sum;
   for (const Dim::Term& term : dim.terms()) {
     Dim product = term.coefficient;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,20 +20,17 @@ using Bindings = std::map<std::string, std::int64_t, std::less<>>;
 // The invariant: terms are sorted by their symbols, no two have the same symbols, no coefficient is 0. So equal
 // polynomials have equal representations. A computation that overflows 64 bits, or makes more terms or factors than any
 // network's shapes have, yields the overflowed Dim, which no check accepts: it equals nothing, not even itself.
+//
+// Most dimensions are numbers, and graphs are copied from pass to pass: numbers need no memory of their own, and copies
+// share their terms.
 class Dim {
  public:
   static constexpr std::size_t kMostTerms = 256;
   static constexpr std::size_t kMostFactors = 256;  // symbols of one term
 
   Dim() = default;
-  Dim(std::int64_t constant) {  // NOLINT: a number is a dimension
-    if (constant != 0) terms_.push_back({constant, {}});
-  }
-  static Dim symbol(std::string name) {
-    Dim dim;
-    dim.terms_.push_back({1, {std::move(name)}});
-    return dim;
-  }
+  Dim(std::int64_t constant) : number_(constant) {}  // NOLINT: a number is a dimension
+  static Dim symbol(std::string name);
   // Parses what text() prints: "T", "2*B*T + 1", "T - 3".
   static Expected<Dim> parse(std::string_view text);
 
@@ -52,19 +50,23 @@ class Dim {
     std::vector<std::string> symbols;  // sorted; repeated for powers; functions as text() writes them
     bool operator==(const Term&) const = default;
   };
-  const std::vector<Term>& terms() const { return terms_; }
+  std::vector<Term> terms() const;
 
   friend bool operator==(const Dim& a, const Dim& b) {
-    return !a.overflowed_ && !b.overflowed_ && a.terms_ == b.terms_;
+    if (a.overflowed_ || b.overflowed_) return false;
+    if (!a.terms_ || !b.terms_) return a.terms_ == b.terms_ && a.number_ == b.number_;
+    return a.terms_ == b.terms_ || *a.terms_ == *b.terms_;
   }
   friend Dim operator+(const Dim& a, const Dim& b);
   friend Dim operator*(const Dim& a, const Dim& b);
   friend Dim operator-(const Dim& a, const Dim& b) { return a + b * Dim(-1); }
 
  private:
-  void add_term(Term term);
+  explicit Dim(std::vector<Term> terms);
+  static Dim overflow();
 
-  std::vector<Term> terms_;
+  std::shared_ptr<const std::vector<Term>> terms_;  // nothing: the number
+  std::int64_t number_ = 0;                         // 0 where there are terms
   bool overflowed_ = false;
 };
 

@@ -1,7 +1,6 @@
 #include "ir/graph.h"
 
 #include <algorithm>
-#include <unordered_set>
 
 namespace taper {
 
@@ -53,18 +52,25 @@ const Tensor* constant_of(const Value* value) {
   return &value->producer->attrs.get<Tensor>("value");
 }
 
-std::string Graph::unique_name(std::string_view hint) {
-  auto [entry, fresh] = names_.try_emplace(std::string(hint), 1);
-  if (fresh) return std::string(hint);
-  while (true) {
-    std::string candidate = fmt::format("{}_{}", hint, entry->second++);
-    if (names_.try_emplace(candidate, 1).second) return candidate;
-  }
+Value* Graph::add_value(std::string_view name_hint, Type type, Node* producer, std::size_t index) {
+  values_.push_back({std::string(name_hint), std::move(type), producer, index, values_.size(), nullptr});
+  Value* value = &values_.back();
+  const auto [taken, fresh] = names_.try_emplace(value->name, Named{value, 1});
+  if (fresh) return value;
+  Named& named = taken->second;  // stays where it is, unlike the iterator
+  do {
+    value->name = fmt::format("{}_{}", name_hint, named.next++);
+  } while (!names_.try_emplace(value->name, Named{value, 1}).second);
+  return value;
+}
+
+bool Graph::is_named_once(const Value* value) const {
+  const auto named = names_.find(value->name);
+  return named != names_.end() && named->second.value == value;
 }
 
 Value* Graph::add_input(std::string_view input_name, Type type) {
-  values_.push_back({unique_name(input_name), std::move(type), nullptr, inputs_.size(), nullptr});
-  inputs_.push_back(&values_.back());
+  inputs_.push_back(add_value(input_name, std::move(type), nullptr, inputs_.size()));
   return inputs_.back();
 }
 
@@ -81,12 +87,11 @@ Node* Graph::add_node(std::string op, std::vector<Value*> operands, Attrs attrs,
 
 Node* Graph::add_named_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
                             const std::vector<std::string>& result_names, std::vector<std::unique_ptr<Graph>> regions) {
-  nodes_.push_back({std::move(op), std::move(operands), std::move(attrs), {}, std::move(regions), {}});
+  nodes_.push_back({nodes_.size(), std::move(op), std::move(operands), std::move(attrs), {}, std::move(regions), {}});
   Node* node = &nodes_.back();
-  for (std::size_t i = 0; i < types.size(); ++i) {
-    values_.push_back({unique_name(result_names[i]), std::move(types[i]), node, i, nullptr});
-    node->results.push_back(&values_.back());
-  }
+  node->results.reserve(types.size());
+  for (std::size_t i = 0; i < types.size(); ++i)
+    node->results.push_back(add_value(result_names[i], std::move(types[i]), node, i));
   return node;
 }
 
@@ -103,34 +108,30 @@ Status check_grid(const Value& value) {
 }  // namespace
 
 Status check_structure(const Graph& graph) {
-  std::unordered_set<const Value*> defined(graph.inputs().begin(), graph.inputs().end());
-  std::unordered_set<std::string_view> names;
-  defined.reserve(graph.nodes().size());
-  names.reserve(graph.nodes().size());
-  const auto define = [&](const Value* value) -> Status {
-    if (!names.insert(value->name).second) return fail("value name '{}' stands twice", value->name);
+  const auto check_value = [&graph](const Value* value) -> Status {
+    if (!graph.is_named_once(value)) return fail("value name '{}' stands twice", value->name);
     for (const Dim& dim : value->type.shape)
       if (dim.overflowed()) return fail("a dimension of value '{}' overflows 64 bits", value->name);
     return check_grid(*value);
   };
-  for (const Value* input : graph.inputs()) TAPER_TRY(define(input));
-  for (const Value* input : graph.inputs()) TAPER_TRY(check_grid(*input));
+  for (const Value* input : graph.inputs()) TAPER_TRY(check_value(input));
   for (const Node& node : graph.nodes()) {
+    const std::size_t defined = node.results.empty() ? graph.value_count() : node.result()->id;
     for (const Value* operand : node.operands)
-      if (operand != nullptr && !defined.contains(operand))
+      if (operand != nullptr && (!graph.owns(operand) || operand->id >= defined))
         return fail("operator '{}' uses value '{}' before it is defined", node.op, operand->name);
     for (std::size_t i = 0; i < node.results.size(); ++i) {
       const Value* result = node.results[i];
       if (result->producer != &node || result->index != i)
         return fail("value '{}' does not know its producer", result->name);
-      TAPER_TRY(define(result));
-      defined.insert(result);
+      TAPER_TRY(check_value(result));
     }
     for (const auto& region : node.regions) TAPER_TRY(check_structure(*region));
   }
   if (graph.outputs().empty()) return fail("graph '{}' has no outputs", graph.name);
   for (const Output& output : graph.outputs())
-    if (!defined.contains(output.value)) return fail("output '{}' is not a value of the graph", output.name);
+    if (output.value == nullptr || !graph.owns(output.value))
+      return fail("output '{}' is not a value of the graph", output.name);
   return {};
 }
 

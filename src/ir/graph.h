@@ -86,12 +86,14 @@ struct Value {
   Type type;
   Node* producer = nullptr;  // nothing for a graph's input
   std::size_t index = 0;     // among the producer's results or the graph's inputs
+  std::size_t id = 0;        // among all values of its graph, which are numbered as they are defined
   // The grid of integers that it is rounded to and stored as; nothing where it is a float. Only values of float32 have
   // one. Set by the last pass for a target: others neither see nor keep it.
   std::shared_ptr<const Quantization> quantization = nullptr;
 };
 
 struct Node {
+  std::size_t id = 0;            // its place among the nodes of its graph
   std::string op;                // a row of the op table
   std::vector<Value*> operands;  // an optional operand that is absent is nullptr
   Attrs attrs;
@@ -134,14 +136,23 @@ class Graph {
   const std::deque<Node>& nodes() const { return nodes_; }
   std::deque<Node>& nodes() { return nodes_; }
 
+  std::size_t value_count() const { return values_.size(); }
+  bool owns(const Value* value) const { return value->id < values_.size() && &values_[value->id] == value; }
+  // Whether no other value of the graph has the name of this one.
+  bool is_named_once(const Value* value) const;
+
  private:
-  std::string unique_name(std::string_view hint);
+  Value* add_value(std::string_view name_hint, Type type, Node* producer, std::size_t index);
 
   std::deque<Node> nodes_;
   std::deque<Value> values_;
   std::vector<Value*> inputs_;
   std::vector<Output> outputs_;
-  std::unordered_map<std::string, std::size_t> names_;  // name -> next suffix to try
+  struct Named {
+    const Value* value;
+    std::size_t next;  // the suffix to try for the next value of this name
+  };
+  std::unordered_map<std::string_view, Named> names_;  // by the names that stand in values_
 };
 
 // Checks the graph's own invariants: operands defined before use and owned by the same graph, unique names, outputs

@@ -16,12 +16,13 @@ bool solve_dim(const Dim& dim, std::int64_t size, Bindings& bindings) {
   std::map<std::string, Dim, std::less<>> known;
   for (const auto& [symbol, value] : bindings) known.emplace(symbol, Dim(value));
   Dim rest = substitute(dim, known) - Dim(size);
-  if (rest.overflowed() || rest.terms().empty() || rest.terms().size() > 2) return false;
+  const std::vector<Dim::Term> terms = rest.terms();
+  if (rest.overflowed() || terms.empty() || terms.size() > 2) return false;
   // The constant comes first or not at all: terms are sorted by their symbols.
-  const Dim::Term& term = rest.terms().back();
-  const std::int64_t constant = rest.terms().size() == 2 ? rest.terms().front().coefficient : 0;
+  const Dim::Term& term = terms.back();
+  const std::int64_t constant = terms.size() == 2 ? terms.front().coefficient : 0;
   const bool linear = term.symbols.size() == 1 && !dim_function(term.symbols[0]) &&
-                      (rest.terms().size() == 1 || rest.terms().front().symbols.empty());
+                      (terms.size() == 1 || terms.front().symbols.empty());
   if (!linear || constant == std::numeric_limits<std::int64_t>::min()) return false;
   if (-constant % term.coefficient != 0 || -constant / term.coefficient < 0) return false;
   bindings.emplace(term.symbols[0], -constant / term.coefficient);

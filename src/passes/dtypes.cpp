@@ -40,7 +40,7 @@ Expected<Graph> widen(const Graph& graph, bool outermost) {
     Value* copy = result.add_input(input->name, outermost ? input->type : widened(input->type));
     cloner.bind(input, is_other_float(copy->type.dtype) ? as_f32(build, copy) : copy);
   }
-  const std::unordered_set<const Node*> live = live_nodes(graph);
+  const NodeSet live = live_nodes(graph);
   for (const Node& node : graph.nodes()) {
     if (!live.contains(&node)) continue;
     build.set_scope(node.scope);

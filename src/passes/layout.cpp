@@ -183,8 +183,9 @@ Replacement Layout::rewrite(const Node& node, std::span<Value* const> operands) 
 // Permutations of values that are not known yet.
 std::size_t count_copies(const Graph& graph) {
   std::size_t count = 0;
-  for (const Node* node : live_nodes(graph))
-    if (node->op == "permute" && constant_of(node->operands[0]) == nullptr) ++count;
+  const NodeSet live = live_nodes(graph);
+  for (const Node& node : graph.nodes())
+    if (node.op == "permute" && constant_of(node.operands[0]) == nullptr && live.contains(&node)) ++count;
   return count;
 }
 

@@ -268,7 +268,7 @@ Status QuantizedBuild::add_node(const Node& node) {
 Expected<Graph> QuantizedBuild::run(const Graph& graph, const Node* loop) {
   result_.name = graph.name;
   add_inputs(graph, loop);
-  const std::unordered_set<const Node*> live = live_nodes(graph);
+  const NodeSet live = live_nodes(graph);
   for (const Node& node : graph.nodes())
     if (live.contains(&node)) TAPER_TRY(add_node(node));
   add_outputs(graph, loop);

@@ -15,7 +15,7 @@ void inherit_scope(Node& node, const std::string& scope) {
 
 Expected<Graph> rewrite_with(const Graph& graph, const RuleFor& rule_for, const TypeMap& map_input_type) {
   const Rule rule = rule_for(graph);
-  const std::unordered_set<const Node*> live = live_nodes(graph);
+  const NodeSet live = live_nodes(graph);
   Graph result;
   result.name = graph.name;
   Builder build(result);
@@ -47,9 +47,28 @@ Expected<Graph> rewrite_with(const Graph& graph, const RuleFor& rule_for, const 
 
 }  // namespace
 
-Value* Cloner::at(const Value* old_value) const {
-  const auto found = values_.find(old_value);
-  return found == values_.end() ? nullptr : found->second;
+void ValueMap::bind(const Value* key, Value* value) {
+  constexpr std::size_t kSparse = 4, kFew = 64;
+  ++bound_;
+  if (key->id >= by_id_.size()) {
+    if (key->id > kSparse * bound_ + kFew) {
+      others_[key] = value;
+      return;
+    }
+    by_id_.resize(std::max(key->id + 1, 2 * by_id_.size()));
+  }
+  auto& place = by_id_[key->id];
+  if (place.first == nullptr || place.first == key)
+    place = {key, value};
+  else
+    others_[key] = value;
+}
+
+Value* ValueMap::at(const Value* key) const {
+  if (key == nullptr) return nullptr;
+  if (key->id < by_id_.size() && by_id_[key->id].first == key) return by_id_[key->id].second;
+  const auto found = others_.find(key);
+  return found == others_.end() ? nullptr : found->second;
 }
 
 std::vector<Value*> Cloner::at(std::span<Value* const> old_values) const {
@@ -87,7 +106,7 @@ Expected<Graph> rewrite(const Graph& graph, const Rule& rule) {
 }
 
 Users users_of(const Graph& graph) {
-  const std::unordered_set<const Node*> live = live_nodes(graph);
+  const NodeSet live = live_nodes(graph);
   Users users;
   for (const Node& node : graph.nodes()) {
     if (!live.contains(&node)) continue;
@@ -98,12 +117,18 @@ Users users_of(const Graph& graph) {
   return users;
 }
 
-std::unordered_set<const Node*> live_nodes(const Graph& graph) {
-  std::unordered_set<const Node*> live;
-  live.reserve(graph.nodes().size());
+bool NodeSet::insert(const Node* node) {
+  if (holds_[node->id]) return false;
+  holds_[node->id] = true;
+  ++size_;
+  return true;
+}
+
+NodeSet live_nodes(const Graph& graph) {
+  NodeSet live(graph);
   std::vector<const Node*> pending;
   const auto need = [&](const Value* value) {
-    if (value != nullptr && value->producer != nullptr && live.insert(value->producer).second)
+    if (value != nullptr && value->producer != nullptr && live.insert(value->producer))
       pending.push_back(value->producer);
   };
   for (const Output& output : graph.outputs()) need(output.value);

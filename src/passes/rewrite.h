@@ -5,7 +5,7 @@
 #include <optional>
 #include <span>
 #include <unordered_map>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "ir/graph.h"
@@ -13,15 +13,28 @@
 
 namespace taper {
 
+// Values by the values that they stand for, mostly of one graph.
+class ValueMap {
+ public:
+  void bind(const Value* key, Value* value);
+  // nullptr for nullptr and for what is not bound.
+  Value* at(const Value* key) const;
+
+ private:
+  std::vector<std::pair<const Value*, Value*>> by_id_;
+  std::unordered_map<const Value*, Value*> others_;  // whose place is taken, or far behind the others
+  std::size_t bound_ = 0;
+};
+
 // Copies nodes into a graph under construction; knows which new value stands for which old one.
 class Cloner {
  public:
   explicit Cloner(Builder& build) : build_(build) {}
 
   Builder& builder() { return build_; }
-  void bind(const Value* old_value, Value* new_value) { values_[old_value] = new_value; }
+  void bind(const Value* old_value, Value* new_value) { values_.bind(old_value, new_value); }
   // The new value; nullptr for nullptr (an absent operand) and for what has not been copied.
-  Value* at(const Value* old_value) const;
+  Value* at(const Value* old_value) const { return values_.at(old_value); }
   std::vector<Value*> at(std::span<Value* const> old_values) const;
   // Copies a node with its names, scope and regions, and binds its results. Types are inferred anew.
   void clone(const Node& node);
@@ -30,7 +43,7 @@ class Cloner {
 
  private:
   Builder& build_;
-  std::unordered_map<const Value*, Value*> values_;
+  ValueMap values_;
 };
 
 // What a rule puts in place of a node's results; nothing to keep the node.
@@ -49,8 +62,22 @@ Expected<Graph> rewrite(const Graph& graph, const Rule& rule);
 using Users = std::unordered_map<const Value*, std::vector<const Node*>>;
 Users users_of(const Graph& graph);
 
+// Some nodes of one graph.
+class NodeSet {
+ public:
+  explicit NodeSet(const Graph& graph) : holds_(graph.nodes().size()) {}
+  // Whether the node was not there before.
+  bool insert(const Node* node);
+  bool contains(const Node* node) const { return holds_[node->id]; }
+  std::size_t size() const { return size_; }
+
+ private:
+  std::vector<bool> holds_;  // by id
+  std::size_t size_ = 0;
+};
+
 // The nodes that the graph's outputs need.
-std::unordered_set<const Node*> live_nodes(const Graph& graph);
+NodeSet live_nodes(const Graph& graph);
 
 // Whether any node is so, in regions too.
 bool any_node(const Graph& graph, const std::function<bool(const Node&)>& is_so);

@@ -1,6 +1,7 @@
 // Passes over scans: what TFLite's loops should hold, and the loops themselves.
 #include <algorithm>
 #include <numeric>
+#include <unordered_set>
 
 #include "ops/table.h"
 #include "passes/passes.h"

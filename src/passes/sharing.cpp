@@ -90,8 +90,7 @@ Expected<Graph> share_results(const Graph& graph) {
       if (std::ranges::any_of(node.results, [&](const Value* result) { return outputs.contains(result); }))
         return std::nullopt;
       auto [entry, fresh] = known.try_emplace(call_key(node, operands));
-      if (fresh)
-        entry->second = build.call(node.op, {operands.begin(), operands.end()}, node.attrs, node.results[0]->name);
+      if (fresh) entry->second = build.again(node, {operands.begin(), operands.end()}, {});
       return entry->second;
     };
   };
