@@ -76,8 +76,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 36> kAliases
     {"row_stack", "vstack"},
     {"special_expit", "sigmoid"},
     {"subtract", "sub"},
-    {"swapaxes", "transpose"},
-    {"swapdims", "transpose"},
     {"true_divide", "div"},
     {"unsafe_chunk", "chunk"},
 }};

@@ -137,13 +137,20 @@ Expected<Arg> flip_axes(Call& call, const Integers& dims) {
 }
 
 // Entries move towards the end by `shift`; those that fall off come in at the front.
-Value* roll_axis(Builder& build, Value* x, std::size_t axis, const Dim& shift) {
+Value* roll_axis(const Context& context, Value* x, std::size_t axis, const Dim& shift) {
   if (x == nullptr) return nullptr;
+  Builder& build = context.build;
   const Dim& size = x->type.shape[axis];
   Dim start = size - shift;  // the entry that comes first
   if (const auto known = size.constant(), by = shift.constant(); known && by) {
     if (*known == 0) return x;
     start = ((-*by % *known) + *known) % *known;
+  } else if (known_less_equal(context, shift, size) != true ||
+             known_less_equal(context, Dim(0) - shift, size) != true) {
+    // Perhaps more than once around.
+    Value* entries = build("sub", {arange(build, 0, 1, size, DType::i64), size_vector(build, {shift})});
+    Value* wrapped = build("remainder", {entries, size_vector(build, {size})});
+    return build("gather", {x, wrapped}, {{"dim", static_cast<std::int64_t>(axis)}});
   } else if (by && *by < 0) {
     start = Dim(0) - shift;
   }
@@ -158,7 +165,7 @@ Expected<Arg> roll(Call& call) {
   const Integers dims = call.integers("dims");
   if (dims.empty()) {
     if (shifts.size() != 1) return fail("{} shifts of a vector", shifts.size());
-    Value* flat = roll_axis(build, reshape(build, x, {element_count(x->type.shape)}), 0, shifts[0]);
+    Value* flat = roll_axis(call.context, reshape(build, x, {element_count(x->type.shape)}), 0, shifts[0]);
     return fresh(reshape(build, flat, x->type.shape));
   }
   if (dims.size() != shifts.size()) return fail("{} shifts of {} axes", shifts.size(), dims.size());
@@ -166,7 +173,7 @@ Expected<Arg> roll(Call& call) {
   if (rank == 0) return fresh(x);
   for (std::size_t i = 0; i < dims.size(); ++i) {
     TAPER_ASSIGN(const std::size_t axis, axis_of(dims[i], rank));
-    x = roll_axis(build, x, axis, shifts[i]);
+    x = roll_axis(call.context, x, axis, shifts[i]);
   }
   return fresh(x);
 }

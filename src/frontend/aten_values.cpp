@@ -154,6 +154,12 @@ Value* slice(Builder& build, Value* x, std::size_t axis, const Dim& start, const
   if (x == nullptr) return x;
   const auto dim = static_cast<std::int64_t>(axis);
   if (axis < x->type.shape.size() && start.is(0) && end == x->type.shape[axis]) return x;
+  if (start == end && axis < x->type.shape.size()) {
+    // XNNPACK takes a slice of nothing for one of all.
+    Shape none = x->type.shape;
+    none[axis] = 0;
+    if (constant_sizes(none)) return full(build, none, Arg(Dim(0)), x->type.dtype);
+  }
   if (const auto first = start.constant())
     return build("slice", {x}, {{"dim", dim}, {"start", *first}, {"end", Shape{end}}});
   return build("dynamic_slice", {x, reshape(build, size_vector(build, {start}), {})},
@@ -161,6 +167,11 @@ Value* slice(Builder& build, Value* x, std::size_t axis, const Dim& start, const
 }
 
 Value* concat(Builder& build, std::vector<Value*> parts, std::size_t axis) {
+  if (std::ranges::any_of(parts, [](const Value* part) { return part == nullptr; })) return nullptr;
+  Value* first = parts[0];
+  std::erase_if(parts,
+                [axis](const Value* part) { return axis < part->type.shape.size() && part->type.shape[axis].is(0); });
+  if (parts.empty()) return first;
   if (parts.size() == 1) return parts[0];
   return build("concat", std::move(parts), {{"dim", static_cast<std::int64_t>(axis)}});
 }
