@@ -171,6 +171,8 @@ Result upsample(Call& call) {
       all.assign(rank - 2, convert(value));
     return Arg(std::move(all));
   };
+  if (const auto* recomputes = call.attr("recompute_scale_factor").as<bool>(); recomputes != nullptr && *recomputes)
+    return fail("module '{}' recomputes its scale factor", call.path);
   const Arg mode = call.attr("mode");
   const std::string mode_name = mode.as<std::string>() ? *mode.as<std::string>() : "nearest";
   std::vector<aten::NamedArg> arguments = {{"", input}, {"output_size", for_axes(call.attr("size"), false)}};
@@ -185,6 +187,14 @@ Result upsample(Call& call) {
   arguments.push_back({"align_corners", align.is_none() ? Arg(false) : align});
   arguments.push_back({"scale_factors", factors});
   return call.aten(fmt::format("upsample_{}{}d.vec", mode_name, rank - 2), std::move(arguments));
+}
+
+// Rows that are too long are shortened in the table itself, call by call.
+Result embedding(Call& call) {
+  if (!call.attr("max_norm").is_none())
+    return fail("module '{}' shortens rows that are longer than max_norm", call.path);
+  TAPER_ASSIGN(const Arg weight, call.tensor("weight"));
+  return call.aten("embedding", {{"weight", weight}, {"indices", call.input(0)}});
 }
 
 // ---- recurrent networks
@@ -267,7 +277,7 @@ std::vector<ModuleRow> composed_modules() {
       {.name = "Softsign", .build = softsign},       {.name = "Tanhshrink", .build = tanhshrink},
       {.name = "Softmin", .build = softmin},         {.name = "RReLU", .build = rrelu},
       {.name = "LSTMCell", .build = recurrent_cell}, {.name = "GRUCell", .build = recurrent_cell},
-      {.name = "RNNCell", .build = recurrent_cell},
+      {.name = "RNNCell", .build = recurrent_cell},  {.name = "Embedding", .build = embedding},
   };
   for (const std::string_view name :
        {"Identity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"})

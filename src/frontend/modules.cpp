@@ -43,7 +43,6 @@ std::vector<ModuleRow> simple_modules() {
       {"LayerNorm", "layer_norm", "normalized_shape=.normalized_shape weight=$weight bias=$bias eps=.eps"},
       {"GroupNorm", "group_norm", "num_groups=.num_groups weight=$weight bias=$bias eps=.eps"},
       {"RMSNorm", "rms_norm", "normalized_shape=.normalized_shape weight=$weight eps=.eps"},
-      {"Embedding", "embedding", "weight=$weight indices=@"},
       {"ReLU", "relu"},
       {"ReLU6", "relu6"},
       {"Sigmoid", "sigmoid"},
