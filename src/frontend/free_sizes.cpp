@@ -1,6 +1,7 @@
 #include "frontend/free_sizes.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 namespace taper {
@@ -177,9 +178,9 @@ void free_slice(const FreeCall& call) {
   if (!size.is(*length.constant()) && call.assume(length)) end->value = std::move(length);
 }
 
-// All sizes of a new tensor.
-void free_new(const FreeCall& call, std::size_t position) {
-  Arg* arg = call.argument("size", position);
+// All sizes of a new tensor, or of one that is resampled.
+void free_new(const FreeCall& call, std::string_view parameter, std::size_t position) {
+  Arg* arg = call.argument(parameter, position);
   auto shape = shape_in(arg);
   if (!shape) return;
   bool any = false;
@@ -194,6 +195,45 @@ void free_range(const FreeCall& call) {
   if (literal == nullptr) return;
   Dim length = *literal;
   if (call.assume(length)) end->value = std::move(length);
+}
+
+// The size that a sum is divided by.
+// Numbers that may come from a size and stay as they are. Small ones are too often something else.
+void tell_of_others(const FreeCall& call) {
+  constexpr std::int64_t kLeast = 4;
+  const auto tell = [&](const Arg& arg) {
+    const Dim* integer = arg.as<Dim>();
+    const double* real = arg.as<double>();
+    for (const auto& [symbol, size] : call.sizes) {
+      if (size < kLeast) continue;
+      const auto number = static_cast<double>(size);
+      const auto near = [&](double other) { return std::abs(*real - other) <= 1e-6 * std::abs(other); };
+      const bool same = integer != nullptr && integer->is(size);
+      if (!same && (real == nullptr ||
+                    !(near(number) || near(1 / number) || near(std::sqrt(number)) || near(1 / std::sqrt(number)))))
+        continue;
+      std::string sentence =
+          same ? fmt::format("a literal {} of {} stays as it is, though the freed size '{}' was as large", size,
+                             call.name, symbol)
+               : fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'", *real,
+                             call.name, symbol);
+      if (std::ranges::find(call.assumptions, sentence) == call.assumptions.end())
+        call.assumptions.push_back(std::move(sentence));
+    }
+  };
+  for (const aten::NamedArg& argument : call.arguments) {
+    tell(argument.arg);
+    if (const auto* list = argument.arg.as<Arg::List>()) std::ranges::for_each(*list, tell);
+  }
+}
+
+// The size that a sum is divided by.
+void free_divisor(const FreeCall& call) {
+  Arg* arg = call.argument("other", 1);
+  const Dim* literal = arg == nullptr ? nullptr : arg->as<Dim>();
+  if (literal == nullptr) return tell_of_others(call);
+  Dim size = *literal;
+  if (call.assume(size)) arg->value = std::move(size);
 }
 
 }  // namespace
@@ -211,11 +251,17 @@ void free_literals(std::string_view name, std::vector<aten::NamedArg>& arguments
   else if (call.name == "slice" || call.name == "slice_copy")
     free_slice(call);
   else if (call.name == "zeros" || call.name == "ones" || call.name == "full" || call.name == "empty")
-    free_new(call, 0);
+    free_new(call, "size", 0);
   else if (call.name == "new_zeros" || call.name == "new_ones" || call.name == "new_full" || call.name == "new_empty")
-    free_new(call, 1);
+    free_new(call, "size", 1);
   else if (call.name == "arange")
     free_range(call);
+  else if (call.name.starts_with("upsample_") || call.name.starts_with("_upsample_"))
+    free_new(call, "output_size", 1);
+  else if (call.name == "div")
+    free_divisor(call);
+  else
+    tell_of_others(call);
 }
 
 }  // namespace taper
