@@ -10,7 +10,14 @@ namespace {
 
 using Values = std::unordered_set<const Value*>;
 
-// Puts a copy in the place of each output that is among `copied`.
+// Whether an output before this one is the same value.
+bool is_repeated(const Graph& graph, std::size_t output) {
+  const auto& outputs = graph.outputs();
+  return std::any_of(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(output),
+                     [&](const Output& other) { return other.value == outputs[output].value; });
+}
+
+// Puts a copy in the place of each output that is among `copied`, or that another output is too.
 Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   Graph result;
   result.name = graph.name;
@@ -20,7 +27,7 @@ Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   const std::vector<Value*> outputs = cloner.inline_nodes(graph);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Value* value = outputs[i];
-    if (value != nullptr && copied.contains(graph.outputs()[i].value)) {
+    if (value != nullptr && (copied.contains(graph.outputs()[i].value) || is_repeated(graph, i))) {
       const Shape& shape = value->type.shape;
       value = shape.empty() ? build("reshape", {value}, {{"shape", shape}})
                             : build("concat", {value}, {{"dim", std::int64_t{0}}});
@@ -49,7 +56,9 @@ Values results_of_sizes(const Graph& graph) {
 }  // namespace
 
 bool passes_inputs(const Graph& graph) {
-  return std::ranges::any_of(graph.outputs(), [](const Output& output) { return output.value->producer == nullptr; });
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i)
+    if (graph.outputs()[i].value->producer == nullptr || is_repeated(graph, i)) return true;
+  return false;
 }
 
 Expected<Graph> copy_passed_inputs(const Graph& graph) {
