@@ -3,6 +3,7 @@
 
 #include "ops/channels_last.h"
 #include "ops/families.h"
+#include "ops/moves.h"
 #include "ops/rules.h"
 
 namespace taper {
@@ -300,10 +301,12 @@ std::vector<AttrSpec> transposed_attrs(bool with_activation) {
 
 // The sizes that an operand holds, which the result has.
 Status read_transposed_size(std::span<Value* const> operands, Attrs& attrs) {
-  const Tensor* sizes = operands.size() > 2 ? constant_of(operands[2]) : nullptr;
-  if (sizes == nullptr || sizes->element_count() != 4) return fail("a transposed convolution into computed sizes");
-  const std::vector<double> numbers = to_double(*sizes);
-  attrs.set("size", Shape{static_cast<std::int64_t>(numbers[1]), static_cast<std::int64_t>(numbers[2])});
+  const Value* sizes = operands.size() > 2 ? operands[2] : nullptr;
+  const bool is_vector = sizes != nullptr && sizes->type.shape == Shape{4};
+  const auto height = is_vector ? known_entry(sizes, 1) : std::nullopt;
+  const auto width = is_vector ? known_entry(sizes, 2) : std::nullopt;
+  if (!height || !width) return fail("a transposed convolution into sizes that don't follow from those of a value");
+  attrs.set("size", Shape{*height, *width});
   return {};
 }
 

@@ -93,16 +93,13 @@ Op arange() {
 }
 
 Status resolve_range(std::span<Value* const> operands, Attrs& attrs) {
-  const Tensor* start = constant_of(operands[0]);
-  const Tensor* step = constant_of(operands[2]);
-  if (start == nullptr || step == nullptr || to_double(*start) != std::vector{0.0} ||
-      to_double(*step) != std::vector{1.0})
-    return fail("a range that does not count from 0 in steps of 1");
-  const Node* entry = operands[1]->producer;
-  const bool selects = entry != nullptr && entry->op == "select";
-  const auto length = selects ? known_entry(entry->operands[0], entry->attrs.integer("index")) : std::nullopt;
-  if (!length) return fail("a range up to an end that doesn't follow from the sizes of a value");
-  attrs.set("length", Shape{*length});
+  const auto start = known_number(operands[0]), end = known_number(operands[1]), step = known_number(operands[2]);
+  if (!start || !end) return fail("a range between bounds that don't follow from the sizes of a value");
+  if (!step || !step->constant() || step->is(0)) return fail("a range whose step is not known");
+  Dim length = ceil_divide(*end - *start, *step);
+  if (length.overflowed()) return fail("a range that overflows 64 bits");
+  if (length.constant().value_or(0) < 0) length = 0;
+  attrs.set("length", Shape{length});
   return {};
 }
 

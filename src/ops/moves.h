@@ -19,6 +19,8 @@ Array slice_axis(const Array& x, std::size_t axis, std::int64_t start, std::int6
 Array broadcast_to(const Array& x, const std::vector<std::int64_t>& shape);
 // Entry `i` of an integer vector that is computed from sizes; nothing if it isn't one that can be known.
 std::optional<Dim> known_entry(const Value* vector, std::int64_t i);
+// The same of the one number that a value without axes is.
+std::optional<Dim> known_number(const Value* scalar);
 // Completes the attribute `shape` of a call that was read, from operand `Sizes`, a vector that is computed from sizes.
 Status resolve_shape(const Value* sizes, Attrs& attrs);
 // An integer vector with an entry per axis of `shape`.

@@ -4,6 +4,7 @@
 
 #include "ops/channels_last.h"
 #include "ops/families.h"
+#include "ops/moves.h"
 #include "ops/rules.h"
 #include "ops/table.h"
 
@@ -177,10 +178,12 @@ Expected<std::vector<Array>> eval_resize_last(const EvalCall& call) {
 }
 
 Status read_resize_size(std::span<Value* const> operands, Attrs& attrs) {
-  const Tensor* sizes = operands.size() > 1 ? constant_of(operands[1]) : nullptr;
-  if (sizes == nullptr || sizes->element_count() != 2) return fail("resampling to computed sizes");
-  const std::vector<double> numbers = to_double(*sizes);
-  attrs.set("size", Shape{static_cast<std::int64_t>(numbers[0]), static_cast<std::int64_t>(numbers[1])});
+  const Value* sizes = operands.size() > 1 ? operands[1] : nullptr;
+  const bool is_vector = sizes != nullptr && sizes->type.shape == Shape{2};
+  const auto height = is_vector ? known_entry(sizes, 0) : std::nullopt;
+  const auto width = is_vector ? known_entry(sizes, 1) : std::nullopt;
+  if (!height || !width) return fail("resampling to sizes that don't follow from those of a value");
+  attrs.set("size", Shape{*height, *width});
   return {};
 }
 

@@ -106,6 +106,10 @@ std::optional<Dim> known_entry(const Value* vector, std::int64_t i) {
   return vector->type.shape.size() == 1 ? KnownEntries().entry(vector, i) : std::nullopt;
 }
 
+std::optional<Dim> known_number(const Value* scalar) {
+  return scalar->type.shape.empty() ? KnownEntries().entry(scalar, 0) : std::nullopt;
+}
+
 namespace {
 
 Expected<std::vector<Type>> infer_slice(const InferCall& call) {
