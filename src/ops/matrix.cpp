@@ -192,7 +192,8 @@ Op matmul() {
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<Options>(
                      OptionField<Options, bool>{&Options::adj_y, "transpose_b"},
-                     DerivedOption<Options, bool>{&Options::asymmetric_quantize_inputs, true, is_hybrid_call})},
+                     DerivedOption<Options, bool>{&Options::asymmetric_quantize_inputs, true, is_hybrid_call}),
+                 .half_operand = 1},
       .tensorflow = {.op = "BatchMatMulV2", .inputs = {operand(0), operand(1)}, .attrs = {{"adj_y", "transpose_b"}}},
       .examples = {{{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 4, 5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 5, 4}}}, {{"transpose_b", true}}},

@@ -135,7 +135,8 @@ struct TfliteSpelling {
   // The subgraphs of the regions, in the operator's options; none read: it names none.
   void (*write_regions)(std::span<const std::int32_t> subgraphs, tflite::BuiltinOptionsUnion&) = nullptr;
   std::vector<std::int32_t> (*read_regions)(const tflite::BuiltinOptionsUnion&) = nullptr;
-  // The operand whose float16 constant runtimes take behind a DEQUANTIZE at no cost.
+  // The operand whose constant is stored as float16 behind a DEQUANTIZE: XNNPACK takes it as it is, and otherwise the
+  // kernel computes it once, as long as an interpreter lives.
   std::optional<std::size_t> half_operand = std::nullopt;
 
   TfliteVersion version_of(const Node& node) const;

@@ -185,7 +185,6 @@ Status fits_half(const Tensor& weight) {
 
 std::optional<std::vector<Value*>> with_half_weight(Builder& build, const Node& node, std::span<Value* const> operands,
                                                     std::vector<HalfPrecisionNote>* notes) {
-  // Only operators that XNNPACK runs fold the DEQUANTIZE; elsewhere it would run at each call.
   const auto half = op_of(node).tflite.half_operand;
   if (!half) return std::nullopt;
   const Value* original = node.operands[*half];
