@@ -173,6 +173,14 @@ struct ConvertOptions {
 };
 
 // What there is to tell of a file of integers.
+// What it costs to quantise one layer and leave all others as they are.
+struct LayerCost {
+  std::string layer;      // the module's path, or the name of its result
+  std::string operation;  // TFLite's
+  std::int64_t weights = 0;
+  double relative_error = 0;  // of the outputs, by the reference evaluation
+};
+
 struct QuantizationReport {
   std::int64_t calibration_samples = 0;
   bool random_calibration = false;
@@ -189,14 +197,8 @@ struct QuantizationReport {
     std::string storage;  // "int8 per channel, scale 0.012"
   };
   std::vector<Tensor> tensors;
-};
-
-// What it costs to quantise one layer and leave all others as they are.
-struct LayerCost {
-  std::string layer;      // the module's path, or the name of its result
-  std::string operation;  // TFLite's
-  std::int64_t weights = 0;
-  double relative_error = 0;  // of the outputs, by the reference evaluation
+  std::optional<double> bound;         // of a mix: the relative error that it was searched for
+  std::vector<LayerCost> layer_costs;  // of a mix: what its layers cost as they are in it, worst first
 };
 
 // A file or folder that was written. `key` names it in reports: "onnx", "tensorflow", "tflite_fp32", "tflite_fp16".

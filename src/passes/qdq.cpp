@@ -103,6 +103,16 @@ Replacement permute_stored(Builder& build, const Node& node, std::span<Value* co
   return std::vector{build("onnx_dequantize", all, {{"axis", axis}}, node.results[0]->name)};
 }
 
+// Gives each QuantizeLinear and DequantizeLinear a scale and a zero point of its own: ONNX Runtime refuses files that
+// share them when it is told to multiply int8 exactly (session.x64quantprecision).
+Replacement with_own_factors(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (node.op != "onnx_quantize" && node.op != "onnx_dequantize") return std::nullopt;
+  std::vector<Value*> all(operands.begin(), operands.end());
+  for (std::size_t i = 1; i < all.size(); ++i)
+    if (const Tensor* factor = constant_of(node.operands[i])) all[i] = build.constant(*factor, node.operands[i]->name);
+  return build.call(node.op, all, node.attrs, node.results[0]->name);
+}
+
 }  // namespace
 
 Expected<Graph> with_qdq(const Graph& quantised) {
@@ -110,7 +120,11 @@ Expected<Graph> with_qdq(const Graph& quantised) {
   TAPER_ASSIGN(const Graph spelled, rewrite(quantised, std::ref(spelling)));
   TAPER_ASSIGN(const Graph legal, legalize(spelled, Target::onnx));
   TAPER_ASSIGN(const Graph permuted, rewrite(legal, permute_stored));
-  TAPER_ASSIGN(Graph result, fold_constants(permuted));
+  TAPER_ASSIGN(const Graph folded, fold_constants(permuted));
+  TAPER_ASSIGN(const Graph parted, rewrite(folded, with_own_factors));
+  TAPER_ASSIGN(Graph result, rewrite(parted, [](Builder&, const Node&, std::span<Value* const>) -> Replacement {
+                 return std::nullopt;  // without the factors that were shared
+               }));
   TAPER_TRY(check(result));
   return result;
 }

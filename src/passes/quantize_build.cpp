@@ -112,7 +112,7 @@ void QuantizedBuild::add_outputs(const Graph& graph, const Node* loop) {
 
 // --------------------------------------------------------------------------------------------------------------- nodes
 
-void QuantizedBuild::note(const Node& node, std::string_view computes) {
+void QuantizedBuild::note(const Node& node, std::string_view computes, std::string otherwise) {
   const auto builtin = op_of(node).tflite.builtin;
   const auto reason = by_.modes.reasons().find(&node);
   by_.plan.layers.push_back({.node = &node,
@@ -120,7 +120,7 @@ void QuantizedBuild::note(const Node& node, std::string_view computes) {
                              .scope = node.scope,
                              .operation = builtin ? tflite::EnumNameBuiltinOperator(*builtin) : std::string(node.op),
                              .computes = std::string(computes),
-                             .reason = reason == by_.modes.reasons().end() ? std::string() : reason->second,
+                             .reason = reason == by_.modes.reasons().end() ? std::move(otherwise) : reason->second,
                              .multiplications = multiplications(node)});
 }
 
@@ -226,7 +226,13 @@ void QuantizedBuild::add_on_floats(const Node& node) {
   if (build_.failed()) return;
   for (std::size_t i = 0; i < node.results.size(); ++i) bind(node.results[i], (*results)[i]);
   const Node* made = (*results)[0]->producer;
-  note(node, made != nullptr && op_of(*made).is_hybrid(*made) ? "hybrid" : "float32");
+  std::string reason;
+  if (stores && weight && *weight < node.operands.size())
+    if (const Tensor* tensor = constant_of(node.operands[*weight]);
+        tensor != nullptr && tensor->element_count() < config.min_weight_elements)
+      reason = fmt::format("it has {} weights, and less than {} save little", tensor->element_count(),
+                           config.min_weight_elements);
+  note(node, made != nullptr && op_of(*made).is_hybrid(*made) ? "hybrid" : "float32", std::move(reason));
 }
 
 Status QuantizedBuild::add_with_regions(const Node& node) {

@@ -87,7 +87,11 @@ Quantization activation_grid(const Range& range, const TensorScheme& scheme) {
   Quantization q = per_tensor_grid(scheme.bits, 1, 0);
   const double low = std::min(range.low, 0.0), high = std::max(range.high, 0.0);
   constexpr double kLeast = std::numeric_limits<float>::min();
-  if (high - low < kLeast) return q;  // nothing but zeros: any scale does
+  // Nothing but zeros, as if they were numbers up to 1: kernels that add int16 want scales of like size.
+  if (high - low < kLeast) {
+    q.scales = {static_cast<float>(1 / q.highest())};
+    return q;
+  }
   if (scheme.symmetric) {
     q.scales = {static_cast<float>(std::max(std::max(-low, high) / q.highest(), kLeast))};
     return q;

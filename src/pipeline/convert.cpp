@@ -206,7 +206,7 @@ Expected<StoredGraph> halved(const Graph& graph) {
 }
 
 Expected<StoredGraph> mixed(const Job& job, const Graph& graph, const Quantizer& quantizer) {
-  TAPER_ASSIGN(std::vector<InputSet> samples, bench_samples(job.model, job.options));
+  TAPER_ASSIGN(std::vector<InputSet> samples, bench_samples(job.model, job.options, false));
   TAPER_ASSIGN(const Bench bench, Bench::make(graph, std::move(samples)));
   return find_mix(graph, quantizer, bench, job.options.quantize.mix_error, job.options.progress);
 }
@@ -358,7 +358,7 @@ Expected<std::vector<LayerCost>> layer_costs(const Model& model, const ConvertOp
   ConvertOptions alone = options;
   alone.tflite = {precision};
   TAPER_ASSIGN(const Quantizer quantizer, Quantizer::make(model, legal, alone, after(seconds / 3)));
-  TAPER_ASSIGN(std::vector<InputSet> samples, bench_samples(model, options));
+  TAPER_ASSIGN(std::vector<InputSet> samples, bench_samples(model, options, true));
   TAPER_ASSIGN(const Bench bench, Bench::make(legal, std::move(samples), seconds / 50));
   return layer_costs(quantizer, bench, precision, after(seconds));
 }

@@ -41,11 +41,12 @@ std::int64_t weights_of_layer(const Node& node) {
   return constant_of(node.operands[*op_of(node).quantized.weight])->element_count();
 }
 
-Expected<std::vector<InputSet>> bench_samples(const Model& model, const ConvertOptions& options) {
+Expected<std::vector<InputSet>> bench_samples(const Model& model, const ConvertOptions& options, bool held_out) {
   std::vector<InputSet> sets;
   if (options.quantize.calibration) {
     TAPER_ASSIGN(CalibrationSamples samples, CalibrationSamples::open(model, *options.quantize.calibration));
-    std::vector<std::int64_t> chosen = split_samples(samples.count()).held_out;
+    const auto parts = split_samples(samples.count());
+    std::vector<std::int64_t> chosen = held_out ? parts.held_out : parts.calibration;
     if (chosen.size() > kMostSamples) chosen.resize(kMostSamples);
     for (const std::int64_t sample : chosen) {
       TAPER_ASSIGN(InputSet inputs, samples.at(sample));

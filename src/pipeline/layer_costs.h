@@ -29,8 +29,9 @@ std::vector<const Node*> layers_with_weights(const Graph& legal);
 // The number of a layer's weights.
 std::int64_t weights_of_layer(const Node& node);
 
-// A few of the samples that are held out, or seeded inputs where there are none, as the legalized graph takes them.
-Expected<std::vector<InputSet>> bench_samples(const Model& model, const ConvertOptions& options);
+// A few samples, or seeded inputs where there are none, as the legalized graph takes them: of those held out, or, for a
+// search whose result the others judge, of those for calibration.
+Expected<std::vector<InputSet>> bench_samples(const Model& model, const ConvertOptions& options, bool held_out);
 
 // The relative error with each layer alone stored as the files of `precision` store it, worst first: what carries one
 // label (its module's path, else its name) together, with what lies between it on integers where they are so in the

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <tuple>
 #include <unordered_map>
 
 #include "pipeline/precision.h"
@@ -90,6 +92,22 @@ Levels levels_after(const std::vector<Step>& steps, std::size_t count) {
   return levels;
 }
 
+// Of each layer that is smaller than float16, as it is in the mix.
+std::vector<LayerCost> costs_of(const std::vector<Step>& steps, const Levels& levels) {
+  std::unordered_map<const Node*, double> squares;
+  for (const Step& step : steps)
+    if (const auto level = levels.find(step.layer); level != levels.end() && step.level <= level->second)
+      squares[step.layer] += step.added;
+  std::vector<LayerCost> costs;
+  for (const auto& [layer, square] : squares)
+    costs.push_back({layer->scope.empty() ? layer->results[0]->name : layer->scope, tflite_operation(*layer),
+                     weights_of_layer(*layer), std::sqrt(square)});
+  std::ranges::sort(costs, [](const LayerCost& a, const LayerCost& b) {
+    return std::tie(b.relative_error, a.layer) < std::tie(a.relative_error, b.layer);
+  });
+  return costs;
+}
+
 std::string mix_text(const Levels& levels, double error) {
   std::array<std::int64_t, kLevels.size()> counts = {};
   for (const auto& [layer, level] : levels) ++counts[level];
@@ -126,6 +144,10 @@ Expected<StoredGraph> find_mix(const Graph& legal, const Quantizer& quantizer, c
   const Levels levels = levels_after(steps, within);
   TAPER_ASSIGN(StoredGraph stored, search.with(levels));
   stored.notes.insert(stored.notes.begin(), mix_text(levels, error));
+  if (stored.report) {
+    stored.report->bound = max_error;
+    stored.report->layer_costs = costs_of(steps, levels);
+  }
   return stored;
 }
 

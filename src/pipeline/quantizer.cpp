@@ -73,9 +73,10 @@ std::span<const RecipeEntry> exclusions(const Recipe& recipe, const QuantizeOpti
 Status add_ranges(const QuantizeOptions& options, Recipe& recipe) {
   for (const NamedRange& told : options.ranges) {
     TAPER_ASSIGN_WITHIN(NamePattern pattern, NamePattern::parse(told.pattern), "in a range that is told");
-    if (!(told.low <= 0 && told.high >= 0 && told.low < told.high) || std::isinf(told.high - told.low))
-      return fail("the range of '{}' is told to be {} to {}, expected one with 0 in it", printable(told.pattern),
-                  told.low, told.high);
+    constexpr double kMost = 1e30;  // beyond it float32 numbers overflow when they are multiplied
+    if (!(told.low <= 0 && told.high >= 0 && told.low < told.high) || told.high > kMost || told.low < -kMost)
+      return fail("the range of '{}' is told to be {} to {}, expected one with 0 in it, within {}",
+                  printable(told.pattern), told.low, told.high, kMost);
     recipe.ranges.push_back({std::move(pattern), {told.low, told.high}});
   }
   return {};
@@ -83,7 +84,14 @@ Status add_ranges(const QuantizeOptions& options, Recipe& recipe) {
 
 // ------------------------------------------------------------------------------------------------------------- samples
 
-std::unexpected<Error> no_samples() {
+std::unexpected<Error> no_samples(const ConvertOptions& options) {
+  const bool integers = std::ranges::any_of(options.tflite, [](Precision precision) {
+    return precision == Precision::int8 || precision == Precision::int16x8 || precision == Precision::recipe;
+  });
+  if (!integers)
+    return fail_with_hint(
+        "samples of the inputs are needed: GPTQ makes up for what it rounds by what the layers are fed with",
+        "give --calibration samples.npz (or .npy, or a folder of them), or another --weight-method");
   return fail_with_hint(
       "samples of the inputs are needed: the integers between the layers have to know the numbers they stand for",
       "give --calibration samples.npz (or .npy, or a folder of them); --calibration random makes a file whose accuracy "
@@ -104,7 +112,7 @@ Expected<SampleSource> samples_of(const Model& model, const ConvertOptions& opti
       return turned(std::move(trial.inputs));
     });
   }
-  if (!options.quantize.calibration) return no_samples();
+  if (!options.quantize.calibration) return no_samples(options);
   TAPER_ASSIGN(CalibrationSamples samples, CalibrationSamples::open(model, *options.quantize.calibration));
   std::vector<std::int64_t> chosen = split_samples(samples.count()).calibration;
   const auto tell = [progress = options.progress, count = chosen.size()](std::size_t sample) {
@@ -154,6 +162,30 @@ Status check_exclusions(const Graph& graph, std::span<const RecipeEntry> exclude
           fmt::format("'{}' is to be excluded, and no layer is called so", printable(entry.scope.text())),
           "--show-recipe lists the layers");
   return {};
+}
+
+// Entries of a recipe that speak of no layer: a slip of the pen, or meant for another network.
+std::vector<std::string> idle_entries(const Graph& graph, std::span<const RecipeEntry> entries) {
+  std::vector<std::string> notes;
+  for (const RecipeEntry& entry : entries)
+    if (!some_layer(graph, [&](const Node& node) { return matches(entry.scope, layer_name(node)); }))
+      notes.push_back(fmt::format("no layer is called like '{}' of the recipe (--show-recipe lists them)",
+                                  printable(entry.scope.text())));
+  return notes;
+}
+
+bool has_asymmetric_weights(const RecipeEntry& entry) {
+  const auto& weight = entry.config.weight;
+  return entry.config.quantized && weight && !weight->floating && !weight->symmetric;
+}
+
+// Whether nothing is stored or computed otherwise than in the float32 file.
+bool changes_nothing(const QuantizationPlan& plan, const std::function<LayerConfig(const Node&)>& config_of) {
+  return plan.tensors.empty() && std::ranges::all_of(plan.layers, [&](const LayerPlan& layer) {
+           const LayerConfig config = config_of(*layer.node);
+           const bool half = config.quantized && config.weight && config.weight->floating && config.weight->bits == 16;
+           return layer.computes == "float32" && !half;
+         });
 }
 
 // Whether some layer is to give integers of 8 bits.
@@ -326,6 +358,15 @@ Expected<StoredGraph> Quantizer::stored_by(Precision precision,
                                 .forced = forced};
   TAPER_ASSIGN(Graph graph, quantize(*subject.graph, request, &made));
   StoredGraph stored{std::move(graph), made.notes, report_of(made)};
+  if (precision == Precision::recipe) {
+    const std::span entries(recipe_for(precision).entries);
+    const auto idle = idle_entries(*subject.graph, entries.first(entries.size() - options_.exclude.size()));
+    stored.notes.insert(stored.notes.end(), idle.begin(), idle.end());
+    if (std::ranges::any_of(entries, has_asymmetric_weights))
+      stored.notes.emplace_back("weights are symmetric, also where the recipe says otherwise: kernels take no others");
+  }
+  if (!forced && changes_nothing(made, config_of))
+    stored.notes.emplace_back("all of it stays float32 (why: float_layers in the results)");
   if (recipe_for(precision).needs_calibration()) {
     stored.report->calibration_samples = subject.measured.samples;
     stored.report->random_calibration = options_.random_calibration;

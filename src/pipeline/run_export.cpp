@@ -266,7 +266,9 @@ class ModelJob {
       const auto artifact = std::ranges::find(report_.artifacts, verification.key, &Artifact::key);
       if (verification.passed || !artifact->quantization) continue;
       const Stopwatch watch = start("layers");
-      auto costs = steps_.layer_costs(model, request_.convert, row_of_key(verification.key).precision);
+      const Precision precision = row_of_key(verification.key).precision;
+      auto costs = precision == Precision::mixed ? Expected<std::vector<LayerCost>>(artifact->quantization->layer_costs)
+                                                 : steps_.layer_costs(model, request_.convert, precision);
       if (!costs) continue;
       finish("layers " + verification.key, "each alone, worst first: " + printable(costs_text(*costs)),
              watch.seconds());

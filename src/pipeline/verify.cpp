@@ -93,7 +93,8 @@ void worsen(Agreement& worst, const Agreement& next) {
 Bounds bounds_of(const Artifact& artifact, SourceKind kind, const VerifyOptions& options) {
   const PrecisionRow& row = row_of_key(artifact.key);
   Bounds bounds = kind == SourceKind::family ? row.family : row.program;
-  if (artifact.quantization && options.max_error) bounds = {-1, *options.max_error, 1};
+  if (!artifact.quantization) return bounds;
+  if (const auto told = options.max_error ? options.max_error : artifact.quantization->bound) bounds = {-1, *told, 1};
   return bounds;
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "formats/bounded_json.h"
+#include "formats/schema/tflite_generated.h"
 #include "formats/text.h"
 
 namespace taper {
@@ -161,6 +162,9 @@ Expected<LayerConfig> read_op_config(const Json& json, std::string_view algorith
   }
   if (json.contains("weight_tensor_config")) {
     TAPER_ASSIGN(config.weight, read_tensor(json["weight_tensor_config"], "weight_tensor_config", kWeightBits));
+    if (config.weight->block > 0 && config.weight->bits != 4)
+      return fail("weight_tensor_config has blocks of num_bits {}, and kernels take those of num_bits 4 only",
+                  config.weight->bits);
   }
   constexpr std::array<std::string_view, 2> kPrecisions = {"FLOAT", "INTEGER"};
   TAPER_ASSIGN(const std::string_view precision, read_word(json, "compute_precision", kPrecisions));
@@ -172,12 +176,16 @@ Expected<LayerConfig> read_op_config(const Json& json, std::string_view algorith
   return config;
 }
 
-// Operators that nobody quantises are accepted too: the entry then speaks of nothing.
+// Operators that nobody quantises are accepted too: the entry then speaks of nothing. INPUT and OUTPUT are what recipes
+// of others call those of the network.
 Expected<std::string> read_operation(const Json& json) {
-  constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
-  const auto* word = json.get_ptr<const std::string*>();
-  if (word != nullptr && (*word == "*" || (!word->empty() && word->find_first_not_of(kLetters) == std::string::npos)))
-    return *word;
+  constexpr std::array<std::string_view, 3> kOthers = {"*", "INPUT", "OUTPUT"};
+  if (const auto* word = json.get_ptr<const std::string*>()) {
+    const auto& known = tflite::EnumValuesBuiltinOperator();
+    if (std::ranges::find(kOthers, *word) != kOthers.end() ||
+        std::ranges::any_of(known, [&](auto builtin) { return *word == tflite::EnumNameBuiltinOperator(builtin); }))
+      return *word == "EMBEDDING_LOOKUP" ? "GATHER" : *word;  // what tables of embeddings are read with here
+  }
   return fail("operation is {}, expected \"*\" or the name of an operator of TFLite such as \"FULLY_CONNECTED\"",
               shown(json));
 }

@@ -181,7 +181,7 @@ class Mix : public testing::Test {
  protected:
   explicit Mix(float outlier = 3) : model(two_layers(outlier)), legal(legal_of(model)) {
     quantizer.emplace(Quantizer::make(model, legal, options).value());
-    bench.emplace(Bench::make(legal, bench_samples(model, options).value()).value());
+    bench.emplace(Bench::make(legal, bench_samples(model, options, false).value()).value());
   }
   // Bytes of the weights, and the error of the mix for a bound.
   std::pair<std::int64_t, double> mixed(double bound) const {
