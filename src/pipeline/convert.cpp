@@ -388,7 +388,7 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
   TAPER_ASSIGN(PendingFiles pending, PendingFiles::in(folder));
   std::optional<Trial> trial;
   if (options.check_each) {
-    TAPER_ASSIGN(trial, random_trial(model.impl().graph, usual_sizes(model.impl().symbols), 0));
+    TAPER_ASSIGN(trial, random_trial(model, 0));
   }
   Graph turned;
   if (options.channels_last) {

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "ops/table.h"
 #include "pipeline/precision.h"
 
 namespace taper {
@@ -17,6 +18,11 @@ constexpr std::array kBytesPerWeight = {2.0, 1.0, 0.5 + 2.0 / 32};
 
 // Layers after so many stay float16: that bounds the search, whatever the machine.
 constexpr std::size_t kMostLayers = 64;
+
+// Tables have 8 bits or more (passes/quantize_weights.cpp).
+bool is_table(const Node& node) {
+  return !op_of(node).quantized.weight;
+}
 
 using Levels = std::unordered_map<const Node*, std::size_t>;
 
@@ -51,11 +57,13 @@ class Search {
   Expected<std::vector<Step>> steps(const std::function<void(const std::string&)>& progress) const {
     std::vector<Step> steps;
     const std::vector<const Node*> layers = large_layers();
+    std::size_t measured = 0;
     for (const Node* layer : layers) {
-      if (progress)
-        progress(fmt::format("measuring layers, {} of {}", steps.size() / (kLevels.size() - 1) + 1, layers.size()));
+      if (progress) progress(fmt::format("measuring layers, {} of {}", measured + 1, layers.size()));
+      ++measured;
       double before = 0;
-      for (std::size_t level = 1; level < kLevels.size(); ++level) {
+      const std::size_t levels = is_table(*layer) ? 2 : kLevels.size();
+      for (std::size_t level = 1; level < levels; ++level) {
         TAPER_ASSIGN(const double error, error_with({{layer, level}}));
         const double saved =
             (kBytesPerWeight[level - 1] - kBytesPerWeight[level]) * static_cast<double>(weights_of_layer(*layer));
@@ -92,6 +100,22 @@ Levels levels_after(const std::vector<Step>& steps, std::size_t count) {
   return levels;
 }
 
+// Every layer at one level, or as far down as it goes.
+Levels all_at(const std::vector<Step>& steps, std::size_t level) {
+  Levels levels;
+  for (const Step& step : steps)
+    if (step.level <= level) levels[step.layer] = std::max(levels[step.layer], step.level);
+  return levels;
+}
+
+double saved_by(const std::vector<Step>& steps, const Levels& levels) {
+  double bytes = 0;
+  for (const Step& step : steps)
+    if (const auto level = levels.find(step.layer); level != levels.end() && step.level <= level->second)
+      bytes += step.saved;
+  return bytes;
+}
+
 // Of each layer that is smaller than float16, as it is in the mix.
 std::vector<LayerCost> costs_of(const std::vector<Step>& steps, const Levels& levels) {
   std::unordered_map<const Node*, double> squares;
@@ -119,7 +143,8 @@ std::string mix_text(const Levels& levels, double error) {
 
 Expected<StoredGraph> find_mix(const Graph& legal, const Quantizer& quantizer, const Bench& bench, double max_error,
                                const std::function<void(const std::string&)>& progress) {
-  constexpr double kMargin = 0.9;
+  // Other samples lose up to half as much again as the few of the search (docs/quantisation.md).
+  constexpr double kMargin = 0.65;
   const double bound = kMargin * max_error;
   const Search search(legal, quantizer, bench);
   TAPER_ASSIGN(double error, search.error_with({}));
@@ -141,7 +166,30 @@ Expected<StoredGraph> find_mix(const Graph& legal, const Quantizer& quantizer, c
       beyond = middle;
     }
   }
-  const Levels levels = levels_after(steps, within);
+  Levels levels = levels_after(steps, within);
+  // One bad step ends the search in the order of the steps: all layers alike may be smaller.
+  for (const std::size_t level : {std::size_t{1}, std::size_t{2}}) {
+    const Levels alike = all_at(steps, level);
+    if (saved_by(steps, alike) <= saved_by(steps, levels)) continue;
+    TAPER_ASSIGN(const double found, search.error_with(alike));
+    if (!(found <= bound)) continue;
+    levels = alike;
+    error = found;
+  }
+  // Steps that are still open, one at a time where they fit.
+  constexpr std::size_t kMostTries = 32;
+  std::size_t tries = 0;
+  for (const Step& step : steps) {
+    const auto at = levels.find(step.layer);
+    if (step.level != (at == levels.end() ? 1 : at->second + 1)) continue;
+    if (error * error + step.added > bound * bound || ++tries > kMostTries) continue;
+    Levels further = levels;
+    further[step.layer] = step.level;
+    TAPER_ASSIGN(const double found, search.error_with(further));
+    if (!(found <= bound)) continue;
+    levels = std::move(further);
+    error = found;
+  }
   TAPER_ASSIGN(StoredGraph stored, search.with(levels));
   stored.notes.insert(stored.notes.begin(), mix_text(levels, error));
   if (stored.report) {

@@ -107,8 +107,7 @@ Expected<SampleSource> samples_of(const Model& model, const ConvertOptions& opti
   if (options.quantize.random_calibration) {
     return SampleSource([model, turned, end, next = std::int64_t{0}]() mutable -> Next {
       if (next == kRandomSamples || (next > 0 && Quantizer::Clock::now() > end)) return std::nullopt;
-      TAPER_ASSIGN(Trial trial, random_trial(model.impl().graph, usual_sizes(model.impl().symbols),
-                                             static_cast<std::uint64_t>(1000 + next++)));
+      TAPER_ASSIGN(Trial trial, random_trial(model, static_cast<std::uint64_t>(1000 + next++)));
       return turned(std::move(trial.inputs));
     });
   }

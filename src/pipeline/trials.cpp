@@ -160,12 +160,15 @@ std::string sizes_text(const Bindings& sizes) {
   return text;
 }
 
+// Of families: the range of normalised keypoints.
+std::span<const Draw> draws_for(const Model& model) {
+  static constexpr Draw kFamilyDraws[] = {Draw::positive};
+  return model.impl().info.kind == SourceKind::family ? std::span<const Draw>(kFamilyDraws) : kDraws;
+}
+
 Expected<Trials> random_trials(const Model& model, std::uint64_t seed, bool static_shapes) {
   const Model::Impl& impl = model.impl();
-  // The range of normalised keypoints.
-  constexpr Draw kFamilyDraws[] = {Draw::positive};
-  const std::span<const Draw> draws =
-      impl.info.kind == SourceKind::family ? std::span<const Draw>(kFamilyDraws) : kDraws;
+  const std::span<const Draw> draws = draws_for(model);
   Trials trials;
   const auto start = std::chrono::steady_clock::now();
   Expected<Trial> first = tame_trial(impl.graph, usual_sizes(impl.symbols), seed, draws);
@@ -253,8 +256,8 @@ Expected<Trials> held_out_trials(const Model& model, const std::filesystem::path
   return trials;
 }
 
-Expected<Trial> random_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed) {
-  return tame_trial(graph, sizes, seed, kDraws);
+Expected<Trial> random_trial(const Model& model, std::uint64_t seed) {
+  return tame_trial(model.impl().graph, usual_sizes(model.impl().symbols), seed, draws_for(model));
 }
 
 Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes) {

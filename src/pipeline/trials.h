@@ -32,8 +32,8 @@ Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, b
 // The samples at `path` that are held out of calibration (pipeline/calibration_samples.h).
 Expected<Trials> held_out_trials(const Model& model, const std::filesystem::path& path);
 
-// Seeded inputs at `sizes`, tame enough for the network to be evaluated, with the results.
-Expected<Trial> random_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed);
+// Seeded inputs at the usual sizes, tame enough for the network to be evaluated, with the results.
+Expected<Trial> random_trial(const Model& model, std::uint64_t seed);
 
 // The same trial for files whose images have their channels last (passes/passes.h, put_channels_last).
 Trial with_channels_last(const Graph& graph, const Trial& trial);
