@@ -158,7 +158,7 @@ Value* slice(Builder& build, Value* x, std::size_t axis, const Dim& start, const
     // XNNPACK takes a slice of nothing for one of all.
     Shape none = x->type.shape;
     none[axis] = 0;
-    if (constant_sizes(none)) return full(build, none, Arg(Dim(0)), x->type.dtype);
+    return full(build, none, Arg(Dim(0)), x->type.dtype);
   }
   if (const auto first = start.constant())
     return build("slice", {x}, {{"dim", dim}, {"start", *first}, {"end", Shape{end}}});

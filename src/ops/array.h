@@ -19,6 +19,8 @@ struct Array {
 };
 
 Array to_array(const Tensor& tensor);
+// Integers of up to 32 bits wrap around, as in all runtimes. Those of 64 bits are exact up to 2^53 only.
+void wrap_integers(Array& array);
 // Rounds the values to `array.dtype`.
 Tensor to_tensor(const Array& array);
 

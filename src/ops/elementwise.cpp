@@ -105,10 +105,12 @@ Expected<std::vector<Type>> infer_cast(const InferCall& call) {
   return std::vector{Type{call.attrs.get<DType>("to"), call.shape(0)}};
 }
 
-// The value after storing it as `to`: rounded, saturated.
+// The value after storing it as `to`: floats are rounded and saturated, integers wrap around.
 Expected<std::vector<Array>> eval_cast(const EvalCall& call) {
   Array rounded = call.operand(0);
+  const bool from_integers = !is_floating(rounded.dtype);
   rounded.dtype = call.attrs.get<DType>("to");
+  if (from_integers) wrap_integers(rounded);
   return std::vector{to_array(to_tensor(rounded))};
 }
 

@@ -1,7 +1,6 @@
 #include "ops/evaluate.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <unordered_map>
 #include <unordered_set>
@@ -40,16 +39,6 @@ Status bind_dim(const Dim& dim, std::int64_t size, Bindings& bindings) {
   if (!expected) solve_dim(dim, size, bindings);
   if (expected && *expected != size) return fail("size {} where {} is {}", size, dim.text(), *expected);
   return {};
-}
-
-// Integers of up to 32 bits wrap around, as in all runtimes. Those of 64 bits are exact up to 2^53 only.
-void wrap_integers(Array& array) {
-  if (is_floating(array.dtype) || array.dtype == DType::boolean || size_of(array.dtype) > 4) return;
-  const bool is_unsigned = array.dtype == DType::u8 || array.dtype == DType::u16 || array.dtype == DType::u32;
-  const double span = std::ldexp(1.0, static_cast<int>(8 * size_of(array.dtype)));
-  const double low = is_unsigned ? 0 : -span / 2;
-  for (double& value : array.values)
-    if ((value < low || value >= low + span) && std::isfinite(value)) value -= span * std::floor((value - low) / span);
 }
 
 }  // namespace

@@ -89,6 +89,15 @@ Array to_array(const Tensor& tensor) {
   return {tensor.dtype, tensor.shape, to_double(tensor)};
 }
 
+void wrap_integers(Array& array) {
+  if (is_floating(array.dtype) || array.dtype == DType::boolean || size_of(array.dtype) > 4) return;
+  const bool is_unsigned = array.dtype == DType::u8 || array.dtype == DType::u16 || array.dtype == DType::u32;
+  const double span = std::ldexp(1.0, static_cast<int>(8 * size_of(array.dtype)));
+  const double low = is_unsigned ? 0 : -span / 2;
+  for (double& value : array.values)
+    if ((value < low || value >= low + span) && std::isfinite(value)) value -= span * std::floor((value - low) / span);
+}
+
 Tensor to_tensor(const Array& array) {
   const auto bytes = std::as_bytes(std::span(array.values));
   return converted(make_tensor(DType::f64, array.shape, {bytes.begin(), bytes.end()}), array.dtype);

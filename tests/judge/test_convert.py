@@ -118,6 +118,65 @@ class TestExportedPrograms:
         assert "ids" in done.stderr, "the inputs that there are"
 
 
+class Function(torch.nn.Module):
+    """A function as a program."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class TestFunctions:
+    """What small programs compute at sizes that they were not exported with."""
+
+    FUNCTIONS = {
+        "roll by more than there is": lambda x: x.roll(5, 1),
+        "roll back by more than there is": lambda x: x.roll(-5, 1),
+        "one result twice": lambda x: (x + 1,) * 2,
+        "slice of nothing": lambda x: (torch.cat([x, x[:, :0]], 1), x[:, :0].sum(1)),
+        "integers that wrap around": lambda x: (x.abs().clamp(max=2) * 100).to(torch.uint8) - 100,
+        "axes that change places": lambda x: x.swapaxes(0, 1).swapdims(1, 0) * 2,
+        "positions": lambda x: x + torch.arange(x.shape[1]),
+    }
+
+    @pytest.mark.parametrize("name", FUNCTIONS)
+    def test_agree_with_pytorch(self, tmp_path, name):
+        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+
+        model = Function(self.FUNCTIONS[name]).eval()
+        sizes = {0: torch.export.Dim("batch", min=2), 1: torch.export.Dim("length", min=2)}
+        program = torch.export.export(model, (torch.randn(4, 9),), dynamic_shapes={"x": sizes})
+        torch.export.save(program, tmp_path / "net.pt2")
+        for environment in ({}, {"TAPER_LITERT": "/nonexistent"}):
+            done = run(tmp_path, "convert", "net.pt2", environment=environment)
+            assert done.returncode == 0, done.stdout + done.stderr
+        torch.manual_seed(0)
+        for shape in ((3, 4), (2, 20), (2, 5)):
+            x = torch.randn(shape)
+            found = Interpreter(str(tmp_path / "net_fp32.tflite")).get_signature_runner()(x=x.numpy())
+            expected = model(x)
+            for i, tensor in enumerate(expected if isinstance(expected, tuple) else (expected,)):
+                output = found["output" if i == 0 else f"output_{i}"]
+                assert output.shape == tuple(tensor.shape)
+                np.testing.assert_allclose(output, tensor.numpy(), rtol=1e-6)
+
+    def test_divide_by_a_freed_size_and_tell_of_what_stays(self, tmp_path):
+        for name, function in {
+            "mean": lambda x: x.sum(1) / x.shape[1],
+            "scaled": lambda x: x.sum(1) * x.shape[1] ** 0.5,
+        }.items():
+            program = torch.export.export(Function(function).eval(), (torch.randn(2, 7),))
+            torch.export.save(program, tmp_path / f"{name}.pt2")
+        done = run(tmp_path, "convert", "mean.pt2", "--dynamic", "x:1", "--to", "tflite")
+        assert done.returncode == 0
+        assert "a literal 7 of div is taken as the freed size 'x_1'" in done.stderr
+        done = run(tmp_path, "convert", "scaled.pt2", "--dynamic", "x:1", "--to", "tflite")
+        assert "stays as it is, though it may come of the freed size 'x_1'" in done.stderr
+
+
 class Attention(torch.nn.Module):
     """Self-attention of those that a mask leaves; padding before a sequence leaves rows without any."""
 

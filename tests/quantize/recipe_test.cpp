@@ -107,6 +107,24 @@ TEST(Recipe, passes_over_entries_that_are_not_possible) {
   EXPECT_EQ(entry_for(recipe, {"a", {}}, "CONV_2D"), &recipe.entries[1]);
 }
 
+TEST(Recipe, knows_the_operators_that_there_are) {
+  const auto for_operation = [](std::string_view operation) {
+    return fmt::format(R"([{{"regex": ".*", "operation": "{}", "algorithm_key": "min_max_uniform_quantize",
+      "op_config": {{"weight_tensor_config": {{"num_bits": 8}}, "compute_precision": "INTEGER"}}}}])",
+                       operation);
+  };
+  EXPECT_THAT(problem(for_operation("CONV_9D")), HasSubstr("operation is \"CONV_9D\""));
+  EXPECT_EQ(problem(for_operation("OUTPUT")), "");
+  // What this converter reads tables with.
+  EXPECT_EQ(scheme_name(config_of(parsed(for_operation("EMBEDDING_LOOKUP")), "words", "GATHER")), "dynamic");
+}
+
+TEST(Recipe, has_blocks_of_4_bits_only) {
+  EXPECT_THAT(
+      problem(entry_of(R"("op_config": {"weight_tensor_config": {"num_bits": 8, "granularity": "BLOCKWISE_32"}})")),
+      HasSubstr("blocks of num_bits 8"));
+}
+
 TEST(Recipe, reads_blocks_in_both_forms) {
   const std::string_view forms[] = {R"("granularity": "BLOCKWISE_64")", R"("block_size": 64)"};
   for (const std::string_view form : forms) {
