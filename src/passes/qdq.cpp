@@ -108,8 +108,14 @@ Replacement permute_stored(Builder& build, const Node& node, std::span<Value* co
 Replacement with_own_factors(Builder& build, const Node& node, std::span<Value* const> operands) {
   if (node.op != "onnx_quantize" && node.op != "onnx_dequantize") return std::nullopt;
   std::vector<Value*> all(operands.begin(), operands.end());
-  for (std::size_t i = 1; i < all.size(); ++i)
-    if (const Tensor* factor = constant_of(node.operands[i])) all[i] = build.constant(*factor, node.operands[i]->name);
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    const Tensor* factor = constant_of(node.operands[i]);
+    if (factor == nullptr || !factor->is_plain()) continue;
+    // Initializers that are one in memory are one in the file.
+    const Bytes bytes = factor->bytes();
+    all[i] =
+        build.constant(make_tensor(factor->dtype, factor->shape, {bytes.begin(), bytes.end()}), node.operands[i]->name);
+  }
   return build.call(node.op, all, node.attrs, node.results[0]->name);
 }
 
