@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "frontend/onnx_importer.h"
+#include "ops/moves.h"
 
 namespace taper::onnx_reader {
 namespace {
@@ -35,7 +36,6 @@ void read_reshape(Call& call) {
   }
   const Shape& from = x->type.shape;
   std::optional<std::size_t> open;
-  Dim rest = 1;
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i].is(0) && !keep_zeros) {
       if (i >= from.size())
@@ -45,13 +45,10 @@ void read_reshape(Call& call) {
     if (shape[i].is(-1)) {
       if (open) return call.fail(fmt::format("shape {} leaves two sizes open", shape_text(shape)));
       open = i;
-    } else {
-      rest = rest * shape[i];
     }
   }
   if (open) {
-    const Dim count = element_count(from);
-    const auto size = rest.is(0) ? std::optional<Dim>(0) : divide_exactly(count, rest);
+    const auto size = remaining_size(from, shape, *open);
     if (!size) return call.fail(fmt::format("elements of shape {} don't fill {}", shape_text(from), shape_text(shape)));
     shape[*open] = *size;
   }

@@ -21,6 +21,9 @@ Array broadcast_to(const Array& x, const std::vector<std::int64_t>& shape);
 std::optional<Dim> known_entry(const Value* vector, std::int64_t i);
 // The same of the one number that a value without axes is.
 std::optional<Dim> known_number(const Value* scalar);
+// The size of axis `open` of `to` with which it holds as many elements as `from`; nothing if that can't be said. Sizes
+// that both have are taken out first: products of sums can't be divided.
+std::optional<Dim> remaining_size(Shape from, const Shape& to, std::size_t open);
 // Completes the attribute `shape` of a call that was read, from operand `Sizes`, a vector that is computed from sizes.
 Status resolve_shape(const Value* sizes, Attrs& attrs);
 // An integer vector with an entry per axis of `shape`.

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "ops/families.h"
+#include "ops/moves.h"
 #include "ops/pointwise.h"
 
 namespace taper {
@@ -10,9 +11,6 @@ namespace {
 
 using tflite::BuiltinOperator;
 
-std::size_t axis_of(const Node& node) {
-  return *normalize_axis(node.attrs.integer("dim"), node.operands[0]->type.shape.size());
-}
 bool is_last_axis(const Node& node) {
   return axis_of(node) + 1 == node.operands[0]->type.shape.size();
 }
@@ -25,12 +23,6 @@ Expected<std::vector<Type>> types_of_first(const InferCall& call, std::size_t ax
     return fail("{} entries of axis {} of {}", length.text(), axis, shape_text(shape));
   shape[axis] = length;
   return std::vector{Type{call.type(0).dtype, shape}, Type{indices, shape}};
-}
-
-Expected<Dim> one_size(const Attrs& attrs, std::string_view name) {
-  const auto& sizes = attrs.get<Shape>(name);
-  if (sizes.size() != 1) return fail("attribute '{}' holds {} sizes, expected one", name, sizes.size());
-  return sizes[0];
 }
 
 // The first `length` entries of an axis in order, and their indices. NaN is larger than all numbers; of equals the one
@@ -174,9 +166,9 @@ Op counted_topk() {
 }
 
 Status read_length(std::span<Value* const> operands, Attrs& attrs) {
-  const Tensor* k = operands.size() > 1 ? constant_of(operands[1]) : nullptr;
-  if (k == nullptr || is_floating(k->dtype) || k->element_count() != 1) return fail("k is no constant");
-  attrs.set("length", Shape{static_cast<std::int64_t>(to_double(*k)[0])});
+  const auto k = operands.size() > 1 ? known_number(operands[1]) : std::nullopt;
+  if (!k) return fail("k doesn't follow from the sizes of a value");
+  attrs.set("length", Shape{*k});
   return {};
 }
 

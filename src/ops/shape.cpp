@@ -1,4 +1,5 @@
 // Operators that give the same elements another shape or order, or repeat them; and what asks for shapes.
+#include <algorithm>
 #include <numeric>
 
 #include "ops/families.h"
@@ -144,22 +145,36 @@ std::optional<CallOnBases> reshape_on_bases(const Node& node, std::span<const st
   return call;
 }
 
+}  // namespace
+
+std::optional<Dim> remaining_size(Shape from, const Shape& to, std::size_t open) {
+  Dim others = 1;
+  for (std::size_t axis = 0; axis < to.size(); ++axis) {
+    if (axis == open) continue;
+    if (to[axis].is(0)) return Dim(0);
+    const auto same = std::ranges::find(from, to[axis]);
+    if (same != from.end())
+      from.erase(same);
+    else
+      others = others * to[axis];
+  }
+  return divide_exactly(element_count(from), others);
+}
+
+namespace {
+
 // TFLite's and TensorFlow's one size of -1 is what the others leave of x.
 Status resolve_inferred_size(std::span<Value* const> operands, Attrs& attrs) {
   Shape shape = attrs.get<Shape>("shape");
-  Dim known = 1;
   std::optional<std::size_t> open;
   for (std::size_t axis = 0; axis < shape.size(); ++axis) {
     const std::int64_t size = shape[axis].constant().value_or(0);
     if (size < -1 || (size == -1 && open)) return fail("shape {} can't be inferred", shape_text(shape));
-    if (size == -1)
-      open = axis;
-    else
-      known = known * shape[axis];
+    if (size == -1) open = axis;
   }
   if (!open) return {};
   const Shape& from = operands[0]->type.shape;
-  const auto rest = divide_exactly(element_count(from), known);
+  const auto rest = remaining_size(from, shape, *open);
   if (!rest) return fail("elements of shape {} don't fill {}", shape_text(from), shape_text(shape));
   shape[*open] = *rest;
   attrs.set("shape", std::move(shape));

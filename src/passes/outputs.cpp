@@ -38,12 +38,14 @@ Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   return result;
 }
 
-// Results of operators that get sizes which are computed from those of the inputs.
+// Results of operators that get sizes which are computed from those of the inputs, or that make their results
+// themselves.
 Values results_of_sizes(const Graph& graph) {
   Values sizes, results;
   for (const Node& node : graph.nodes()) {
     const bool sized =
         std::ranges::any_of(node.operands, [&](const Value* operand) { return sizes.contains(operand); });
+    if (node.op == "top_entries" || node.op == "range") results.insert(node.results.begin(), node.results.end());
     if (!sized && node.op != "shape_of") continue;
     for (const Value* result : node.results) {
       const bool is_size = !is_floating(result->type.dtype) && result->type.shape.size() <= 1;

@@ -70,6 +70,10 @@ bool is_rectifier(const Node& node) {
   return node.op == "relu" || node.op == "relu6";
 }
 
+bool sizes_results(const Node& node) {
+  return node.op == "shape_of" || node.op == "top_entries" || node.op == "range";
+}
+
 // Graphs that were written down by hand leave out what has a default.
 bool lacks_attributes(const Node& node) {
   return std::ranges::any_of(op_of(node).attrs,
@@ -155,7 +159,7 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
     passes.push_back(
         {"copy_passed_inputs", "LiteRT writes no output that no operator computes", copy_passed_inputs, passes_inputs});
     passes.push_back({"copy_sized_outputs", "LiteRT wants to know the size of an output before", copy_sized_outputs,
-                      holds("shape_of")});
+                      holds(sizes_results)});
   }
   passes.push_back({"drop_dead_nodes", "what nothing reads is not written", drop_dead_nodes, has_dead_nodes});
   return passes;

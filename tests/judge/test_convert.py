@@ -140,6 +140,8 @@ class TestFunctions:
         "integers that wrap around": lambda x: (x.abs().clamp(max=2) * 100).to(torch.uint8) - 100,
         "axes that change places": lambda x: x.swapaxes(0, 1).swapdims(1, 0) * 2,
         "positions": lambda x: x + torch.arange(x.shape[1]),
+        "every second position": lambda x: torch.arange(0, x.shape[1], 2),
+        "the largest, and all in order": lambda x: (x.topk(2, 1)[0], x.sort(1)[0]),
     }
 
     @pytest.mark.parametrize("name", FUNCTIONS)
@@ -147,7 +149,7 @@ class TestFunctions:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
 
         model = Function(self.FUNCTIONS[name]).eval()
-        sizes = {0: torch.export.Dim("batch", min=2), 1: torch.export.Dim("length", min=2)}
+        sizes = {0: torch.export.Dim("batch", min=2), 1: torch.export.Dim("length", min=3)}
         program = torch.export.export(model, (torch.randn(4, 9),), dynamic_shapes={"x": sizes})
         torch.export.save(program, tmp_path / "net.pt2")
         for environment in ({}, {"TAPER_LITERT": "/nonexistent"}):

@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from models import MediaPipeGRU, SignTransformer
 from program import ROOT, export
 from runtimes import LiteRtInterpreter, OnnxRuntime, relative_error
-from test_convert import convert
+from test_convert import Function, convert
 
 EXAMPLES = ROOT / "examples"
 RECORDINGS = ROOT.parent / "shared" / "data" / "keypoints"
@@ -143,6 +143,39 @@ def test_qdq_of_a_cnn(tmp_path):
     results = convert(tmp_path, *arguments)
     assert results["verification"]["files"]["onnx_qdq"]["passed"] is True
     assert steps_apart(tmp_path / "net_qdq.onnx", tmp_path / "net_int8.tflite", x.numpy()) < 1.01
+    exact = onnxruntime.SessionOptions()
+    exact.add_session_config_entry("session.x64quantprecision", "1")
+    onnxruntime.InferenceSession(tmp_path / "net_qdq.onnx", exact)  # which refuses shared scales
+
+
+def test_auto_keeps_to_a_hundredth_where_nothing_is_said(tmp_path):
+    arguments = ["--quantize", "dynamic,auto", "--to", "tflite", "--calibration", SAMPLES, "--gru", example("gru")]
+    run = export(tmp_path, *arguments).expect(0)
+    assert run.model("gru")["verification"]["files"]["tflite_auto"]["relative_error"] < 0.01
+    assert run.path("gru", "auto").stat().st_size <= run.path("gru", "dynamic").stat().st_size
+
+
+def test_zeros_that_are_subtracted_from_leave_int16_as_it_is(tmp_path):
+    torch.manual_seed(0)
+    cell, head = torch.nn.GRUCell(16, 32), torch.nn.Linear(32, 4)
+    net = Function(lambda x: head(cell(x)))
+    net.layers = torch.nn.ModuleList([cell, head])
+    x = torch.randn(20, 1, 16)
+    torch.export.save(torch.export.export(net.eval(), (x[0],)), tmp_path / "net.pt2")
+    np.save(tmp_path / "samples.npy", x.numpy())
+    results = convert(tmp_path, "net.pt2", "--to", "tflite", "--quantize", "int16x8", "--calibration", "samples.npy")
+    assert results["verification"]["files"]["tflite_int16x8"]["relative_error"] < 1e-2
+
+
+def test_recipes_tell_what_they_do_not_speak_of(tmp_path):
+    entry = {"operation": "*", "algorithm_key": "min_max_uniform_quantize"}
+    entry["op_config"] = {"weight_tensor_config": {"num_bits": 8}, "compute_precision": "INTEGER"}
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps([{"regex": "no such layer", **entry}]), encoding="utf-8")
+    run = export(tmp_path, "--gru", example("gru"), "--to", "tflite", "--recipe", recipe).expect(0)
+    notes = " ".join(run.model("gru")["notes"]["tflite_recipe"])
+    assert "no layer is called like 'no such layer'" in notes
+    assert "all of it stays float32" in notes
 
 
 def test_qdq_without_samples_is_refused_with_the_flag_to_give(tmp_path):

@@ -147,6 +147,28 @@ TEST(CheckSpelled, names_all_operators_that_a_target_lacks_at_once) {
   EXPECT_EQ(status.error().text(), "operators that TFLite can't express: erf (2 times, in block.act, block.act)");
 }
 
+TEST(StoreWeightsAsF16, halves_tables_of_which_rows_are_taken) {
+  Graph graph;
+  Builder build(graph);
+  Value* ids = graph.add_input("ids", {DType::i32, {2}});
+  Value* table = build.constant(tensor_f32({2, 2}, std::vector<float>{1, 2, 3, 4}), "words.weight");
+  graph.add_output("y", build("gather", {table, ids}, {{"dim", std::int64_t{0}}}));
+  const auto half = store_weights_as_f16(graph, nullptr);
+  ASSERT_TRUE(half);
+  EXPECT_EQ(count_ops(*half, "dequantize"), 1u);
+}
+
+TEST(LegalizeForTflite, writes_a_value_that_is_two_outputs_twice) {
+  Graph graph;
+  Builder build(graph);
+  Value* y = build("relu", {graph.add_input("x", {DType::f32, {1, 2}})});
+  graph.add_output("y", y);
+  graph.add_output("again", y);
+  const auto legal = legalize(graph, Target::tflite);
+  ASSERT_TRUE(legal) << legal.error().text();
+  EXPECT_NE(legal->outputs()[0].value, legal->outputs()[1].value);
+}
+
 TEST(StoreWeightsAsF16, keeps_weights_that_overflow_and_says_so) {
   Graph graph;
   Builder build(graph);
