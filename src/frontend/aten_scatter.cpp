@@ -46,21 +46,50 @@ Expected<std::string> reduction_named(const std::string& name) {
   return fail("reduction '{}' is not known", name);
 }
 
-Expected<Arg> scatter_reduce(Call& call) {
-  const std::string& name = call.text("reduce");
-  if (name == "mean") return fail("a scatter that averages");
-  TAPER_ASSIGN(std::string reduction, reduction_named(name));
-  if (!call.given("include_self") || call.flag("include_self"))
-    return scattered(call, source(call), std::move(reduction));
-  // Without the entries that were there: those that are written to start from what changes nothing.
-  Builder& build = call.build;
+// What `reduction` starts from where the entries that were there don't count: those that are written to become what
+// changes nothing.
+Status clear_written(Call& call, std::string_view reduction) {
   Value* x = call.tensor("self");
   const double neutral = reduction == "add" ? 0 : reduction == "mul" ? 1 : reduction == "max" ? -3.4e38 : 3.4e38;
-  Value* start = full(build, call.place("index")->type().shape, Arg(neutral), x->type.dtype);
+  Value* start = full(call.build, call.place("index")->type().shape, Arg(neutral), x->type.dtype);
   TAPER_ASSIGN(Arg cleared, scattered(call, start, "none"));
-  TAPER_TRY(build.status());
+  TAPER_TRY(call.build.status());
   call.args[0] = cleared;
-  return scattered(call, source(call), std::move(reduction));
+  return {};
+}
+
+// How many entries are written to each place.
+Expected<Value*> written_counts(Call& call) {
+  const Arg self = call.args[0];
+  const Type& type = call.place("self")->type();
+  call.args[0] = fresh(full(call.build, type.shape, Arg(0.0), type.dtype));
+  Value* ones = full(call.build, call.place("index")->type().shape, Arg(1.0), type.dtype);
+  TAPER_ASSIGN(const Arg counts, scattered(call, ones, "add"));
+  TAPER_TRY(call.build.status());
+  call.args[0] = counts;
+  Value* result = call.tensor("self");
+  call.args[0] = self;
+  return result;
+}
+
+Expected<Arg> scatter_reduce(Call& call) {
+  const std::string& name = call.text("reduce");
+  const bool averages = name == "mean", includes = !call.given("include_self") || call.flag("include_self");
+  TAPER_ASSIGN(std::string reduction, reduction_named(averages ? "sum" : name));
+  Value* counts = nullptr;
+  if (averages) {
+    TAPER_ASSIGN(counts, written_counts(call));
+  }
+  if (!includes) TAPER_TRY(clear_written(call, reduction));
+  TAPER_ASSIGN(Arg reduced, scattered(call, source(call), std::move(reduction)));
+  if (!averages) return reduced;
+  Builder& build = call.build;
+  const DType dtype = call.place("self")->type().dtype;
+  Value* one = number(build, Arg(Dim(1)), dtype);
+  counts = includes ? build("add", {counts, one}) : build("maximum", {counts, one});
+  TAPER_TRY(build.status());
+  call.args[0] = reduced;
+  return fresh(build(is_floating(dtype) ? "div" : "floor_divide", {call.tensor("self"), counts}));
 }
 
 // Whole entries of an axis: the index names the axis' positions.

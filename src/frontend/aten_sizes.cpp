@@ -443,6 +443,28 @@ Expected<Arg> call_size_operator(const Context& context, std::string_view name, 
   return Arg(integers[0]);
 }
 
+// A number that is computed from sizes when the program runs, such as the root of a length; null if it can't be.
+Value* computed_number(const Context& context, std::string_view name, std::span<const Arg> arguments) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kRows = {{{"add", "add"},
+                                                                                   {"sub", "sub"},
+                                                                                   {"mul", "mul"},
+                                                                                   {"truediv", "div"},
+                                                                                   {"pow", "pow"},
+                                                                                   {"neg", "neg"},
+                                                                                   {"sqrt", "sqrt"}}};
+  const auto* row = std::ranges::find(kRows, name, &std::pair<std::string_view, std::string_view>::first);
+  if (row == kRows.end() || arguments.size() != (name == "neg" || name == "sqrt" ? 1u : 2u)) return nullptr;
+  std::vector<Value*> operands;
+  for (const Arg& argument : arguments) {
+    const auto* tensor = argument.as<TensorPtr>();
+    Value* operand =
+        tensor != nullptr ? (*tensor)->content(context.build) : number(context.build, argument, DType::f32);
+    if (operand == nullptr || operand->type != Type{DType::f32, {}}) return nullptr;
+    operands.push_back(operand);
+  }
+  return context.build(row->second, std::move(operands));
+}
+
 }  // namespace
 
 std::optional<Expected<Arg>> call_on_sizes(const Context& context, std::string_view name,
@@ -450,6 +472,8 @@ std::optional<Expected<Arg>> call_on_sizes(const Context& context, std::string_v
   const auto known = size_operator(name);
   if (!known) return std::nullopt;
   auto result = call_size_operator(context, *known, arguments);
+  if (!result)
+    if (Value* computed = computed_number(context, *known, arguments)) return fresh(computed);
   if (result)
     if (const Dim* dim = result->as<Dim>(); dim != nullptr && dim->overflowed())
       return fail("operator {}: a size overflows 64 bits", name);

@@ -65,8 +65,6 @@ Expected<Equation> parse(std::string_view text, const std::vector<Value*>& opera
       return fail("term '{}' for a tensor of rank {}", terms[i], rank);
     most = std::max(most, rank - letters);
     TAPER_ASSIGN(Labels labels, parse_term(terms[i], rank - letters));
-    for (const char label : labels)
-      if (std::ranges::count(labels, label) > 1) return fail("term '{}' names an axis twice", terms[i]);
     equation.operands.push_back(std::move(labels));
   }
   if (arrow != std::string_view::npos) {
@@ -91,6 +89,36 @@ struct Term {
   Value* value;
   Labels labels;
 };
+
+// The term with a diagonal in the place of axes of one label: the entries of the two axes side by side, each n + 1-th.
+Expected<Term> with_diagonals(Builder& build, Term term) {
+  for (std::size_t i = 0; i < term.labels.size(); ++i) {
+    const char label = term.labels[i];
+    const std::size_t j = term.labels.find(label, i + 1);
+    if (j == Labels::npos) continue;
+    Shape shape = shape_of(term.value);
+    const auto size = shape[i].constant();
+    if (!size || shape[i] != shape[j])
+      return fail("the diagonal of sizes {} and {}, expected one known size", shape[i].text(), shape[j].text());
+    term.labels.erase(j, 1);
+    term.labels.erase(i, 1);
+    Integers dims = aten::all_axes(shape.size());
+    dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(j));
+    dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(i));
+    dims.insert(dims.end(), {static_cast<std::int64_t>(i), static_cast<std::int64_t>(j)});
+    shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(j));
+    shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(i));
+    shape.push_back(Dim(*size) * *size);
+    Value* joined = aten::reshape(build, aten::permute(build, term.value, dims), shape);
+    term.value = build(
+        "slice", {joined},
+        {{"dim", static_cast<std::int64_t>(shape.size() - 1)}, {"end", Shape{shape.back()}}, {"step", *size + 1}});
+    TAPER_TRY(build.status());
+    term.labels += label;
+    --i;
+  }
+  return term;
+}
 
 // The term with its axes in the order `wanted`, which names all of them.
 Value* ordered(Builder& build, const Term& term, const Labels& wanted) {
@@ -183,10 +211,19 @@ Term joined(Builder& build, Term a, Term b, const Labels& kept) {
 
 Value* einsum(Builder& build, std::string_view equation, std::vector<Value*> operands) {
   if (build.failed()) return nullptr;
-  const auto parsed = parse(equation, operands);
+  auto parsed = parse(equation, operands);
   if (!parsed) {
     build.set_error(within(parsed.error(), "in einsum"));
     return nullptr;
+  }
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    auto term = with_diagonals(build, {operands[i], parsed->operands[i]});
+    if (!term) {
+      build.set_error(within(term.error(), "in einsum"));
+      return nullptr;
+    }
+    operands[i] = term->value;
+    parsed->operands[i] = term->labels;
   }
   // What the operands from one on, and the result, still need.
   std::vector<Labels> needed(operands.size() + 1, parsed->result);

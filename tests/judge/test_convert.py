@@ -141,6 +141,11 @@ class TestFunctions:
         "axes that change places": lambda x: x.swapaxes(0, 1).swapdims(1, 0) * 2,
         "positions": lambda x: x + torch.arange(x.shape[1]),
         "every second position": lambda x: torch.arange(0, x.shape[1], 2),
+        "a scale by the root of a size": lambda x: (x * x.shape[1] ** -0.5, x * (x.shape[1] / 2)),
+        "a diagonal": lambda x: torch.einsum("bii->bi", x[:, None, :3] * x[:, :3, None]),
+        "averages of what meets": lambda x: torch.zeros_like(x).scatter_reduce(1, (x > 0).long(), x, "mean"),
+        "averages with what was there": lambda x: x.scatter_reduce(
+            1, (x > 0).long(), x, "mean", include_self=False),
         "the largest, and all in order": lambda x: (x.topk(2, 1)[0], x.sort(1)[0]),
     }
 
