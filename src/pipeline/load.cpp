@@ -91,6 +91,25 @@ void describe_types(Model::Impl& impl) {
     impl.info.output_types.push_back(tensor_info(output.name, output.value->type));
 }
 
+struct FoundModule {
+  const pickle::Value* module = nullptr;
+  std::string key;  // in the dict around it, if there is one
+};
+
+// The network that was saved whole, or the only one in a dict of what a training run saves beside it.
+FoundModule find_module(const pickle::Value& root) {
+  if (is_module(root)) return {&root, {}};
+  FoundModule found;
+  if (root.dict() == nullptr) return found;
+  for (const pickle::Entry& entry : root.entries()) {
+    if (!is_module(*entry.value)) continue;
+    if (found.module != nullptr) return {};
+    found = {entry.value, pickle::describe(*entry.key)};
+    if (const auto text = entry.key->text()) found.key = *text;
+  }
+  return found;
+}
+
 Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesystem::path& path,
                                   const LoadOptions& options) {
   if (const auto kind = program_kind(bytes)) {
@@ -98,11 +117,15 @@ Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesyste
     TAPER_ASSIGN(ImportedProgram program, import_program(*kind, bytes, path, said));
     return model_of_program(std::move(program), said, *kind);
   }
-  TAPER_ASSIGN(const Checkpoint checkpoint, read_checkpoint(bytes));
-  if (!is_module(*checkpoint.root) || recognises_family(checkpoint, options.config))
-    return load_family(checkpoint, options);
+  TAPER_ASSIGN(Checkpoint checkpoint, read_checkpoint(bytes));
+  const FoundModule found = find_module(*checkpoint.root);
+  if (found.module == nullptr || recognises_family(checkpoint, options.config)) return load_family(checkpoint, options);
   TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
+  checkpoint.root = found.module;
   TAPER_ASSIGN(ImportedProgram program, import_module(checkpoint, said));
+  if (!found.key.empty())
+    program.assumptions.push_back(
+        fmt::format("of the file's dict, the module under '{}' is converted", printable(found.key)));
   return model_of_program(std::move(program), said, SourceKind::module);
 }
 

@@ -184,6 +184,21 @@ class TestFunctions:
         assert "stays as it is, though it may come of the freed size 'x_1'" in done.stderr
 
 
+class TestModules:
+    def test_are_found_in_what_a_training_run_saves(self, tmp_path):
+        model = torch.nn.Sequential(torch.nn.Embedding(9, 5), torch.nn.Linear(5, 3))
+        torch.save({"model": model, "epoch": 3}, tmp_path / "run.pt")
+        done = run(tmp_path, "convert", "run.pt", "--input-shape", "input=2,5", "--input-dtype", "input=int64")
+        assert done.returncode == 0, done.stderr
+        assert "the module under 'model' is converted" in done.stderr
+
+    def test_that_shorten_rows_in_their_table_are_refused(self, tmp_path):
+        torch.save(torch.nn.Embedding(9, 5, max_norm=0.5), tmp_path / "net.pt")
+        done = run(tmp_path, "convert", "net.pt", "--input-shape", "input=2,5")
+        assert done.returncode == 1
+        assert "max_norm" in done.stderr
+
+
 class Attention(torch.nn.Module):
     """Self-attention of those that a mask leaves; padding before a sequence leaves rows without any."""
 
