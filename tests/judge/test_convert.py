@@ -154,7 +154,7 @@ class TestFunctions:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
 
         model = Function(self.FUNCTIONS[name]).eval()
-        sizes = {0: torch.export.Dim("batch", min=2), 1: torch.export.Dim("length", min=3)}
+        sizes = {0: torch.export.Dim("batch", min=2), 1: torch.export.Dim("length", min=4)}
         program = torch.export.export(model, (torch.randn(4, 9),), dynamic_shapes={"x": sizes})
         torch.export.save(program, tmp_path / "net.pt2")
         for environment in ({}, {"TAPER_LITERT": "/nonexistent"}):
