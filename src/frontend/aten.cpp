@@ -43,7 +43,7 @@ const Table& table() {
 }
 
 // Operators that are another one under a second name.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 36> kAliases = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 34> kAliases = {{
     {"__and__", "bitwise_and"},
     {"__iand__", "bitwise_and_"},
     {"__ior__", "bitwise_or_"},

@@ -301,13 +301,8 @@ std::vector<AttrSpec> transposed_attrs(bool with_activation) {
 
 // The sizes that an operand holds, which the result has.
 Status read_transposed_size(std::span<Value* const> operands, Attrs& attrs) {
-  const Value* sizes = operands.size() > 2 ? operands[2] : nullptr;
-  const bool is_vector = sizes != nullptr && sizes->type.shape == Shape{4};
-  const auto height = is_vector ? known_entry(sizes, 1) : std::nullopt;
-  const auto width = is_vector ? known_entry(sizes, 2) : std::nullopt;
-  if (!height || !width) return fail("a transposed convolution into sizes that don't follow from those of a value");
-  attrs.set("size", Shape{*height, *width});
-  return {};
+  return resolve_height_and_width(operands.size() > 2 ? operands[2] : nullptr, 4, 1, "a transposed convolution into",
+                                  attrs);
 }
 
 Op transpose_conv_nhwc() {

@@ -19,6 +19,8 @@ Array slice_axis(const Array& x, std::size_t axis, std::int64_t start, std::int6
 Array broadcast_to(const Array& x, const std::vector<std::int64_t>& shape);
 // Entry `i` of an integer vector that is computed from sizes; nothing if it isn't one that can be known.
 std::optional<Dim> known_entry(const Value* vector, std::int64_t i);
+// Entries first, first + 1, ... of such a vector, `count` of them; nothing if one of them can't be known.
+std::optional<Shape> known_entries(const Value* vector, std::int64_t first, std::int64_t count);
 // The same of the one number that a value without axes is.
 std::optional<Dim> known_number(const Value* scalar);
 // The size of axis `open` of `to` with which it holds as many elements as `from`; nothing if that can't be said. Sizes
@@ -26,6 +28,10 @@ std::optional<Dim> known_number(const Value* scalar);
 std::optional<Dim> remaining_size(Shape from, const Shape& to, std::size_t open);
 // Completes the attribute `shape` of a call that was read, from operand `Sizes`, a vector that is computed from sizes.
 Status resolve_shape(const Value* sizes, Attrs& attrs);
+// The same of the attribute `size`, height and width, from entries `first` and `first` + 1 of a vector of `length`;
+// null for an operand that is absent. Errors speak of `what` goes into the sizes.
+Status resolve_height_and_width(const Value* sizes, std::int64_t length, std::int64_t first, std::string_view what,
+                                Attrs& attrs);
 // An integer vector with an entry per axis of `shape`.
 Status check_sizes(const Type& sizes, const Shape& shape);
 // Whether an evaluated vector of sizes says what the attribute `shape` says.

@@ -178,13 +178,7 @@ Expected<std::vector<Array>> eval_resize_last(const EvalCall& call) {
 }
 
 Status read_resize_size(std::span<Value* const> operands, Attrs& attrs) {
-  const Value* sizes = operands.size() > 1 ? operands[1] : nullptr;
-  const bool is_vector = sizes != nullptr && sizes->type.shape == Shape{2};
-  const auto height = is_vector ? known_entry(sizes, 0) : std::nullopt;
-  const auto width = is_vector ? known_entry(sizes, 1) : std::nullopt;
-  if (!height || !width) return fail("resampling to sizes that don't follow from those of a value");
-  attrs.set("size", Shape{*height, *width});
-  return {};
+  return resolve_height_and_width(operands.size() > 1 ? operands[1] : nullptr, 2, 0, "resampling to", attrs);
 }
 
 template <class Options>

@@ -30,13 +30,19 @@ Array broadcast_to(const Array& x, const std::vector<std::int64_t>& shape) {
 Status resolve_shape(const Value* sizes, Attrs& attrs) {
   const auto count = sizes->type.shape.size() == 1 ? sizes->type.shape[0].constant() : std::nullopt;
   if (!count || *count > 64) return fail("sizes are {}, expected a short vector", type_text(sizes->type));
-  Shape shape;
-  for (std::int64_t i = 0; i < *count; ++i) {
-    const auto size = known_entry(sizes, i);
-    if (!size || size->constant().value_or(0) < 0) return fail("sizes that don't follow from the sizes of a value");
-    shape.push_back(*size);
-  }
-  attrs.set("shape", std::move(shape));
+  auto shape = known_entries(sizes, 0, *count);
+  if (!shape || std::ranges::any_of(*shape, [](const Dim& size) { return size.constant().value_or(0) < 0; }))
+    return fail("sizes that don't follow from the sizes of a value");
+  attrs.set("shape", std::move(*shape));
+  return {};
+}
+
+Status resolve_height_and_width(const Value* sizes, std::int64_t length, std::int64_t first, std::string_view what,
+                                Attrs& attrs) {
+  const bool is_vector = sizes != nullptr && sizes->type.shape == Shape{length};
+  auto size = is_vector ? known_entries(sizes, first, 2) : std::nullopt;
+  if (!size) return fail("{} sizes that don't follow from those of a value", what);
+  attrs.set("size", std::move(*size));
   return {};
 }
 

@@ -106,6 +106,16 @@ std::optional<Dim> known_entry(const Value* vector, std::int64_t i) {
   return vector->type.shape.size() == 1 ? KnownEntries().entry(vector, i) : std::nullopt;
 }
 
+std::optional<Shape> known_entries(const Value* vector, std::int64_t first, std::int64_t count) {
+  Shape entries;
+  for (std::int64_t i = first; i < first + count; ++i) {
+    const auto entry = known_entry(vector, i);
+    if (!entry) return std::nullopt;
+    entries.push_back(*entry);
+  }
+  return entries;
+}
+
 std::optional<Dim> known_number(const Value* scalar) {
   return scalar->type.shape.empty() ? KnownEntries().entry(scalar, 0) : std::nullopt;
 }
