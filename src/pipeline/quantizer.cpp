@@ -336,7 +336,21 @@ LayerConfig Quantizer::config_of(Precision precision, const Node& node) const {
 }
 
 Expected<StoredGraph> Quantizer::stored_as(Precision precision, QuantizationPlan* plan) const {
-  return stored_by(precision, [&](const Node& node) { return config_of(precision, node); }, false, plan);
+  const auto config = [&](const Node& node) { return config_of(precision, node); };
+  QuantizationPlan unused;
+  QuantizationPlan& made = plan != nullptr ? *plan : unused;
+  TAPER_ASSIGN(StoredGraph stored, stored_by(precision, config, false, &made));
+  if (precision == Precision::recipe) {
+    const std::span entries(recipe_for(precision).entries);
+    const auto idle =
+        idle_entries(*subject_of(precision).graph, entries.first(entries.size() - options_.exclude.size()));
+    stored.notes.insert(stored.notes.end(), idle.begin(), idle.end());
+    if (std::ranges::any_of(entries, has_asymmetric_weights))
+      stored.notes.emplace_back("weights are symmetric, also where the recipe says otherwise: kernels take no others");
+  }
+  if (changes_nothing(made, config))
+    stored.notes.emplace_back("all of it stays float32 (why: float_layers in the results)");
+  return stored;
 }
 
 Expected<StoredGraph> Quantizer::stored_by(Precision precision,
@@ -357,15 +371,6 @@ Expected<StoredGraph> Quantizer::stored_by(Precision precision,
                                 .forced = forced};
   TAPER_ASSIGN(Graph graph, quantize(*subject.graph, request, &made));
   StoredGraph stored{std::move(graph), made.notes, report_of(made)};
-  if (precision == Precision::recipe) {
-    const std::span entries(recipe_for(precision).entries);
-    const auto idle = idle_entries(*subject.graph, entries.first(entries.size() - options_.exclude.size()));
-    stored.notes.insert(stored.notes.end(), idle.begin(), idle.end());
-    if (std::ranges::any_of(entries, has_asymmetric_weights))
-      stored.notes.emplace_back("weights are symmetric, also where the recipe says otherwise: kernels take no others");
-  }
-  if (!forced && changes_nothing(made, config_of))
-    stored.notes.emplace_back("all of it stays float32 (why: float_layers in the results)");
   if (recipe_for(precision).needs_calibration()) {
     stored.report->calibration_samples = subject.measured.samples;
     stored.report->random_calibration = options_.random_calibration;
