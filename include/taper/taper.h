@@ -172,7 +172,6 @@ struct ConvertOptions {
   bool check_each = false;  // evaluate the graph after each pass; an error names the first one that changes results
 };
 
-// What there is to tell of a file of integers.
 // What it costs to quantise one layer and leave all others as they are.
 struct LayerCost {
   std::string layer;      // the module's path, or the name of its result
@@ -181,6 +180,7 @@ struct LayerCost {
   double relative_error = 0;  // of the outputs, by the reference evaluation
 };
 
+// What there is to tell of a file of integers.
 struct QuantizationReport {
   std::int64_t calibration_samples = 0;
   bool random_calibration = false;

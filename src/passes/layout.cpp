@@ -200,10 +200,9 @@ Expected<Graph> assign_layout(const Graph& graph) {
     };
   };
   // What was made for nobody goes with the copy.
-  const Rule keep = [](Builder&, const Node&, std::span<Value* const>) -> Replacement { return std::nullopt; };
   TAPER_ASSIGN(const Graph moved, rewrite(graph, rule_for));
-  TAPER_ASSIGN(Graph result, rewrite(moved, keep));
-  if (count_copies(result) > count_copies(graph)) return rewrite(graph, keep);
+  TAPER_ASSIGN(Graph result, drop_dead_nodes(moved));
+  if (count_copies(result) > count_copies(graph)) return drop_dead_nodes(graph);
   return result;
 }
 

@@ -93,10 +93,6 @@ bool has_dead_nodes(const Graph& graph) {
          });
 }
 
-Expected<Graph> drop_dead_nodes(const Graph& graph) {
-  return rewrite(graph, [](Builder&, const Node&, std::span<Value* const>) -> Replacement { return std::nullopt; });
-}
-
 }  // namespace
 
 std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {

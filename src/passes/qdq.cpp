@@ -128,9 +128,7 @@ Expected<Graph> with_qdq(const Graph& quantised) {
   TAPER_ASSIGN(const Graph permuted, rewrite(legal, permute_stored));
   TAPER_ASSIGN(const Graph folded, fold_constants(permuted));
   TAPER_ASSIGN(const Graph parted, rewrite(folded, with_own_factors));
-  TAPER_ASSIGN(Graph result, rewrite(parted, [](Builder&, const Node&, std::span<Value* const>) -> Replacement {
-                 return std::nullopt;  // without the factors that were shared
-               }));
+  TAPER_ASSIGN(Graph result, drop_dead_nodes(parted));  // the factors that were shared
   TAPER_TRY(check(result));
   return result;
 }

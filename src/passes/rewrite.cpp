@@ -105,6 +105,10 @@ Expected<Graph> rewrite(const Graph& graph, const Rule& rule) {
   return rewrite_with(graph, [&rule](const Graph&) { return rule; }, {});
 }
 
+Expected<Graph> drop_dead_nodes(const Graph& graph) {
+  return rewrite(graph, [](Builder&, const Node&, std::span<Value* const>) -> Replacement { return std::nullopt; });
+}
+
 Users users_of(const Graph& graph) {
   const NodeSet live = live_nodes(graph);
   Users users;

@@ -58,6 +58,9 @@ using TypeMap = std::function<Type(const Type&)>;
 Expected<Graph> rewrite(const Graph& graph, const RuleFor& rule_for, const TypeMap& map_input_type = {});
 Expected<Graph> rewrite(const Graph& graph, const Rule& rule);
 
+// The graph without the nodes that nothing uses.
+Expected<Graph> drop_dead_nodes(const Graph& graph);
+
 // For each value the live nodes that use it, once per operand place; graph outputs count as a nullptr.
 using Users = std::unordered_map<const Value*, std::vector<const Node*>>;
 Users users_of(const Graph& graph);
