@@ -153,6 +153,7 @@ struct QuantizeOptions {
   std::int64_t block = 32;                // weights of a row that share a scale, in w4: 32 to 256; 0: all of the row
   bool integer_io = false;                // inputs and outputs are integers too, where all is
   std::vector<std::string> exclude;       // patterns of layers that stay float32
+  bool layer_costs = false;               // measure what each layer costs in files within their bound too
   std::vector<NamedRange> ranges;
   std::optional<std::filesystem::path> recipe;  // for Precision::recipe
   double mix_error = 0.01;                      // the relative error that Precision::mixed may have
@@ -317,7 +318,8 @@ struct ModelReport {
   std::optional<ModelInfo> info;
   std::vector<Artifact> artifacts;
   std::vector<Verification> verifications;
-  std::vector<std::pair<std::string, std::vector<LayerCost>>> layer_costs;  // by key, of files beyond their bound
+  std::vector<std::pair<std::string, std::vector<LayerCost>>>
+      layer_costs;  // by key: of files beyond their bound, or all
   std::vector<std::pair<std::string, double>> stage_seconds;
   std::vector<std::string> warnings;
   std::uint64_t peak_memory = 0;  // bytes, of the process so far

@@ -84,6 +84,7 @@ class Speller {
   std::uint32_t operator_code(tflite::BuiltinOperator builtin, TfliteVersion version);
   std::uint32_t buffer_for(WeightSource source);
   std::uint32_t buffer_for(const Tensor& tensor, const Quantization& quantization);
+  std::uint32_t buffer_for_integers(WeightSource source);
   void name_tensors_once();
   void add_signature(const Graph& graph);
   void add_min_runtime_version();
@@ -95,6 +96,7 @@ class Speller {
   std::map<std::string, std::uint32_t> small_buffers_;
   std::map<std::pair<const std::byte*, const Quantization*>, std::uint32_t> integer_buffers_;
   std::map<std::pair<std::byte, std::size_t>, std::uint32_t> uniform_buffers_;
+  std::unordered_multimap<std::size_t, std::uint32_t> integers_;  // by a hash of the bytes
   TensorIndices main_tensors_;
   int unnamed_ = 0;
 };
@@ -165,6 +167,7 @@ std::uint32_t Speller::buffer_for(WeightSource source) {
     const Bytes bytes = source.tensor.bytes();
     const std::string_view value = as_text(bytes);
     const bool as_it_is = source.dtype == source.tensor.dtype;
+    if (source.dtype == DType::i8 && value.size() > kSmall) return buffer_for_integers(std::move(source));
     std::uint32_t& known = as_it_is && value.size() <= kSmall ? small_buffers_[std::string(value)]
                            : as_it_is && repeats_a_byte(bytes)
                                ? uniform_buffers_[{bytes[0], bytes.size()}]
@@ -180,11 +183,23 @@ std::uint32_t Speller::buffer_for(WeightSource source) {
 std::uint32_t Speller::buffer_for(const Tensor& tensor, const Quantization& quantization) {
   std::uint32_t& known = integer_buffers_[{tensor.storage.view.data(), &quantization}];
   if (known == 0) {
-    known = static_cast<std::uint32_t>(result_.buffers.size());
-    result_.buffers.push_back(stored_bytes(share(stored_integers(tensor, quantization))));
+    known = buffer_for_integers(stored_bytes(share(stored_integers(tensor, quantization))));
     release_pages(tensor.storage.view);
   }
   return known;
+}
+
+// A table of which rows are taken, and which is the weight of a layer too, has the same integers in both places.
+std::uint32_t Speller::buffer_for_integers(WeightSource source) {
+  const auto bytes_of = [](const WeightSource& stored) { return as_text(stored.tensor.bytes()); };
+  const std::size_t hash = std::hash<std::string_view>{}(bytes_of(source));
+  const auto [first, last] = integers_.equal_range(hash);
+  for (auto same = first; same != last; ++same)
+    if (bytes_of(result_.buffers[same->second]) == bytes_of(source)) return same->second;
+  const auto next = static_cast<std::uint32_t>(result_.buffers.size());
+  integers_.emplace(hash, next);
+  result_.buffers.push_back(std::move(source));
+  return next;
 }
 
 // Scales and zero points; scales of blocks are a tensor of float16 beside it.

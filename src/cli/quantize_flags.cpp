@@ -30,6 +30,7 @@ const std::string_view kQuantizeHelp =
   --range NAME=LO,HI      the range of an input or tensor, told instead of measured; may be repeated
   --max-error X           the largest relative error that passes (what docs/quantisation.md lists; of auto 0.01)
   --accept-loss           files beyond it pass too
+  --layer-costs           measure the error of each layer quantised alone, which else is done for files beyond the bound
   --show-recipe           print what is done to each layer and tensor, before it is done
 )";
 
@@ -95,7 +96,8 @@ Status refuse_idle_flags(const CLI::App& app, const QuantizeTexts& texts, const 
       {"--show-recipe", integers, "dynamic, w8, w4, int8, int16x8, auto or a recipe"},
       {"--exclude", integers, "dynamic, w8, w4, int8, int16x8, auto or a recipe"},
       {"--max-error", integers, "dynamic, w8, w4, int8, int16x8, auto or a recipe"},
-      {"--accept-loss", integers, "dynamic, w8, w4, int8, int16x8, auto or a recipe"}};
+      {"--accept-loss", integers, "dynamic, w8, w4, int8, int16x8, auto or a recipe"},
+      {"--layer-costs", integers, "dynamic, w8, w4, int8, int16x8, auto or a recipe"}};
   for (const Rule& rule : rules)
     if (app.count(rule.flag) > 0 && !rule.heeded)
       return fail("{} is for files of {}, and --quantize asks for none", rule.flag, rule.by);
@@ -121,6 +123,7 @@ void declare_quantize_flags(CLI::App& app, QuantizeTexts& texts) {
   app.add_option("--range", texts.ranges)->type_name("NAME=LO,HI")->allow_extra_args(false);
   app.add_option("--max-error", texts.max_error)->type_name("X");
   app.add_flag("--accept-loss", texts.accept_loss);
+  app.add_flag("--layer-costs", texts.layer_costs);
   app.add_flag("--onnx-qdq", texts.onnx_qdq);
   app.add_flag("--show-recipe", texts.show_recipe);
 }
@@ -149,6 +152,7 @@ Status read_quantize_options(const CLI::App& app, const QuantizeTexts& texts, Co
   options.block = *whole_number(texts.block_size);
   options.integer_io = texts.io == "int8";
   options.exclude = texts.exclude;
+  options.layer_costs = texts.layer_costs;
   for (const std::string& text : texts.ranges) {
     TAPER_ASSIGN(NamedRange range, read_range(text));
     options.ranges.push_back(std::move(range));

@@ -19,7 +19,7 @@ struct QuantizeTexts {
   std::string calibration, calibration_method = "min-max", weight_method = "min-max", io = "float32", recipe;
   std::string block_size = "32", max_error;
   std::vector<std::string> ranges, exclude;
-  bool accept_loss = false, show_recipe = false, onnx_qdq = false;
+  bool accept_loss = false, layer_costs = false, show_recipe = false, onnx_qdq = false;
 };
 
 extern const std::string_view kQuantizeHelp;

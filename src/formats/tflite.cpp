@@ -119,29 +119,58 @@ flatbuffers::Offset<flatbuffers::Vector<T>> pack_numbers(flatbuffers::FlatBuffer
   return numbers.empty() ? 0 : builder.CreateVector(numbers);
 }
 
-// Zero points take eight bytes each, one per channel, and nearly all are zero: tensors with equal ones share a vector.
-using SharedZeroPoints = std::map<std::vector<std::int64_t>, flatbuffers::Offset<flatbuffers::Vector<std::int64_t>>>;
+// Vectors that several tensors have: shapes, and zero points, which take eight bytes each, one per channel, and are
+// nearly all zero. Each is written once.
+class SharedVectors {
+ public:
+  explicit SharedVectors(flatbuffers::FlatBufferBuilder& builder) : builder_(builder) {}
 
-flatbuffers::Offset<tflite::Tensor> pack_tensor(flatbuffers::FlatBufferBuilder& builder, const tflite::TensorT& tensor,
-                                                SharedZeroPoints& shared) {
-  if (tensor.quantization == nullptr || tensor.sparsity != nullptr || !tensor.variant_tensors.empty())
-    return tflite::Tensor::Pack(builder, &tensor);
-  const tflite::QuantizationParametersT& given = *tensor.quantization;
-  auto& zero_points = shared[given.zero_point];
-  if (zero_points.IsNull()) zero_points = pack_numbers(builder, given.zero_point);
+  flatbuffers::Offset<flatbuffers::Vector<std::int32_t>> pack(const std::vector<std::int32_t>& numbers) {
+    return pack(numbers, sizes_);
+  }
+  flatbuffers::Offset<flatbuffers::Vector<std::int64_t>> pack(const std::vector<std::int64_t>& numbers) {
+    return pack(numbers, zero_points_);
+  }
+
+ private:
+  template <class T>
+  using Known = std::map<std::vector<T>, flatbuffers::Offset<flatbuffers::Vector<T>>>;
+
+  template <class T>
+  flatbuffers::Offset<flatbuffers::Vector<T>> pack(const std::vector<T>& numbers, Known<T>& known) {
+    auto& packed = known[numbers];
+    if (packed.IsNull()) packed = pack_numbers(builder_, numbers);
+    return packed;
+  }
+
+  flatbuffers::FlatBufferBuilder& builder_;
+  Known<std::int32_t> sizes_;
+  Known<std::int64_t> zero_points_;
+};
+
+flatbuffers::Offset<tflite::QuantizationParameters> pack_quantization(flatbuffers::FlatBufferBuilder& builder,
+                                                                      const tflite::QuantizationParametersT& given,
+                                                                      SharedVectors& shared) {
+  const auto zero_points = shared.pack(given.zero_point);
   const auto least = pack_numbers(builder, given.min), largest = pack_numbers(builder, given.max);
   const auto scales = pack_numbers(builder, given.scale);
-  const auto quantization =
-      tflite::CreateQuantizationParameters(builder, least, largest, scales, zero_points, given.details.type,
-                                           given.details.Pack(builder), given.quantized_dimension);
-  const auto shape = pack_numbers(builder, tensor.shape), signature = pack_numbers(builder, tensor.shape_signature);
+  return tflite::CreateQuantizationParameters(builder, least, largest, scales, zero_points, given.details.type,
+                                              given.details.Pack(builder), given.quantized_dimension);
+}
+
+flatbuffers::Offset<tflite::Tensor> pack_tensor(flatbuffers::FlatBufferBuilder& builder, const tflite::TensorT& tensor,
+                                                SharedVectors& shared) {
+  if (tensor.sparsity != nullptr || !tensor.variant_tensors.empty()) return tflite::Tensor::Pack(builder, &tensor);
+  const auto quantization = tensor.quantization == nullptr ? flatbuffers::Offset<tflite::QuantizationParameters>()
+                                                           : pack_quantization(builder, *tensor.quantization, shared);
+  const auto shape = shared.pack(tensor.shape), signature = shared.pack(tensor.shape_signature);
   const auto name = tensor.name.empty() ? 0 : builder.CreateString(tensor.name);
   return tflite::CreateTensor(builder, shape, tensor.type, tensor.buffer, name, quantization, tensor.is_variable, 0,
                               signature, tensor.has_rank, 0, tensor.external_buffer);
 }
 
 flatbuffers::Offset<tflite::SubGraph> pack_subgraph(flatbuffers::FlatBufferBuilder& builder,
-                                                    const tflite::SubGraphT& subgraph, SharedZeroPoints& shared) {
+                                                    const tflite::SubGraphT& subgraph, SharedVectors& shared) {
   std::vector<flatbuffers::Offset<tflite::Tensor>> tensors;
   tensors.reserve(subgraph.tensors.size());
   for (const auto& tensor : subgraph.tensors) tensors.push_back(pack_tensor(builder, *tensor, shared));
@@ -169,10 +198,10 @@ std::vector<std::unique_ptr<tflite::OperatorCodeT>> with_deprecated_codes(const 
 Head build_head(const tflite::ModelT& model, std::span<const WeightSource> buffers, bool external) {
   flatbuffers::FlatBufferBuilder builder(1 << 16);
   const auto codes = pack_all<tflite::OperatorCode>(builder, with_deprecated_codes(model));
-  SharedZeroPoints zero_points;
+  SharedVectors shared(builder);
   std::vector<flatbuffers::Offset<tflite::SubGraph>> packed;
   packed.reserve(model.subgraphs.size());
-  for (const auto& subgraph : model.subgraphs) packed.push_back(pack_subgraph(builder, *subgraph, zero_points));
+  for (const auto& subgraph : model.subgraphs) packed.push_back(pack_subgraph(builder, *subgraph, shared));
   const auto subgraphs = packed.empty() ? 0 : builder.CreateVector(packed);
   const auto description = model.description.empty() ? 0 : builder.CreateString(model.description);
   const auto no_data = builder.CreateVector(std::vector<std::uint8_t>{});

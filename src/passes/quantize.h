@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "passes/quantize_floors.h"
 #include "quantize/ranges.h"
 #include "quantize/recipe.h"
 
@@ -27,6 +29,8 @@ struct QuantizeRequest {
   std::function<LayerConfig(const Node&)> config_of;
   // Needed for layers on integers; layers whose values have none stay float32.
   const Ranges* ranges = nullptr;
+  // Of values that go into softmax, where masks are (passes/quantize_floors.h); may be null.
+  const Floors* floors = nullptr;
   // The values among them whose ranges were told, and hold exactly; may be null.
   const std::unordered_set<const Value*>* told = nullptr;
   // Whether inputs and outputs stay float32, or are stored as the layers beside them are.
@@ -67,8 +71,9 @@ struct QuantizationPlan {
 // The graph as `request` says, which check() accepts and spell_tflite writes. `plan` may be null.
 Expected<Graph> quantize(const Graph& graph, const QuantizeRequest& request, QuantizationPlan* plan);
 
-// From the least to the largest number of a constant, 0 among them; nothing if some number is not finite.
-std::optional<Range> range_of_numbers(const Tensor& constant);
+// From the least to the largest number of a constant, 0 among them; what is below the floor counts as if it were there.
+// Nothing if some number is not finite.
+std::optional<Range> range_of_numbers(const Tensor& constant, double floor = -std::numeric_limits<double>::infinity());
 
 // The grid of a weight: symmetric, with scales along `axis` unless the scheme is per tensor; scales of blocks are
 // representable in float16. Errors: weights that are not finite, blocks that don't divide the rows.

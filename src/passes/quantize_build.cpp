@@ -135,27 +135,29 @@ Value* QuantizedBuild::weight_of(const Node& node, int bits) {
   if (scheme.block != 0) scheme.per_channel = true;
   scheme.bits = 8;
   scheme.block = 0;
-  return by_.weights.stored(build_, node, *weight, form.channels(node), scheme);
+  return by_.weights.stored(places_, node, *weight, form.channels(node), scheme);
 }
 
 // Raises scales of the weight where the bias would not fit into 31 bits (47 beside int16, as kernels want) of the
 // products' scale.
-void QuantizedBuild::fit_bias(const Node& node, const Quantization& x, Value& weight, int bits) {
+Value* QuantizedBuild::fit_bias(const Node& node, const Quantization& x, Value* weight, int bits) {
   const std::size_t place = *op_of(node).quantized.bias;
-  if (place >= node.operands.size() || node.operands[place] == nullptr) return;
+  if (place >= node.operands.size() || node.operands[place] == nullptr) return weight;
   const std::vector<double> bias = to_double(*constant_of(node.operands[place]));
   const double limit = std::ldexp(static_cast<double>(x.scales[0]), bits == 8 ? 30 : 38);
   // The product of both scales is to be a float too.
   constexpr double kLeast = std::numeric_limits<float>::min(), kMost = std::numeric_limits<float>::max();
-  Quantization q = *weight.quantization;
+  Quantization q = *weight->quantization;
   for (std::size_t i = 0; i < bias.size(); ++i) {
     float& scale = q.scales[q.scales.size() == 1 ? 0 : i];
     const double wanted = std::max(std::fabs(bias[i]) / limit, kLeast / static_cast<double>(x.scales[0]));
     scale = std::max(scale, static_cast<float>(std::min(wanted, kMost)));
   }
-  if (q == *weight.quantization) return;
-  by_.plan.notes.push_back(fmt::format("'{}': scales were raised so that its bias fits", weight.name));
-  weight.quantization = std::make_shared<const Quantization>(std::move(q));
+  if (q == *weight->quantization) return weight;
+  by_.plan.notes.push_back(fmt::format("'{}': scales were raised so that its bias fits", weight->name));
+  Value* raised = build_.constant(*constant_of(weight), weight->name);
+  if (raised != nullptr) raised->quantization = std::make_shared<const Quantization>(std::move(q));
+  return raised;
 }
 
 // The bias as integers of the products' scale.
@@ -189,7 +191,8 @@ void QuantizedBuild::add_on_integers(const Node& node, int bits) {
     if (operands[i] == nullptr) return;
   }
   if (form.bias) {
-    fit_bias(node, *operands[0]->quantization, *operands[*form.weight], bits);
+    operands[*form.weight] = fit_bias(node, *operands[0]->quantization, operands[*form.weight], bits);
+    if (operands[*form.weight] == nullptr) return;
     if (*form.bias < operands.size())
       operands[*form.bias] = bias_of(node, *operands[0]->quantization, *operands[*form.weight]->quantization, bits);
   }
@@ -218,7 +221,7 @@ void QuantizedBuild::add_on_floats(const Node& node) {
                                                                                    : as_float(node.operands[i]));
   }
   std::optional<std::vector<Value*>> results;
-  if (stores) results = with_stored_weights(build_, node, operands, config, by_.weights);
+  if (stores) results = with_stored_weights(places_, node, operands, config, by_.weights);
   if (!results) {
     for (std::size_t i = 0; i < operands.size(); ++i) operands[i] = as_float(node.operands[i]);
     results = build_.call(node.op, operands, node.attrs, node.results[0]->name);

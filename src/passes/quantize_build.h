@@ -18,7 +18,7 @@ class QuantizedBuild {
     WeightStore& weights;
     QuantizationPlan& plan;
   };
-  explicit QuantizedBuild(const Decisions& decisions) : by_(decisions), build_(result_) {}
+  explicit QuantizedBuild(const Decisions& decisions) : by_(decisions), build_(result_), places_{build_} {}
 
   // `inner`: a region, whose inputs and outputs are stored as the loop carries them.
   Expected<Graph> run(const Graph& graph, const Node* loop);
@@ -33,7 +33,7 @@ class QuantizedBuild {
   void add_on_integers(const Node& node, int bits);
   void add_on_floats(const Node& node);
   Value* weight_of(const Node& node, int bits);
-  void fit_bias(const Node& node, const Quantization& x, Value& weight, int bits);
+  Value* fit_bias(const Node& node, const Quantization& x, Value* weight, int bits);
   Value* bias_of(const Node& node, const Quantization& x, const Quantization& weight, int bits);
   void note(const Node& node, std::string_view computes, std::string otherwise = {});
 
@@ -46,6 +46,7 @@ class QuantizedBuild {
   Decisions by_;
   Graph result_;
   Builder build_;
+  WeightPlaces places_;
   std::unordered_map<const Value*, Value*> floats_;
   std::unordered_map<const Value*, std::vector<Value*>> integers_;
 };

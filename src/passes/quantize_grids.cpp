@@ -50,11 +50,11 @@ float stored_scale(double scale, const TensorScheme& scheme) {
   return scheme.block > 0 ? block_scale(scale) : static_cast<float>(std::max(scale, least));
 }
 
-std::optional<Range> range_of_numbers(const Tensor& constant) {
+std::optional<Range> range_of_numbers(const Tensor& constant, double floor) {
   Range range;
   bool finite = true;
   for_each_float(constant, [&](std::size_t, float value) {
-    const auto number = static_cast<double>(value);
+    const double number = value < floor ? floor : static_cast<double>(value);
     finite = finite && std::isfinite(number);
     range = {std::min(range.low, number), std::max(range.high, number)};
   });

@@ -17,11 +17,17 @@ bool multiplies_matrices(const Node& node) {
   return op_of(node).quantized.weight.has_value();
 }
 
-std::optional<Range> range_of(const Value& value, const QuantizeRequest& request) {
-  if (const Tensor* constant = constant_of(&value)) return range_of_numbers(*constant);
+std::optional<Range> range_of(const Value& value, const QuantizeRequest& request, int bits) {
+  double floor = -std::numeric_limits<double>::infinity();
+  if (request.floors != nullptr)
+    if (const auto found = request.floors->find(&value); found != request.floors->end())
+      floor = std::min(found->second - floor_margin(bits), 0.0);
+  if (const Tensor* constant = constant_of(&value)) return range_of_numbers(*constant, floor);
   if (request.ranges == nullptr) return std::nullopt;
   const auto found = request.ranges->find(&value);
-  return found == request.ranges->end() ? std::nullopt : std::optional(found->second);
+  if (found == request.ranges->end()) return std::nullopt;
+  const bool told = request.told != nullptr && request.told->contains(&value);
+  return told ? found->second : Range{std::max(found->second.low, floor), found->second.high};
 }
 
 const FixedGrid* prescribed_grid(const Node& node, int bits) {

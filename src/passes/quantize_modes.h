@@ -47,8 +47,9 @@ class Modes {
 // Whether floats are multiplied with weights or with one another: what integers are for.
 bool multiplies_matrices(const Node& node);
 bool is_float(const Value* value);
-// The range of a constant's numbers, or the one that was measured. Nothing if there is none.
-std::optional<Range> range_of(const Value& value, const QuantizeRequest& request);
+// The range of a constant's numbers, or the one that was measured, for integers of so many bits: down to what counts
+// among its rows. Nothing if there is none.
+std::optional<Range> range_of(const Value& value, const QuantizeRequest& request, int bits = 8);
 // The grid that a node's kernel prescribes for its result; nothing if any will do.
 const FixedGrid* prescribed_grid(const Node& node, int bits);
 

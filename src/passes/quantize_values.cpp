@@ -25,18 +25,24 @@ GridClasses::GridClasses(const Graph& graph, const QuantizeRequest& request, con
   collect(graph);
   std::vector<const Value*> members;
   for (const auto& [value, parent] : parents_) members.push_back(value);
-  for (const Value* value : members) add_range(classes_[root(value)], *value);
+  for (const Value* value : members) classes_[root(value)].members.push_back(value);
   for (const auto& [member, grid] : entries_) classes_[root(member)].prescribed.push_back(grid);
   for (const Value* value : computed_) classes_[root(value)].computed = true;
   for (const Value* value : symmetric_) classes_[root(value)].symmetric = true;
 }
 
-void GridClasses::add_range(Class& of_value, const Value& value) const {
-  const auto range = range_of(value, request_);
-  if (!range) return;
-  of_value.range = {std::min(of_value.range.low, range->low), std::max(of_value.range.high, range->high)};
-  of_value.known = true;
-  of_value.told = of_value.told || (request_.told != nullptr && request_.told->contains(&value));
+// Not measured.
+bool GridClasses::is_told(const Class& of_value) const {
+  return request_.told != nullptr &&
+         std::ranges::any_of(of_value.members, [&](const Value* value) { return request_.told->contains(value); });
+}
+
+Range GridClasses::range_of_all(const Class& of_value, int bits) const {
+  Range all;
+  for (const Value* value : of_value.members)
+    if (const auto range = range_of(*value, request_, bits))
+      all = {std::min(all.low, range->low), std::max(all.high, range->high)};
+  return all;
 }
 
 const Value* GridClasses::root(const Value* value) {
@@ -107,18 +113,19 @@ std::shared_ptr<const Quantization> GridClasses::grid(const Value& value, int bi
 std::shared_ptr<const Quantization> GridClasses::class_grid(const Value& value, int bits) {
   Class& of_value = classes_[root(&value)];
   if (of_value.grid != nullptr && of_value.grid->bits == bits) return of_value.grid;
-  if (!of_value.known) add_range(of_value, value);
+  if (of_value.members.empty()) of_value.members.push_back(&value);
+  const Range range = range_of_all(of_value, bits);
   const auto same = [&](const FixedGrid* each) {
     return each->scale == of_value.prescribed[0]->scale && each->zero_point == of_value.prescribed[0]->zero_point;
   };
   // 15 bits are enough for what was seen: the 16th is room for twice of it.
-  const double room = bits == 16 && !of_value.told ? 2 : 1;
-  Quantization q = activation_grid({of_value.range.low * room, of_value.range.high * room},
+  const double room = bits == 16 && !is_told(of_value) ? 2 : 1;
+  Quantization q = activation_grid({range.low * room, range.high * room},
                                    {.bits = bits, .symmetric = bits == 16 || of_value.symmetric});
   if (!of_value.computed && !of_value.prescribed.empty() && std::ranges::all_of(of_value.prescribed, same)) {
     const Quantization prescribed =
         per_tensor_grid(bits, of_value.prescribed[0]->scale, of_value.prescribed[0]->zero_point);
-    if (within(of_value.range, prescribed)) q = prescribed;
+    if (within(range, prescribed)) q = prescribed;
   }
   of_value.grid = std::make_shared<const Quantization>(std::move(q));
   return of_value.grid;

@@ -22,9 +22,7 @@ class GridClasses {
 
  private:
   struct Class {
-    Range range;
-    bool known = false;                        // the range
-    bool told = false;                         // likewise, not measured
+    std::vector<const Value*> members;
     bool symmetric = false;                    // some kernel is faster, or exists only, with the zero point 0
     bool computed = false;                     // some value is computed anew, on any grid
     std::vector<const FixedGrid*> prescribed;  // of values that enter it
@@ -37,7 +35,8 @@ class GridClasses {
   // Adds a value to a class: itself, or, where its producer prescribes a grid, what it brings along.
   void enter(const Value& value, const Value& member);
   const Value* root(const Value* value);
-  void add_range(Class& of_value, const Value& value) const;
+  bool is_told(const Class& of_value) const;
+  Range range_of_all(const Class& of_value, int bits) const;
 
   const QuantizeRequest& request_;
   const Modes& modes_;

@@ -11,9 +11,6 @@
 namespace taper {
 namespace {
 
-// Tables below this cost more in operators than they save.
-constexpr std::int64_t kLeastTable = 1024;
-
 bool is_weight(const Value* value, std::int64_t least) {
   const Tensor* constant = constant_of(value);
   return constant != nullptr && constant->dtype == DType::f32 &&
@@ -23,6 +20,15 @@ bool is_weight(const Value* value, std::int64_t least) {
 TensorPlan plan_of(const std::string& name, const Quantization& q) {
   const std::string scheme = q.block > 0 ? fmt::format("blocks of {}", q.block) : q.axis ? "per channel" : "per tensor";
   return {name, q.bits, scheme, q.scales.front(), q.zero_points.front(), true};
+}
+
+// Whether a weight's integers and their scales are smaller than its floats: of short rows they are not.
+bool saves_bytes(const Tensor& weight, std::int64_t axis, const TensorScheme& scheme) {
+  constexpr std::int64_t kScale = 4, kDescription = 48;  // a float32; tables of the file
+  const std::int64_t count = weight.element_count();
+  const bool per_channel = scheme.per_channel && scheme.block == 0;
+  const std::int64_t scales = per_channel ? weight.shape[static_cast<std::size_t>(axis)] : 1;
+  return count * scheme.bits / 8 + scales * kScale + kDescription < count * 4;
 }
 
 // Entries of a row that are rotated together: the largest power of two that divides the row, within the layer's bound.
@@ -66,22 +72,73 @@ Tensor rotated_rows(const Tensor& weight, std::int64_t rotation) {
   return tensor_f32(weight.shape, values);
 }
 
+// The constant `tensor`, which outlives the graph's making.
+Value* placed(WeightPlaces& places, const Tensor& tensor, const std::string& name,
+              std::shared_ptr<const Quantization> grid = nullptr) {
+  const auto [place, added] = places.constants.try_emplace(&tensor);
+  if (!added) return place->second;
+  Value* constant = places.build.constant(tensor, name);
+  if (constant != nullptr) constant->quantization = std::move(grid);
+  return place->second = constant;
+}
+
 // Behind a DEQUANTIZE, which has the weight's value as float32.
-Value* dequantized(Builder& build, Value* stored) {
-  return build("dequantize", {stored}, {}, stored->name + ".f32");
+Value* dequantized(WeightPlaces& places, Value* stored) {
+  Value*& floats = places.floats[stored];
+  if (floats == nullptr) floats = places.build("dequantize", {stored}, {}, stored->name + ".f32");
+  return floats;
+}
+
+// Whether rows long enough to have a scale each are taken from a table.
+bool takes_long_rows(const Node& node) {
+  constexpr std::int64_t kLeastRow = 8;
+  if (node.op != "gather") return false;
+  const Tensor& table = *constant_of(node.operands[0]);
+  const std::int64_t dim = node.attrs.integer("dim");
+  const bool rows = dim == 0 || dim == -static_cast<std::int64_t>(table.rank());
+  return rows && table.shape[0] > 1 && table.element_count() / table.shape[0] >= kLeastRow;
+}
+
+// Whether that is smaller than float32, with the operators that it needs.
+bool saves_bytes_as_table(const Tensor& table, std::int64_t scales) {
+  constexpr std::int64_t kOperators = 512;
+  return table.element_count() + 4 * scales + kOperators < 4 * table.element_count();
+}
+
+// The integers of the rows, times their scales, which are taken alike. A row holds what it would as the weight of a
+// layer, so that a table that is such a weight too is stored once.
+Value* take_rows(WeightPlaces& places, const Node& node, Value* index, const WeightStore::Rows& rows) {
+  Builder& build = places.build;
+  const std::string& name = node.results[0]->name;
+  const std::string& table = node.operands[0]->name;
+  Value* taken = build("gather", {placed(places, rows.integers, table), index}, node.attrs, name + ".stored");
+  Value* scales =
+      build("gather", {placed(places, rows.scales, table + ".scales"), index}, node.attrs, name + ".scales");
+  return build("mul", {build("cast", {taken}, {{"to", DType::f32}}), scales}, {}, name);
 }
 
 // A table of which rows are taken: they are taken as integers. Nothing if `node` is no such call.
-std::optional<std::vector<Value*>> take_from_table(Builder& build, const Node& node, std::span<Value* const> operands,
-                                                   const LayerConfig& config, WeightStore& store) {
+std::optional<std::vector<Value*>> take_from_table(WeightPlaces& places, const Node& node,
+                                                   std::span<Value* const> operands, const LayerConfig& config,
+                                                   WeightStore& store) {
   const Op& op = op_of(node);
   if (!op.quantized.shares || op.quantized.int8.number == 0 || node.operands.empty() ||
-      !is_weight(node.operands[0], std::max(config.min_weight_elements, kLeastTable)))
+      !is_weight(node.operands[0], config.min_weight_elements))
     return std::nullopt;
   const auto is_float = [](const Value* value) { return value != nullptr && value->type.dtype == DType::f32; };
   if (node.results.size() != 1 || std::ranges::count_if(node.operands, is_float) != 1) return std::nullopt;
-  // Rows leave on the grid of the table, so that all have one scale; 4 bits would be too few for that.
-  Value* table = store.stored(build, node, *node.operands[0], 0, {.bits = 8, .per_channel = false, .block = 0});
+  const Tensor& weight = *constant_of(node.operands[0]);
+  const bool by_row = takes_long_rows(node);
+  if (config.min_weight_elements > 0 && !saves_bytes_as_table(weight, by_row ? weight.shape[0] : 1))
+    return std::nullopt;
+  if (by_row) {
+    const WeightStore::Rows* rows = store.rows(node, *node.operands[0]);
+    if (rows == nullptr) return std::nullopt;
+    return std::vector{take_rows(places, node, operands[1], *rows)};
+  }
+  // What is taken leaves on the grid of the table, so that all has one scale; 4 bits would be too few for that.
+  Builder& build = places.build;
+  Value* table = store.stored(places, node, *node.operands[0], 0, {.bits = 8, .per_channel = false, .block = 0});
   if (table == nullptr) return std::nullopt;
   std::vector<Value*> all(operands.begin(), operands.end());
   all[0] = table;
@@ -123,8 +180,8 @@ Expected<WeightStore::Stored> WeightStore::make(const Node& node, const Tensor& 
   return Stored{weight, std::make_shared<const Quantization>(std::move(grid))};
 }
 
-Value* WeightStore::stored(Builder& build, const Node& node, const Value& value, std::int64_t axis, TensorScheme scheme,
-                           std::int64_t rotation) {
+Value* WeightStore::stored(WeightPlaces& places, const Node& node, const Value& value, std::int64_t axis,
+                           TensorScheme scheme, std::int64_t rotation) {
   const Tensor& weight = *constant_of(&value);
   const std::int64_t entries = scheme.per_channel || scheme.block > 0 ? axis : -1;
   const Key key = {weight.storage.view.data(), weight.shape, scheme.bits, entries, scheme.block, rotation};
@@ -139,12 +196,31 @@ Value* WeightStore::stored(Builder& build, const Node& node, const Value& value,
     plan_.tensors.push_back(plan_of(value.name, *made->grid));
     found = known_.emplace(key, std::move(*made)).first;
   }
-  Value* constant = build.constant(found->second.tensor, value.name);
-  if (constant != nullptr) constant->quantization = found->second.grid;
-  return constant;
+  return placed(places, found->second.tensor, value.name, found->second.grid);
 }
 
-Value* WeightStore::rotated(Builder& build, Value* x, std::int64_t rotation) {
+const WeightStore::Rows* WeightStore::rows(const Node& node, const Value& value) {
+  const Tensor& table = *constant_of(&value);
+  auto found = rows_.find({table.storage.view.data(), table.shape});
+  if (found == rows_.end()) {
+    const auto grid =
+        weight_grid(table, 0, {.bits = 8, .per_channel = true, .block = 0}, request_.config_of(node).weight_method);
+    if (!grid) {
+      plan_.notes.push_back(fmt::format("'{}' stays float32: {}", value.name, grid.error().message));
+      return nullptr;
+    }
+    plan_.tensors.push_back(plan_of(value.name, *grid));
+    std::vector<std::int64_t> columns(table.rank(), 1);
+    columns[0] = table.shape[0];
+    Rows rows{make_tensor(DType::i8, table.shape, stored_integers(table, *grid)), tensor_f32(columns, grid->scales),
+              table};
+    found = rows_.emplace(std::pair{table.storage.view.data(), table.shape}, std::move(rows)).first;
+  }
+  return &found->second;
+}
+
+Value* WeightStore::rotated(WeightPlaces& places, Value* x, std::int64_t rotation) {
+  Builder& build = places.build;
   Stored& matrix = rotations_[rotation];
   if (matrix.grid == nullptr) {
     matrix.tensor = hadamard_matrix(rotation);
@@ -156,12 +232,37 @@ Value* WeightStore::rotated(Builder& build, Value* x, std::int64_t rotation) {
   std::vector<Value*> parts = {x};
   if (columns > rotation)
     parts = build.call("split", {x}, {{"dim", std::int64_t{-1}}, {"parts", columns / rotation}}, x->name + ".part");
-  Value* stored = build.constant(matrix.tensor, "hadamard");
+  Value* stored = placed(places, matrix.tensor, "hadamard", matrix.grid);
   if (stored == nullptr) return nullptr;
-  stored->quantization = matrix.grid;
-  Value* turning = dequantized(build, stored);
+  Value* turning = dequantized(places, stored);
   for (Value*& part : parts) part = build("linear", {part, turning}, {}, x->name + ".rotated");
   return parts.size() == 1 ? parts[0] : build("concat", parts, {{"dim", std::int64_t{-1}}}, x->name + ".rotated");
+}
+
+const Tensor* stored_constant(const Node& node) {
+  const QuantizedForm& form = op_of(node).quantized;
+  const bool takes_rows = node.op == "gather" && form.shares;
+  const std::size_t operand = form.weight.value_or(0);
+  if ((!form.weight && !takes_rows) || operand >= node.operands.size()) return nullptr;
+  const Tensor* tensor = constant_of(node.operands[operand]);
+  return tensor != nullptr && is_floating(tensor->dtype) ? tensor : nullptr;
+}
+
+namespace {
+
+void collect_layers(const Graph& graph, std::vector<const Node*>& layers) {
+  for (const Node& node : graph.nodes()) {
+    for (const auto& region : node.regions) collect_layers(*region, layers);
+    if (stored_constant(node) != nullptr) layers.push_back(&node);
+  }
+}
+
+}  // namespace
+
+std::vector<const Node*> layers_with_weights(const Graph& legal) {
+  std::vector<const Node*> layers;
+  collect_layers(legal, layers);
+  return layers;
 }
 
 bool can_rotate(const Node& node) {
@@ -187,14 +288,14 @@ bool has_hybrid_kernel(const Node& node, const LayerConfig& config) {
   return (config.weight->bits == 4 ? form.hybrid_int4 : form.hybrid).number != 0;
 }
 
-std::optional<std::vector<Value*>> with_stored_weights(Builder& build, const Node& node,
+std::optional<std::vector<Value*>> with_stored_weights(WeightPlaces& places, const Node& node,
                                                        std::span<Value* const> operands, const LayerConfig& config,
                                                        WeightStore& store) {
   const QuantizedForm& form = op_of(node).quantized;
   if (!config.quantized || !config.weight) return std::nullopt;
   if (config.weight->floating)
-    return config.weight->bits == 16 ? with_half_weight(build, node, operands, nullptr) : std::nullopt;
-  if (!form.weight) return take_from_table(build, node, operands, config, store);
+    return config.weight->bits == 16 ? with_half_weight(places.build, node, operands, nullptr) : std::nullopt;
+  if (!form.weight) return take_from_table(places, node, operands, config, store);
   if (*form.weight >= node.operands.size() || !is_weight(node.operands[*form.weight], config.min_weight_elements))
     return std::nullopt;
   TensorScheme scheme = *config.weight;
@@ -205,15 +306,16 @@ std::optional<std::vector<Value*>> with_stored_weights(Builder& build, const Nod
     scheme.block = 0;
     scheme.per_channel = true;
   }
+  if (config.min_weight_elements > 0 && !saves_bytes(weight, form.channels(node), scheme)) return std::nullopt;
   LayerConfig actual = config;
   actual.weight = scheme;
   const std::int64_t rotation = rotation_of(node, config);
-  Value* stored = store.stored(build, node, *node.operands[*form.weight], form.channels(node), scheme, rotation);
+  Value* stored = store.stored(places, node, *node.operands[*form.weight], form.channels(node), scheme, rotation);
   if (stored == nullptr) return std::nullopt;
   std::vector<Value*> all(operands.begin(), operands.end());
-  if (rotation > 1) all[0] = store.rotated(build, all[0], rotation);
-  all[*form.weight] = has_hybrid_kernel(node, actual) ? stored : dequantized(build, stored);
-  return build.call(node.op, all, node.attrs, node.results[0]->name);
+  if (rotation > 1) all[0] = store.rotated(places, all[0], rotation);
+  all[*form.weight] = has_hybrid_kernel(node, actual) ? stored : dequantized(places, stored);
+  return places.build.call(node.op, all, node.attrs, node.results[0]->name);
 }
 
 }  // namespace taper

@@ -1,5 +1,7 @@
 #include "pipeline/calibrate.h"
 
+#include <limits>
+
 #include "ops/evaluate.h"
 
 namespace taper {
@@ -23,10 +25,18 @@ void collect_products(const Graph& graph, std::unordered_map<const Value*, Input
 Expected<Measurements> measure(const Graph& graph, const SampleSource& next_sample, const MeasureOptions& options) {
   Measurements found;
   if (options.products) collect_products(graph, found.products);
+  const ComparedValues compared = compared_values(graph);
   std::unordered_map<const Value*, RangeEstimator> estimators;
   const ValueObserver observer = [&](const Value& value, const Array& array) {
     if (value.type.dtype != DType::f32) return;
-    estimators.try_emplace(&value, options.ranges).first->second.observe(array.values);
+    RangeEstimator& estimator = estimators.try_emplace(&value, options.ranges).first->second;
+    if (const auto axis = compared.find(&value); axis != compared.end()) {
+      double& least = found.maxima.try_emplace(&value, std::numeric_limits<double>::infinity()).first->second;
+      least = std::min(least, least_maximum(array, axis->second));
+      estimator.observe(without_masks(array, axis->second).values);
+    } else {
+      estimator.observe(array.values);
+    }
     if (const auto products = found.products.find(&value); products != found.products.end())
       products->second.add(array.values);
   };

@@ -6,6 +6,7 @@
 
 #include "ir/graph.h"
 #include "ops/array.h"
+#include "passes/quantize_floors.h"
 #include "quantize/ranges.h"
 #include "quantize/weights.h"
 
@@ -17,6 +18,7 @@ using SampleSource = std::function<Expected<std::optional<std::vector<Array>>>()
 // Of values of float32, those of regions included.
 struct Measurements {
   std::unordered_map<const Value*, Range> ranges;
+  Floors maxima;  // the least largest entry of a row, of values whose rows are compared
   std::unordered_map<const Value*, InputProducts> products;  // of the inputs of linear layers that were asked for
   std::int64_t samples = 0;
 };

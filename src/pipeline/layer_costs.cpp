@@ -6,6 +6,7 @@
 
 #include "ops/evaluate.h"
 #include "ops/table.h"
+#include "passes/quantize_weights.h"
 #include "pipeline/trials.h"
 #include "verify/compare.h"
 
@@ -20,30 +21,7 @@ double seconds_between(Clock::time_point start, Clock::time_point end) {
   return std::chrono::duration<double>(end - start).count();
 }
 
-// The constant that is stored in few bits: a layer's weight, or the table that rows are taken from.
-const Tensor* stored_constant(const Node& node) {
-  const QuantizedForm& form = op_of(node).quantized;
-  const bool takes_rows = node.op == "gather" && form.shares;
-  const std::size_t operand = form.weight.value_or(0);
-  if ((!form.weight && !takes_rows) || operand >= node.operands.size()) return nullptr;
-  const Tensor* tensor = constant_of(node.operands[operand]);
-  return tensor != nullptr && is_floating(tensor->dtype) ? tensor : nullptr;
-}
-
-void collect_layers(const Graph& graph, std::vector<const Node*>& layers) {
-  for (const Node& node : graph.nodes()) {
-    for (const auto& region : node.regions) collect_layers(*region, layers);
-    if (stored_constant(node) != nullptr) layers.push_back(&node);
-  }
-}
-
 }  // namespace
-
-std::vector<const Node*> layers_with_weights(const Graph& legal) {
-  std::vector<const Node*> layers;
-  collect_layers(legal, layers);
-  return layers;
-}
 
 std::int64_t weights_of_layer(const Node& node) {
   return stored_constant(node)->element_count();

@@ -24,9 +24,6 @@ class Bench {
   std::vector<std::vector<Array>> expected_;
 };
 
-// Layers with constant weights, and operators that take rows of constant tables, those of loops included, in the order
-// of the graph.
-std::vector<const Node*> layers_with_weights(const Graph& legal);
 // The number of a layer's weights.
 std::int64_t weights_of_layer(const Node& node);
 

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "ops/table.h"
+#include "passes/quantize_weights.h"
 #include "pipeline/precision.h"
 
 namespace taper {
@@ -44,7 +45,10 @@ class Search {
       const LayerConfig as_float16 = quantizer_.config_of(Precision::mixed, node);
       const auto found = levels.find(&node);
       const std::size_t level = found == levels.end() ? 0 : found->second;
-      return as_float16.quantized && level > 0 ? layer_config(kLevels[level]) : as_float16;
+      if (!as_float16.quantized || level == 0) return as_float16;
+      LayerConfig config = layer_config(kLevels[level]);
+      config.min_weight_elements = as_float16.min_weight_elements;
+      return config;
     });
   }
 
@@ -79,10 +83,10 @@ class Search {
  private:
   std::vector<const Node*> large_layers() const {
     std::vector<const Node*> layers;
-    for (const Node* layer : layers_with_weights(legal_))
-      if (weights_of_layer(*layer) >= layer_config(Precision::mixed).min_weight_elements &&
-          quantizer_.config_of(Precision::mixed, *layer).quantized)
-        layers.push_back(layer);
+    for (const Node* layer : layers_with_weights(legal_)) {
+      const LayerConfig config = quantizer_.config_of(Precision::mixed, *layer);
+      if (config.quantized && weights_of_layer(*layer) >= config.min_weight_elements) layers.push_back(layer);
+    }
     std::ranges::stable_sort(layers, std::greater(), weights_of_layer_at);
     if (layers.size() > kMostLayers) layers.resize(kMostLayers);
     return layers;

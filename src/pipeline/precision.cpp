@@ -20,7 +20,7 @@ constexpr std::array kRows = {
     PrecisionRow{Precision::mixed, "auto", {0.8, 0.5, 0}, {0.8, 0.5, 0.5}},
 };
 
-// Smaller weights save nothing worth their error.
+// Smaller weights may stay as they are, where they save little.
 constexpr std::int64_t kLeastWeights = 1024;
 // int4 weights of one scale per 32 keep what whole rows lose.
 constexpr std::int64_t kBlock = 32;

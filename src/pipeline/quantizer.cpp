@@ -43,9 +43,29 @@ Expected<Recipe> read_recipe(const std::filesystem::path& path) {
   return recipe;
 }
 
+// Small weights stay as exact as they are while all of them together would save less than a hundredth of the others'
+// integers. Returns the size from which on weights are stored as integers: at most `most`, beyond which all are.
+std::int64_t least_weights(const Graph& legal, std::int64_t most) {
+  constexpr std::int64_t kBytesSaved = 3, kLeastShare = 100;
+  std::vector<std::int64_t> sizes;
+  std::int64_t stored = 0;
+  for (const Node* layer : layers_with_weights(legal)) {
+    sizes.push_back(stored_constant(*layer)->element_count());
+    stored += sizes.back();
+  }
+  std::ranges::sort(sizes);
+  std::int64_t forgone = 0;
+  for (const std::int64_t size : sizes) {
+    forgone += kBytesSaved * size;
+    if (size >= most || forgone * kLeastShare > stored) return std::min(size, most);
+  }
+  return most;
+}
+
 // All layers in one way.
-Expected<Recipe> uniform_recipe(Precision precision, const QuantizeOptions& options) {
+Expected<Recipe> uniform_recipe(const Graph& legal, Precision precision, const QuantizeOptions& options) {
   LayerConfig config = layer_config(precision);
+  config.min_weight_elements = least_weights(legal, config.min_weight_elements);
   TAPER_ASSIGN(config.weight_method, weight_method_of(options));
   if (precision == Precision::w4) {
     config.weight->block = options.block;
@@ -254,7 +274,7 @@ Expected<Recipe> Quantizer::recipe_of(Precision precision) const {
     if (!options_.recipe) return fail("files of a recipe need one");
     TAPER_ASSIGN(recipe, read_recipe(*options_.recipe));
   } else {
-    TAPER_ASSIGN(recipe, uniform_recipe(precision, options_));
+    TAPER_ASSIGN(recipe, uniform_recipe(*plain_.graph, precision, options_));
   }
   TAPER_TRY(add_exclusions(options_, recipe));
   TAPER_TRY(add_ranges(options_, recipe));
@@ -295,6 +315,7 @@ Status Quantizer::know_ranges(Subject& subject, const Model& model, const Conver
     TAPER_ASSIGN(const SampleSource samples, samples_of(model, options, deadline));
     TAPER_ASSIGN_WITHIN(subject.measured, measure(*subject.graph, samples, wanted), "while calibrating");
     subject.ranges = subject.measured.ranges;
+    subject.floors = floors_of(*subject.graph, subject.measured.maxima, subject.ranges);
     if (wanted.ranges.method == RangeMethod::min_max)
       make_room_for_outputs(*subject.graph, subject.measured.samples, subject.ranges);
   }
@@ -362,6 +383,7 @@ Expected<StoredGraph> Quantizer::stored_by(Precision precision,
   QuantizationPlan& made = plan != nullptr ? *plan : unused;
   const QuantizeRequest request{.config_of = config_of,
                                 .ranges = subject.ranges.empty() ? nullptr : &subject.ranges,
+                                .floors = &subject.floors,
                                 .told = &subject.told,
                                 .float_io = !options_.integer_io,
                                 .inputs_of = [&](const Node& node) -> const InputProducts* {

@@ -50,6 +50,7 @@ class Quantizer {
     std::unique_ptr<const Graph> owned = nullptr;
     Measurements measured = {};
     Ranges ranges = {};  // those that are told among them
+    Floors floors = {};
     std::unordered_set<const Value*> told = {};
   };
 

@@ -181,7 +181,8 @@ class ModelJob {
     const MemoryBudget::Share share = budget_.take(bytes);
     TAPER_TRY(convert(model));
     if (request_.verify) TAPER_TRY(verify(model));
-    return {};
+    find_costly_layers(model);
+    return judge();
   }
 
   // All pages of the file are read, and count while they stay mapped.
@@ -255,24 +256,27 @@ class ModelJob {
       if (verification.passed && !verification.verdict.empty())
         warn(fmt::format("{}: {}", verification.key, verification.verdict));
     }
-    find_costly_layers(model);
-    return judge();
+    return {};
   }
 
-  // Of files of integers that are beyond their bound. What can't be measured is left out.
+  bool is_beyond_its_bound(const Artifact& artifact) const {
+    const auto verification = std::ranges::find(report_.verifications, artifact.key, &Verification::key);
+    return verification != report_.verifications.end() && !verification->passed;
+  }
+
+  // Of files of integers that are beyond their bound, or of all where that was asked for. What can't be measured is
+  // left out.
   void find_costly_layers(const Model& model) {
     if (!steps_.layer_costs) return;
-    for (const Verification& verification : report_.verifications) {
-      const auto artifact = std::ranges::find(report_.artifacts, verification.key, &Artifact::key);
-      if (verification.passed || !artifact->quantization) continue;
+    for (const Artifact& artifact : report_.artifacts) {
+      if (!artifact.quantization || !(request_.convert.quantize.layer_costs || is_beyond_its_bound(artifact))) continue;
       const Stopwatch watch = start("layers");
-      const Precision precision = row_of_key(verification.key).precision;
-      auto costs = precision == Precision::mixed ? Expected<std::vector<LayerCost>>(artifact->quantization->layer_costs)
+      const Precision precision = row_of_key(artifact.key).precision;
+      auto costs = precision == Precision::mixed ? Expected<std::vector<LayerCost>>(artifact.quantization->layer_costs)
                                                  : steps_.layer_costs(model, request_.convert, precision);
       if (!costs) continue;
-      finish("layers " + verification.key, "each alone, worst first: " + printable(costs_text(*costs)),
-             watch.seconds());
-      report_.layer_costs.emplace_back(verification.key, *std::move(costs));
+      finish("layers " + artifact.key, "each alone, worst first: " + printable(costs_text(*costs)), watch.seconds());
+      report_.layer_costs.emplace_back(artifact.key, *std::move(costs));
     }
   }
 
@@ -285,8 +289,11 @@ class ModelJob {
       verdicts += fmt::format("{}: {}", verification.key, verification.verdict);
     }
     if (verdicts.empty()) return {};
-    for (const auto& [key, costs] : report_.layer_costs)
-      if (!costs.empty()) verdicts += fmt::format("; layers that cost {} most, each alone: {}", key, costs_text(costs));
+    for (const auto& [key, costs] : report_.layer_costs) {
+      const auto artifact = std::ranges::find(report_.artifacts, key, &Artifact::key);
+      if (!costs.empty() && is_beyond_its_bound(*artifact))
+        verdicts += fmt::format("; layers that cost {} most, each alone: {}", key, costs_text(costs));
+    }
     return fail_with_hint("the written files do not agree with the checkpoint: " + verdicts, judge_hint());
   }
 

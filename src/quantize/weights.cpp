@@ -91,14 +91,16 @@ std::vector<double> upper_inverse(std::span<const double> r, std::int64_t n) {
 }
 
 // The products with the damping on the diagonal. An input that is always zero gets a diagonal of its own: its weights
-// are rounded by themselves.
+// are rounded by themselves. Few inputs show products that others won't have: the fewer they are, the more is damped.
 std::vector<double> damped(const InputProducts& inputs) {
-  constexpr double kDamping = 0.01;
+  const double shown =
+      static_cast<double>(inputs.size()) / static_cast<double>(std::max<std::int64_t>(inputs.count(), 1));
+  const double damping = std::clamp(shown, 0.01, 1.0);
   const std::int64_t n = inputs.size();
   std::vector<double> h(inputs.sums().begin(), inputs.sums().end());
   double mean = 0;
   for (std::int64_t i = 0; i < n; ++i) mean += h[at(i, n, i)] / static_cast<double>(n);
-  for (std::int64_t i = 0; i < n; ++i) h[at(i, n, i)] += mean > 0 ? kDamping * mean : 1;
+  for (std::int64_t i = 0; i < n; ++i) h[at(i, n, i)] += mean > 0 ? damping * mean : 1;
   return h;
 }
 

@@ -63,18 +63,21 @@ class InputProducts {
   explicit InputProducts(std::int64_t size) : size_(size), sums_(static_cast<std::size_t>(size * size)) {}
   void add(std::span<const double> inputs);  // [n, size]
   std::int64_t size() const { return size_; }
+  std::int64_t count() const { return count_; }           // n of all that were added
   std::span<const double> sums() const { return sums_; }  // [size, size]; only j >= i is kept
 
  private:
   std::int64_t size_;
+  std::int64_t count_ = 0;
   std::vector<double> sums_;
 };
 
 // Rounds column after column; the error of a column is made up for by the columns after it, as the inputs tell:
 //   w[:, k] -= (w[:, j] - q[:, j]) u[j, k] / u[j, j] for k > j, with u upper triangular and u^T u = (H + damping)^-1
-// (Frantar et al. 2022, "GPTQ"; columns in their order). H is sums(); a hundredth of its mean diagonal is added to the
-// diagonal. Scales are those of the weights as they are when their block begins. Errors: inputs of another size, blocks
-// that don't divide the columns.
+// (Frantar et al. 2022, "GPTQ"; columns in their order). H is sums(); to its diagonal is added its mean times size / n,
+// at least a hundredth of it and at most all of it: few inputs show products that others won't have. Scales are those
+// of the weights as they are when their block begins. Errors: inputs of another size, blocks that don't divide the
+// columns.
 Expected<IntegerMatrix> compensate(std::span<const double> weights, const MatrixShape& shape, int bits,
                                    const ScaleLayout& layout, const InputProducts& inputs);
 

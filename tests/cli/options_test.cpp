@@ -158,7 +158,8 @@ TEST(Options, say_how_files_of_integers_are_made) {
                                           "in.put=-1,2.5",
                                           "--max-error",
                                           "0.01",
-                                          "--accept-loss"});
+                                          "--accept-loss",
+                                          "--layer-costs"});
   const QuantizeOptions& how = options.convert.quantize;
   EXPECT_THAT(options.convert.tflite, ElementsAre(Precision::int8, Precision::w4));
   EXPECT_EQ(how.calibration, "x.npz");
@@ -167,6 +168,7 @@ TEST(Options, say_how_files_of_integers_are_made) {
   EXPECT_EQ(how.weight_method, "gptq");
   EXPECT_EQ(how.block, 64);
   EXPECT_TRUE(how.integer_io);
+  EXPECT_TRUE(how.layer_costs);
   EXPECT_THAT(how.exclude, ElementsAre("head", "^gru1$"));
   ASSERT_EQ(how.ranges.size(), 1U);
   EXPECT_EQ(how.ranges[0].pattern, "^in\\.put$");

@@ -154,9 +154,10 @@ TEST(QuantisedTflite, refuses_more_constants_than_the_file_has_bytes_for) {
   Graph graph;
   Builder build(graph);
   Value* x = graph.add_input("x", {DType::f32, {3, 256}});
-  const Tensor weight = tensor_f32({256, 256}, std::vector<float>(256 * 256, 0.5F));
   for (int i = 0; i < 100; ++i) {
-    Value* w = build.constant(weight, "w");
+    std::vector<float> weight(256 * 256, 0.5F);
+    weight[0] = static_cast<float>(i * (i + 1));  // the same integers would be stored once
+    Value* w = build.constant(tensor_f32({256, 256}, weight), "w");
     w->quantization = std::make_shared<const Quantization>(per_tensor_grid(8, 1 + static_cast<float>(i), 0));
     x = build("linear", {x, w});
   }

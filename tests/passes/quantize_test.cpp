@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 #include <unordered_set>
 
 #include "ir/text.h"
 #include "networks.h"
+#include "ops/evaluate.h"
+#include "ops/grid.h"
 #include "ops/table.h"
 #include "passes/passes.h"
 
@@ -19,6 +22,7 @@ using testing::AllOf;
 using testing::Contains;
 using testing::Each;
 using testing::ElementsAre;
+using testing::ElementsAreArray;
 using testing::Field;
 using testing::HasSubstr;
 using testing::Not;
@@ -174,6 +178,65 @@ TEST(Quantize, raises_scales_until_the_bias_fits) {
   const double steps = 1000 / static_cast<double>(linear.operands[2]->quantization->scales[0]);
   EXPECT_LE(steps, 0x1p30 * 1.001);
   EXPECT_THAT(q.plan.notes, Contains(HasSubstr("scales were raised")));
+}
+
+// A table [N, columns] of which rows are taken, and which is the weight of a layer behind them too.
+Graph tied(std::int64_t columns) {
+  Graph graph;
+  Builder build(graph);
+  std::vector<float> entries;
+  for (std::int64_t i = 0; i < 40 * columns; ++i)
+    entries.push_back(static_cast<float>(std::sin(static_cast<double>(i)) * static_cast<double>(1 + i / columns)));
+  Value* table = build.constant(tensor_f32({40, columns}, entries), "table");
+  Value* rows = build("gather", {table, graph.add_input("ids", {DType::i32, {2, 3}})}, {{"dim", std::int64_t{0}}});
+  graph.add_output("y", build("linear", {rows, table}));
+  EXPECT_TRUE(build.status());
+  return graph;
+}
+
+TEST(Quantize, takes_rows_of_tables_with_a_scale_each) {
+  const Graph graph = tied(16);
+  const Quantized q = quantized(graph, hybrid_config());
+  ASSERT_EQ(count_of(q.graph, "gather"), 2u);
+  const Node& rows = the_node(q.graph, "gather");
+  EXPECT_EQ(rows.operands[0]->type.dtype, DType::i8);
+  // What the layer has as its weight, so that files hold it once.
+  const Node& linear = the_node(q.graph, "linear");
+  const Bytes integers = constant_of(rows.operands[0])->bytes();
+  EXPECT_THAT(stored_integers(*constant_of(linear.operands[1]), *linear.operands[1]->quantization),
+              ElementsAreArray(integers.begin(), integers.end()));
+  const Array ids{DType::i32, {2, 3}, {0, 39, 7, 1, 2, 3}};
+  const auto expected = evaluate(graph, {ids}), found = evaluate(q.graph, {ids});
+  ASSERT_TRUE(expected && found);
+  const double most = std::ranges::max((*expected)[0].values);
+  for (std::size_t i = 0; i < (*expected)[0].values.size(); ++i)
+    EXPECT_NEAR((*found)[0].values[i], (*expected)[0].values[i], 0.01 * most) << i;
+}
+
+TEST(Quantize, takes_short_rows_with_one_scale) {
+  const Quantized q = quantized(tied(4), hybrid_config());
+  EXPECT_EQ(count_of(q.graph, "gather"), 1u);
+  EXPECT_EQ(the_node(q.graph, "gather").operands[0]->quantization->scales.size(), 1u);
+}
+
+TEST(Quantize, keeps_a_weight_of_several_layers_once) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {2, 8}});
+  Value* weight = build.constant(tensor_f32({8, 8}, std::vector<float>(64, 0.5F)), "w");
+  Value* y = build("linear", {build("relu", {build("linear", {x, weight})}), weight});
+  graph.add_output("y", y);
+  for (const bool floats : {false, true}) {
+    LayerConfig config = hybrid_config();
+    config.integer_compute = !floats;
+    const Quantized q = quantized(graph, config);
+    EXPECT_EQ(count_of(q.graph, "dequantize"), floats ? 1u : 0u);
+    const std::vector<const Node*> nodes = nodes_of(q.graph);
+    std::set<const Value*> weights;
+    for (const Node* node : nodes)
+      if (node->op == "linear") weights.insert(node->operands[1]);
+    EXPECT_EQ(weights.size(), 1u);
+  }
 }
 
 TEST(Quantize, adds_up_no_more_products_than_int32_holds) {

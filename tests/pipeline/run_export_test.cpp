@@ -179,6 +179,18 @@ TEST_F(RunExport, names_the_costly_layers_of_a_file_beyond_its_bound_and_the_fla
   EXPECT_EQ(results()["wrong"]["layer_costs"]["tflite_int8"][0]["layer"], "encoder.0");
 }
 
+TEST_F(RunExport, names_the_costly_layers_of_a_good_file_where_that_is_asked_for) {
+  request.convert.tflite = {Precision::int8};
+  add("gru", scratch.file("gru.pt"));
+  EXPECT_TRUE(run().models[0].layer_costs.empty());
+  request.convert.quantize.layer_costs = true;
+  for (const bool verify : {true, false}) {
+    request.verify = verify;
+    EXPECT_TRUE(run().succeeded());
+    EXPECT_EQ(results()["gru"]["layer_costs"]["tflite_int8"][0]["layer"], "encoder.0");
+  }
+}
+
 TEST_F(RunExport, tells_of_calibration_while_it_runs) {
   request.convert.tflite = {Precision::int8};
   request.convert.quantize.calibration = "samples.npz";

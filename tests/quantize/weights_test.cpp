@@ -154,13 +154,27 @@ TEST(Weights, compensation_bears_inputs_that_are_always_zero) {
 // moves by error * h01 / h11, which is what keeps x w nearest.
 TEST(Weights, compensation_follows_its_formula) {
   InputProducts products(2);
-  products.add(std::vector{1.0, 1.0, 1.0, 0.0});  // H = [[2, 1], [1, 1]], damped by 0.015
+  for (int i = 0; i < 100; ++i)
+    products.add(std::vector{1.0, 1.0, 1.0, 0.0});  // H = 100 [[2, 1], [1, 1]], damped by 1.5
   const auto result = compensate(std::vector{6.6, 7.0}, {1, 2}, 4, {.per_row = true}, products);
   ASSERT_TRUE(result);
   const double scale = result->scales[0];
   const double first = rounded_to(6.6, scale, 7);
   const double moved = 7.0 + (6.6 - first * scale) * 1 / 1.015;
   EXPECT_THAT(result->integers, ElementsAre(first, rounded_to(moved, scale, 7)));
+}
+
+// Fewer inputs than weights in a row, drawn independently: what they seem to tell of each other is chance.
+TEST(Weights, compensation_trusts_few_inputs_little) {
+  const MatrixShape shape{16, 64};
+  const std::vector<double> weights = normal(16 * 64, 7);
+  InputProducts few(64);
+  few.add(normal(32 * 64, 8));
+  const std::vector<double> others = normal(1000 * 64, 9);
+  const auto plain = round_weights(weights, shape, 4, {}, WeightMethod::mse);
+  const auto compensated = compensate(weights, shape, 4, {}, few);
+  ASSERT_TRUE(plain && compensated);
+  EXPECT_LT(output_error(weights, *compensated, shape, others), 1.3 * output_error(weights, *plain, shape, others));
 }
 
 TEST(Weights, refuses_inputs_of_another_size) {
