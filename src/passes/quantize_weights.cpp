@@ -300,8 +300,9 @@ std::optional<std::vector<Value*>> with_stored_weights(WeightPlaces& places, con
     return std::nullopt;
   TensorScheme scheme = *config.weight;
   const Tensor& weight = *constant_of(node.operands[*form.weight]);
-  // Rows of an odd length would begin inside of a byte, and kernels take blocks of float16 scales only along rows.
-  if (scheme.bits == 4 && weight.shape.back() % 2 != 0) scheme.bits = 8;
+  // Rows of an odd length would begin inside of a byte, which kernels don't take, but DEQUANTIZE does; and blocks of
+  // float16 scales are only along rows.
+  if (scheme.bits == 4 && weight.shape.back() % 2 != 0 && form.hybrid_int4.number != 0) scheme.bits = 8;
   if (scheme.block > 0 && (scheme.bits != 4 || !form.hybrid_blocks || weight.shape.back() % scheme.block != 0)) {
     scheme.block = 0;
     scheme.per_channel = true;

@@ -1,0 +1,128 @@
+"""Files of integers of the zoo's networks, beside those that ai-edge-quantizer makes of our float files."""
+
+import contextlib
+import copy
+import io
+import sys
+
+import numpy as np
+import pytest
+import torch
+from ai_edge_litert.interpreter import Interpreter
+
+from program import ROOT
+from test_convert import convert
+from test_quantised import recipe_named
+
+sys.path.insert(0, str(ROOT / "tests" / "zoo"))
+import zoo  # noqa: E402  (it is not a package)
+
+SCHEMES = ("dynamic", "w8", "w4", "int8", "int16x8")
+# Largest relative error on samples like those of the calibration, twice what was measured or more: networks whose masks
+# would take all steps of a grid, shared layers, tables, convolutions, layers of few weights.
+NETWORKS = {
+    "digits_cnn": {"int8": 0.03},
+    "mobilenet_v2": {"int8": 0.03},
+    "vision_transformer": {"int8": 0.1},
+    "resnet": {"int8": 0.03},
+    "siamese": {"int8": 0.1},
+    "cells_by_hand": {"int8": 0.05},
+    "attention_pooling": {"int8": 0.15},
+    "translator": {"int8": 0.06},
+    "gpt_rotary": {"int8": 0.03},
+    "transformer_decoder": {"int8": 0.05},
+    "graph_attention": {"int8": 0.05},
+    "policy": {"int8": 0.05},
+}
+ERRORS = {"dynamic": 0.04, "w8": 0.04, "w4": 0.5, "int16x8": 0.02}
+# Files of a few kilobytes are the size of their operators: w4 has one more for each convolution.
+LARGER = {"w4": 1.05}
+SAMPLES = 24
+
+
+class Samples:
+    """Inputs of a network, and what PyTorch makes of them."""
+
+    def __init__(self, network):
+        module = network.module()
+        self.inputs, self.outputs = [], []
+        for seed in range(SAMPLES):
+            generator = torch.Generator().manual_seed(1000 + seed)
+            given = {name: entry.draw(network.sizes_at(0), generator) for name, entry in network.inputs.items()}
+            with torch.no_grad():
+                outputs = zoo.named_outputs(copy.deepcopy(module)(*given.values()))
+            self.inputs.append({name: value.numpy() for name, value in given.items()})
+            self.outputs.append({name: value.numpy() for name, value in outputs.items()})
+        self.program = torch.export.export(module, tuple(given.values()))
+
+    def write(self, folder):
+        """The program and the samples as files."""
+        torch.export.save(self.program, folder / "net.pt2")
+        stacked = {name: np.stack([each[name] for each in self.inputs]) for name in self.inputs[0]}
+        np.savez(folder / "samples.npz", **stacked)
+
+    def error(self, path):
+        """The largest error of a file relative to the spread of an output."""
+        runner = Interpreter(model_path=str(path), num_threads=1).get_signature_runner("serving_default")
+        given, told = runner.get_input_details(), runner.get_output_details()
+        found = [runner(**{name: to_stored(value, given[name]) for name, value in each.items()}) for each in self.inputs]
+        errors = []
+        for name, first in self.outputs[0].items():
+            if first.dtype.kind != "f":
+                continue
+            expected = np.stack([each[name] for each in self.outputs]).astype(np.float64)
+            values = np.stack([from_stored(each[name], told[name]) for each in found])
+            errors.append(np.abs(values - expected).max() / np.ptp(expected))
+        return max(errors)
+
+
+def to_stored(value, detail):
+    """What a file of integers takes for floats."""
+    if value.dtype.kind != "f" or detail["dtype"] == np.float32:
+        return value
+    scale, zero = detail["quantization"]
+    limits = np.iinfo(detail["dtype"])
+    return np.clip(np.round(value / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
+
+
+def from_stored(value, detail):
+    """The floats that a file's integers stand for."""
+    scale, zero = detail["quantization"]
+    return (value.astype(np.float64) - zero) * scale if value.dtype.kind == "i" and scale else value.astype(np.float64)
+
+
+def theirs(source, scheme, samples, path):
+    """Quantises a float file with ai-edge-quantizer; None where it can't, or makes what does not run."""
+    from ai_edge_quantizer import quantizer  # noqa: PLC0415  (not everybody has it)
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            made = quantizer.Quantizer(str(source))
+            made.load_quantization_recipe(recipe_named(scheme))
+            seen = {"serving_default": [each for i, each in enumerate(samples.inputs) if i % 5 != 4]}
+            made.quantize(made.calibrate(seen) if made.need_calibration else None).export_model(str(path))
+        return samples.error(path)
+    except (ValueError, RuntimeError, KeyError):
+        return None
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_is_exact_and_no_worse_than_ai_edge_quantizer(tmp_path, name):
+    pytest.importorskip("ai_edge_quantizer")
+    samples = Samples(zoo.load()[name])
+    samples.write(tmp_path)
+    flags = ["--name", "net", "--to", "tflite", "--quantize", ",".join(("fp32", *SCHEMES)), "--accept-loss"]
+    convert(tmp_path, "net.pt2", *flags, "--calibration", "samples.npz", "--no-verify")
+    compared = 0
+    for scheme in SCHEMES:
+        path = tmp_path / f"net_{scheme}.tflite"
+        error = samples.error(path)
+        assert error < (ERRORS | NETWORKS[name])[scheme], scheme
+        other = tmp_path / f"theirs_{scheme}.tflite"
+        if (bound := theirs(tmp_path / "net_fp32.tflite", scheme, samples, other)) is not None:
+            compared += 1
+            size = path.stat().st_size / other.stat().st_size
+            assert size < LARGER.get(scheme, 1.02), scheme
+            # Theirs keep tables that rows are taken from in float32.
+            assert error < (1.1 if size > 0.9 else 1.6) * bound + 1e-6, scheme
+    assert compared >= 3
