@@ -20,6 +20,14 @@ Attrs channels_first_attrs(const Node& node, Integers kernel) {
   return {{"stride", windows.stride}, {"padding", padding}, {"dilation", windows.dilation}};
 }
 
+// By how much the result of a transposed convolution is larger than what its kernel, [O, h, w, C], reaches along a
+// spatial axis.
+Dim beyond_reach(const Node& node, std::size_t axis) {
+  const Dim& entries = node.operands[0]->type.shape[axis + 1];
+  const std::int64_t stride = node.attrs.integers("stride")[axis + 1];
+  return node.attrs.get<Shape>("size")[axis] - ((entries - 1) * stride + node.operands[1]->type.shape[axis + 1]);
+}
+
 Value* activated(Builder& build, const Node& node, Value* y) {
   const std::string& activation = node.attrs.text("activation");
   return activation == "none" ? y : build(activation, {y});
@@ -48,6 +56,41 @@ std::vector<Value*> expand_conv_onnx(Builder& build, const Node& node, std::span
                    {to_channels_first(build, operands[0], 2), build("permute", {operands[1]}, {{"dims", order}}),
                     operands.size() > 2 ? operands[2] : nullptr},
                    attrs);
+  return {to_channels_last(build, activated(build, node, y), 2)};
+}
+
+// Weights [d, h, w, C/groups, O].
+std::vector<Value*> expand_conv3d_onnx(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Shape& weight = node.operands[1]->type.shape;
+  Attrs attrs = channels_first_attrs(node, {*weight[0].constant(), *weight[1].constant(), *weight[2].constant()});
+  attrs.set("groups", node.operands[0]->type.shape.back().constant().value_or(1) / weight[3].constant().value_or(1));
+  Value* turned = build("permute", {operands[1]}, {{"dims", Integers{4, 3, 0, 1, 2}}});
+  Value* bias = operands.size() > 2 ? operands[2] : nullptr;
+  Value* y = build("conv", {to_channels_first(build, operands[0], 3), turned, bias}, attrs);
+  return {to_channels_last(build, activated(build, node, y), 3)};
+}
+
+bool transposed_padding_is_known(const Node& node, Target) {
+  return beyond_reach(node, 0).constant() && beyond_reach(node, 1).constant();
+}
+
+// Weights [O, h, w, C].
+std::vector<Value*> expand_transpose_conv_onnx(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const bool is_same = node.attrs.text("padding") == "SAME";
+  Integers padding(4), output_padding(2);
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    const std::int64_t beyond = beyond_reach(node, axis).constant().value_or(0);
+    output_padding[axis] = std::max<std::int64_t>(beyond, 0);
+    padding[axis] = is_same ? std::max<std::int64_t>(-beyond, 0) / 2 : 0;
+    padding[axis + 2] = std::max<std::int64_t>(-beyond, 0) - padding[axis];
+  }
+  const Attrs attrs = {{"stride", inner(node.attrs.integers("stride"))},
+                       {"padding", padding},
+                       {"output_padding", output_padding},
+                       {"dilation", Integers{1, 1}}};
+  Value* turned = build("permute", {operands[1]}, {{"dims", Integers{3, 0, 1, 2}}});
+  Value* bias = operands.size() > 3 ? operands[3] : nullptr;
+  Value* y = build("conv_transpose", {to_channels_first(build, operands[0], 2), turned, bias}, attrs);
   return {to_channels_last(build, activated(build, node, y), 2)};
 }
 

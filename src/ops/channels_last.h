@@ -44,10 +44,14 @@ std::vector<Value*> expand_blocks_last(Builder& build, const Node& node, std::sp
 
 // Rows with channels last in those with channels first, for ONNX.
 std::vector<Value*> expand_conv_onnx(Builder& build, const Node& node, std::span<Value* const> operands);
+std::vector<Value*> expand_conv3d_onnx(Builder& build, const Node& node, std::span<Value* const> operands);
+std::vector<Value*> expand_transpose_conv_onnx(Builder& build, const Node& node, std::span<Value* const> operands);
 std::vector<Value*> expand_pool_onnx(Builder& build, const Node& node, std::span<Value* const> operands);
 std::vector<Value*> expand_blocks_onnx(Builder& build, const Node& node, std::span<Value* const> operands);
 // Whether a call with channels last is of some elements, and its padding can be told in numbers.
 bool padding_is_known(const Node& node, Target);
+// Whether a transposed convolution's result is larger or smaller than what its kernel reaches by a number.
+bool transposed_padding_is_known(const Node& node, Target);
 
 // Results of a convolution or pool on `sizes` with SAME or VALID padding.
 Expected<Shape> channels_last_counts(const Shape& x, const std::vector<std::int64_t>& kernel, const Attrs& attrs);

@@ -156,19 +156,28 @@ Expected<std::vector<Type>> infer_resize_last(const InferCall& call) {
   return std::vector{Type{call.type(0).dtype, {x[0], size[0], size[1], x[3]}}};
 }
 
+// Those of `resize`, which has channels first.
+Attrs channels_first_resize(const Attrs& attrs, Shape sizes, bool is_linear) {
+  const bool half_pixel = attrs.flag("half_pixel_centers"), corners = attrs.flag("align_corners");
+  return {{"sizes", std::move(sizes)},
+          {"mode", std::string(is_linear ? "linear" : "nearest")},
+          {"coordinates", std::string(corners      ? "align_corners"
+                                      : half_pixel ? "half_pixel"
+                                                   : "asymmetric")},
+          {"rounding", std::string(half_pixel || corners ? "round_prefer_ceil" : "floor")}};
+}
+
+template <bool is_linear>
+std::vector<Value*> expand_resize_last_onnx(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Attrs attrs = channels_first_resize(node.attrs, node.attrs.get<Shape>("size"), is_linear);
+  return {to_channels_last(build, build("resize", {to_channels_first(build, operands[0], 2)}, attrs), 2)};
+}
+
 template <bool is_linear>
 Expected<std::vector<Array>> eval_resize_last(const EvalCall& call) {
   TAPER_ASSIGN(const auto size, evaluate(call.attrs.get<Shape>("size"), call.bindings));
   if (std::ranges::min(size) < 1) return fail("a size of {}", std::ranges::min(size));
-  const bool half_pixel = call.attrs.flag("half_pixel_centers");
-  const std::string coordinates = call.attrs.flag("align_corners") ? "align_corners"
-                                  : half_pixel                     ? "half_pixel"
-                                                                   : "asymmetric";
-  Attrs attrs = {
-      {"sizes", to_shape(size)},
-      {"mode", std::string(is_linear ? "linear" : "nearest")},
-      {"coordinates", coordinates},
-      {"rounding", std::string(half_pixel || coordinates == "align_corners" ? "round_prefer_ceil" : "floor")}};
+  Attrs attrs = channels_first_resize(call.attrs, to_shape(size), is_linear);
   const Op& resize = *find_op("resize");
   TAPER_TRY(complete_attrs(resize, attrs));
   const Array x = last_to_first(call.operand(0));
@@ -181,9 +190,9 @@ Status read_resize_size(std::span<Value* const> operands, Attrs& attrs) {
   return resolve_height_and_width(operands.size() > 1 ? operands[1] : nullptr, 2, 0, "resampling to", attrs);
 }
 
-template <class Options>
-Op resize_last(std::string_view name, std::string_view doc, EvalFn eval, tflite::BuiltinOperator builtin,
-               std::string_view since, std::string_view tensorflow) {
+template <class Options, bool is_linear>
+Op resize_last(std::string_view name, std::string_view doc, tflite::BuiltinOperator builtin, std::string_view since,
+               std::string_view tensorflow) {
   return {
       .name = name,
       .doc = doc,
@@ -192,7 +201,8 @@ Op resize_last(std::string_view name, std::string_view doc, EvalFn eval, tflite:
                 {"align_corners", AttrKind::flag, false},
                 {"half_pixel_centers", AttrKind::flag, false}},
       .infer = infer_resize_last,
-      .eval = eval,
+      .eval = eval_resize_last<is_linear>,
+      .expand_onnx = expand_resize_last_onnx<is_linear>,
       .tflite = {.builtin = builtin,
                  .version = 3,
                  .since = since,
@@ -212,17 +222,16 @@ Op resize_last(std::string_view name, std::string_view doc, EvalFn eval, tflite:
 }  // namespace
 
 std::vector<Op> pooling_last_ops() {
-  return {
-      pool_last("max_pool_nhwc", "the largest of each window of x [N, H, W, C]; padding SAME or VALID",
-                eval_pool_last<false>, tflite::BuiltinOperator::MAX_POOL_2D, "MaxPool"),
-      pool_last("avg_pool_nhwc", "the mean of the elements in each window of x [N, H, W, C]; padding SAME or VALID",
-                eval_pool_last<true>, tflite::BuiltinOperator::AVERAGE_POOL_2D, "AvgPool"),
-      resize_last<tflite::ResizeBilinearOptionsT>(
-          "resize_bilinear_nhwc", "x [N, H, W, C] resampled linearly to `size`, which `sizes` holds",
-          eval_resize_last<true>, tflite::BuiltinOperator::RESIZE_BILINEAR, "2.2.0", "ResizeBilinear"),
-      resize_last<tflite::ResizeNearestNeighborOptionsT>(
-          "resize_nearest_nhwc", "the nearest entries of x [N, H, W, C] in the sizes `size`, which `sizes` holds",
-          eval_resize_last<false>, tflite::BuiltinOperator::RESIZE_NEAREST_NEIGHBOR, "2.3.0", "ResizeNearestNeighbor")};
+  return {pool_last("max_pool_nhwc", "the largest of each window of x [N, H, W, C]; padding SAME or VALID",
+                    eval_pool_last<false>, tflite::BuiltinOperator::MAX_POOL_2D, "MaxPool"),
+          pool_last("avg_pool_nhwc", "the mean of the elements in each window of x [N, H, W, C]; padding SAME or VALID",
+                    eval_pool_last<true>, tflite::BuiltinOperator::AVERAGE_POOL_2D, "AvgPool"),
+          resize_last<tflite::ResizeBilinearOptionsT, true>(
+              "resize_bilinear_nhwc", "x [N, H, W, C] resampled linearly to `size`, which `sizes` holds",
+              tflite::BuiltinOperator::RESIZE_BILINEAR, "2.2.0", "ResizeBilinear"),
+          resize_last<tflite::ResizeNearestNeighborOptionsT, false>(
+              "resize_nearest_nhwc", "the nearest entries of x [N, H, W, C] in the sizes `size`, which `sizes` holds",
+              tflite::BuiltinOperator::RESIZE_NEAREST_NEIGHBOR, "2.3.0", "ResizeNearestNeighbor")};
 }
 
 }  // namespace taper

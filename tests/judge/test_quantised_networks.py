@@ -6,6 +6,8 @@ import io
 import sys
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
@@ -126,3 +128,21 @@ def test_is_exact_and_no_worse_than_ai_edge_quantizer(tmp_path, name):
             # Theirs keep tables that rows are taken from in float32.
             assert error < (1.1 if size > 0.9 else 1.6) * bound + 1e-6, scheme
     assert compared >= 3
+
+
+# Largest difference relative to the spread: a few steps, where ONNX rounds ties to even and kernels of TFLite round in between.
+@pytest.mark.parametrize("name,bound", [("super_resolution", 0.01), ("autoencoder", 0.03), ("unet", 0.03), ("video_conv3d", 0.03)])
+def test_qdq_of_images_agrees_with_its_int8_file(tmp_path, name, bound):
+    samples = Samples(zoo.load()[name])
+    samples.write(tmp_path)
+    flags = ["--name", "net", "--to", "tflite,onnx", "--quantize", "int8", "--onnx-qdq", "--accept-loss"]
+    convert(tmp_path, "net.pt2", *flags, "--calibration", "samples.npz")
+    runner = Interpreter(model_path=str(tmp_path / "net_int8.tflite")).get_signature_runner("serving_default")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(tmp_path / "net_qdq.onnx", options)
+    assert any("QuantizeLinear" in node.op_type for node in onnx.load(tmp_path / "net_qdq.onnx").graph.node)
+    for given, expected in zip(samples.inputs, samples.outputs, strict=True):
+        found = dict(zip([output.name for output in session.get_outputs()], session.run(None, given), strict=True))
+        for name, value in runner(**given).items():
+            assert np.abs(found[name] - value).max() < bound * np.ptp(expected[name]), name
