@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/bytes.h"
+#include "base/ratio.h"
 #include "formats/text.h"
 
 namespace taper {
@@ -156,9 +157,11 @@ class Parser {
       if (!take(")")) return malformed();
       return value;
     }
+    const std::size_t begin = at_;
     const std::string_view word = name();
     if (word.empty()) return malformed();
     if (std::isdigit(static_cast<unsigned char>(word[0])) != 0) {
+      if (at_ < text_.size() && text_[at_] == '.') return decimal(begin);
       std::int64_t number = 0;
       const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
       if (error != std::errc{} || end != word.data() + word.size()) return malformed();
@@ -166,6 +169,7 @@ class Parser {
     }
     if (!take("(")) return Fraction{Dim::symbol(std::string(word))};
     if (word == "Symbol") return symbol();
+    if (word == "Float") return real();
     std::vector<Fraction> arguments;
     if (!take(")")) {
       do {
@@ -196,6 +200,31 @@ class Parser {
       }
     }
     return at_ != before;
+  }
+
+  // "0.7", which stands at `begin`, as 7 / 10.
+  Expected<Fraction> decimal(std::size_t begin) {
+    begin = text_.find_first_not_of(' ', begin);
+    double value = 0;
+    const auto [end, error] = std::from_chars(text_.data() + begin, text_.data() + text_.size(), value);
+    if (error != std::errc{}) return malformed();
+    at_ = static_cast<std::size_t>(end - text_.data());
+    if (value == 0) return Fraction{0};
+    const auto ratio = simple_ratio(value);
+    if (!ratio) return fail("size '{}' multiplies by {}, which is no simple fraction", excerpt(text_), value);
+    return Fraction{ratio->over, ratio->under};
+  }
+
+  // What follows "Float(": the number as text, and its precision.
+  Expected<Fraction> real() {
+    const char quote = next();
+    if (quote != '\'' && quote != '"') return malformed();
+    TAPER_ASSIGN(const Fraction value, decimal(++at_));
+    if (at_ >= text_.size() || text_[at_] != quote) return malformed();
+    ++at_;
+    skip_keywords();
+    if (!take(")")) return malformed();
+    return value;
   }
 
   // What follows "Symbol(".

@@ -129,6 +129,9 @@ std::vector<std::string> known_overloads();
 // they aren't known before the program runs.
 std::optional<std::vector<Dim>> known_integers(const Value* value);
 
+// What a user should know of open sizes that are multiplied by `scale`; nothing if the products are PyTorch's.
+std::optional<std::string> note_on_scaled_sizes(double scale);
+
 // A symbolic integer of PyTorch's programs: operators on sizes (add, mul, floordiv, ...), by Python's names. Nothing if
 // the operator isn't one of those. Errors: comparisons that neither constants nor the symbols' ranges decide.
 std::optional<Expected<Arg>> call_on_sizes(const Context& context, std::string_view name,

@@ -1,7 +1,9 @@
 // Resampling, padding and rearranging of images.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
+#include "base/ratio.h"
 #include "frontend/aten_table.h"
 
 namespace taper::aten {
@@ -9,17 +11,18 @@ namespace {
 
 // ---------------------------------------------------------------------------------------------------------- resampling
 
-// floor(size * scale); a fraction that is no power of two's is not taken for one of a symbolic size.
-Expected<Dim> scaled_size(const Dim& size, double scale) {
+// floor(size * scale)
+Expected<Dim> scaled_size(Call& call, const Dim& size, double scale) {
   if (const auto known = size.constant()) {
     const double scaled = std::floor(static_cast<double>(*known) * scale);
     if (!(scaled >= 0 && scaled < 1e9)) return fail("size {} scaled by {}", *known, scale);
     return Dim(static_cast<std::int64_t>(scaled));
   }
-  for (std::int64_t divisor = 1; divisor <= 64; ++divisor) {
-    const double factor = scale * static_cast<double>(divisor);
-    if (factor == std::round(factor) && factor >= 1 && factor < 1e6)
-      return floor_divide(size * Dim(static_cast<std::int64_t>(factor)), Dim(divisor));
+  if (const auto ratio = simple_ratio(scale)) {
+    std::vector<std::string>& warnings = call.context.warnings;
+    if (auto note = note_on_scaled_sizes(scale); note && std::ranges::find(warnings, *note) == warnings.end())
+      warnings.push_back(std::move(*note));
+    return floor_divide(size * Dim(ratio->over), Dim(ratio->under));
   }
   return fail("size {} scaled by {}, which is no simple fraction", size.text(), scale);
 }
@@ -43,7 +46,7 @@ Expected<Arg> resample(Call& call, std::size_t axes, Resampling how) {
   if (sizes.empty()) {
     if (scales.size() != axes) return fail("neither sizes nor {} scales", axes);
     for (std::size_t i = 0; i < axes; ++i) {
-      TAPER_ASSIGN(Dim size, scaled_size(shape[i + 2], scales[i]));
+      TAPER_ASSIGN(Dim size, scaled_size(call, shape[i + 2], scales[i]));
       sizes.push_back(std::move(size));
     }
   }
@@ -137,6 +140,55 @@ Expected<Arg> affine_grid(Call& call) {
 
 // ------------------------------------------------------------------------------------------------------------- padding
 
+struct Padding {
+  std::string mode;
+  double fill = 0;  // what mode constant writes
+};
+
+// The entry of x that stands at each place of an axis with amounts that are known when the program runs.
+Value* padded_entries(Builder& build, const std::string& mode, const Dim& size, const Dim& before, const Dim& after) {
+  Value* place = arange(build, Dim(0) - before, 1, before + size + after, DType::i32);
+  const auto integer = [&](const Dim& value) { return number(build, Arg(value), DType::i32); };
+  if (mode == "circular") return build("remainder", {place, integer(size)});
+  if (mode == "replicate") return build("minimum", {build("maximum", {place, integer(0)}), integer(size - Dim(1))});
+  // |i|, and from the last entry on back again
+  Value* mirrored = build("maximum", {place, build("sub", {integer(0), place})});
+  return build("minimum", {mirrored, build("sub", {integer(2 * (size - Dim(1))), mirrored})});
+}
+
+// x with amounts that are symbols at both sides of an axis; what is below 0 crops.
+Expected<Value*> padded_axis(Call& call, Value* x, std::size_t axis, std::array<Dim, 2> amounts,
+                             const Padding& padding) {
+  Builder& build = call.build;
+  Dim start = 0, end = shape_of(x)[axis];
+  for (const std::size_t side : {std::size_t{0}, std::size_t{1}}) {
+    Dim& amount = amounts[side];
+    if (known_less(call.context, amount, 0) == false) continue;
+    if (known_less_equal(call.context, amount, 0) != true)
+      return fail("an amount of {}, which may be negative or not", amount.text());
+    (side == 0 ? start : end) = side == 0 ? Dim(0) - amount : end + amount;
+    amount = 0;
+  }
+  x = slice(build, x, axis, start, end);
+  TAPER_TRY(build.status());
+  if (padding.mode != "constant") {
+    Value* entries = padded_entries(build, padding.mode, shape_of(x)[axis], amounts[0], amounts[1]);
+    return build("gather", {x, entries}, {{"dim", static_cast<std::int64_t>(axis)}});
+  }
+  const auto block = [&](const Dim& amount) {
+    Shape shape = shape_of(x);
+    shape[axis] = amount;
+    return full(build, shape, Arg(padding.fill), x->type.dtype);
+  };
+  return concat(build, {block(amounts[0]), x, block(amounts[1])}, axis);
+}
+
+double fill_of(const Arg& value) {
+  if (const auto* real = value.as<double>()) return *real;
+  if (const bool* flag = value.as<bool>()) return *flag ? 1 : 0;
+  return static_cast<double>(constant_integer(value).value_or(0));
+}
+
 // Amounts come in pairs, from the last axis on.
 Expected<Arg> padded(Call& call, std::string mode, const Arg& value) {
   Builder& build = call.build;
@@ -144,12 +196,7 @@ Expected<Arg> padded(Call& call, std::string mode, const Arg& value) {
   const Shape amounts = call.sizes(call.schema.parameters[1].name);
   const std::size_t rank = x->type.shape.size();
   if (amounts.size() % 2 != 0 || amounts.size() / 2 > rank) return fail("{} amounts for {} axes", amounts.size(), rank);
-  const auto* real = value.as<double>();
-  const auto integer = constant_integer(value);
-  const bool* flag = value.as<bool>();
-  const double fill = real != nullptr   ? *real
-                      : flag != nullptr ? (*flag ? 1 : 0)
-                                        : static_cast<double>(integer.value_or(0));
+  const Padding padding{std::move(mode), fill_of(value)};
   Integers before(rank, 0), after(rank, 0);
   bool any = false;
   for (std::size_t i = 0; i < amounts.size() / 2; ++i) {
@@ -161,23 +208,12 @@ Expected<Arg> padded(Call& call, std::string mode, const Arg& value) {
       any |= *first != 0 || *last != 0;
       continue;
     }
-    if (mode != "constant")
-      return fail("amounts {} and {} in mode {}", amounts[2 * i].text(), amounts[2 * i + 1].text(), mode);
-    std::vector<Value*> parts = {x};
-    for (const std::size_t side : {std::size_t{0}, std::size_t{1}}) {
-      const Dim& amount = amounts[2 * i + side];
-      if (amount.is(0)) continue;
-      if (known_less(call.context, amount, 0) != false)
-        return fail("an amount of {}, which may be negative", amount.text());
-      Shape block = shape_of(x);
-      block[axis] = amount;
-      parts.insert(side == 0 ? parts.begin() : parts.end(), full(build, block, Arg(fill), x->type.dtype));
-    }
-    x = concat(build, std::move(parts), axis);
+    TAPER_ASSIGN(x, padded_axis(call, x, axis, {amounts[2 * i], amounts[2 * i + 1]}, padding));
     TAPER_TRY(build.status());
   }
   if (!any) return fresh(x);
-  return fresh(build("pad", {x}, {{"before", before}, {"after", after}, {"mode", std::move(mode)}, {"value", fill}}));
+  return fresh(
+      build("pad", {x}, {{"before", before}, {"after", after}, {"mode", padding.mode}, {"value", padding.fill}}));
 }
 
 Expected<Arg> pad(Call& call) {

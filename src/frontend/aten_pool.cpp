@@ -56,10 +56,17 @@ Expected<Arg> avg_pool(Call& call, std::size_t axes) {
   return fresh(without_batch(build, input, build("avg_pool", {input.x}, std::move(attrs))));
 }
 
+Expected<Shape> bins_of(Call& call, std::size_t axes) {
+  Shape sizes = call.sizes("output_size");
+  if (sizes.size() == 1) sizes.resize(axes, sizes[0]);
+  if (sizes.size() != axes) return fail("{} sizes for {} axes", sizes.size(), axes);
+  return sizes;
+}
+
 Expected<Value*> adaptive(Call& call, std::string_view row, const Batched& input, std::size_t axes) {
   const Shape& shape = shape_of(input.x);
   if (shape.size() != axes + 2) return fail("{} for {} spatial axes", shape_text(shape), axes);
-  TAPER_ASSIGN(const Integers sizes, per_axis(call.integers("output_size"), axes));
+  TAPER_ASSIGN(const Shape sizes, bins_of(call, axes));
   return call.build(row, {input.x}, {{"sizes", sizes}});
 }
 
@@ -69,27 +76,72 @@ Expected<Arg> adaptive_avg_pool(Call& call, std::size_t axes) {
   return fresh(without_batch(call.build, input, y));
 }
 
-// With the positions of the largest, where bins are windows of one size.
+// The largest of each bin of one axis, and their positions among the entries of this axis and those after it; nullptr:
+// there are none after it.
+struct Largest {
+  Value* values;
+  Value* positions;
+};
+Largest largest_of_bins(Builder& build, const Largest& x, std::size_t axis, std::int64_t bins, const Dim& stride) {
+  const Dim size = shape_of(x.values)[axis];
+  const auto dim = static_cast<std::int64_t>(axis);
+  std::vector<Value*> values, positions;
+  for (std::int64_t i = 0; i < bins && !build.failed(); ++i) {
+    const Dim first = floor_divide(size * i, bins), last = ceil_divide(size * (i + 1), bins);
+    Value* bin = slice(build, x.values, axis, first, last);
+    Value* index = build("argmax", {bin}, {{"dim", dim}, {"keepdim", true}});
+    Value* position = build("add", {index, number(build, Arg(first), DType::i64)});
+    if (x.positions != nullptr) {
+      Value* behind = build("gather_elements", {slice(build, x.positions, axis, first, last), index}, {{"dim", dim}});
+      position = build("add", {build("mul", {position, number(build, Arg(stride), DType::i64)}), behind});
+    }
+    values.push_back(reduce(build, "amax", bin, {dim}, true));
+    positions.push_back(position);
+  }
+  return {concat(build, values, axis), concat(build, positions, axis)};
+}
+
+// The positions of the largest, of several the first: windows of one size are a pool, others are looked at axis by
+// axis.
+Expected<Value*> positions_of_largest(Call& call, Value* x, const Shape& sizes) {
+  constexpr std::int64_t kMostBins = 64;
+  Builder& build = call.build;
+  const std::size_t axes = sizes.size();
+  Integers kernel;
+  std::int64_t most = 0;
+  for (std::size_t i = 0; i < axes; ++i) {
+    const auto each = divide_exactly(shape_of(x)[i + 2], sizes[i]);
+    if (each && each->constant()) kernel.push_back(*each->constant());
+    most = std::max(most, sizes[i].constant().value_or(kMostBins + 1));
+  }
+  if (kernel.size() == axes)
+    return build.call("max_pool_with_indices", {x},
+                      {{"kernel", kernel},
+                       {"stride", kernel},
+                       {"padding", Integers(2 * axes, 0)},
+                       {"dilation", Integers(axes, 1)},
+                       {"ceil_mode", false}})[1];
+  if (most > kMostBins) return nullptr;
+  Largest largest{x, nullptr};
+  Dim stride = 1;
+  for (std::size_t axis = axes + 1; axis >= 2; --axis) {
+    largest = largest_of_bins(build, largest, axis, *sizes[axis - 2].constant(), stride);
+    stride = stride * shape_of(x)[axis];
+  }
+  return largest.positions;
+}
+
 Expected<Arg> adaptive_max_pool(Call& call, std::size_t axes) {
   Builder& build = call.build;
   const Batched input = with_batch(build, call.tensor("self"), axes);
   TAPER_ASSIGN(Value * y, adaptive(call, "adaptive_max_pool", input, axes));
   TAPER_TRY(build.status());
-  TAPER_ASSIGN(const Integers sizes, per_axis(call.integers("output_size"), axes));
-  Integers kernel;
-  for (std::size_t i = 0; i < axes; ++i) {
-    const auto size = shape_of(input.x)[i + 2].constant();
-    if (size && sizes[i] > 0 && *size % sizes[i] == 0) kernel.push_back(*size / sizes[i]);
-  }
-  // Else nobody can have the positions, which hardly anybody asks for.
-  if (kernel.size() != axes) return Arg(Arg::List{fresh(without_batch(build, input, y)), Arg{}});
-  const auto results = build.call("max_pool_with_indices", {input.x},
-                                  {{"kernel", kernel},
-                                   {"stride", kernel},
-                                   {"padding", Integers(2 * axes, 0)},
-                                   {"dilation", Integers(axes, 1)},
-                                   {"ceil_mode", false}});
-  return fresh_list({without_batch(build, input, y), without_batch(build, input, results[1])});
+  TAPER_ASSIGN(const Shape sizes, bins_of(call, axes));
+  TAPER_ASSIGN(Value * positions, positions_of_largest(call, input.x, sizes));
+  TAPER_TRY(build.status());
+  // Hardly anybody asks for the positions.
+  return Arg(Arg::List{fresh(without_batch(build, input, y)),
+                       positions == nullptr ? Arg{} : fresh(without_batch(build, input, positions))});
 }
 
 }  // namespace
@@ -116,21 +168,21 @@ std::vector<Overload> pool_overloads() {
       {"avg_pool3d" TAPER_AVERAGE(3) "ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> "
                                      "Tensor",
        [](Call& call) { return avg_pool(call, 3); }},
-      {"adaptive_avg_pool1d(Tensor self, int[1] output_size) -> Tensor",
+      {"adaptive_avg_pool1d(Tensor self, SymInt[1] output_size) -> Tensor",
        [](Call& call) { return adaptive_avg_pool(call, 1); }},
-      {"adaptive_avg_pool2d(Tensor self, int[2] output_size) -> Tensor",
+      {"adaptive_avg_pool2d(Tensor self, SymInt[2] output_size) -> Tensor",
        [](Call& call) { return adaptive_avg_pool(call, 2); }},
-      {"adaptive_avg_pool3d(Tensor self, int[3] output_size) -> Tensor",
+      {"adaptive_avg_pool3d(Tensor self, SymInt[3] output_size) -> Tensor",
        [](Call& call) { return adaptive_avg_pool(call, 3); }},
-      {"_adaptive_avg_pool2d(Tensor self, int[2] output_size) -> Tensor",
+      {"_adaptive_avg_pool2d(Tensor self, SymInt[2] output_size) -> Tensor",
        [](Call& call) { return adaptive_avg_pool(call, 2); }},
-      {"_adaptive_avg_pool3d(Tensor self, int[3] output_size) -> Tensor",
+      {"_adaptive_avg_pool3d(Tensor self, SymInt[3] output_size) -> Tensor",
        [](Call& call) { return adaptive_avg_pool(call, 3); }},
-      {"adaptive_max_pool1d(Tensor self, int[1] output_size) -> (Tensor, Tensor)",
+      {"adaptive_max_pool1d(Tensor self, SymInt[1] output_size) -> (Tensor, Tensor)",
        [](Call& call) { return adaptive_max_pool(call, 1); }},
-      {"adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor, Tensor)",
+      {"adaptive_max_pool2d(Tensor self, SymInt[2] output_size) -> (Tensor, Tensor)",
        [](Call& call) { return adaptive_max_pool(call, 2); }},
-      {"adaptive_max_pool3d(Tensor self, int[3] output_size) -> (Tensor, Tensor)",
+      {"adaptive_max_pool3d(Tensor self, SymInt[3] output_size) -> (Tensor, Tensor)",
        [](Call& call) { return adaptive_max_pool(call, 3); }},
   };
 }

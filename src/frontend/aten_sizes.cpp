@@ -3,7 +3,9 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <map>
 
+#include "base/ratio.h"
 #include "frontend/aten_table.h"
 #include "ops/table.h"
 
@@ -25,6 +27,57 @@ Interval multiply(Interval a, Interval b) {
 
 Interval range_of_factor(const Context& context, const std::string& factor, int depth);
 
+// Quotients by numbers as fractions: floor_div(a, n) is (a - r) / n for some 0 <= r < n. So what stands beside them
+// cancels: the range of -L - 8 floor_div(-L, 8) is that of its rest, 0 to 7.
+class FractionRange {
+ public:
+  FractionRange(const Context& context, int depth) : context_(context), depth_(depth) {}
+
+  Interval of(const Dim& size) {
+    add(size, 1);
+    Interval sum = rest_;
+    for (const auto& [symbols, factor] : terms_) {
+      if (std::abs(factor) < kCancelled) continue;
+      Interval product{factor, factor};
+      for (const std::string& symbol : symbols) product = multiply(product, range_of_factor(context_, symbol, depth_));
+      sum = {sum.least + product.least, sum.most + product.most};
+    }
+    return {std::ceil(sum.least - kNothing), std::floor(sum.most + kNothing)};  // sizes are integers
+  }
+
+ private:
+  static constexpr double kNothing = 1e-6, kCancelled = 1e-12;
+
+  void add(const Dim& size, double factor) {
+    for (const Dim::Term& term : size.terms()) {
+      const double product = factor * static_cast<double>(term.coefficient);
+      const auto function =
+          term.symbols.size() == 1 && budget_-- > 0 ? dim_function(term.symbols[0]) : std::optional<DimFunction>();
+      const auto divisor = function && function->name == "floor_div" ? function->b.constant() : std::nullopt;
+      if (!divisor || *divisor <= 0) {
+        terms_[term.symbols] += product;
+        continue;
+      }
+      const auto under = static_cast<double>(*divisor);
+      const double most_left = -product * (under - 1) / under;
+      rest_ = {rest_.least + std::min(0.0, most_left), rest_.most + std::max(0.0, most_left)};
+      add(function->a, product / under);
+    }
+  }
+
+  const Context& context_;
+  int depth_;
+  int budget_ = 64;  // factors looked at
+  std::map<std::vector<std::string>, double> terms_;
+  Interval rest_{0, 0};
+};
+
+bool has_quotients(const Dim& size) {
+  return std::ranges::any_of(size.terms(), [](const Dim::Term& term) {
+    return term.symbols.size() == 1 && term.symbols[0].starts_with("floor_div(");
+  });
+}
+
 Interval range_of_dim(const Context& context, const Dim& size, int depth) {
   Interval sum{0, 0};
   if (size.overflowed() || depth > 8) return {-kInfinity, kInfinity};
@@ -34,7 +87,9 @@ Interval range_of_dim(const Context& context, const Dim& size, int depth) {
       product = multiply(product, range_of_factor(context, factor, depth + 1));
     sum = {sum.least + product.least, sum.most + product.most};
   }
-  return sum;
+  if (!has_quotients(size)) return sum;
+  const Interval narrow = FractionRange(context, depth + 1).of(size);
+  return {std::max(sum.least, narrow.least), std::min(sum.most, narrow.most)};
 }
 
 Interval range_of_factor(const Context& context, const std::string& factor, int depth) {
@@ -466,6 +521,15 @@ Value* computed_number(const Context& context, std::string_view name, std::span<
 }
 
 }  // namespace
+
+std::optional<std::string> note_on_scaled_sizes(double scale) {
+  const auto ratio = simple_ratio(scale);
+  if (!ratio || ratio->misses == Ratio{}.misses) return std::nullopt;
+  const std::int64_t taken = ratio->misses * ratio->over / ratio->under;
+  return fmt::format(
+      "a size of {} times {} is taken as {}, which PyTorch's rounding makes {}; some larger sizes are one more, too",
+      ratio->misses, scale, taken, taken - 1);
+}
 
 std::optional<Expected<Arg>> call_on_sizes(const Context& context, std::string_view name,
                                            std::span<const Arg> arguments) {

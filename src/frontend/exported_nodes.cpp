@@ -183,13 +183,17 @@ Expected<std::vector<NamedArg>> arguments_of(const Values& values, const Node& n
 
 // Python's operators on sizes. What can't be computed from our sizes is taken from the program: an expression over its
 // symbols.
-Status run_on_sizes(const Import& import, const aten::Context& context, const Graph& graph, const Node& node,
+Status run_on_sizes(Import& import, const aten::Context& context, const Graph& graph, const Node& node,
                     Values& values) {
   const auto arguments = arguments_of(values, node);
   if (arguments) {
     std::vector<Arg> plain;
     for (const NamedArg& argument : *arguments) plain.push_back(argument.arg);
-    const auto result = aten::call_on_sizes(context, node.target.substr(node.target.rfind('.') + 1), plain);
+    const std::string_view operation = std::string_view(node.target).substr(node.target.rfind('.') + 1);
+    for (const Arg& arg : plain)
+      if (const double* scale = operation == "mul" ? arg.as<double>() : nullptr)
+        if (auto note = aten::note_on_scaled_sizes(*scale)) import.assume(std::move(*note));
+    const auto result = aten::call_on_sizes(context, operation, plain);
     if (result && *result) return bind_all(import, graph, node, **result, values);
   }
   for (const Argument& output : node.outputs) {

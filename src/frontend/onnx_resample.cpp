@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/ratio.h"
 #include "frontend/onnx_importer.h"
 
 namespace taper::onnx_reader {
@@ -184,8 +185,9 @@ std::optional<Dim> scaled_size(Call& call, const Dim& size, double scale) {
   }
   if (const auto number = size.constant())
     return Dim(static_cast<std::int64_t>(std::floor(static_cast<double>(*number) * scale)));
-  const double whole = std::round(scale), inverse = std::round(1 / scale);
-  if (std::fabs(scale - whole) < 1e-6) return size * Dim(static_cast<std::int64_t>(whole));
+  if (const auto ratio = simple_ratio(static_cast<float>(scale)); ratio && ratio->misses == Ratio{}.misses)
+    return floor_divide(size * Dim(ratio->over), Dim(ratio->under));
+  const double inverse = std::round(1 / scale);
   if (std::fabs(1 / scale - inverse) < 1e-6) return floor_divide(size, Dim(static_cast<std::int64_t>(inverse)));
   call.fail(fmt::format("an axis of open size scaled by {}", scale));
   return std::nullopt;

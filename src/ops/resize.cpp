@@ -1,8 +1,10 @@
 // Resampling: images in another size, and images read at given places.
 #include <cmath>
 
+#include "base/ratio.h"
 #include "ops/channels_last.h"
 #include "ops/families.h"
+#include "ops/resampling.h"
 #include "ops/rules.h"
 #include "ops/windows.h"
 
@@ -15,89 +17,6 @@ constexpr std::int64_t kLargestAxis = 1 << 24;
 
 bool is_one_of(const std::string& text, std::initializer_list<std::string_view> names) {
   return std::ranges::find(names, std::string_view(text)) != names.end();
-}
-
-// ------------------------------------------------------------------------------------------------------------ one axis
-
-// How an axis of `in` entries becomes one of `out`.
-struct Sampling {
-  std::string mode, coordinates, rounding;
-  double cubic = -0.75;  // the free parameter of the cubic kernel
-  bool antialias = false;
-  std::int64_t in = 1, out = 1;
-  double scale = 0;  // out per in; 0: the quotient of the sizes
-};
-
-Sampling sampling_of(const Attrs& attrs, std::size_t axis, std::int64_t in, std::int64_t out) {
-  const std::vector<double> scales = to_double(attrs.get<Tensor>("scales"));
-  return {attrs.text("mode"),
-          attrs.text("coordinates"),
-          attrs.text("rounding"),
-          attrs.real("cubic_coeff_a"),
-          attrs.flag("antialias"),
-          in,
-          out,
-          axis < scales.size() ? scales[axis] : 0};
-}
-
-// Where entry i of the result lies in x. Products come before quotients: what is whole stays so.
-double position_of(const Sampling& s, std::int64_t i) {
-  const auto at = static_cast<double>(i), in = static_cast<double>(s.in), out = static_cast<double>(s.out);
-  if (s.coordinates == "align_corners") return s.out == 1 ? 0 : at * (in - 1) / (out - 1);
-  if (s.coordinates == "pytorch_half_pixel" && s.out == 1) return 0;
-  const double shift = s.coordinates == "asymmetric" ? 0 : 0.5;
-  return (s.scale > 0 ? (at + shift) / s.scale : (at + shift) * in / out) - shift;
-}
-
-double round_position(const std::string& rounding, double x) {
-  if (rounding == "floor") return std::floor(x);
-  if (rounding == "ceil") return std::ceil(x);
-  return rounding == "round_prefer_ceil" ? std::floor(x + 0.5) : std::ceil(x - 0.5);
-}
-
-double kernel_at(const Sampling& s, double x) {
-  x = std::fabs(x);
-  if (s.mode == "linear") return x < 1 ? 1 - x : 0;
-  const double a = s.cubic;
-  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
-}
-
-struct Share {
-  std::int64_t entry;
-  double weight;
-};
-
-// The entries of x, with their weights, that make entry i of the result. Places outside take the outermost entries.
-std::vector<Share> shares_of(const Sampling& s, std::int64_t i) {
-  const auto inside = [&s](double x) {
-    return static_cast<std::int64_t>(std::clamp(x, 0.0, static_cast<double>(s.in - 1)));
-  };
-  const double position = position_of(s, i);
-  if (s.mode == "nearest") return {{inside(round_position(s.rounding, position)), 1}};
-  std::vector<Share> shares;
-  const double reach = s.mode == "linear" ? 1 : 2;
-  if (!s.antialias) {
-    const double base = std::floor(position);
-    for (double k = 1 - reach; k <= reach; ++k)
-      if (const double weight = kernel_at(s, position - base - k); weight != 0)
-        shares.push_back({inside(base + k), weight});
-    return shares;
-  }
-  // The kernel widened where the image shrinks, its weights normalised over the entries that exist.
-  double step = s.scale > 0 ? 1 / s.scale : static_cast<double>(s.in) / static_cast<double>(s.out);
-  if (s.coordinates == "align_corners")
-    step = s.out > 1 ? static_cast<double>(s.in - 1) / static_cast<double>(s.out - 1) : 0;
-  const double width = std::max(step, 1.0), center = step * (static_cast<double>(i) + 0.5);
-  const auto first = std::max<std::int64_t>(0, static_cast<std::int64_t>(center - reach * width + 0.5));
-  const auto last = std::min(s.in, static_cast<std::int64_t>(center + reach * width + 0.5));
-  double sum = 0;
-  for (std::int64_t j = first; j < last; ++j) {
-    shares.push_back({j, kernel_at(s, (static_cast<double>(j) - center + 0.5) / width)});
-    sum += shares.back().weight;
-  }
-  for (Share& share : shares) share.weight /= sum == 0 ? 1 : sum;
-  return shares;
 }
 
 // -------------------------------------------------------------------------------------------------------------- resize
@@ -155,13 +74,25 @@ Expected<std::vector<Array>> eval_resize(const EvalCall& call) {
   return std::vector{std::move(x)};
 }
 
-// Axis by axis a product with the matrix of shares, or for `nearest` a choice of entries.
+// An axis that stays as it is.
+bool is_same_axis(const Sampling& sampling, const Dim& in, const Dim& out) {
+  return in == out && !in.constant() && (sampling.scale == 0 || sampling.scale == 1);
+}
+
+// Axis by axis a product with the matrix of shares, or for `nearest` a choice of entries. Where a size is open, both
+// are computed when the file runs.
 std::vector<Value*> expand_resize(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& from = node.operands[0]->type.shape;
   const Shape& to = node.results[0]->type.shape;
   Value* x = operands[0];
   for (std::size_t axis = 2; axis < from.size(); ++axis) {
-    const Sampling sampling = sampling_of(node.attrs, axis - 2, *from[axis].constant(), *to[axis].constant());
+    const auto in = from[axis].constant(), out = to[axis].constant();
+    const Sampling sampling = sampling_of(node.attrs, axis - 2, in.value_or(1), out.value_or(1));
+    if (is_same_axis(sampling, from[axis], to[axis])) continue;
+    if (!in || !out) {
+      x = resample_open_axis(build, x, axis, sampling, from[axis], to[axis]);
+      continue;
+    }
     if (sampling.mode == "nearest") {
       Integers entries;
       for (std::int64_t i = 0; i < sampling.out; ++i) entries.push_back(shares_of(sampling, i)[0].entry);
@@ -239,10 +170,24 @@ std::vector<AttrSpec> resize_attrs() {
           {"antialias", AttrKind::flag, false}};
 }
 
+// Whether a size times a scale, which ONNX's runtime multiplies in float32, is the size that is wanted.
+bool scales_in_float32(const Dim& in, const Dim& out, double scale) {
+  const auto product = [scale](std::int64_t size) {
+    return static_cast<std::int64_t>(static_cast<float>(size) * static_cast<float>(scale));
+  };
+  if (in.constant() && out.constant()) return product(*in.constant()) == *out.constant();
+  const auto ratio = simple_ratio(static_cast<float>(scale));
+  return ratio && ratio->misses == Ratio{}.misses && out == floor_divide(in * Dim(ratio->over), Dim(ratio->under));
+}
+
 // ONNX from opset 18 on has antialiasing; its runtime takes cubic kernels for two spatial axes alone.
 bool fits_onnx_resize(const Node& node) {
-  const std::size_t rank = node.operands[0]->type.shape.size();
-  return !node.attrs.flag("antialias") && (node.attrs.text("mode") != "cubic" || rank == 4);
+  const Shape from = spatial_sizes(node.operands[0]->type.shape);
+  const Shape& to = node.attrs.get<Shape>("sizes");
+  const std::vector<double> scales = to_double(node.attrs.get<Tensor>("scales"));
+  for (std::size_t axis = 0; axis < scales.size(); ++axis)
+    if (!scales_in_float32(from[axis], to[axis], scales[axis])) return false;
+  return !node.attrs.flag("antialias") && (node.attrs.text("mode") != "cubic" || from.size() == 2);
 }
 
 // Sizes of all axes as an operand, or the scales where they are given.
@@ -267,12 +212,17 @@ std::vector<Value*> expand_resize_onnx(Builder& build, const Node& node, std::sp
 // Matrices beyond this would be larger than what they save.
 bool resize_expands(const Node& node, Target target) {
   if (target == Target::onnx ? fits_onnx_resize(node) : fits_resize_last(node)) return true;
-  const auto from = constant_sizes(spatial_sizes(node.operands[0]->type.shape));
-  const auto to = constant_sizes(spatial_sizes(node.results[0]->type.shape));
-  if (!from || !to) return false;
+  const Shape from = spatial_sizes(node.operands[0]->type.shape);
+  const Shape to = spatial_sizes(node.results[0]->type.shape);
+  const bool nearest = node.attrs.text("mode") == "nearest";
   constexpr std::int64_t kMostElements = 1 << 24;
-  for (std::size_t axis = 0; axis < from->size(); ++axis)
-    if ((*from)[axis] * (*to)[axis] > kMostElements && node.attrs.text("mode") != "nearest") return false;
+  for (std::size_t axis = 0; axis < from.size(); ++axis) {
+    const auto in = from[axis].constant(), out = to[axis].constant();
+    if (in && out ? *in * *out > kMostElements && !nearest
+                  : !resamples_open_axes(node.attrs.text("coordinates"), to[axis]) ||
+                        (!nearest && node.operands[0]->type.dtype != DType::f32))
+      return false;
+  }
   return true;
 }
 
@@ -417,84 +367,140 @@ Expected<std::vector<Array>> eval_grid_sample(const EvalCall& call) {
   return std::vector{std::move(y)};
 }
 
-// One coordinate of all places, in entries of an axis.
-Value* coordinate(Builder& build, const Node& node, Value* grid, std::int64_t entry, std::int64_t size) {
-  const bool aligned = node.attrs.flag("align_corners");
-  const auto n = static_cast<double>(size);
-  Value* x = build("select", {grid}, {{"dim", std::int64_t{3}}, {"index", entry}});
-  x = build("mul", {x, build.scalar((aligned ? n - 1 : n) / 2)});
-  x = build("add", {x, build.scalar((n - 1) / 2)});
-  if (node.attrs.text("padding_mode") == "reflection") {
-    const double low = aligned ? 0 : -0.5, span = aligned ? n - 1 : n;
-    if (span <= 0) return build("mul", {x, build.scalar(0)});
-    // |x - low| = flips span + rest; after an odd number of flips the rest counts from the other end.
-    Value* distance = build("abs", {build("sub", {x, build.scalar(low)})});
-    Value* flips = build("floor", {build("mul", {distance, build.scalar(1 / span)})});
-    Value* rest = build("sub", {distance, build("mul", {flips, build.scalar(span)})});
-    Value* pairs = build("floor", {build("mul", {flips, build.scalar(0.5)})});
-    Value* odd = build("sub", {flips, build("mul", {pairs, build.scalar(2)})});
-    Value* back = build("sub", {build.scalar(span), build("mul", {rest, build.scalar(2)})});
-    x = build("add", {build("add", {rest, build.scalar(low)}), build("mul", {odd, back})});
+// The image that places lie in, and how they are taken.
+class GridExpansion {
+ public:
+  GridExpansion(Builder& build, const Node& node)
+      : build_(build),
+        mode_(node.attrs.text("mode")),
+        padding_(node.attrs.text("padding_mode")),
+        aligned_(node.attrs.flag("align_corners")) {}
+
+  // An axis of the image: the entry before each place, and how far the place lies behind it.
+  struct Axis {
+    Dim size;
+    Value* base;
+    Value* fraction;
+  };
+  Axis axis(Value* grid, std::int64_t entry, const Dim& size) {
+    Value* place = build_("select", {grid}, {{"dim", std::int64_t{3}}, {"index", entry}});
+    place = build_("mul", {place, of_size(size, aligned_ ? -1 : 0, 0.5)});
+    place = build_("add", {place, of_size(size, -1, 0.5)});
+    if (mode_ != "bicubic") place = placed(place, size);
+    Value* base = build_(mode_ == "nearest" ? "round" : "floor", {place});
+    return {size, base, build_("sub", {place, base})};
   }
-  if (node.attrs.text("padding_mode") == "zeros") return x;
-  return build("minimum", {build("maximum", {x, build.scalar(0)}), build.scalar(n - 1)});
-}
+
+  // The entry at a distance from the one before the place, and its weight: 0 for one that doesn't exist.
+  struct Tap {
+    Value* entry;
+    Value* weight;
+  };
+  Tap tap(const Axis& axis, int distance) {
+    Value* entry = distance == 0 ? axis.base : build_("add", {axis.base, build_.scalar(distance)});
+    if (mode_ == "bicubic" && padding_ != "zeros") entry = build_("round", {placed(entry, axis.size)});
+    Value* inside = limited(entry, axis.size);
+    Value* weight = weight_of(axis.fraction, distance);
+    if (padding_ == "zeros") {
+      // Those outside differ from the nearest one inside by 1 or more.
+      Value* outside = build_("minimum", {build_("abs", {build_("sub", {entry, inside})}), build_.scalar(1)});
+      Value* share = build_("sub", {build_.scalar(1), outside});
+      weight = weight == nullptr ? share : build_("mul", {weight, share});
+    }
+    return {build_("cast", {inside}, {{"to", DType::i32}}), weight};
+  }
+
+  int first() const { return mode_ == "bicubic" ? -1 : 0; }
+  int last() const { return mode_ == "bicubic" ? 2 : mode_ == "bilinear" ? 1 : 0; }
+
+  Value* integer(const Dim& size) {
+    if (const auto number = size.constant()) return build_.scalar_i32(*number);
+    Value* entry = build_("sizes", {}, {{"sizes", Shape{size}}, {"dtype", DType::i32}});
+    return build_("squeeze", {entry}, {{"dims", Integers{0}}});
+  }
+
+ private:
+  // (size + offset) * factor
+  Value* of_size(const Dim& size, std::int64_t offset, double factor) {
+    if (const auto number = size.constant()) return build_.scalar(static_cast<double>(*number + offset) * factor);
+    Value* value = size_as_real(build_, size + Dim(offset));
+    return factor == 1 ? value : build_("mul", {value, build_.scalar(factor)});
+  }
+  Value* limited(Value* place, const Dim& size) {
+    return build_("minimum", {build_("maximum", {place, build_.scalar(0)}), of_size(size, -1, 1)});
+  }
+
+  // Where a place outside reads.
+  Value* placed(Value* x, const Dim& size) {
+    if (padding_ == "zeros") return x;
+    if (padding_ == "reflection") {
+      const double low = aligned_ ? 0 : -0.5;
+      // An image of one entry has no span between the middles of its outermost ones: all is this entry.
+      Value* span = build_("maximum", {of_size(size, aligned_ ? -1 : 0, 1), build_.scalar(1)});
+      // |x - low| = flips span + rest; after an odd number of flips the rest counts from the other end.
+      Value* distance = build_("abs", {build_("sub", {x, build_.scalar(low)})});
+      Value* flips = build_("floor", {build_("div", {distance, span})});
+      Value* rest = build_("sub", {distance, build_("mul", {flips, span})});
+      Value* pairs = build_("floor", {build_("mul", {flips, build_.scalar(0.5)})});
+      Value* odd = build_("sub", {flips, build_("mul", {pairs, build_.scalar(2)})});
+      Value* back = build_("sub", {span, build_("mul", {rest, build_.scalar(2)})});
+      x = build_("add", {build_("add", {rest, build_.scalar(low)}), build_("mul", {odd, back})});
+    }
+    return limited(x, size);
+  }
+
+  // By the distance of an entry from the place; null: 1.
+  Value* weight_of(Value* fraction, int distance) {
+    if (mode_ == "nearest") return nullptr;
+    const auto plus = [&](Value* x, double number) { return build_("add", {x, build_.scalar(number)}); };
+    Value* x = distance <= 0 ? plus(fraction, -distance) : build_("sub", {build_.scalar(distance), fraction});
+    if (mode_ == "bilinear") return distance == 0 ? build_("sub", {build_.scalar(1), fraction}) : fraction;
+    return cubic_kernel(build_, x, Sampling{}.cubic, distance == 0 || distance == 1);
+  }
+
+  Builder& build_;
+  std::string mode_, padding_;
+  bool aligned_;
+};
 
 // The entries around each place gathered from the image as a table of pixels, with their weights.
 std::vector<Value*> expand_grid_sample(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& shape = node.operands[0]->type.shape;
-  const std::int64_t height = *shape[2].constant(), width = *shape[3].constant();
+  const Dim& height = shape[2];
+  const Dim& width = shape[3];
   const Shape pixels = {shape[0] * height * width, shape[1]};
   Value* table = build("reshape", {to_channels_last(build, operands[0], 2)}, {{"shape", pixels}});
-  const bool nearest = node.attrs.text("mode") == "nearest";
-  Value* const zero = build.scalar(0);
-  Value* const one = build.scalar(1);
-  // By axis: the place, the entry before it, and how far it lies behind that.
-  struct Axis {
-    std::int64_t size;
-    Value* base;
-    Value* fraction;
-  };
-  std::vector<Axis> axes;
-  for (const std::int64_t size : {height, width}) {
-    Value* place = coordinate(build, node, operands[1], axes.empty() ? 1 : 0, size);
-    Value* base = build(nearest ? "round" : "floor", {place});
-    axes.push_back({size, base, build("sub", {place, base})});
+  GridExpansion grid(build, node);
+  const GridExpansion::Axis down = grid.axis(operands[1], 1, height), across = grid.axis(operands[1], 0, width);
+  Value* first = nullptr;  // of each image
+  if (!shape[0].is(1)) {
+    first = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{shape[0]}}, {"dtype", DType::i32}});
+    first = build("unsqueeze", {build("mul", {first, grid.integer(height * width)})}, {{"dims", Integers{1, 2}}});
   }
-  Value* image = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{shape[0]}}, {"dtype", DType::i32}});
-  Value* first = build("mul", {image, build.scalar_i32(height * width)});
-  first = build("unsqueeze", {first}, {{"dims", Integers{1, 2}}});
+  std::vector<GridExpansion::Tap> columns;
+  for (int k = grid.first(); k <= grid.last(); ++k) columns.push_back(grid.tap(across, k));
   Value* sum = nullptr;
-  for (int corner = 0; corner < (nearest ? 1 : 4) && !build.failed(); ++corner) {
-    Value* index = nullptr;
-    Value* weight = nullptr;
-    for (std::size_t i = 0; i < 2; ++i) {
-      const Axis& axis = axes[i];
-      const bool behind = (corner >> i & 1) != 0;
-      Value* entry = behind ? build("add", {axis.base, one}) : axis.base;
-      Value* inside =
-          build("minimum", {build("maximum", {entry, zero}), build.scalar(static_cast<double>(axis.size - 1))});
-      // 1 for entries that exist, 0 for others: those differ from the nearest that does by 1 or more.
-      Value* outside = build("minimum", {build("abs", {build("sub", {entry, inside})}), one});
-      Value* share = build("sub", {one, outside});
-      if (!nearest) share = build("mul", {share, behind ? axis.fraction : build("sub", {one, axis.fraction})});
-      weight = weight == nullptr ? share : build("mul", {weight, share});
-      Value* number = build("cast", {inside}, {{"to", DType::i32}});
-      index = index == nullptr ? number : build("add", {build("mul", {index, build.scalar_i32(axis.size)}), number});
+  for (int k = grid.first(); k <= grid.last() && !build.failed(); ++k) {
+    const GridExpansion::Tap row = grid.tap(down, k);
+    Value* start = build("mul", {row.entry, grid.integer(width)});
+    if (first != nullptr) start = build("add", {start, first});
+    for (const GridExpansion::Tap& column : columns) {
+      Value* part = build("gather", {table, build("add", {start, column.entry})}, {{"dim", std::int64_t{0}}});
+      Value* weight = row.weight != nullptr ? build("mul", {row.weight, column.weight}) : nullptr;
+      if (weight != nullptr) part = build("mul", {part, build("unsqueeze", {weight}, {{"dims", Integers{3}}})});
+      sum = sum == nullptr ? part : build("add", {sum, part});
     }
-    Value* entries = build("gather", {table, build("add", {index, first})}, {{"dim", std::int64_t{0}}});
-    Value* part = build("mul", {entries, build("unsqueeze", {weight}, {{"dims", Integers{3}}})});
-    sum = sum == nullptr ? part : build("add", {sum, part});
   }
   return {to_channels_first(build, sum, 2)};
 }
 
+// Pixels are counted in float32 and int32.
 bool grid_sample_expands(const Node& node, Target target) {
   constexpr std::int64_t kMostPixels = 1 << 24;
   const Shape& shape = node.operands[0]->type.shape;
-  const auto pixels = (Dim(shape[0].constant().value_or(1)) * shape[2] * shape[3]).constant();
-  return target != Target::onnx && node.attrs.text("mode") != "bicubic" && pixels && *pixels <= kMostPixels &&
-         constant_sizes({shape[2], shape[3]});
+  Dim pixels = 1;
+  for (const std::size_t axis : {0u, 2u, 3u}) pixels = pixels * Dim(shape[axis].constant().value_or(1));
+  return target != Target::onnx && pixels.constant().value_or(kMostPixels + 1) <= kMostPixels;
 }
 
 Op grid_sample() {
@@ -521,7 +527,9 @@ Op grid_sample() {
       .examples = {{operands, attrs("bilinear", "zeros", false), -1.3, 1.3},
                    {operands, attrs("bilinear", "border", true), -1.3, 1.3},
                    {operands, attrs("nearest", "zeros", false), -1.3, 1.3},
-                   {operands, attrs("bilinear", "reflection", false), -1.3, 1.3}},
+                   {operands, attrs("bilinear", "reflection", false), -1.3, 1.3},
+                   {operands, attrs("bicubic", "zeros", false), -1.3, 1.3},
+                   {operands, attrs("bicubic", "reflection", true), -1.3, 1.3}},
   };
 }
 

@@ -205,4 +205,23 @@ Value* multiply_along_axis(Builder& build, Value* x, std::size_t axis, std::size
   return is_last ? y : build("permute", {y}, swapped);
 }
 
+Value* multiply_along_axis(Builder& build, Value* x, std::size_t axis, std::size_t rank, Value* matrix) {
+  const Attrs swapped = {{"dims", swapped_with_last(axis, rank)}};
+  const bool is_last = axis + 1 == rank;
+  if (!is_last) x = build("permute", {x}, swapped);
+  Value* y = build("matmul", {x, matrix}, {{"transpose_b", true}});
+  return is_last ? y : build("permute", {y}, swapped);
+}
+
+Value* size_as_real(Builder& build, const Dim& size) {
+  if (const auto number = size.constant()) return build.scalar(static_cast<double>(*number));
+  Value* entry = build("sizes", {}, {{"sizes", Shape{size}}, {"dtype", DType::i32}});
+  entry = build("squeeze", {entry}, {{"dims", std::vector<std::int64_t>{0}}});
+  return build("cast", {entry}, {{"to", DType::f32}});
+}
+
+Value* real_range(Builder& build, const Dim& length) {
+  return build("arange", {}, {{"start", Shape{0}}, {"length", Shape{length}}, {"dtype", DType::f32}});
+}
+
 }  // namespace taper

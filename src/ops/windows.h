@@ -83,6 +83,11 @@ Array convolve_transposed(const Array& x, const Array& weight, const Array* bias
 
 // M x along one axis of x, M [out, in] a constant.
 Value* multiply_along_axis(Builder& build, Value* x, std::size_t axis, std::size_t rank, Tensor matrix);
+// The same with a matrix that is computed when the file runs.
+Value* multiply_along_axis(Builder& build, Value* x, std::size_t axis, std::size_t rank, Value* matrix);
+// A size as a float32 of rank 0, and the float32 numbers 0, 1, ... before one.
+Value* size_as_real(Builder& build, const Dim& size);
+Value* real_range(Builder& build, const Dim& length);
 // The order of `rank` axes in which `axis` and the last one have changed places.
 std::vector<std::int64_t> swapped_with_last(std::size_t axis, std::size_t rank);
 

@@ -5,6 +5,8 @@
 
 #include <limits>
 
+#include "base/ratio.h"
+
 namespace taper {
 namespace {
 
@@ -117,6 +119,19 @@ TEST(Dim, functions_nest_to_a_bounded_depth) {
   EXPECT_FALSE(Dim::parse("floor_div(T, 0)"));
   EXPECT_FALSE(Dim::parse("floor_div(T)"));
   EXPECT_FALSE(Dim::parse("abs(T, 2)"));
+}
+
+TEST(Ratio, is_the_fraction_that_a_decimal_means) {
+  const auto is = [](std::optional<Ratio> ratio, std::int64_t over, std::int64_t under) {
+    return ratio && ratio->over == over && ratio->under == under;
+  };
+  EXPECT_TRUE(is(simple_ratio(0.7), 7, 10));
+  EXPECT_TRUE(is(simple_ratio(1.0 / 3), 1, 3));
+  EXPECT_TRUE(is(simple_ratio(2.0), 2, 1));
+  EXPECT_TRUE(is(simple_ratio(1.7F), 17, 10));
+  EXPECT_EQ(simple_ratio(0.7)->misses, 90);  // 90 * 0.7 is 62.99999999999999
+  EXPECT_EQ(simple_ratio(1.5)->misses, Ratio{}.misses);
+  for (const double none : {0.0, -1.5, 3.14159265358979, 1e9, std::nan("")}) EXPECT_FALSE(simple_ratio(none));
 }
 
 }  // namespace

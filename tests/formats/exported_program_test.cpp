@@ -196,6 +196,10 @@ TEST(SizeExpression, reads_constructors_and_operators_alike) {
   EXPECT_EQ(text("Mod(s0, 4)"), floor_remainder(Dim::symbol("s0"), 4).text());
   EXPECT_EQ(text("s0**2"), "s0*s0");
   EXPECT_EQ(text("Pow(Symbol('s0'), Integer(2))"), "s0*s0");
+  EXPECT_EQ(text("TruncToInt(Mul(Float('0.69999999999999996', precision=53), ToFloat(Symbol('s0', positive=True))))"),
+            Dim::parse("floor_div(7*s0, 10)")->text());
+  EXPECT_EQ(text("TruncToInt(1.5*ToFloat(s0))"), Dim::parse("floor_div(3*s0, 2)")->text());
+  EXPECT_EQ(text("TruncToInt(2.0*ToFloat(s0))"), "2*s0");
   EXPECT_EQ(text("ModularIndexing(s0, 2, 3)"), floor_remainder(floor_divide(Dim::symbol("s0"), 2), 3).text());
 }
 
@@ -208,6 +212,9 @@ TEST(SizeExpression, refuses_what_is_no_size) {
   EXPECT_THAT(error("s0//0"), HasSubstr("divides by 0"));
   EXPECT_THAT(error("9223372036854775807*4"), HasSubstr("too large"));
   EXPECT_THAT(error("system(1)"), HasSubstr("calls system with 1"));
+  EXPECT_THAT(error("TruncToInt(3.14159265358979*s0)"), HasSubstr("no simple fraction"));
+  EXPECT_THAT(error("Float('1.5"), HasSubstr("can't be read"));
+  EXPECT_THAT(error("Float(s0)"), HasSubstr("can't be read"));
   EXPECT_THAT(error("s0 +"), HasSubstr("can't be read at character 5"));
   EXPECT_THAT(error("Symbol('s0"), HasSubstr("can't be read"));
   EXPECT_THAT(error(""), HasSubstr("can't be read at character 1"));

@@ -1,5 +1,10 @@
 // Sizes that are symbols: read from the inputs, or left open where the target can.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <span>
+#include <string_view>
+#include <tuple>
 
 #include "ops/builder.h"
 #include "ops/evaluate.h"
@@ -81,12 +86,80 @@ const std::vector<Network>& networks() {
        [](Graph& graph, Builder& build, Value* x) {
          graph.add_output("y", build("scaled_dot_product_attention", {x, x, x}, {{"scale", 0.5}, {"causal", true}}));
        }},
+      {"resampled_by_scales",
+       [](Graph& graph, Builder& build, Value* x) {
+         const Shape sizes = {floor_divide(3 * kTime, 2), 9};
+         const std::vector<double> scales = {1.5, 1.5};
+         const auto bytes = std::as_bytes(std::span(scales));
+         for (const auto& [mode, rounding, antialias] :
+              {std::tuple("nearest", "floor", false), std::tuple("linear", "floor", false),
+               std::tuple("cubic", "floor", false), std::tuple("linear", "floor", true),
+               std::tuple("cubic", "floor", true), std::tuple("nearest", "round_prefer_ceil", false)}) {
+           const bool whole = std::string_view(mode) == "nearest" && std::string_view(rounding) == "floor";
+           graph.add_output(fmt::format("y{}", graph.outputs().size()),
+                            build("resize", {build("unsqueeze", {x}, {{"dims", std::vector<std::int64_t>{1}}})},
+                                  {{"sizes", sizes},
+                                   {"scales", make_tensor(DType::f64, {2}, {bytes.begin(), bytes.end()})},
+                                   {"mode", std::string(mode)},
+                                   {"coordinates", std::string(whole ? "asymmetric" : "half_pixel")},
+                                   {"rounding", std::string(rounding)},
+                                   {"antialias", antialias}}));
+         }
+       }},
+      {"resampled_to_sizes",
+       [](Graph& graph, Builder& build, Value* x) {
+         Value* image = build("unsqueeze", {x}, {{"dims", std::vector<std::int64_t>{1}}});
+         for (const char* mode : {"cubic", "linear", "nearest"})
+           for (const char* coordinates : {"half_pixel", "align_corners", "asymmetric"})
+             graph.add_output(
+                 fmt::format("y{}", graph.outputs().size()),
+                 build(
+                     "resize", {image},
+                     {{"sizes", Shape{7, 6}}, {"mode", std::string(mode)}, {"coordinates", std::string(coordinates)}}));
+       }},
+      {"bins",
+       [](Graph& graph, Builder& build, Value* x) {
+         Value* image = build("unsqueeze", {x}, {{"dims", std::vector<std::int64_t>{1}}});
+         graph.add_output("means", build("adaptive_avg_pool", {image}, {{"sizes", Shape{3, 4}}}));
+         graph.add_output("largest", build("adaptive_max_pool", {image}, {{"sizes", Shape{3, 4}}}));
+         graph.add_output("halves", build("adaptive_avg_pool", {image}, {{"sizes", Shape{ceil_divide(kTime, 2), 6}}}));
+         graph.add_output("rows", build("adaptive_max_pool", {image}, {{"sizes", Shape{kTime, 4}}}));
+       }},
       {"ones",
        [](Graph& graph, Builder& build, Value* x) {
          graph.add_output("y", build("reshape", {x}, {{"shape", Shape{kBatch, 1, kTime, 1, 6}}}));
        }},
   };
   return all;
+}
+
+// Sizes that are the quotient of others times 1.5, and images whose places are computed.
+TEST(Sizes, of_images_that_grids_look_at_are_known_at_run_time) {
+  for (const char* mode : {"bilinear", "nearest", "bicubic"})
+    for (const char* padding : {"zeros", "border", "reflection"}) {
+      SCOPED_TRACE(fmt::format("{} {}", mode, padding));
+      Graph graph;
+      Builder build(graph);
+      Value* x = graph.add_input("x", {DType::f32, {kBatch, 2, kTime, 3}});
+      Value* grid = graph.add_input("grid", {DType::f32, {kBatch, 2, 3, 2}});
+      graph.add_output("y", build("grid_sample", {x, grid},
+                                  {{"mode", std::string(mode)},
+                                   {"padding_mode", std::string(padding)},
+                                   {"align_corners", std::string_view(mode) == "bicubic"}}));
+      for (const Target target : {Target::tflite, Target::tensorflow}) {
+        const auto legal = legalize(graph, target);
+        ASSERT_TRUE(legal) << legal.error().text();
+        for (const std::int64_t time : {1, 4}) {
+          Array places = numbers({2, 2, 3, 2});
+          for (double& place : places.values) place *= 0.17;
+          const std::vector<Array> inputs = {numbers({2, 2, time, 3}), places};
+          const auto expected = evaluate(graph, inputs), result = evaluate(*legal, inputs);
+          ASSERT_TRUE(expected && result);
+          for (std::size_t k = 0; k < (*expected)[0].values.size(); ++k)
+            ASSERT_NEAR((*result)[0].values[k], (*expected)[0].values[k], 1e-5);
+        }
+      }
+    }
 }
 
 class Sizes : public testing::TestWithParam<Network> {};

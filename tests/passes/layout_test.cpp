@@ -108,7 +108,7 @@ TEST_P(LayoutFor, needs_no_permutation_behind_a_pool_over_the_whole_image) {
   Value* x = network.graph.add_input("x", {DType::f32, {2, 3, 9, 9}});
   Value* y = network.pool(network.build("relu", {network.norm(network.conv(x, 8, 3, 2))}));
   y = network.residual_block(y);
-  y = network.build("adaptive_avg_pool", {y}, {{"sizes", Integers{1, 1}}});
+  y = network.build("adaptive_avg_pool", {y}, {{"sizes", Shape{1, 1}}});
   y = network.build("reshape", {y}, {{"shape", Shape{2, 8}}});
   y = network.build("linear", {y, network.weights({5, 8}), network.weights({5})});
   expect_same_after_passes(network, y, {2, 3, 9, 9}, GetParam(), 1);
