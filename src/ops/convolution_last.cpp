@@ -390,6 +390,10 @@ std::vector<Value*> group_by_group(Builder& build, const Node& node, std::span<V
   attrs.set("groups", std::int64_t{1});
   const auto part = [&](Value* value, std::int64_t dim, std::int64_t group) {
     const std::int64_t size = *value->type.shape[static_cast<std::size_t>(dim)].constant() / groups;
+    // A constant stays one: holes are written into weights that are.
+    if (const Tensor* constant = constant_of(value))
+      return build.constant(
+          to_tensor(slice_axis(to_array(*constant), static_cast<std::size_t>(dim), group * size, size)), value->name);
     return build("slice", {value}, {{"dim", dim}, {"start", group * size}, {"end", Shape{(group + 1) * size}}});
   };
   std::vector<Value*> parts;
@@ -593,19 +597,87 @@ std::vector<Value*> expand_transposed(Builder& build, const Node& node, std::spa
   return {to_channels_first(build, y, axes)};
 }
 
+// x with stride - 1 zeros between the entries of an axis: each entry as the first of a block, seen as [outer, size, 1,
+// inner].
+Value* spread_axis(Builder& build, Value* x, std::size_t axis, std::int64_t stride) {
+  if (stride == 1 || x == nullptr) return x;
+  Shape shape = x->type.shape;
+  const auto at = [&](std::size_t i) { return shape.begin() + static_cast<std::ptrdiff_t>(i); };
+  const Dim outer = element_count(Shape(shape.begin(), at(axis))), size = shape[axis];
+  const Dim inner = element_count(Shape(at(axis + 1), shape.end()));
+  x = build("reshape", {x}, {{"shape", Shape{outer, size, 1, inner}}});
+  x = build("pad", {x}, {{"before", Integers{0, 0, 0, 0}}, {"after", Integers{0, 0, stride - 1, 0}}});
+  shape[axis] = size * stride;
+  x = build("reshape", {x}, {{"shape", shape}});
+  return build("slice", {x}, {{"dim", static_cast<std::int64_t>(axis)}, {"end", Shape{size * stride - (stride - 1)}}});
+}
+
+// [C, O/groups, *K] as the weight [O, C/groups, *K] of a convolution, from back to front.
+Value* turned_weight(Builder& build, Value* weight, std::int64_t groups) {
+  Shape shape = weight->type.shape;
+  const std::int64_t inputs = *shape[0].constant() / groups, outputs = *shape[1].constant();
+  Shape apart = {groups, inputs, outputs}, joined = {groups * outputs, inputs};
+  apart.insert(apart.end(), shape.begin() + 2, shape.end());
+  joined.insert(joined.end(), shape.begin() + 2, shape.end());
+  Integers order(apart.size()), kernel(shape.size() - 2);
+  std::iota(order.begin(), order.end(), 0);
+  std::iota(kernel.begin(), kernel.end(), 2);
+  std::swap(order[1], order[2]);
+  if (groups > 1) {
+    weight = build("permute", {build("reshape", {weight}, {{"shape", apart}})}, {{"dims", order}});
+    weight = build("reshape", {weight}, {{"shape", joined}});
+  } else {
+    Integers swapped(shape.size());
+    std::iota(swapped.begin(), swapped.end(), 0);
+    std::swap(swapped[0], swapped[1]);
+    weight = build("permute", {weight}, {{"dims", swapped}});
+  }
+  return build("flip", {weight}, {{"dims", kernel}});
+}
+
+// Over three axes: a convolution of x with zeros between its entries.
+std::vector<Value*> expand_transposed_volume(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Shape& weight = node.operands[1]->type.shape;
+  Integers kernel;
+  for (std::size_t axis = 2; axis < weight.size(); ++axis) kernel.push_back(*weight[axis].constant());
+  const Windows windows = accepted_windows(node.attrs, kernel);
+  const Integers& extra = node.attrs.integers("output_padding");
+  Integers before = {0, 0}, after = {0, 0};
+  Value* x = operands[0];
+  for (std::size_t axis = 0; axis < kernel.size(); ++axis) {
+    x = spread_axis(build, x, axis + 2, windows.stride[axis]);
+    before.push_back(windows.extent(axis) - 1 - windows.before[axis]);
+    after.push_back(windows.extent(axis) - 1 - windows.after[axis] + extra[axis]);
+  }
+  const std::int64_t groups = node.attrs.integer("groups");
+  return {build("conv",
+                {build("pad", {x}, {{"before", before}, {"after", after}}), turned_weight(build, operands[1], groups),
+                 has_bias(operands) ? operands[2] : nullptr},
+                {{"stride", Integers(kernel.size(), 1)},
+                 {"padding", Integers(2 * kernel.size(), 0)},
+                 {"dilation", windows.dilation},
+                 {"groups", groups}})};
+}
+
+bool is_volume(const Node& node) {
+  return node.operands[0]->type.shape.size() == 5;
+}
+
 }  // namespace
 
 bool conv_transpose_expands(const Node& node, Target target) {
-  return target != Target::onnx && node.operands[0]->type.shape.size() <= 4 &&
-         node.operands[0]->type.dtype == DType::f32 &&
-         (!needs_spread(node) || constant_of(node.operands[1]) != nullptr);
+  const bool dilated = is_volume(node) ? std::ranges::max(node.attrs.integers("dilation")) > 1 : needs_spread(node);
+  return target != Target::onnx && node.operands[0]->type.dtype == DType::f32 &&
+         (!dilated || constant_of(node.operands[1]) != nullptr);
 }
 
 std::vector<Value*> expand_conv_transpose_tflite(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (is_volume(node)) return expand_transposed_volume(build, node, operands);
   return expand_transposed(build, node, operands, Target::tflite);
 }
 std::vector<Value*> expand_conv_transpose_tensorflow(Builder& build, const Node& node,
                                                      std::span<Value* const> operands) {
+  if (is_volume(node)) return expand_transposed_volume(build, node, operands);
   return expand_transposed(build, node, operands, Target::tensorflow);
 }
 
