@@ -26,11 +26,11 @@ const Table& table() {
   static const Table instance = [] {
     Table table;
     for (auto* family :
-         {pointwise_overloads, activation_overloads, compare_overloads, reduce_overloads,    order_overloads,
-          view_overloads,      join_overloads,       index_overloads,   scatter_overloads,   matrix_overloads,
-          norm_overloads,      conv_overloads,       pool_overloads,    image_overloads,     recurrent_overloads,
-          attention_overloads, creation_overloads,   convert_overloads, composite_overloads, complex_overloads,
-          fourier_overloads,   backward_overloads})
+         {pointwise_overloads, special_overloads,    activation_overloads, compare_overloads,   reduce_overloads,
+          order_overloads,     statistics_overloads, view_overloads,       join_overloads,      index_overloads,
+          scatter_overloads,   matrix_overloads,     linalg_overloads,     norm_overloads,      conv_overloads,
+          pool_overloads,      image_overloads,      recurrent_overloads,  attention_overloads, creation_overloads,
+          convert_overloads,   composite_overloads,  complex_overloads,    fourier_overloads,   backward_overloads})
       for (Overload& overload : family()) {
         auto schema = parse_schema(overload.schema);
         if (!schema) std::abort();  // our own text: any use of the table shows it
@@ -43,7 +43,7 @@ const Table& table() {
 }
 
 // Operators that are another one under a second name.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 34> kAliases = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 45> kAliases = {{
     {"__and__", "bitwise_and"},
     {"__iand__", "bitwise_and_"},
     {"__ior__", "bitwise_or_"},
@@ -74,7 +74,18 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 34> kAliases
     {"negative", "neg"},
     {"not_equal", "ne"},
     {"row_stack", "vstack"},
+    {"special_digamma", "digamma"},
+    {"special_erfinv", "erfinv"},
     {"special_expit", "sigmoid"},
+    {"special_gammaln", "lgamma"},
+    {"special_i0", "i0"},
+    {"special_log_softmax", "log_softmax"},
+    {"special_multigammaln", "mvlgamma"},
+    {"special_psi", "digamma"},
+    {"special_round", "round"},
+    {"special_sinc", "sinc"},
+    {"special_softmax", "softmax"},
+    {"special_xlogy", "xlogy"},
     {"subtract", "sub"},
     {"true_divide", "div"},
     {"unsafe_chunk", "chunk"},

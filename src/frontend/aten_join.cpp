@@ -99,22 +99,50 @@ Expected<Arg> tile(Call& call) {
   return repeat_by(call, std::move(repeats));
 }
 
+// For each place of the result the entry that stands there, where entry i is repeated repeats[i] times. Nothing if
+// neither the repeats nor their sum are known.
+Expected<Value*> repeated_entries(Call& call, Value* repeats) {
+  constexpr std::int64_t kMost = 1 << 24;
+  Builder& build = call.build;
+  if (shape_of(repeats).size() > 1) return fail("repeats {}, expected a vector", type_text(repeats->type));
+  if (const auto known = constant_value(repeats)) {
+    std::vector<std::int64_t> entries;
+    for (std::size_t i = 0; i < known->values.size(); ++i) {
+      if (!(known->values[i] >= 0 && static_cast<double>(entries.size()) + known->values[i] <= kMost))
+        return fail("an entry is repeated {} times", known->values[i]);
+      entries.insert(entries.end(), static_cast<std::size_t>(known->values[i]), static_cast<std::int64_t>(i));
+    }
+    return integer_vector(build, entries);
+  }
+  if (!call.given("output_size"))
+    return fail("repeats that are computed when the program runs, whose sum is then not known: pass output_size");
+  // As many entries as end at or before the place.
+  Value* ends = build("cumsum", {cast(build, repeats, DType::i64)}, {{"dim", std::int64_t{0}}});
+  Value* place = unsqueeze(build, arange(build, 0, 1, call.size("output_size"), DType::i64), 1);
+  return reduce(build, "sum", cast(build, build("less_equal", {ends, place}), DType::i64), {1}, false);
+}
+
 // Each entry of an axis so many times in a row.
 Expected<Arg> repeat_interleave(Call& call) {
   Builder& build = call.build;
   Value* x = call.tensor("self");
   Dim repeats = call.arg("repeats").as<Dim>() != nullptr ? call.size("repeats") : Dim(1);
-  if (const auto* tensor = call.arg("repeats").as<TensorPtr>()) {
-    const auto known = known_integers((*tensor)->present());
-    if (!known || known->empty() || std::ranges::any_of(*known, [&](const Dim& n) { return n != known->front(); }))
-      return fail("repeats that differ from entry to entry");
-    repeats = known->front();
-  }
   if (!call.given("dim")) x = reshape(build, x, {element_count(x->type.shape)});
   TAPER_TRY(build.status());
   const Shape from = x->type.shape;
   TAPER_ASSIGN(const std::size_t axis, axis_of(call.integer_or("dim", 0), from.size()));
   if (from.empty()) return fail("the entries of a number");
+  if (call.arg("repeats").as<TensorPtr>() != nullptr) {
+    Value* tensor = call.tensor("repeats");
+    const auto known = known_integers(tensor);
+    const bool equal =
+        known && !known->empty() && std::ranges::all_of(*known, [&](const Dim& n) { return n == known->front(); });
+    if (!equal) {
+      TAPER_ASSIGN(Value * entries, repeated_entries(call, tensor));
+      return fresh(build("gather", {x, entries}, {{"dim", static_cast<std::int64_t>(axis)}}));
+    }
+    repeats = known->front();
+  }
   const auto at = static_cast<std::ptrdiff_t>(axis) + 1;
   Shape wide = from, out = from;
   wide.insert(wide.begin() + at, repeats);
@@ -267,6 +295,11 @@ std::vector<Overload> join_overloads() {
       {"repeat_interleave.self_Tensor(Tensor self, Tensor repeats, int? dim=None, *, SymInt? output_size=None) -> "
        "Tensor",
        repeat_interleave},
+      {"repeat_interleave.Tensor(Tensor repeats, *, SymInt? output_size=None) -> Tensor",
+       [](Call& call) -> Expected<Arg> {
+         TAPER_ASSIGN(Value * entries, repeated_entries(call, call.tensor("repeats")));
+         return fresh(entries);
+       }},
       {"flip(Tensor self, int[] dims) -> Tensor", [](Call& call) { return flip_axes(call, call.integers("dims")); }},
       {"fliplr(Tensor self) -> Tensor", [](Call& call) { return flip_axes(call, {1}); }},
       {"flipud(Tensor self) -> Tensor", [](Call& call) { return flip_axes(call, {0}); }},

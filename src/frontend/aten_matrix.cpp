@@ -71,6 +71,33 @@ Expected<Arg> add_product(Call& call, std::string_view a, std::string_view b) {
   return fresh(build("add", {scaled_by(build, x[0], call.arg("beta")), y}));
 }
 
+// beta * self + alpha * (vec1 vec2^T), and the same with a sum of products.
+Expected<Arg> add_to_scaled(Call& call, Value* self, Value* product) {
+  Value* y = scaled_by(call.build, product, call.arg("alpha"));
+  const auto* real = call.arg("beta").as<double>();
+  if (constant_integer(call.arg("beta")) == 0 || (real != nullptr && *real == 0)) return fresh(y);
+  return fresh(call.build("add", {scaled_by(call.build, self, call.arg("beta")), y}));
+}
+
+Expected<Arg> add_outer(Call& call) {
+  Builder& build = call.build;
+  const auto x = call.promoted({"self", "vec1", "vec2"}, Promotion::common);
+  return add_to_scaled(call, x[0], build("mul", {unsqueeze(build, x[1], 1), unsqueeze(build, x[2], 0)}));
+}
+
+Expected<Arg> add_batched(Call& call) {
+  const auto x = call.promoted({"self", "batch1", "batch2"}, Promotion::common);
+  return add_to_scaled(call, x[0], reduce(call.build, "sum", product(call.build, x[1], x[2]), {0}, false));
+}
+
+// The sum of products along an axis.
+Expected<Arg> dot_along(Call& call) {
+  const auto x = call.promoted({"x", "y"}, Promotion::common);
+  Value* y = call.build("mul", x);
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", shape_of(y).size()));
+  return fresh(reduce(call.build, "sum", y, {static_cast<std::int64_t>(axis)}, false));
+}
+
 Expected<Arg> outer(Call& call) {
   Builder& build = call.build;
   const auto x = call.promoted({"self", "vec2"}, Promotion::common);
@@ -210,6 +237,9 @@ std::vector<Overload> matrix_overloads() {
       {"mv(Tensor self, Tensor vec) -> Tensor", [](Call& call) { return matrix_product(call, "self", "vec"); }},
       {"dot(Tensor self, Tensor tensor) -> Tensor", [](Call& call) { return dot(call, "tensor"); }},
       {"vdot(Tensor self, Tensor other) -> Tensor", [](Call& call) { return dot(call, "other"); }},
+      {"addr(Tensor self, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1) -> Tensor", add_outer},
+      {"addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor", add_batched},
+      {"linalg_vecdot(Tensor x, Tensor y, *, int dim=-1) -> Tensor", dot_along},
       {"outer(Tensor self, Tensor vec2) -> Tensor", outer},
       {"ger(Tensor self, Tensor vec2) -> Tensor", outer},
       {"inner(Tensor self, Tensor other) -> Tensor",

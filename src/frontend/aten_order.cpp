@@ -47,31 +47,36 @@ Expected<Arg> argsort(Call& call) {
 }
 
 // The entry of rank `index` along an axis, and its position.
-Expected<Arg> ranked(Call& call, Value* x, std::size_t axis, std::int64_t index, bool keepdim) {
+Expected<Arg> ranked(Call& call, Value* x, std::size_t axis, const Dim& index, bool keepdim) {
   Builder& build = call.build;
   const Sorted found = sorted(build, x, axis, false, true);
   if (shape_of(x).empty()) return fresh_list({found.values, found.indices});
   const auto dim = static_cast<std::int64_t>(axis);
   const auto pick = [&](Value* from) {
-    Value* entry = build("select", {from}, {{"dim", dim}, {"index", index}});
-    return keepdim ? unsqueeze(build, entry, dim) : entry;
+    if (const auto known = index.constant()) {
+      Value* entry = build("select", {from}, {{"dim", dim}, {"index", *known}});
+      return keepdim ? unsqueeze(build, entry, dim) : entry;
+    }
+    Value* entry = slice(build, from, axis, index, index + Dim(1));
+    return keepdim ? entry : squeeze(build, entry, dim);
   };
   return fresh_list({pick(found.values), pick(found.indices)});
 }
 
+// The lower one of two in the middle.
 Expected<Arg> median(Call& call) {
   Value* x = call.tensor("self");
   TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
-  const auto size = x->type.shape.empty() ? std::optional<std::int64_t>(1) : x->type.shape[axis].constant();
-  if (!size || *size < 1) return fail("a median over {} entries", x->type.shape[axis].text());
-  return ranked(call, x, axis, (*size - 1) / 2, call.flag("keepdim"));
+  const Dim size = x->type.shape.empty() ? Dim(1) : x->type.shape[axis];
+  if (size.constant().value_or(1) < 1) return fail("a median over {} entries", size.text());
+  return ranked(call, x, axis, floor_divide(size - Dim(1), 2), call.flag("keepdim"));
 }
 
 Expected<Arg> median_of_all(Call& call) {
   Value* x = call.tensor("self");
-  const auto count = element_count(x->type.shape).constant();
-  if (!count || *count < 1) return fail("a median of {}", type_text(x->type));
-  TAPER_ASSIGN(Arg both, ranked(call, reshape(call.build, x, {Dim(*count)}), 0, (*count - 1) / 2, false));
+  const Dim count = element_count(x->type.shape);
+  if (count.constant().value_or(1) < 1) return fail("a median of {}", type_text(x->type));
+  TAPER_ASSIGN(Arg both, ranked(call, reshape(call.build, x, {count}), 0, floor_divide(count - Dim(1), 2), false));
   return both.as<Arg::List>()->front();
 }
 

@@ -139,12 +139,19 @@ Expected<Arg> xlogy(Call& call) {
   return fresh(build("where", {build("equal", {x[0], zero}), zero, build("mul", {x[0], build("log", {x[1]})})}));
 }
 
-// ln(exp(a) + exp(b))
-Expected<Arg> log_add_exp(Call& call) {
+// The logarithm, by `base`, of the sum of its powers: max + log(1 + base^-|a - b|); two infinities of one sign are
+// their own sum.
+Expected<Arg> log_add_exp(Call& call, double base) {
   Builder& build = call.build;
   const auto x = call.promoted({"self", "other"}, floating);
-  Value* distance = build("neg", {build("abs", {build("sub", x)})});
-  return fresh(build("add", {build("maximum", x), build("log1p", {build("exp", {distance})})}));
+  const double log = std::log(base);
+  const auto scaled = [&](Value* value, double factor) {
+    return factor == 1 ? value : build("mul", {value, number(build, factor, DType::f32)});
+  };
+  Value* distance = build("abs", {build("sub", x)});
+  distance = build("where", {build("equal", x), number(build, 0.0, DType::f32), distance});
+  Value* rest = build("log1p", {build("exp", {scaled(distance, -log)})});
+  return fresh(build("add", {build("maximum", x), scaled(rest, 1 / log)}));
 }
 
 // |a| with the sign of b
@@ -339,7 +346,8 @@ std::vector<Overload> pointwise_overloads() {
       {"xlogy.Tensor(Tensor self, Tensor other) -> Tensor", xlogy},
       {"xlogy.Scalar_Other(Tensor self, Scalar other) -> Tensor", xlogy},
       {"xlogy.Scalar_Self(Scalar self, Tensor other) -> Tensor", xlogy},
-      {"logaddexp(Tensor self, Tensor other) -> Tensor", log_add_exp},
+      {"logaddexp(Tensor self, Tensor other) -> Tensor", [](Call& call) { return log_add_exp(call, std::numbers::e); }},
+      {"logaddexp2(Tensor self, Tensor other) -> Tensor", [](Call& call) { return log_add_exp(call, 2); }},
       {"copysign.Tensor(Tensor self, Tensor other) -> Tensor", copysign},
       {"copysign.Scalar(Tensor self, Scalar other) -> Tensor", copysign},
       {"addcmul(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor",

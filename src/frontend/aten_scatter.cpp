@@ -46,12 +46,16 @@ Expected<std::string> reduction_named(const std::string& name) {
   return fail("reduction '{}' is not known", name);
 }
 
+// What changes nothing when it is reduced with.
+double neutral_of(std::string_view reduction) {
+  return reduction == "add" ? 0 : reduction == "mul" ? 1 : reduction == "max" ? -3.4e38 : 3.4e38;
+}
+
 // What `reduction` starts from where the entries that were there don't count: those that are written to become what
 // changes nothing.
 Status clear_written(Call& call, std::string_view reduction) {
   Value* x = call.tensor("self");
-  const double neutral = reduction == "add" ? 0 : reduction == "mul" ? 1 : reduction == "max" ? -3.4e38 : 3.4e38;
-  Value* start = full(call.build, call.place("index")->type().shape, Arg(neutral), x->type.dtype);
+  Value* start = full(call.build, call.place("index")->type().shape, Arg(neutral_of(reduction)), x->type.dtype);
   TAPER_ASSIGN(Arg cleared, scattered(call, start, "none"));
   TAPER_TRY(call.build.status());
   call.args[0] = cleared;
@@ -121,6 +125,28 @@ Expected<Arg> index_add(Call& call) {
   return along_axis(call, values, "add");
 }
 
+// As scatter_reduce, for whole entries of an axis.
+Expected<Arg> index_reduce(Call& call) {
+  Builder& build = call.build;
+  const std::string& name = call.text("reduce");
+  const bool averages = name == "mean", includes = call.flag("include_self");
+  TAPER_ASSIGN(const std::string reduction, reduction_named(averages ? "sum" : name));
+  const Type type = call.place("self")->type();
+  if (!is_floating(type.dtype)) return fail("entries of {}, expected floats", type_text(type));
+  if (!includes) {
+    TAPER_ASSIGN(call.args[0], along_axis(call, number(build, neutral_of(reduction), type.dtype), "none"));
+    TAPER_TRY(build.status());
+  }
+  TAPER_ASSIGN(Arg reduced, along_axis(call, call.tensor("source"), reduction));
+  if (!averages) return reduced;
+  TAPER_TRY(build.status());
+  call.args[0] = fresh(full(build, type.shape, Arg(includes ? 1.0 : 0.0), type.dtype));
+  TAPER_ASSIGN(call.args[0], along_axis(call, number(build, 1.0, type.dtype), "add"));
+  Value* counts = build("maximum", {call.tensor("self"), number(build, 1.0, type.dtype)});
+  call.args[0] = reduced;
+  return fresh(build("div", {call.tensor("self"), counts}));
+}
+
 Expected<Arg> index_copy(Call& call) {
   return along_axis(call, call.tensor("source"), "none");
 }
@@ -173,6 +199,9 @@ std::vector<Overload> scatter_overloads() {
        "Tensor",
        scatter_reduce},
       {"index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor", index_add},
+      {"index_reduce(Tensor self, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True) -> "
+       "Tensor",
+       index_reduce},
       {"index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor", index_copy},
       {"index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor", index_fill},
       {"index_fill.int_Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor", index_fill},

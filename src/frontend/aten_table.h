@@ -56,15 +56,18 @@ struct Overload {
 };
 
 std::vector<Overload> pointwise_overloads();
+std::vector<Overload> special_overloads();
 std::vector<Overload> activation_overloads();
 std::vector<Overload> compare_overloads();
 std::vector<Overload> reduce_overloads();
 std::vector<Overload> order_overloads();
+std::vector<Overload> statistics_overloads();
 std::vector<Overload> view_overloads();
 std::vector<Overload> join_overloads();
 std::vector<Overload> index_overloads();
 std::vector<Overload> scatter_overloads();
 std::vector<Overload> matrix_overloads();
+std::vector<Overload> linalg_overloads();
 std::vector<Overload> norm_overloads();
 std::vector<Overload> conv_overloads();
 std::vector<Overload> pool_overloads();
