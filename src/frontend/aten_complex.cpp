@@ -268,29 +268,34 @@ Value* difference(Builder& build, Value* a, Value* b) {
   return a == nullptr ? build("neg", {b}) : build("sub", {a, b});
 }
 
+Value* square_of_size(Builder& build, const Complex& z) {
+  return sum(build, product(build, z.real, z.real), product(build, z.imag, z.imag));
+}
+
+}  // namespace
+
 // (a + b i) (c + d i)
-Complex times(Builder& build, const Complex& x, const Complex& y) {
+Complex product_of(Builder& build, const Complex& x, const Complex& y) {
   return {difference(build, product(build, x.real, y.real), product(build, x.imag, y.imag)),
           sum(build, product(build, x.real, y.imag), product(build, x.imag, y.real))};
 }
 
-Value* square_of_size(Builder& build, const Complex& z) {
-  return sum(build, product(build, z.real, z.real), product(build, z.imag, z.imag));
-}
 Value* size_of(Builder& build, const Complex& z) {
   return z.imag == nullptr ? build("abs", {z.real}) : build("sqrt", {square_of_size(build, z)});
 }
+Complex quotient_of(Builder& build, const Complex& x, const Complex& y) {
+  if (y.imag == nullptr)
+    return {build("div", {x.real, y.real}), x.imag != nullptr ? build("div", {x.imag, y.real}) : nullptr};
+  const Complex above = product_of(build, x, conjugate_of(build, y));
+  Value* below = square_of_size(build, y);
+  return {build("div", {above.real, below}), above.imag != nullptr ? build("div", {above.imag, below}) : nullptr};
+}
+
+namespace {
+
 Value* angle_of(Builder& build, const Complex& z) {
   Value* imag = z.imag != nullptr ? z.imag : number(build, 0.0, DType::f32);
   return build("atan2", {imag, z.real});
-}
-
-Complex quotient(Builder& build, const Complex& x, const Complex& y) {
-  if (y.imag == nullptr)
-    return {build("div", {x.real, y.real}), x.imag != nullptr ? build("div", {x.imag, y.real}) : nullptr};
-  const Complex above = times(build, x, conjugate_of(build, y));
-  Value* below = square_of_size(build, y);
-  return {build("div", {above.real, below}), above.imag != nullptr ? build("div", {above.imag, below}) : nullptr};
 }
 
 Complex of_polar(Builder& build, Value* size, Value* angle) {
@@ -302,7 +307,7 @@ Expected<Arg> sum_of(Call& call, bool plus) {
   Builder& build = call.build;
   const Complex x = complex_argument(call, "self");
   Complex y = complex_argument(call, "other");
-  if (call.real_or("alpha", 1) != 1) y = times(build, y, {number(build, call.real("alpha"), DType::f32)});
+  if (call.real_or("alpha", 1) != 1) y = product_of(build, y, {number(build, call.real("alpha"), DType::f32)});
   if (plus) return fresh(build, {sum(build, x.real, y.real), sum(build, x.imag, y.imag)});
   return fresh(build, {difference(build, x.real, y.real), difference(build, x.imag, y.imag)});
 }
@@ -314,17 +319,18 @@ Expected<Arg> subtract(Call& call) {
 }
 
 Expected<Arg> multiply(Call& call) {
-  return fresh(call.build, times(call.build, complex_argument(call, "self"), complex_argument(call, "other")));
+  return fresh(call.build, product_of(call.build, complex_argument(call, "self"), complex_argument(call, "other")));
 }
 Expected<Arg> divide(Call& call) {
-  return fresh(call.build, quotient(call.build, complex_argument(call, "self"), complex_argument(call, "other")));
+  return fresh(call.build, quotient_of(call.build, complex_argument(call, "self"), complex_argument(call, "other")));
 }
 Expected<Arg> reciprocal(Call& call) {
-  return fresh(call.build, quotient(call.build, {number(call.build, 1.0, DType::f32)}, complex_argument(call, "self")));
+  return fresh(call.build,
+               quotient_of(call.build, {number(call.build, 1.0, DType::f32)}, complex_argument(call, "self")));
 }
 Expected<Arg> square(Call& call) {
   const Complex z = complex_argument(call, "self");
-  return fresh(call.build, times(call.build, z, z));
+  return fresh(call.build, product_of(call.build, z, z));
 }
 
 Expected<Arg> absolute(Call& call) {
@@ -341,7 +347,7 @@ Expected<Arg> sign(Call& call) {
   Value* size = size_of(build, z);
   Value* zero = build("equal", {size, number(build, 0.0, DType::f32)});
   Value* divisor = build("where", {zero, number(build, 1.0, DType::f32), size});
-  return fresh(build, quotient(build, z, {divisor}));
+  return fresh(build, quotient_of(build, z, {divisor}));
 }
 
 Expected<Arg> exponential(Call& call) {
@@ -379,8 +385,8 @@ Expected<Arg> power(Call& call) {
   TAPER_TRY(build.status());
   if (exponent == std::trunc(exponent) && exponent != 0 && std::abs(exponent) <= kMostProducts) {
     Complex result = z;
-    for (double i = 1; i < std::abs(exponent); ++i) result = times(build, result, z);
-    if (exponent < 0) result = quotient(build, {number(build, 1.0, DType::f32)}, result);
+    for (double i = 1; i < std::abs(exponent); ++i) result = product_of(build, result, z);
+    if (exponent < 0) result = quotient_of(build, {number(build, 1.0, DType::f32)}, result);
     return fresh(build, result);
   }
   Value* factor = number(build, exponent, DType::f32);
@@ -404,7 +410,8 @@ Expected<Arg> equals(Call& call, bool equal) {
 // The sum of conj(x) y
 Expected<Arg> conjugate_dot(Call& call) {
   Builder& build = call.build;
-  const Complex z = times(build, conjugate_of(build, complex_argument(call, "self")), complex_argument(call, "other"));
+  const Complex z =
+      product_of(build, conjugate_of(build, complex_argument(call, "self")), complex_argument(call, "other"));
   const auto total = [&](Value* part) { return part == nullptr ? part : reduce(build, "sum", part, {0}, false); };
   return fresh(build, {total(z.real), total(z.imag)});
 }
@@ -438,7 +445,7 @@ std::optional<Expected<Arg>> call_by_parts(Context& context, std::string_view na
 }
 
 std::vector<Overload> complex_overloads() {
-  return {
+  std::vector<Overload> rows = {
       {"view_as_real(Complex self) -> Tensor", as_real},
       {"view_as_complex(Tensor self) -> Complex", as_complex},
       {"complex(Tensor real, Tensor imag) -> Complex", of_parts},
@@ -489,6 +496,9 @@ std::vector<Overload> complex_overloads() {
        "-> Complex",
        zeros},
   };
+  const std::vector<Overload> functions = complex_function_overloads();
+  rows.insert(rows.end(), functions.begin(), functions.end());
+  return rows;
 }
 
 }  // namespace taper::aten

@@ -26,8 +26,13 @@ Complex complex_argument(const Call& call, std::string_view name);
 // A tensor of its own, both parts of one shape.
 Arg fresh(Builder& build, const Complex& z);
 Complex conjugate_of(Builder& build, const Complex& z);
+Complex product_of(Builder& build, const Complex& x, const Complex& y);
+Complex quotient_of(Builder& build, const Complex& x, const Complex& y);
+Value* size_of(Builder& build, const Complex& z);  // |z|
 // A constant; the last axis of `parts` is that of real and imaginary part.
 Arg complex_constant(Builder& build, const taper::Tensor& parts, std::string_view name);
+// Functions of complex numbers beyond arithmetic, and what fills and chooses them.
+std::vector<Overload> complex_function_overloads();
 // Two views of a tensor of reals whose last axis is that of real and imaginary part, and the reverse. Errors: another
 // last axis.
 Expected<Arg> view_as_complex(Context& context, const TensorPtr& x);
