@@ -38,10 +38,22 @@ Expected<Arg> same(Call& call) {
   return call.arg("self");
 }
 
+// Whether sizes that are written differently may be equal: the program copies one to the other, so they are.
+bool are_taken_as_equal(const Shape& a, const Shape& b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i] != b[i] && (a[i].constant() || b[i].constant() || (a[i] - b[i]).constant())) return false;
+  return true;
+}
+
 // The source in the shape and dtype of the target.
 Expected<Arg> copy(Call& call) {
   const Type& type = call.place("self")->type();
-  return fresh(expand(call.build, cast(call.build, call.tensor("src"), type.dtype), type.shape));
+  Value* source = cast(call.build, call.tensor("src"), type.dtype);
+  if (are_taken_as_equal(shape_of(source), type.shape))
+    for (std::size_t axis = 0; axis < type.shape.size(); ++axis)
+      source = slice(call.build, source, axis, 0, type.shape[axis]);
+  return fresh(expand(call.build, source, type.shape));
 }
 
 // A number out of a tensor of one element, as far as it is known before the program runs.

@@ -58,6 +58,16 @@ Expected<Arg> integer_range(Call& call, const Dim& start, const Dim& end, std::i
   return fresh(arange(call.build, start, step, length, dtype));
 }
 
+// Steps of a size that is a symbol.
+Expected<Arg> symbolic_range(Call& call, const Dim& start, const Dim& end, const Dim& step, DType dtype) {
+  if (known_less_equal(call.context, 0, step) != true)
+    return fail("a range with step {}, which may be negative", step.text());
+  Builder& build = call.build;
+  const Dim length = larger(call.context, ceil_divide(end - start, step), 0);
+  Value* y = build("mul", {arange(build, 0, 1, length, dtype), number(build, Arg(step), dtype)});
+  return fresh(start.is(0) ? y : build("add", {y, number(build, Arg(start), dtype)}));
+}
+
 Expected<Arg> range(Call& call) {
   const Arg none = Dim(0), one = Dim(1);
   const Arg& start = call.given("start") ? call.arg("start") : none;
@@ -67,6 +77,8 @@ Expected<Arg> range(Call& call) {
   const auto* to = end.as<Dim>();
   const auto by = constant_integer(step);
   if (from != nullptr && to != nullptr && by) return integer_range(call, *from, *to, *by, dtype_or(call, DType::i64));
+  if (const auto* width = step.as<Dim>(); from != nullptr && to != nullptr && width != nullptr)
+    return symbolic_range(call, *from, *to, *width, dtype_or(call, DType::i64));
   if ((from != nullptr && !from->constant()) || (to != nullptr && !to->constant()) ||
       (step.as<Dim>() != nullptr && !by))
     return fail("a range of symbolic sizes with steps that are no integers");

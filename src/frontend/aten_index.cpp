@@ -319,6 +319,15 @@ std::optional<EqualBags> equal_bags(const Value* offsets, std::int64_t extra, co
     const Dim length = node->attrs.integer("step");
     if (count * length == total) return EqualBags{count, length};
   }
+  // The same with a length that is a symbol.
+  if (node != nullptr && node->op == "mul" && node->operands[0]->producer != nullptr &&
+      node->operands[0]->producer->op == "arange") {
+    const Attrs& attrs = node->operands[0]->producer->attrs;
+    const auto length = known_integers(node->operands[1]);
+    if (attrs.get<Shape>("start")[0].is(0) && attrs.integer("step") == 1 && length && length->size() == 1 &&
+        count * length->front() == total)
+      return EqualBags{count, length->front()};
+  }
   const auto known = known_integers(offsets);
   const auto length = count.is(0) ? std::nullopt : divide_exactly(total, count);
   if (!known || !length || length->is(0)) return std::nullopt;

@@ -78,7 +78,11 @@ Expected<Arg> rms_norm(Call& call) {
 }
 
 // With statistics of the batch itself, as training has it.
-Value* normalized_by_batch(Call& call, Value* x, double eps) {
+struct Normalized {
+  Value* y;
+  Statistics statistics = {nullptr, nullptr};  // null where those that the network carries are used
+};
+Normalized normalized_by_batch(Call& call, Value* x, double eps) {
   Builder& build = call.build;
   const std::size_t rank = x->type.shape.size();
   Integers dims = all_axes(rank);
@@ -87,15 +91,15 @@ Value* normalized_by_batch(Call& call, Value* x, double eps) {
   Value* y = build("mul", {build("sub", {x, found.mean}), found.scale});
   if (call.given("weight")) y = build("mul", {y, per_channel(build, call.tensor("weight"), rank)});
   if (call.given("bias")) y = build("add", {y, per_channel(build, call.tensor("bias"), rank)});
-  return y;
+  return {y, found};
 }
 
-Value* batch_norm_of(Call& call, double eps) {
+Normalized batch_norm_of(Call& call, double eps) {
   Value* x = call.tensor("input");
   Value* mean = call.tensor("running_mean");
   Value* variance = call.tensor("running_var");
   if (call.flag("training") || mean == nullptr || variance == nullptr) return normalized_by_batch(call, x, eps);
-  return call.build("batch_norm", {x, call.tensor("weight"), call.tensor("bias"), mean, variance}, {{"eps", eps}});
+  return {call.build("batch_norm", {x, call.tensor("weight"), call.tensor("bias"), mean, variance}, {{"eps", eps}})};
 }
 
 void warn_of_training(Call& call) {
@@ -108,15 +112,23 @@ void warn_of_training(Call& call) {
 
 Expected<Arg> batch_norm(Call& call) {
   if (call.flag("training") && call.given("running_mean")) warn_of_training(call);
-  return fresh(batch_norm_of(call, call.real("eps")));
+  return fresh(batch_norm_of(call, call.real("eps")).y);
 }
 
 // The statistics are results, too; nobody uses them but training.
 Expected<Arg> native_batch_norm(Call& call) {
   if (call.flag("training") && call.given("running_mean")) warn_of_training(call);
-  Value* y = batch_norm_of(call, call.real("eps"));
-  Value* none = call.build.constant(tensor_f32({0}, {}));
-  std::vector<Value*> results = {y, none, none};
+  Builder& build = call.build;
+  const Normalized normalized = batch_norm_of(call, call.real("eps"));
+  Value* none = build.constant(tensor_f32({0}, {}));
+  std::vector<Value*> results = {normalized.y, none, none};
+  if (normalized.statistics.mean != nullptr) {
+    TAPER_TRY(build.status());
+    const Shape& shape = call.tensor("input")->type.shape;
+    const Shape channels = {shape.size() > 1 ? shape[1] : element_count(shape)};
+    results = {normalized.y, reshape(build, normalized.statistics.mean, channels),
+               reshape(build, normalized.statistics.scale, channels)};
+  }
   if (call.schema.name == "_batch_norm_no_update" || call.schema.name == "_batch_norm_impl_index")
     results.push_back(none);
   Arg list = fresh_list(results);
@@ -219,7 +231,7 @@ std::vector<Overload> norm_overloads() {
        "training, float exponential_average_factor, float epsilon) -> (Tensor, Tensor, Tensor, Tensor)",
        [](Call& call) -> Expected<Arg> {
          Value* none = call.build.constant(tensor_f32({0}, {}));
-         return fresh_list({batch_norm_of(call, call.real("epsilon")), none, none, none});
+         return fresh_list({batch_norm_of(call, call.real("epsilon")).y, none, none, none});
        }},
       {"group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, bool "
        "cudnn_enabled=True) -> Tensor",

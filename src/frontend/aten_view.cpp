@@ -251,7 +251,19 @@ Cut piece(const Shape& shape, std::size_t axis, const Dim& start, const Dim& end
           outermost(shape, axis)};
 }
 
-// Every `step`th entry from `start` on. Written back entry by entry where the axis has a known size.
+// The positions of an axis, those that a view with steps has replaced by the places behind the axis.
+Value* interleaved_positions(Builder& build, const Dim& size, std::int64_t start, const Dim& end, std::int64_t step) {
+  const auto integer = [&](const Dim& value) { return number(build, Arg(value), DType::i32); };
+  Value* place = arange(build, 0, 1, size, DType::i32);
+  Value* from_start = start == 0 ? place : build("sub", {place, integer(start)});
+  Value* entry = build("floor_divide", {from_start, integer(step)});
+  Value* is_entry = build("equal", {build("mul", {entry, integer(step)}), from_start});
+  if (start > 0) is_entry = build("logical_and", {is_entry, build("greater_equal", {from_start, integer(0)})});
+  if (end != size) is_entry = build("logical_and", {is_entry, build("less", {place, integer(end)})});
+  return build("where", {is_entry, build("add", {entry, integer(size)}), place});
+}
+
+// Every `step`th entry from `start` on. Written back entry by entry.
 Cut stepped(const Shape& shape, std::size_t axis, std::int64_t start, const Dim& end, std::int64_t step) {
   const auto dim = static_cast<std::int64_t>(axis);
   Cut cut;
@@ -261,13 +273,16 @@ Cut stepped(const Shape& shape, std::size_t axis, std::int64_t start, const Dim&
   };
   const auto size = shape[axis].constant();
   const auto last = end.constant();
-  if (!size || !last || *size > kMostParts) return cut;
-  cut.write_back = [=](Builder& build, Value* base, Value* written) {
+  if (size && *size > kMostParts) return cut;
+  cut.write_back = [=, open = shape[axis]](Builder& build, Value* base, Value* written) {
+    Value* both = concat(build, {base, written}, axis);
+    if (!size || !last)
+      return build("gather", {both, interleaved_positions(build, open, start, end, step)}, {{"dim", dim}});
     // Positions in the base followed by the view.
     Integers from = all_axes(static_cast<std::size_t>(*size));
     std::int64_t next = *size;
     for (std::int64_t i = start; i < *last; i += step) from[static_cast<std::size_t>(i)] = next++;
-    return build("gather", {concat(build, {base, written}, axis), integer_vector(build, from)}, {{"dim", dim}});
+    return build("gather", {both, integer_vector(build, from)}, {{"dim", dim}});
   };
   return cut;
 }
