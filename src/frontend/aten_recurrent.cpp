@@ -41,12 +41,14 @@ struct Run {
 Run run_direction(Builder& build, const Kind& kind, Value* x, std::span<Value* const> weights,
                   const std::vector<Value*>& states, std::int64_t index, bool reverse) {
   std::vector<Value*> operands = {x, weights[0], weights[1]};
-  operands.push_back(weights.size() > 2 ? weights[2] : nullptr);
-  operands.push_back(weights.size() > 2 ? weights[3] : nullptr);
+  const bool biases = weights.size() >= 4;
+  operands.push_back(biases ? weights[2] : nullptr);
+  operands.push_back(biases ? weights[3] : nullptr);
   // Rows take both states or none.
   const bool start = !std::ranges::all_of(states, is_zero);
   for (Value* state : states)
     operands.push_back(start ? build("select", {state}, {{"dim", std::int64_t{0}}, {"index", index}}) : nullptr);
+  if (weights.size() % 2 == 1) operands.push_back(weights.back());  // the projection of the state
   while (operands.back() == nullptr) operands.pop_back();
   Attrs attrs = kind.attrs;
   attrs.set("reverse", reverse);
@@ -62,11 +64,12 @@ Expected<Arg> layers(Call& call, const Kind& kind, const std::vector<Value*>& st
   const std::vector<Value*> params = call.tensors("params");
   const bool biases = call.flag("has_biases"), batch_first = call.flag("batch_first");
   const std::int64_t count = call.integer("num_layers"), directions = call.flag("bidirectional") ? 2 : 1;
-  const std::size_t each = biases ? 4 : 2;
   constexpr std::int64_t kMostLayers = 4096;
   if (count < 1 || count > kMostLayers) return fail("{} layers", count);
   const auto runs = static_cast<std::size_t>(count * directions);
-  if (params.size() == runs * (each + 1)) return fail("layers whose states are projected (proj_size)");
+  std::size_t each = biases ? 4 : 2;
+  // An LSTM whose states are projected (proj_size) has one more.
+  if (kind.row == "lstm" && params.size() == runs * (each + 1)) ++each;
   if (params.size() != runs * each)
     return fail("{} weights for {} layers, expected {}", params.size(), count, runs * each);
   if (x->type.shape.size() != 3) return fail("{}, expected a batch of sequences", type_text(x->type));

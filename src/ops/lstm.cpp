@@ -8,16 +8,31 @@ namespace {
 
 // ------------------------------------------------------------------------------------------------------------- layers
 
-// x [B, T, F], weight_ih [gates * h, F], weight_hh [gates * h, h], bias_ih [gates * h]?, bias_hh [gates * h]?, then
-// `states` initial states [B, h]? -> y [B, T, h] and the last states [B, h].
+// Where an LSTM has the matrix that projects its state.
+constexpr std::size_t kProjection = 7;
+
+// The size of an LSTM's cells: that of its state, unless a matrix [p, h] makes the state of them.
+Expected<std::int64_t> cell_size(const InferCall& call, std::int64_t state) {
+  if (!call.has(kProjection)) return state;
+  const Shape& projection = call.shape(kProjection);
+  const auto cells = projection.size() == 2 ? projection[1].constant() : std::nullopt;
+  if (!cells || *cells < 1 || !projection[0].is(state))
+    return fail("weight_hr has shape {}, expected [{}, h]", shape_text(projection), state);
+  return *cells;
+}
+
+// x [B, T, F], weight_ih [gates * h, F], weight_hh [gates * h, p], bias_ih [gates * h]?, bias_hh [gates * h]?, then
+// `states` initial states, the first [B, p]?, another [B, h]? -> y [B, T, p] and the last states. p is h but for LSTMs
+// with a projection.
 Expected<std::vector<Type>> infer_layer(const InferCall& call, std::int64_t gates, std::size_t states) {
   const Shape& x = call.shape(0);
   const Shape& hidden_weight = call.shape(2);
   if (x.size() != 3) return fail("x has shape {}, expected [B, T, F]", shape_text(x));
   if (x[1].is(0) || x[2].is(0)) return fail("x has shape {}: no steps or no features", shape_text(x));
-  const auto hidden = hidden_weight.size() == 2 ? hidden_weight[1].constant() : std::nullopt;
-  const Dim rows = Dim(gates) * Dim(hidden.value_or(0));
-  if (!hidden || *hidden < 1 || hidden_weight[0] != rows)
+  const auto size = hidden_weight.size() == 2 ? hidden_weight[1].constant() : std::nullopt;
+  TAPER_ASSIGN(const std::int64_t cells, cell_size(call, size.value_or(0)));
+  const Dim rows = Dim(gates) * Dim(cells);
+  if (!size || *size < 1 || hidden_weight[0] != rows)
     return fail("weight_hh has shape {}, expected [{}h, h]", shape_text(hidden_weight), gates);
   if (call.shape(1) != Shape{rows, x[2]})
     return fail("weight_ih has shape {}, expected {}", shape_text(call.shape(1)), shape_text(Shape{rows, x[2]}));
@@ -25,34 +40,35 @@ Expected<std::vector<Type>> infer_layer(const InferCall& call, std::int64_t gate
     if (call.has(i) && call.shape(i) != Shape{rows})
       return fail("{} has shape {}, expected [{}]", i == 3 ? "bias_ih" : "bias_hh", shape_text(call.shape(i)),
                   rows.text());
-  const Type state{call.type(0).dtype, {x[0], *hidden}};
-  for (std::size_t i = 5; i < 5 + states; ++i)
-    if (call.has(i) && call.type(i) != state)
-      return fail("an initial state is {}, expected {}", type_text(call.type(i)), type_text(state));
-  std::vector<Type> types(1 + states, state);
-  types[0].shape.insert(types[0].shape.begin() + 1, x[1]);
+  const DType dtype = call.type(0).dtype;
+  std::vector<Type> types = {{dtype, {x[0], x[1], *size}}, {dtype, {x[0], *size}}};
+  if (states > 1) types.push_back({dtype, {x[0], cells}});
+  for (std::size_t i = 0; i < states; ++i)
+    if (call.has(5 + i) && call.type(5 + i) != types[1 + i])
+      return fail("an initial state is {}, expected {}", type_text(call.type(5 + i)), type_text(types[1 + i]));
   return types;
 }
 
 // What one direction of a layer needs; gates in PyTorch's order.
 struct LayerWeights {
-  const double* input;        // [gates * h, F]
-  const double* hidden;       // [gates * h, h]
-  const double* input_bias;   // [gates * h] or null
-  const double* hidden_bias;  // [gates * h] or null
+  const double* input;                 // [gates * h, F]
+  const double* hidden;                // [gates * h, p]
+  const double* input_bias;            // [gates * h] or null
+  const double* hidden_bias;           // [gates * h] or null
+  const double* projection = nullptr;  // [p, h] or null: p is h
 };
 
 LayerWeights weights_of(const EvalCall& call) {
   const auto values = [&call](std::size_t i) { return call.has(i) ? call.operand(i).values.data() : nullptr; };
-  return {values(1), values(2), values(3), values(4)};
+  return {values(1), values(2), values(3), values(4), values(kProjection)};
 }
 
 // Runs `cell(gates of x, gates of h, batch row)` for each step and row, which updates the state that `hidden_state`
-// [B, h] holds; the states of all steps are y [B, T, h].
+// [B, p] holds; the states of all steps are y [B, T, p]. `columns` are all gates' columns.
 template <class Cell>
-Array run_layer(const LayerWeights& weights, const Array& x, std::int64_t gates, Array& hidden_state, bool reverse,
+Array run_layer(const LayerWeights& weights, const Array& x, std::int64_t columns, Array& hidden_state, bool reverse,
                 Cell cell) {
-  const std::int64_t batch = x.size(0), steps = x.size(1), hidden = hidden_state.size(1), columns = gates * hidden;
+  const std::int64_t batch = x.size(0), steps = x.size(1), hidden = hidden_state.size(1);
   const std::vector<double> projected = project_frames(x, weights.input, weights.input_bias, columns);
   std::vector<double> recurrent(static_cast<std::size_t>(batch * columns));
   Array y = make_array(x.dtype, {batch, steps, hidden});
@@ -68,24 +84,33 @@ Array run_layer(const LayerWeights& weights, const Array& x, std::int64_t gates,
   return y;
 }
 
-// i = s(..), f = s(..), g = tanh(..), o = s(..) of W_i. x + b_i. + W_h. h + b_h.; c' = f c + i g, h' = o tanh(c')
+// i = s(..), f = s(..), g = tanh(..), o = s(..) of W_i. x + b_i. + W_h. h + b_h.; c' = f c + i g, h' = o tanh(c'), or
+// W_hr (o tanh(c'))
 Array run_lstm(const LayerWeights& weights, const Array& x, Array& h, Array& c, bool reverse) {
-  const std::int64_t hidden = h.size(1);
-  return run_layer(weights, x, 4, h, reverse, [&](const double* from_x, const double* from_h, std::int64_t b) {
+  const std::int64_t cells = c.size(1), size = h.size(1);
+  std::vector<double> out(static_cast<std::size_t>(cells));
+  return run_layer(weights, x, 4 * cells, h, reverse, [&](const double* from_x, const double* from_h, std::int64_t b) {
     const auto gate = [&](std::int64_t number, std::int64_t i) {
-      return from_x[number * hidden + i] + from_h[number * hidden + i];
+      return from_x[number * cells + i] + from_h[number * cells + i];
     };
-    for (std::int64_t i = 0; i < hidden; ++i) {
-      const auto at = static_cast<std::size_t>(b * hidden + i);
-      c.values[at] = logistic(gate(1, i)) * c.values[at] + logistic(gate(0, i)) * std::tanh(gate(2, i));
-      h.values[at] = logistic(gate(3, i)) * std::tanh(c.values[at]);
+    for (std::int64_t i = 0; i < cells; ++i) {
+      double& cell = c.values[static_cast<std::size_t>(b * cells + i)];
+      cell = logistic(gate(1, i)) * cell + logistic(gate(0, i)) * std::tanh(gate(2, i));
+      out[static_cast<std::size_t>(i)] = logistic(gate(3, i)) * std::tanh(cell);
     }
+    double* next = h.values.data() + b * size;
+    if (weights.projection == nullptr) {
+      std::ranges::copy(out, next);
+      return;
+    }
+    std::fill_n(next, size, 0.0);
+    multiply_accumulate(out.data(), weights.projection, next, 1, size, cells, true);
   });
 }
 
 Array run_rnn(const LayerWeights& weights, const Array& x, Array& h, bool relu, bool reverse) {
   const std::int64_t hidden = h.size(1);
-  return run_layer(weights, x, 1, h, reverse, [&](const double* from_x, const double* from_h, std::int64_t b) {
+  return run_layer(weights, x, hidden, h, reverse, [&](const double* from_x, const double* from_h, std::int64_t b) {
     for (std::int64_t i = 0; i < hidden; ++i) {
       const double sum = from_x[i] + from_h[i];
       h.values[static_cast<std::size_t>(b * hidden + i)] = relu ? activate("relu", sum) : std::tanh(sum);
@@ -103,7 +128,7 @@ Array state_or_zeros(const EvalCall& call, std::size_t i, std::int64_t batch, st
 Expected<std::vector<Array>> eval_lstm(const EvalCall& call) {
   const Array& x = call.operand(0);
   Array h = state_or_zeros(call, 5, x.size(0), call.operand(2).size(1));
-  Array c = state_or_zeros(call, 6, x.size(0), call.operand(2).size(1));
+  Array c = state_or_zeros(call, 6, x.size(0), call.operand(2).size(0) / 4);
   Array y = run_lstm(weights_of(call), x, h, c, call.attrs.flag("reverse"));
   return std::vector{std::move(y), std::move(h), std::move(c)};
 }
@@ -122,10 +147,7 @@ class BodyWeights {
  public:
   BodyWeights(Builder& step, const Node& node) : step_(step), node_(node) {}
 
-  Value* weight(std::size_t i) {
-    const Tensor* tensor = constant_of(operand_or_null(node_.operands, i));
-    return tensor == nullptr ? nullptr : step_.constant(*tensor, node_.operands[i]->name);
-  }
+  Value* weight(std::size_t i) { return constant_in_body(step_, node_, i); }
   // Both biases in one: they are added anyway, and the input's product is taken out of the loop.
   Value* joined_bias() {
     Value* input = weight(3);
@@ -156,12 +178,11 @@ std::vector<Value*> call_scan(Builder& build, const Node& node, std::vector<Valu
 
 std::vector<Value*> expand_lstm_to_scan(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& x_shape = node.operands[0]->type.shape;
-  const Type& state = node.results[1]->type;
   auto body = std::make_unique<Graph>();
   Builder step(*body);
   BodyWeights weights(step, node);
-  Value* h = body->add_input("h", state);
-  Value* c = body->add_input("c", state);
+  Value* h = body->add_input("h", node.results[1]->type);
+  Value* c = body->add_input("c", node.results[2]->type);
   Value* x = body->add_input("x", {DType::f32, {x_shape[0], x_shape[2]}});
   Value* from_x = step("linear", {x, weights.weight(1), weights.joined_bias()});
   Value* from_h = step("linear", {h, weights.weight(2), nullptr});
@@ -170,7 +191,10 @@ std::vector<Value*> expand_lstm_to_scan(Builder& build, const Node& node, std::s
   Value* kept = step("mul", {step("sigmoid", {gates[1]}), c});
   Value* added = step("mul", {step("sigmoid", {gates[0]}), step("tanh", {gates[2]})});
   Value* next_c = step("add", {kept, added}, {}, "c_next");
-  Value* next_h = step("mul", {step("sigmoid", {gates[3]}), step("tanh", {next_c})}, {}, "h_next");
+  Value* projection = weights.weight(kProjection);
+  Value* next_h = step("mul", {step("sigmoid", {gates[3]}), step("tanh", {next_c})}, {},
+                       projection == nullptr ? "h_next" : "h_cells");
+  if (projection != nullptr) next_h = step("linear", {next_h, projection, nullptr}, {}, "h_next");
   body->add_output("h", next_h);
   body->add_output("c", next_c);
   body->add_output("y", next_h);
@@ -179,8 +203,9 @@ std::vector<Value*> expand_lstm_to_scan(Builder& build, const Node& node, std::s
     return {nullptr, nullptr, nullptr};
   }
   Value* h0 = initial_state(build, node, operands, 5);
-  const bool both_zero = operand_or_null(operands, 5) == nullptr && operand_or_null(operands, 6) == nullptr;
-  Value* c0 = both_zero ? h0 : initial_state(build, node, operands, 6);
+  const bool same_zeros = operand_or_null(operands, 5) == nullptr && operand_or_null(operands, 6) == nullptr &&
+                          node.results[1]->type == node.results[2]->type;
+  Value* c0 = same_zeros ? h0 : initial_state(build, node, operands, 6, 2);
   return call_scan(build, node, {h0, c0}, operands[0], std::move(body));
 }
 
@@ -352,21 +377,28 @@ Op onnx_rnn() {
 Op lstm() {
   const std::vector<Type> types = {f32({2, 5, 3}), f32({16, 3}), f32({16, 4}), f32({16}),
                                    f32({16}),      f32({2, 4}),  f32({2, 4})};
+  const std::vector<Type> projected = {f32({2, 5, 3}), f32({16, 3}), f32({16, 2}), f32({16}),
+                                       f32({16}),      f32({2, 2}),  f32({2, 4}),  f32({2, 4})};
   return {
       .name = "lstm",
-      .doc = "i = s(W_ii x + b_ii + W_hi h + b_hi), f and o likewise, g with tanh, c' = f c + i g, h' = o tanh(c')",
-      .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?", "c0?"},
+      .doc = "i = s(W_ii x + b_ii + W_hi h + b_hi), f and o likewise, g with tanh, c' = f c + i g, h' = o tanh(c'), "
+             "with a projection h' = W_hr (o tanh(c'))",
+      .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?", "c0?", "weight_hr?"},
       .attrs = {{"reverse", AttrKind::flag, false}},
       .infer = [](const InferCall& call) { return infer_layer(call, 4, 2); },
       .eval = eval_lstm,
       .expand = expand_lstm_to_scan,
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        // ONNX's LSTM has no projection.
+        if (operand_or_null(operands, kProjection) != nullptr) return expand_lstm_to_scan(build, node, operands);
         return expand_to_onnx(build, node, operands, "onnx_lstm", kLstmToOnnx);
       },
       .examples = {{{types.begin(), types.begin() + 5}, {}, -2, 2, 1},
                    {{types.begin(), types.begin() + 5}, {{"reverse", true}}, -2, 2, 1},
                    {types, {}, -1, 1, 1},
-                   {{f32({1, 4, 3}), f32({8, 3}), f32({8, 2})}, {}, -2, 2, 1}},
+                   {{f32({1, 4, 3}), f32({8, 3}), f32({8, 2})}, {}, -2, 2, 1},
+                   {projected, {}, -1, 1, 1},
+                   {projected, {{"reverse", true}}, -1, 1, 1}},
   };
 }
 

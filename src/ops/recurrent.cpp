@@ -23,9 +23,18 @@ Value* zero_state(Builder& build, Value* x, const Shape& x_shape, std::int64_t h
   return build("add", {build("zeros_like", {column}), zeros(build, {1, hidden})});
 }
 
-Value* initial_state(Builder& build, const Node& node, std::span<Value* const> operands, std::size_t i) {
+Value* initial_state(Builder& build, const Node& node, std::span<Value* const> operands, std::size_t i,
+                     std::size_t last) {
   if (Value* given = operand_or_null(operands, i)) return given;
-  return zero_state(build, operands[0], node.operands[0]->type.shape, *node.results[1]->type.shape[1].constant());
+  return zero_state(build, operands[0], node.operands[0]->type.shape, *node.results[last]->type.shape[1].constant());
+}
+
+Value* constant_in_body(Builder& step, const Node& node, std::size_t i) {
+  const Value* operand = operand_or_null(node.operands, i);
+  if (operand == nullptr) return nullptr;
+  if (const Tensor* tensor = constant_of(operand)) return step.constant(*tensor, operand->name);
+  step.set_error({fmt::format("{}: '{}' is computed by the program, expected a constant weight", node.op, operand->name)});
+  return nullptr;
 }
 
 Array swap_time_and_batch(const Array& x) {
@@ -136,10 +145,7 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
   Builder step(*body);
   Value* h = body->add_input("h", {DType::f32, {x_shape[0], hidden}});
   Value* x = body->add_input("x", {DType::f32, {x_shape[0], x_shape[2]}});
-  const auto weight = [&](std::size_t i) -> Value* {
-    const Tensor* tensor = constant_of(operand_or_null(node.operands, i));
-    return tensor == nullptr ? nullptr : step.constant(*tensor, node.operands[i]->name);
-  };
+  const auto weight = [&](std::size_t i) { return constant_in_body(step, node, i); };
   Value* input_bias = weight(3);
   Value* hidden_bias = weight(4);
   if (hidden_bias != nullptr) {
