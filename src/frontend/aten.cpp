@@ -7,6 +7,7 @@
 
 #include "frontend/aten_complex.h"
 #include "frontend/aten_composite.h"
+#include "frontend/aten_loss.h"
 #include "frontend/aten_table.h"
 
 namespace taper::aten {
@@ -30,7 +31,8 @@ const Table& table() {
           order_overloads,     statistics_overloads, view_overloads,       join_overloads,      index_overloads,
           scatter_overloads,   matrix_overloads,     linalg_overloads,     norm_overloads,      conv_overloads,
           pool_overloads,      image_overloads,      recurrent_overloads,  attention_overloads, creation_overloads,
-          convert_overloads,   composite_overloads,  complex_overloads,    fourier_overloads,   backward_overloads})
+          convert_overloads,   composite_overloads,  complex_overloads,    fourier_overloads,   backward_overloads,
+          loss_overloads})
       for (Overload& overload : family()) {
         auto schema = parse_schema(overload.schema);
         if (!schema) std::abort();  // our own text: any use of the table shows it

@@ -95,12 +95,7 @@ Expected<Arg> glu(Call& call) {
 Expected<Arg> prelu(Call& call) {
   Value* x = call.tensor("self");
   Value* weight = call.tensor("weight");
-  const Shape& shape = x->type.shape;
-  if (weight->type.shape.size() == 1 && shape.size() > 2) {
-    Shape wide(shape.size() - 1, Dim(1));
-    wide[0] = weight->type.shape[0];
-    weight = reshape(call.build, weight, wide);
-  }
+  if (weight->type.shape.size() == 1) weight = per_channel(call.build, weight, x->type.shape.size());
   return fresh(call.build("prelu", {x, weight}));
 }
 

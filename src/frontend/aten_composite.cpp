@@ -1,4 +1,4 @@
-// What people write with one call and is a formula of others: diagonals, differences from targets, fake quantization.
+// What people write with one call and is a formula of others: diagonals, tables, fake quantization.
 #include "frontend/aten_composite.h"
 
 #include <algorithm>
@@ -109,35 +109,7 @@ Expected<Arg> kronecker(Call& call) {
   return fresh(reshape(build, build("mul", {reshape(build, x[0], left), reshape(build, x[1], right)}), out));
 }
 
-// ------------------------------------------------------------------------------------------------------------- targets
-
-// The mean, the sum, or all entries.
-Value* reduced(Call& call, Value* x) {
-  const std::int64_t reduction = call.integer_or("reduction", 1);
-  if (reduction == 0) return x;
-  return reduce(call.build, reduction == 1 ? "mean" : "sum", x, all_axes(shape_of(x).size()), false);
-}
-
-Expected<Arg> squared_error(Call& call) {
-  return fresh(reduced(call, call.build("squared_difference", call.promoted({"self", "target"}, Promotion::common))));
-}
-
-Expected<Arg> absolute_error(Call& call) {
-  const auto x = call.promoted({"self", "target"}, Promotion::common);
-  return fresh(reduced(call, call.build("abs", {call.build("sub", x)})));
-}
-
-// Squared near 0, straight beyond `width`; the Huber loss is `width` times the smooth one.
-Expected<Arg> smooth_error(Call& call, double width, bool huber) {
-  Builder& build = call.build;
-  if (width <= 0) return absolute_error(call);
-  Value* size = build("abs", {build("sub", call.promoted({"self", "target"}, Promotion::common))});
-  const auto constant = [&](double value) { return number(build, value, DType::f32); };
-  Value* near = build("mul", {build("mul", {size, size}), constant(huber ? 0.5 : 0.5 / width)});
-  Value* far = build("sub", {size, constant(width / 2)});
-  if (huber) far = build("mul", {far, constant(width)});
-  return fresh(reduced(call, build("where", {build("less", {size, constant(width)}), near, far})));
-}
+// ------------------------------------------------------------------------------------------------------------ elements
 
 // -x ln x, 0 at 0
 Expected<Arg> entropy(Call& call) {
@@ -236,12 +208,6 @@ std::vector<Overload> composite_overloads() {
       {"trace(Tensor self) -> Tensor", trace},
       {"fill_diagonal(Tensor self, Scalar fill_value, bool wrap=False) -> Tensor", fill_diagonal},
       {"kron(Tensor self, Tensor other) -> Tensor", kronecker},
-      {"mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor", squared_error},
-      {"l1_loss(Tensor self, Tensor target, int reduction=1) -> Tensor", absolute_error},
-      {"smooth_l1_loss(Tensor self, Tensor target, int reduction=1, float beta=1.0) -> Tensor",
-       [](Call& call) { return smooth_error(call, call.real("beta"), false); }},
-      {"huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.0) -> Tensor",
-       [](Call& call) { return smooth_error(call, call.real("delta"), true); }},
       {"special_entr(Tensor self) -> Tensor", entropy},
       {"nanmean(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor", nan_mean},
       {"bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",

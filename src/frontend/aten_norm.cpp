@@ -6,14 +6,6 @@
 namespace taper::aten {
 namespace {
 
-// A vector of one entry per channel (axis 1), to be combined with a tensor of a rank.
-Value* per_channel(Builder& build, Value* vector, std::size_t rank) {
-  if (vector == nullptr || rank <= 2) return vector;
-  Shape shape(rank - 1, Dim(1));
-  shape[0] = element_count(vector->type.shape);
-  return reshape(build, vector, shape);
-}
-
 // The mean and 1 / sqrt(var + eps) over axes, kept.
 struct Statistics {
   Value* mean;
@@ -170,13 +162,14 @@ Expected<Arg> instance_norm(Call& call) {
       call.build("group_norm", {x, call.tensor("weight"), call.tensor("bias")}, {{"groups", *channels}, {"eps", eps}}));
 }
 
-// v g / |v|, where |v| is that of each slice along `dim`.
+// v g / |v|, where |v| is that of each slice along `dim`, or with -1 of the whole tensor.
 Expected<Arg> weight_norm(Call& call) {
   Builder& build = call.build;
   Value* v = call.tensor("v");
   if (v == nullptr) return fail("no tensor");
   const std::int64_t rank = static_cast<std::int64_t>(v->type.shape.size());
-  const std::int64_t dim = call.integer("dim") < 0 ? call.integer("dim") + rank : call.integer("dim");
+  const std::int64_t dim = call.integer("dim");
+  if (dim < -1 || dim >= rank) return fail("axis {} of {}", dim, type_text(v->type));
   std::vector<std::int64_t> others;
   for (std::int64_t axis = 0; axis < rank; ++axis)
     if (axis != dim) others.push_back(axis);

@@ -144,6 +144,26 @@ Expected<Arg> adaptive_max_pool(Call& call, std::size_t axes) {
                        positions == nullptr ? Arg{} : fresh(without_batch(build, input, positions))});
 }
 
+// Values go back to the places that a max pool gave for them, in the image of each channel; elsewhere are zeros.
+Expected<Arg> max_unpool(Call& call, std::size_t axes) {
+  Builder& build = call.build;
+  const Batched input = with_batch(build, call.tensor("self"), axes);
+  const Batched places = with_batch(build, call.tensor("indices"), axes);
+  TAPER_TRY(build.status());
+  const Shape& shape = shape_of(input.x);
+  if (shape.size() != axes + 2 || shape_of(places.x) != shape)
+    return fail("{} with places {} for {} spatial axes", shape_text(shape), shape_text(shape_of(places.x)), axes);
+  const Shape sizes = call.sizes("output_size");
+  if (sizes.size() != axes) return fail("{} sizes for {} axes", sizes.size(), axes);
+  Shape out = {shape[0], shape[1]};
+  out.insert(out.end(), sizes.begin(), sizes.end());
+  const Shape flat = {shape[0], shape[1], element_count(Shape(shape.begin() + 2, shape.end()))};
+  Value* zeros = full(build, {shape[0], shape[1], element_count(sizes)}, Arg(0.0), input.x->type.dtype);
+  Value* y = build("scatter_elements", {zeros, reshape(build, places.x, flat), reshape(build, input.x, flat)},
+                   {{"dim", std::int64_t{2}}, {"reduction", std::string("none")}});
+  return fresh(without_batch(build, input, reshape(build, y, out)));
+}
+
 }  // namespace
 
 #define TAPER_POOL(size)                                                                                     \
@@ -184,6 +204,12 @@ std::vector<Overload> pool_overloads() {
        [](Call& call) { return adaptive_max_pool(call, 2); }},
       {"adaptive_max_pool3d(Tensor self, SymInt[3] output_size) -> (Tensor, Tensor)",
        [](Call& call) { return adaptive_max_pool(call, 3); }},
+      {"max_unpool1d(Tensor self, Tensor indices, SymInt[1] output_size) -> Tensor",
+       [](Call& call) { return max_unpool(call, 1); }},
+      {"max_unpool2d(Tensor self, Tensor indices, SymInt[2] output_size) -> Tensor",
+       [](Call& call) { return max_unpool(call, 2); }},
+      {"max_unpool3d(Tensor self, Tensor indices, SymInt[3] output_size, int[3] stride, int[3] padding) -> Tensor",
+       [](Call& call) { return max_unpool(call, 3); }},
   };
 }
 

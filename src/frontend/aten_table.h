@@ -161,6 +161,8 @@ Value* squeeze(Builder& build, Value* x, std::int64_t dim);
 Value* permute(Builder& build, Value* x, Integers dims);
 // x with two axes exchanged.
 Value* transpose(Builder& build, Value* x, std::size_t a, std::size_t b);
+// A vector of one entry per channel (axis 1), to be combined with a tensor of a rank.
+Value* per_channel(Builder& build, Value* vector, std::size_t rank);
 // Entries start <= i < end.
 Value* slice(Builder& build, Value* x, std::size_t axis, const Dim& start, const Dim& end);
 Value* concat(Builder& build, std::vector<Value*> parts, std::size_t axis);

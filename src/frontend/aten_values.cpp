@@ -150,6 +150,13 @@ Value* transpose(Builder& build, Value* x, std::size_t a, std::size_t b) {
   return permute(build, x, std::move(dims));
 }
 
+Value* per_channel(Builder& build, Value* vector, std::size_t rank) {
+  if (vector == nullptr || rank <= 2) return vector;
+  Shape shape(rank - 1, Dim(1));
+  shape[0] = element_count(vector->type.shape);
+  return reshape(build, vector, shape);
+}
+
 Value* slice(Builder& build, Value* x, std::size_t axis, const Dim& start, const Dim& end) {
   if (x == nullptr) return x;
   const auto dim = static_cast<std::int64_t>(axis);

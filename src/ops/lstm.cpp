@@ -381,8 +381,9 @@ Op lstm() {
                                        f32({16}),      f32({2, 2}),  f32({2, 4}),  f32({2, 4})};
   return {
       .name = "lstm",
-      .doc = "i = s(W_ii x + b_ii + W_hi h + b_hi), f and o likewise, g with tanh, c' = f c + i g, h' = o tanh(c'), "
-             "with a projection h' = W_hr (o tanh(c'))",
+      .doc =
+          "i = s(W_ii x + b_ii + W_hi h + b_hi), f and o likewise, g with tanh, c' = f c + i g, h' = o tanh(c'), "
+          "with a projection h' = W_hr (o tanh(c'))",
       .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?", "c0?", "weight_hr?"},
       .attrs = {{"reverse", AttrKind::flag, false}},
       .infer = [](const InferCall& call) { return infer_layer(call, 4, 2); },

@@ -33,7 +33,8 @@ Value* constant_in_body(Builder& step, const Node& node, std::size_t i) {
   const Value* operand = operand_or_null(node.operands, i);
   if (operand == nullptr) return nullptr;
   if (const Tensor* tensor = constant_of(operand)) return step.constant(*tensor, operand->name);
-  step.set_error({fmt::format("{}: '{}' is computed by the program, expected a constant weight", node.op, operand->name)});
+  step.set_error(
+      {fmt::format("{}: '{}' is computed by the program, expected a constant weight", node.op, operand->name)});
   return nullptr;
 }
 
