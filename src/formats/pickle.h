@@ -198,6 +198,8 @@ bool is_global(const Value& value, std::string_view python2, std::string_view py
 // "models.transformer.SignTransformer" of an object or global; "" if the value is neither or its class has no plain
 // name.
 std::string class_path(const Value& value);
+// The same of a class or function that stands for itself: a global, or getattr(Outer, "Inner").
+std::string global_path(const Value& value);
 // One short line for messages: "int 3", "str 'abc'", "dict of 4 entries", "object a.B", "float32 [3, 4]".
 std::string describe(const Value& value);
 

@@ -116,6 +116,8 @@ constexpr SafeNames kSafeNames[] = {
     {"torch.nn.parallel.data_parallel", "DataParallel"},
     {"torch.nn.utils.weight_norm", "WeightNorm"},
     {"torch.nn.utils.spectral_norm", "SpectralNorm"},
+    {"torch.nn.utils.prune",
+     "CustomFromMask Identity L1Unstructured LnStructured PruningContainer RandomStructured RandomUnstructured"},
     {"torch.nn.modules.activation",
      "CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid LogSoftmax Mish "
      "MultiheadAttention PReLU RReLU ReLU ReLU6 SELU SiLU Sigmoid Softmax Softmax2d Softmin Softplus Softshrink "
@@ -185,6 +187,10 @@ constexpr SafeNames kSafeNames[] = {
      "selu sigmoid silu silu_ softmax softmin softplus softshrink softsign tanh tanhshrink binary_cross_entropy "
      "binary_cross_entropy_with_logits cosine_similarity cross_entropy huber_loss kl_div l1_loss mse_loss nll_loss "
      "pairwise_distance smooth_l1_loss"},
+    {"torch._C",
+     "_VariableFunctionsClass.celu _VariableFunctionsClass.cos _VariableFunctionsClass.erf _VariableFunctionsClass.exp "
+     "_VariableFunctionsClass.relu _VariableFunctionsClass.selu _VariableFunctionsClass.sigmoid "
+     "_VariableFunctionsClass.sin _VariableFunctionsClass.square _VariableFunctionsClass.tanh"},
     {"torch._C._nn",
      "elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_sigmoid mish relu6 silu softplus softshrink"},
     {"numpy",

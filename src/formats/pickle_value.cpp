@@ -196,12 +196,12 @@ const Value* attribute(const Value& object, std::string_view name) {
   return nullptr;
 }
 
-std::string class_path(const Value& value) {
+std::string global_path(const Value& value) {
   // A nested class or a bound function is pickled as getattr(Outer, "Inner").
   constexpr int kMostNested = 16;
   constexpr std::size_t kMostLength = 1000;  // a path is copied wherever its class is used
   std::string nested;
-  const Value* type = value.object() ? value.object()->type : &value;
+  const Value* type = &value;
   for (int depth = 0; depth < kMostNested; ++depth) {
     if (const Global* global = type->global()) {
       if (global->module.size() + global->name.size() + nested.size() > kMostLength) return "";
@@ -215,6 +215,10 @@ std::string class_path(const Value& value) {
     type = args[0];
   }
   return "";
+}
+
+std::string class_path(const Value& value) {
+  return global_path(value.object() ? *value.object()->type : value);
 }
 
 std::string describe(const Value& value) {

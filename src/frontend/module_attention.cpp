@@ -32,27 +32,57 @@ Result split_heads(Call& call, const Arg& x, std::int64_t heads) {
   return call.aten("transpose", {{"", split}, {"", integer(1)}, {"", integer(2)}});
 }
 
+Expected<bool> has_batch(const Call& call, const Arg& x) {
+  const auto* tensor = x.as<aten::TensorPtr>();
+  const std::size_t rank = tensor ? (*tensor)->type().shape.size() : 0;
+  if (rank != 2 && rank != 3)
+    return fail("module '{}' takes tensors of rank 2 or 3: batch, sequence, features", call.path);
+  return rank == 3;
+}
+
+// [B, L, E]: the batch first, of one where there is none.
+Result with_batch(const Call& call, const Arg& x, bool batch_first) {
+  TAPER_ASSIGN(const bool batched, has_batch(call, x));
+  if (!batched) return call.aten("unsqueeze", {{"", x}, {"", integer(0)}});
+  if (batch_first) return x;
+  return call.aten("transpose", {{"", x}, {"", integer(0)}, {"", integer(1)}});
+}
+
+// One more entry along an axis, the same for the whole batch.
+Result appended(const Call& call, const Arg& x, const Arg& entry, std::int64_t axis) {
+  Shape sizes = (*x.as<aten::TensorPtr>())->type().shape;
+  sizes[static_cast<std::size_t>(axis)] = 1;
+  TAPER_ASSIGN(const Arg wide,
+               call.aten("expand", {{"", entry}, {"", Arg(Arg::List(sizes.begin(), sizes.end()))}}));
+  return call.aten("cat", {{"", Arg(Arg::List{x, wide})}, {"", integer(axis)}});
+}
+
+// Keys or values [B, S, E] and a learned one (add_bias_kv).
+Result with_bias_key(const Call& call, const Arg& keys, std::string_view bias) {
+  TAPER_ASSIGN(const Arg entry, call.tensor(bias));
+  if (entry.is_none()) return keys;
+  return appended(call, keys, entry, 1);
+}
+
+// Keys or values [B, heads, S, E] and one of zeros (add_zero_attn).
+Result with_zero_key(const Call& call, const Arg& keys) {
+  TAPER_ASSIGN(const Arg zero, call.aten("zeros", {{"size", axes({1, 1, 1, 1})}, {"dtype", Arg(DType::f32)}}));
+  return appended(call, keys, zero, 2);
+}
+
 // Query, key and value -> the output, and the attention's weights if they are asked for.
 Result attend(Call& call, bool weights) {
   const std::int64_t heads = call.integer("num_heads", 1);
   const std::int64_t size = call.integer("embed_dim");
   if (heads < 1 || size < heads || size % heads != 0)
     return fail("module '{}' has {} heads for {} features", call.path, heads, size);
-  if (call.flag("add_zero_attn")) return fail("module '{}' adds a zero to its keys, which is not supported", call.path);
-  TAPER_ASSIGN(const Arg bias_k, call.tensor("bias_k"));
-  if (!bias_k.is_none()) return fail("module '{}' adds a bias to its keys, which is not supported", call.path);
   TAPER_ASSIGN(const Arg packed_weight, call.tensor("in_proj_weight"));
   TAPER_ASSIGN(const Arg packed_bias, call.tensor("in_proj_bias"));
   const bool batch_first = call.flag("batch_first");
   Arg::List projected;
   for (std::size_t i = 0; i < 3; ++i) {
     Arg x = call.input(std::min(i, call.inputs.size() - 1));
-    const auto* tensor = x.as<aten::TensorPtr>();
-    if (!tensor || (*tensor)->type().shape.size() != 3)
-      return fail("module '{}' takes tensors of rank 3: batch, sequence, features", call.path);
-    if (!batch_first) {
-      TAPER_ASSIGN(x, call.aten("transpose", {{"", x}, {"", integer(0)}, {"", integer(1)}}));
-    }
+    TAPER_ASSIGN(x, with_batch(call, x, batch_first));
     Arg weight;
     if (packed_weight.is_none()) {
       constexpr std::string_view kNames[] = {"q_proj_weight", "k_proj_weight", "v_proj_weight"};
@@ -61,8 +91,14 @@ Result attend(Call& call, bool weights) {
       TAPER_ASSIGN(weight, projection_part(call, packed_weight, static_cast<std::int64_t>(i) * size, size));
     }
     TAPER_ASSIGN(const Arg bias, projection_part(call, packed_bias, static_cast<std::int64_t>(i) * size, size));
-    TAPER_ASSIGN(const Arg y, call.aten("linear", {{"", x}, {"", weight}, {"", bias}}));
+    TAPER_ASSIGN(Arg y, call.aten("linear", {{"", x}, {"", weight}, {"", bias}}));
+    if (i > 0) {
+      TAPER_ASSIGN(y, with_bias_key(call, y, i == 1 ? "bias_k" : "bias_v"));
+    }
     TAPER_ASSIGN(Arg split, split_heads(call, y, heads));
+    if (i > 0 && call.flag("add_zero_attn")) {
+      TAPER_ASSIGN(split, with_zero_key(call, split));
+    }
     projected.push_back(std::move(split));
   }
   Arg mixed, scores;
@@ -80,11 +116,17 @@ Result attend(Call& call, bool weights) {
   TAPER_ASSIGN(const Arg back, call.aten("transpose", {{"", mixed}, {"", integer(1)}, {"", integer(2)}}));
   TAPER_ASSIGN(const Arg joined, call.aten("flatten", {{"", back}, {"start_dim", integer(2)}}));
   TAPER_ASSIGN(Arg result, call.run("out_proj", {joined}));
-  if (!batch_first) {
+  TAPER_ASSIGN(const bool batched, has_batch(call, call.input(0)));
+  if (!batched) {
+    TAPER_ASSIGN(result, call.aten("squeeze", {{"", result}, {"", integer(0)}}));
+  } else if (!batch_first) {
     TAPER_ASSIGN(result, call.aten("transpose", {{"", result}, {"", integer(0)}, {"", integer(1)}}));
   }
   if (!weights) return result;
-  TAPER_ASSIGN(const Arg mean, call.aten("mean", {{"", scores}, {"dim", axes({1})}}));
+  TAPER_ASSIGN(Arg mean, call.aten("mean", {{"", scores}, {"dim", axes({1})}}));
+  if (!batched) {
+    TAPER_ASSIGN(mean, call.aten("squeeze", {{"", mean}, {"", integer(0)}}));
+  }
   return Arg(Arg::List{result, mean});
 }
 
@@ -94,23 +136,20 @@ Result multihead_attention(Call& call) {
 
 // A sub-module's attention without its weights.
 Result attention_of(Call& call, std::string_view child, const Arg& query, const Arg& memory) {
-  const pickle::Value* part = pickle::find(*pickle::attribute(call.module, "_modules"), child);
-  if (!part || !is_module(*part)) return fail("module '{}' has no part '{}'", call.path, child);
-  Call inner{call.importer,
-             *part,
-             call.path.empty() ? std::string(child) : fmt::format("{}.{}", call.path, child),
-             "MultiheadAttention",
-             {query, memory, memory}};
+  const pickle::Value* part = call.child(child);
+  if (!part) return fail("module '{}' has no part '{}'", call.path, child);
+  Call inner{call.importer, *part, call.path_of(child), "MultiheadAttention", {query, memory, memory}};
+  TAPER_ASSIGN(const std::string_view name, call.importer.class_name(*part, inner.path));
+  if (name != inner.name) return call.run(child, inner.inputs);
   return attend(inner, false);
 }
 
 Result activation(Call& call, const Arg& x) {
   const pickle::Value* function = pickle::attribute(call.module, "activation");
   if (!function && call.has_child("activation")) return call.run("activation", {x});
-  if (!function || !function->global()) return fail("module '{}' has an activation that is not known", call.path);
-  const std::string_view name = function->global()->name;
-  if (name != "relu" && name != "gelu") return fail("module '{}' has the activation {}", call.path, name);
-  return call.aten(name, {{"", x}});
+  if (auto result = function ? call_function(call, *function, x) : std::nullopt) return *std::move(result);
+  return fail("module '{}' has the activation {}, which is not known", call.path,
+              function ? pickle::describe(*function) : "None");
 }
 
 Result feed_forward(Call& call, const Arg& x) {
@@ -150,11 +189,11 @@ Result decoder_layer(Call& call) {
 // The layers one after another, each with the memory as well if there is one, then the norm.
 Result stack(Call& call) {
   Args values = call.inputs;
-  const pickle::Value* layers = pickle::find(*pickle::attribute(call.module, "_modules"), "layers");
+  const pickle::Value* layers = call.child("layers");
   if (!layers || !is_module(*layers)) return fail("module '{}' has no layers", call.path);
   for (const pickle::Entry& layer : pickle::attribute(*layers, "_modules")->entries()) {
     if (!layer.key->text()) continue;
-    const std::string path = fmt::format("{}{}layers.{}", call.path, call.path.empty() ? "" : ".", *layer.key->text());
+    const std::string path = call.path_of(fmt::format("layers.{}", *layer.key->text()));
     TAPER_ASSIGN(values[0], call.importer.run(*layer.value, path, values));
   }
   if (call.has_child("norm")) return call.run("norm", {values[0]});
@@ -166,16 +205,34 @@ Result transformer(Call& call) {
   return call.run("decoder", {call.input(1), memory});
 }
 
+// Functions of one tensor that ATen has under the same name, but for some, and with the same defaults.
+constexpr std::string_view kFunctions[] = {
+    "celu",     "cos",      "elu",        "erf",        "exp",        "gelu",     "hardshrink", "hardsigmoid",
+    "hardswish", "hardtanh", "leaky_relu", "log_sigmoid", "logsigmoid", "mish",    "relu",       "relu6",
+    "rrelu",    "selu",     "sigmoid",    "silu",       "sin",        "softplus", "softshrink", "softsign",
+    "square",   "tanh",     "tanhshrink"};
+
 }  // namespace
+
+std::optional<Expected<aten::Arg>> call_function(const Call& call, const pickle::Value& function, const aten::Arg& x) {
+  const std::string path = pickle::global_path(function);
+  for (const std::string_view module : {"torch.nn.functional.", "torch._C._nn.", "torch._C._VariableFunctionsClass."}) {
+    if (!path.starts_with(module)) continue;
+    const std::string_view name = std::string_view(path).substr(module.size());
+    if (std::ranges::find(kFunctions, name) == std::end(kFunctions)) continue;
+    return call.aten(name == "logsigmoid" ? "log_sigmoid" : name, {{"", x}});
+  }
+  return std::nullopt;
+}
 
 std::vector<ModuleRow> attention_modules() {
   return {
-      {.name = "MultiheadAttention", .build = multihead_attention, .inputs = {"query", "key", "value"}},
-      {.name = "TransformerEncoderLayer", .build = encoder_layer, .inputs = {"src"}},
-      {.name = "TransformerEncoder", .build = stack, .inputs = {"src"}},
-      {.name = "TransformerDecoderLayer", .build = decoder_layer, .inputs = {"tgt", "memory"}},
-      {.name = "TransformerDecoder", .build = stack, .inputs = {"tgt", "memory"}},
-      {.name = "Transformer", .build = transformer, .inputs = {"src", "tgt"}},
+      {.name = "MultiheadAttention", .build = multihead_attention, .inputs = {{"query"}, {"key"}, {"value"}}},
+      {.name = "TransformerEncoderLayer", .build = encoder_layer, .inputs = {{"src"}}},
+      {.name = "TransformerEncoder", .build = stack, .inputs = {{"src"}}},
+      {.name = "TransformerDecoderLayer", .build = decoder_layer, .inputs = {{"tgt"}, {"memory"}}},
+      {.name = "TransformerDecoder", .build = stack, .inputs = {{"tgt"}, {"memory"}}},
+      {.name = "Transformer", .build = transformer, .inputs = {{"src"}, {"tgt"}}},
   };
 }
 

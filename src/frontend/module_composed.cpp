@@ -49,26 +49,25 @@ Result convolution(Call& call) {
                         {"groups", call.attr("groups")}});
 }
 
-// Batch norms, and instance norms that keep statistics: with those that the model was saved with.
-Result batch_norm(Call& call) {
+// Batch norms and instance norms: with the statistics that the model was saved with, or those of the call where it keeps
+// none.
+Result batch_norm(Call& call, const Arg& x) {
   TAPER_ASSIGN(const Arg mean, call.tensor("running_mean"));
   const bool is_batch = call.name.starts_with("Batch") || call.name.starts_with("Sync");
-  if (is_batch && mean.is_none())
-    return fail("module '{}' keeps no running statistics: it computes those of each batch, also in eval()", call.path);
   TAPER_ASSIGN(const Arg weight, call.tensor("weight"));
   TAPER_ASSIGN(const Arg bias, call.tensor("bias"));
   TAPER_ASSIGN(const Arg variance, call.tensor("running_var"));
-  if (!mean.is_none())
-    return call.aten("batch_norm", {{"", call.input(0)},
+  if (is_batch || !mean.is_none())
+    return call.aten("batch_norm", {{"", x},
                                     {"weight", weight},
                                     {"bias", bias},
                                     {"running_mean", mean},
                                     {"running_var", variance},
-                                    {"training", Arg(false)},
+                                    {"training", Arg(mean.is_none())},
                                     {"momentum", Arg(0.1)},
                                     {"eps", call.attr("eps")},
                                     {"cudnn_enabled", Arg(false)}});
-  return call.aten("instance_norm", {{"", call.input(0)},
+  return call.aten("instance_norm", {{"", x},
                                      {"weight", weight},
                                      {"bias", bias},
                                      {"running_mean", Arg{}},
@@ -79,45 +78,54 @@ Result batch_norm(Call& call) {
                                      {"cudnn_enabled", Arg(false)}});
 }
 
-Result local_response_norm(Call& call) {
-  const Arg input = call.input(0);
-  const auto* x = tensor_of(input);
-  if (!x) return fail("module '{}' takes a tensor", call.path);
-  Builder& build = call.importer.context.build;
-  const auto real = [&](std::string_view name) {
-    const Arg value = call.attr(name);
-    if (const double* number = value.as<double>()) return *number;
-    return static_cast<double>(aten::constant_integer(value).value_or(0));
-  };
-  taper::Value* result =
-      build("local_response_norm", {(*x)->content(build)},
-            {{"size", call.integer("size", 1)}, {"alpha", real("alpha")}, {"beta", real("beta")}, {"k", real("k")}});
-  TAPER_TRY(build.status());
-  return aten::fresh(result);
+// An instance norm also takes an image without a batch.
+Result instance_norm(Call& call) {
+  TAPER_ASSIGN(const Shape shape, call.shape(0));
+  const auto axes = static_cast<std::size_t>(call.name[call.name.size() - 2] - '0');
+  if (shape.size() != axes + 1) return batch_norm(call, call.input(0));
+  TAPER_ASSIGN(const Arg batch, call.aten("unsqueeze", {{"", call.input(0)}, {"", Arg(Dim(0))}}));
+  TAPER_ASSIGN(const Arg result, batch_norm(call, batch));
+  return call.aten("squeeze", {{"", result}, {"", Arg(Dim(0))}});
 }
 
-Result softsign(Call& call) {  // x / (1 + |x|)
-  TAPER_ASSIGN(const Arg size, call.aten("abs", {{"", call.input(0)}}));
-  TAPER_ASSIGN(const Arg divisor, call.aten("add", {{"", size}, {"", Arg(Dim(1))}}));
-  return call.aten("div", {{"", call.input(0)}, {"", divisor}});
+// 1 where channel `from` counts in the sum for channel `to`. As PyTorch has it: channels up to (size - 1) / 2 away, and
+// the first one in all sums behind it, which is taken out too late to be taken out at all.
+bool is_summed(std::int64_t from, std::int64_t to, std::int64_t size) {
+  const std::int64_t reach = (size - 1) / 2;
+  return std::abs(from - to) <= reach || (from == 0 && to > reach);
 }
 
-Result tanhshrink(Call& call) {  // x - tanh(x)
-  TAPER_ASSIGN(const Arg part, call.aten("tanh", {{"", call.input(0)}}));
-  return call.aten("sub", {{"", call.input(0)}, {"", part}});
+// x (k + alpha / size sum x^2)^-beta; a product with a matrix sums over the channels.
+Result cross_map_norm(Call& call) {
+  TAPER_ASSIGN(const Shape shape, call.shape(0));
+  const auto channels = shape.size() == 4 ? shape[1].constant() : std::nullopt;
+  const std::int64_t size = call.integer("size");
+  constexpr std::int64_t kMostChannels = 8192;
+  if (!channels || *channels > kMostChannels || size < 1)
+    return fail("module '{}' takes images [N, C, H, W] of known channels, not {}", call.path, shape_text(shape));
+  TAPER_ASSIGN(const double alpha, call.real("alpha"));
+  TAPER_ASSIGN(const double beta, call.real("beta"));
+  std::vector<float> shares;
+  for (std::int64_t to = 0; to < *channels; ++to)
+    for (std::int64_t from = 0; from < *channels; ++from)
+      shares.push_back(is_summed(from, to, size) ? static_cast<float>(alpha / static_cast<double>(size)) : 0);
+  const Arg matrix =
+      aten::fresh(call.importer.context.build.constant(tensor_f32({*channels, *channels, 1, 1}, std::move(shares))));
+  const Arg x = call.input(0);
+  TAPER_ASSIGN(const Arg squares, call.aten("mul", {{"", x}, {"", x}}));
+  TAPER_ASSIGN(const Arg sums, call.aten("conv2d", {{"", squares}, {"weight", matrix}}));
+  TAPER_ASSIGN(const Arg scale, call.aten("add", {{"", sums}, {"", call.attr("k")}}));
+  TAPER_ASSIGN(const Arg factor, call.aten("pow", {{"", scale}, {"", Arg(-beta)}}));
+  return call.aten("mul", {{"", x}, {"", factor}});
 }
 
-Result softmin(Call& call) {
-  TAPER_ASSIGN(const Arg negative, call.aten("neg", {{"", call.input(0)}}));
-  return call.aten("softmax", {{"", negative}, {"dim", call.attr("dim")}});
-}
-
-Result rrelu(Call& call) {  // in eval(): the mean slope
-  const Arg lower = call.attr("lower");
-  const Arg upper = call.attr("upper");
-  if (!lower.as<double>() || !upper.as<double>()) return fail("module '{}' has no slopes", call.path);
-  return call.aten("leaky_relu",
-                   {{"", call.input(0)}, {"negative_slope", Arg((*lower.as<double>() + *upper.as<double>()) / 2)}});
+// Softmax, LogSoftmax and Softmin. Where no axis is given it is the channels', as PyTorch had it before axes were given.
+Result softmax(Call& call) {
+  TAPER_ASSIGN(const Shape shape, call.shape(0));
+  Arg dim = call.attr("dim");
+  if (dim.is_none()) dim = Arg(Dim(shape.size() <= 1 || shape.size() == 3 ? 0 : 1));
+  const std::string_view op = call.name == "Softmin" ? "softmin" : call.name == "LogSoftmax" ? "log_softmax" : "softmax";
+  return call.aten(op, {{"", call.input(0)}, {"dim", dim}});
 }
 
 // Output sizes of which some may be None: as the input's.
@@ -138,7 +146,17 @@ Result adaptive_pool(Call& call) {
     sizes.push_back(size.is_none() || size.as<Arg::List>() ? Arg(shape[shape.size() - count + i]) : size);
   }
   TAPER_ASSIGN(const Arg result, call.aten(op, {{"", input}, {"output_size", Arg(std::move(sizes))}}));
-  return call.flag("return_indices") ? result : first_of(result);
+  if (is_mean || !call.flag("return_indices")) return first_of(result);
+  const auto* pair = result.as<Arg::List>();
+  if (pair && pair->size() == 2 && (*pair)[1].is_none())
+    return fail("module '{}' gives positions in windows of different sizes, which are not supported", call.path);
+  return result;
+}
+
+// The strides of a pool, which are its kernel's sizes unless they are given.
+Arg strides_of(const Call& call) {
+  const Arg stride = call.attr("stride");
+  return stride.is_none() ? call.attr("kernel_size") : stride;
 }
 
 Result max_pool(Call& call) {
@@ -150,6 +168,67 @@ Result max_pool(Call& call) {
                         {"padding", call.attr("padding")},
                         {"dilation", call.attr("dilation")},
                         {"ceil_mode", call.attr("ceil_mode")}});
+}
+
+// (sum over a window of x^p)^(1/p), from the mean
+Result power_pool(Call& call) {
+  TAPER_ASSIGN(const double order, call.real("norm_type"));
+  const std::size_t axes = static_cast<std::size_t>(call.name[call.name.size() - 2] - '0');
+  const Arg kernel = call.attr("kernel_size");
+  double count = 1;
+  for (std::size_t i = 0; i < axes; ++i) {
+    const auto* list = kernel.as<Arg::List>();
+    const Arg& one = list && i < list->size() ? (*list)[i] : kernel;
+    count *= static_cast<double>(aten::constant_integer(one).value_or(1));
+  }
+  TAPER_ASSIGN(const Arg powers, call.aten("pow", {{"", call.input(0)}, {"", Arg(order)}}));
+  TAPER_ASSIGN(const Arg means, call.aten(fmt::format("avg_pool{}d", axes), {{"", powers},
+                                                                            {"kernel_size", kernel},
+                                                                            {"stride", strides_of(call)},
+                                                                            {"ceil_mode", call.attr("ceil_mode")}}));
+  TAPER_ASSIGN(const Arg sums, call.aten("mul", {{"", means}, {"", Arg(count)}}));
+  return call.aten("pow", {{"", sums}, {"", Arg(1 / order)}});
+}
+
+// Values go back to where a pool found them; the result is as large as the smallest image that pools to them.
+Result max_unpool(Call& call) {
+  TAPER_ASSIGN(const Shape shape, call.shape(0));
+  const auto axes = static_cast<std::size_t>(call.name[call.name.size() - 2] - '0');
+  if (shape.size() <= axes) return fail("module '{}' unpools {} axes", call.path, axes);
+  const Arg kernel = call.attr("kernel_size"), stride = strides_of(call), padding = call.attr("padding");
+  const auto of_axis = [](const Arg& value, std::size_t i) {
+    const auto* list = value.as<Arg::List>();
+    return aten::constant_integer(list && i < list->size() ? (*list)[i] : value).value_or(0);
+  };
+  Arg::List sizes, strides, paddings;
+  for (std::size_t i = 0; i < axes; ++i) {
+    strides.emplace_back(Dim(of_axis(stride, i)));
+    paddings.emplace_back(Dim(of_axis(padding, i)));
+    sizes.emplace_back((shape[shape.size() - axes + i] - Dim(1)) * Dim(of_axis(stride, i)) +
+                       Dim(of_axis(kernel, i) - 2 * of_axis(padding, i)));
+  }
+  std::vector<aten::NamedArg> arguments = {
+      {"", call.input(0)}, {"", call.input(1)}, {"output_size", Arg(std::move(sizes))}};
+  if (axes == 3) {
+    arguments.push_back({"stride", Arg(std::move(strides))});
+    arguments.push_back({"padding", Arg(std::move(paddings))});
+  }
+  return call.aten(fmt::format("max_unpool{}d", axes), std::move(arguments));
+}
+
+// The sizes that F.interpolate computes of factors itself.
+Expected<Arg> scaled_sizes(const Call& call, const Shape& shape, const Arg& factors) {
+  Arg::List sizes;
+  const auto* list = factors.as<Arg::List>();
+  for (std::size_t i = 2; i < shape.size(); ++i) {
+    const Arg& factor = list && i - 2 < list->size() ? (*list)[i - 2] : factors;
+    const auto size = shape[i].constant();
+    const double* number = factor.as<double>();
+    if (!size || !number)
+      return fail("module '{}' computes the size of its result of {}, expected numbers", call.path, shape_text(shape));
+    sizes.emplace_back(Dim(static_cast<std::int64_t>(std::floor(static_cast<double>(*size) * *number))));
+  }
+  return Arg(std::move(sizes));
 }
 
 // F.interpolate: sizes or factors, one for all axes or one for each.
@@ -171,12 +250,16 @@ Result upsample(Call& call) {
       all.assign(rank - 2, convert(value));
     return Arg(std::move(all));
   };
-  if (const auto* recomputes = call.attr("recompute_scale_factor").as<bool>(); recomputes != nullptr && *recomputes)
-    return fail("module '{}' recomputes its scale factor", call.path);
   const Arg mode = call.attr("mode");
   const std::string mode_name = mode.as<std::string>() ? *mode.as<std::string>() : "nearest";
-  std::vector<aten::NamedArg> arguments = {{"", input}, {"output_size", for_axes(call.attr("size"), false)}};
-  const Arg factors = for_axes(call.attr("scale_factor"), true);
+  Arg sizes = for_axes(call.attr("size"), false), factors = for_axes(call.attr("scale_factor"), true);
+  if (sizes.is_none() && (mode_name == "area" || call.flag("recompute_scale_factor"))) {
+    TAPER_ASSIGN(sizes, scaled_sizes(call, (*x)->type().shape, factors));
+    factors = Arg{};
+  }
+  if (mode_name == "area")
+    return call.aten(fmt::format("adaptive_avg_pool{}d", rank - 2), {{"", input}, {"output_size", sizes}});
+  std::vector<aten::NamedArg> arguments = {{"", input}, {"output_size", sizes}};
   if (mode_name.starts_with("nearest")) {
     arguments.push_back({"scale_factors", factors});
     return call.aten(
@@ -197,96 +280,78 @@ Result embedding(Call& call) {
   return call.aten("embedding", {{"weight", weight}, {"indices", call.input(0)}});
 }
 
-// ---- recurrent networks
-
-// Zeros [layers, batch, size] of the input's dtype.
-Result zero_state(Call& call, const Dim& layers, const Dim& batch, std::int64_t size, bool batched) {
-  Arg::List sizes = {Arg(layers)};
-  if (batched) sizes.emplace_back(batch);
-  sizes.emplace_back(Dim(size));
-  return call.aten("zeros", {{"size", Arg(std::move(sizes))}, {"dtype", Arg(DType::f32)}});
-}
-
-Result recurrent(Call& call) {
-  const Arg input = call.input(0);
-  const auto* x = tensor_of(input);
-  const std::size_t rank = x ? (*x)->type().shape.size() : 0;
-  if (rank != 2 && rank != 3) return fail("module '{}' takes a tensor of rank 2 or 3", call.path);
-  if (rank == 2) return fail("module '{}' takes a sequence without a batch: give the input a batch of 1", call.path);
-  const bool batch_first = call.flag("batch_first");
-  const bool both_ways = call.flag("bidirectional");
-  const std::int64_t layers = call.integer("num_layers", 1);
-  const std::int64_t hidden = call.integer("hidden_size");
-  const std::int64_t projection = call.integer("proj_size");
-  const std::int64_t ways = both_ways ? 2 : 1;
-  if (layers < 1 || layers > 1000) return fail("module '{}' has {} layers", call.path, layers);
-  const bool is_lstm = call.name == "LSTM";
-  const Dim batch = (*x)->type().shape[batch_first ? 0 : 1];
-  Arg::List states;
-  TAPER_ASSIGN(Arg state, zero_state(call, layers * ways, batch, projection > 0 ? projection : hidden, true));
-  states.push_back(std::move(state));
-  if (is_lstm) {
-    TAPER_ASSIGN(Arg cell, zero_state(call, layers * ways, batch, hidden, true));
-    states.push_back(std::move(cell));
-  }
-  Arg::List weights;
-  for (std::int64_t layer = 0; layer < layers; ++layer)
-    for (const char* way : {"", "_reverse"}) {
-      if (*way != '\0' && !both_ways) continue;
-      for (const char* kind : {"weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"}) {
-        TAPER_ASSIGN(Arg weight, call.tensor(fmt::format("{}_l{}{}", kind, layer, way)));
-        if (!weight.is_none()) weights.push_back(std::move(weight));
-      }
+// Rows of a matrix of indices are bags; those of a vector start where `offsets` say.
+Result embedding_bag(Call& call) {
+  if (!call.attr("max_norm").is_none())
+    return fail("module '{}' shortens rows that are longer than max_norm", call.path);
+  TAPER_ASSIGN(const Shape shape, call.shape(0));
+  Arg indices = call.input(0), offsets = call.input(1), factors = call.input(2);
+  if (shape.size() == 2 && !offsets.is_none())
+    return fail("module '{}' takes no offsets beside a matrix of indices", call.path);
+  if (shape.size() != 2 && offsets.is_none())
+    return fail("module '{}' takes offsets beside a vector of indices: --input-shape offsets=SIZE", call.path);
+  if (shape.size() == 2) {
+    const auto length = shape[1].constant();
+    if (!length || *length < 1) return fail("module '{}' takes bags of a known length, not {}", call.path, shape_text(shape));
+    TAPER_ASSIGN(offsets, call.aten("arange.start_step", {{"start", Arg(Dim(0))},
+                                                          {"end", Arg(shape[0] * shape[1])},
+                                                          {"step", Arg(shape[1])},
+                                                          {"dtype", Arg(DType::i64)}}));
+    TAPER_ASSIGN(indices, call.aten("flatten", {{"", indices}}));
+    if (!factors.is_none()) {
+      TAPER_ASSIGN(factors, call.aten("flatten", {{"", factors}}));
     }
+  }
+  constexpr std::string_view kModes[] = {"sum", "mean", "max"};
   const Arg mode = call.attr("mode");
-  std::string op = is_lstm ? "lstm" : call.name == "GRU" ? "gru" : "rnn_tanh";
-  if (mode.as<std::string>() && *mode.as<std::string>() == "RNN_RELU") op = "rnn_relu";
-  return call.aten(op, {{"", input},
-                        {"", is_lstm ? Arg(std::move(states)) : states.front()},
-                        {"", Arg(std::move(weights))},
-                        {"", Arg(call.flag("bias"))},
-                        {"", Arg(Dim(layers))},
-                        {"", Arg(0.0)},
-                        {"", Arg(false)},
-                        {"", Arg(both_ways)},
-                        {"", Arg(batch_first)}});
+  const auto* name = mode.as<std::string>();
+  const auto* found = name ? std::ranges::find(kModes, *name) : std::end(kModes);
+  TAPER_ASSIGN(const Arg weight, call.tensor("weight"));
+  TAPER_ASSIGN(const Arg result,
+               call.aten("embedding_bag.padding_idx", {{"", weight},
+                                                       {"", indices},
+                                                       {"", offsets},
+                                                       {"scale_grad_by_freq", Arg(false)},
+                                                       {"mode", Arg(Dim(found - std::begin(kModes)))},
+                                                       {"sparse", Arg(false)},
+                                                       {"per_sample_weights", factors},
+                                                       {"include_last_offset", call.attr("include_last_offset")},
+                                                       {"padding_idx", call.attr("padding_idx")}}));
+  return first_of(result);
 }
 
-Result recurrent_cell(Call& call) {
-  const Arg input = call.input(0);
-  const auto* x = tensor_of(input);
-  if (!x || (*x)->type().shape.size() != 2) return fail("module '{}' takes a tensor of rank 2", call.path);
-  TAPER_ASSIGN(const Arg state, zero_state(call, (*x)->type().shape[0], {}, call.integer("hidden_size"), false));
-  std::string op = call.name == "LSTMCell" ? "lstm_cell" : call.name == "GRUCell" ? "gru_cell" : "rnn_tanh_cell";
-  const Arg kind = call.attr("nonlinearity");
-  if (kind.as<std::string>() && *kind.as<std::string>() == "relu") op = "rnn_relu_cell";
-  std::vector<aten::NamedArg> arguments = {{"", input},
-                                           {"", call.name == "LSTMCell" ? Arg(Arg::List{state, state}) : state}};
-  for (const char* name : {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}) {
-    TAPER_ASSIGN(Arg weight, call.tensor(name));
-    arguments.push_back({"", std::move(weight)});
-  }
-  return call.aten(op, std::move(arguments));
+// What runs a module on several devices.
+Result wrapped(Call& call) {
+  return call.run("module", call.inputs);
 }
 
 }  // namespace
 
 std::vector<ModuleRow> composed_modules() {
   std::vector<ModuleRow> rows = {
-      {.name = "Sequential", .build = sequential},   {.name = "LocalResponseNorm", .build = local_response_norm},
-      {.name = "Softsign", .build = softsign},       {.name = "Tanhshrink", .build = tanhshrink},
-      {.name = "Softmin", .build = softmin},         {.name = "RReLU", .build = rrelu},
-      {.name = "LSTMCell", .build = recurrent_cell}, {.name = "GRUCell", .build = recurrent_cell},
-      {.name = "RNNCell", .build = recurrent_cell},  {.name = "Embedding", .build = embedding},
+      {.name = "Sequential", .build = sequential},
+      {.name = "CrossMapLRN2d", .build = cross_map_norm},
+      {.name = "DataParallel", .build = wrapped},    {.name = "DistributedDataParallel", .build = wrapped},
+      {.name = "Embedding", .build = embedding, .inputs = {{"input", DType::i64}}},
+      {.name = "EmbeddingBag",
+       .build = embedding_bag,
+       .inputs = {{"input", DType::i64}, {"offsets", DType::i64, true}, {"per_sample_weights", DType::f32, true}}},
   };
+  for (const std::string_view name : {"Softmax", "LogSoftmax", "Softmin"})
+    rows.push_back({.name = name, .build = softmax});
+  for (const std::string_view name : {"LPPool1d", "LPPool2d", "LPPool3d"})
+    rows.push_back({.name = name, .build = power_pool});
+  for (const std::string_view name : {"MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"})
+    rows.push_back({.name = name, .build = max_unpool, .inputs = {{"input"}, {"indices", DType::i64}}});
   for (const std::string_view name :
        {"Identity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"})
     rows.push_back({.name = name, .build = same});
   for (const std::string_view name : {"Conv1d", "Conv2d", "Conv3d"})
     rows.push_back({.name = name, .build = convolution});
-  for (const std::string_view name : {"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "InstanceNorm1d",
-                                      "InstanceNorm2d", "InstanceNorm3d"})
-    rows.push_back({.name = name, .build = batch_norm});
+  for (const std::string_view name : {"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"})
+    rows.push_back({.name = name, .build = [](Call& call) { return batch_norm(call, call.input(0)); }});
+  for (const std::string_view name : {"InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"})
+    rows.push_back({.name = name, .build = instance_norm});
   for (const std::string_view name : {"AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
                                       "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d"})
     rows.push_back({.name = name, .build = adaptive_pool});
@@ -294,7 +359,6 @@ std::vector<ModuleRow> composed_modules() {
     rows.push_back({.name = name, .build = max_pool});
   for (const std::string_view name : {"Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"})
     rows.push_back({.name = name, .build = upsample});
-  for (const std::string_view name : {"LSTM", "GRU", "RNN"}) rows.push_back({.name = name, .build = recurrent});
   return rows;
 }
 

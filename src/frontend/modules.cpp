@@ -36,17 +36,21 @@ std::vector<ModuleRow> simple_modules() {
   return {
       {"Linear", "linear", "weight=$weight bias=$bias"},
       {"NonDynamicallyQuantizableLinear", "linear", "weight=$weight bias=$bias"},
-      {"Bilinear", "bilinear", "weight=$weight bias=$bias", nullptr, {"input1", "input2"}},
+      {"Bilinear", "bilinear", "weight=$weight bias=$bias", nullptr, {{"input1"}, {"input2"}}},
       {"ConvTranspose1d", "conv_transpose1d", kConvTranspose},
       {"ConvTranspose2d", "conv_transpose2d", kConvTranspose},
       {"ConvTranspose3d", "conv_transpose3d", kConvTranspose},
       {"LayerNorm", "layer_norm", "normalized_shape=.normalized_shape weight=$weight bias=$bias eps=.eps"},
       {"GroupNorm", "group_norm", "num_groups=.num_groups weight=$weight bias=$bias eps=.eps"},
+      {"LocalResponseNorm", "local_response_norm", "size=.size alpha=.alpha beta=.beta k=.k"},
       {"RMSNorm", "rms_norm", "normalized_shape=.normalized_shape weight=$weight eps=.eps"},
       {"ReLU", "relu"},
       {"ReLU6", "relu6"},
       {"Sigmoid", "sigmoid"},
       {"Tanh", "tanh"},
+      {"Tanhshrink", "tanhshrink"},
+      {"Softsign", "softsign"},
+      {"RReLU", "rrelu", "lower=.lower upper=.upper"},
       {"GELU", "gelu", "approximate=.approximate"},
       {"SiLU", "silu"},
       {"Mish", "mish"},
@@ -63,9 +67,7 @@ std::vector<ModuleRow> simple_modules() {
       {"Hardshrink", "hardshrink", "lambd=.lambd"},
       {"Threshold", "threshold", "threshold=.threshold value=.value"},
       {"LogSigmoid", "log_sigmoid"},
-      {"Softmax", "softmax", "dim=.dim"},
       {"Softmax2d", "softmax", "dim=-3"},
-      {"LogSoftmax", "log_softmax", "dim=.dim"},
       {"GLU", "glu", "dim=.dim"},
       {"AvgPool1d", "avg_pool1d", kAvgPool},
       {"AvgPool2d", "avg_pool2d", kAvgPoolNd},
@@ -93,8 +95,8 @@ std::vector<ModuleRow> simple_modules() {
       {"Unfold", "im2col", "kernel_size=.kernel_size dilation=.dilation padding=.padding stride=.stride"},
       {"Fold", "col2im",
        "output_size=.output_size kernel_size=.kernel_size dilation=.dilation padding=.padding stride=.stride"},
-      {"CosineSimilarity", "cosine_similarity", "dim=.dim eps=.eps", nullptr, {"x1", "x2"}},
-      {"PairwiseDistance", "pairwise_distance", "p=.norm eps=.eps keepdim=.keepdim", nullptr, {"x1", "x2"}},
+      {"CosineSimilarity", "cosine_similarity", "dim=.dim eps=.eps", nullptr, {{"x1"}, {"x2"}}},
+      {"PairwiseDistance", "pairwise_distance", "p=.norm eps=.eps keepdim=.keepdim", nullptr, {{"x1"}, {"x2"}}},
   };
 }
 
@@ -129,6 +131,8 @@ Expected<aten::Arg> run_row(const Call& call, const ModuleRow& row) {
     } else if (value.starts_with('$')) {
       TAPER_ASSIGN(aten::Arg tensor, call.tensor(value.substr(1)));
       arguments.push_back({name, std::move(tensor)});
+    } else if (value == ".reduction") {
+      arguments.push_back({name, call.reduction()});
     } else {
       arguments.push_back(
           {name, value.starts_with('.') && value.size() > 1 ? call.attr(value.substr(1)) : literal(value)});
@@ -151,17 +155,35 @@ aten::Arg arg_of(const pickle::Value& value, int depth) {
   return {};
 }
 
-bool has_hooks(const pickle::Value& module) {
-  return std::ranges::any_of(std::to_array({"_forward_hooks", "_forward_pre_hooks"}), [&](const char* name) {
-    const pickle::Value* hooks = pickle::attribute(module, name);
-    return hooks && !hooks->entries().empty();
-  });
-}
-
 // "Linear" of "torch.nn.modules.linear.Linear"; nothing for classes of others.
 std::optional<std::string_view> torch_class(std::string_view path) {
-  if (!path.starts_with("torch.nn.modules.")) return std::nullopt;
+  if (!path.starts_with("torch.nn.modules.") && !path.starts_with("torch.nn.parallel.")) return std::nullopt;
   return path.substr(path.rfind('.') + 1);
+}
+
+// Classes of torch.nn that compute nothing that a file says.
+struct Refusal {
+  std::string_view names, reason, hint;
+};
+constexpr Refusal kRefusals[] = {
+    {"ModuleList ModuleDict", "in which order its parts run is code that a file does not hold", kSaveHint},
+    {"ParameterList ParameterDict Module Container RNNBase RNNCellBase",
+     "it computes nothing of its own, PyTorch can't call it either", "save the module that it is a part of"},
+    {"FractionalMaxPool2d FractionalMaxPool3d", "it picks its windows at random in each call, also in eval()",
+     "take a pool with windows of its own, such as AdaptiveMaxPool2d"},
+    {"LazyLinear LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d "
+     "LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d",
+     "it has no weights yet", "call the model once before you save it"},
+};
+
+// Whether a list of words holds one.
+bool names_class(std::string_view words, std::string_view name) {
+  while (!words.empty()) {
+    const std::string_view word = words.substr(0, words.find(' '));
+    if (word == name) return true;
+    words.remove_prefix(std::min(words.size(), word.size() + 1));
+  }
+  return false;
 }
 
 std::string at(const std::string& path) {
@@ -173,7 +195,7 @@ std::string at(const std::string& path) {
 const ModuleRow* row_of(std::string_view name) {
   static const std::unordered_map<std::string_view, ModuleRow> table = [] {
     std::unordered_map<std::string_view, ModuleRow> rows;
-    for (auto* family : {simple_modules, composed_modules, attention_modules})
+    for (auto* family : {simple_modules, composed_modules, attention_modules, recurrent_modules, loss_modules})
       for (ModuleRow& row : family()) rows.emplace(row.name, std::move(row));
     return rows;
   }();
@@ -199,11 +221,20 @@ bool Call::flag(std::string_view attribute) const {
   return value.as<bool>() && *value.as<bool>();
 }
 
+aten::Arg Call::reduction() const {
+  constexpr std::string_view kNames[] = {"none", "mean", "sum"};
+  const aten::Arg value = attr("reduction");
+  const auto* text = value.as<std::string>();
+  const auto* found = text ? std::ranges::find(kNames, *text) : std::end(kNames);
+  return found == std::end(kNames) ? value : aten::Arg(Dim(found - std::begin(kNames)));
+}
+
 Expected<aten::Arg> Call::tensor(std::string_view parameter) const {
+  if (auto made = hooked_weight(*this, parameter)) return *std::move(made);
   for (const char* group : {"_parameters", "_buffers"})
     if (const pickle::Value* value = pickle::find(*pickle::attribute(module, group), parameter)) {
       if (value->is_none()) return aten::Arg{};
-      return importer.weight(*value, path.empty() ? std::string(parameter) : fmt::format("{}.{}", path, parameter));
+      return importer.weight(*value, path_of(parameter));
     }
   return aten::Arg{};
 }
@@ -212,15 +243,39 @@ Expected<aten::Arg> Call::aten(std::string_view op, std::vector<aten::NamedArg> 
   return importer.call(op, std::move(arguments), path);
 }
 
-bool Call::has_child(std::string_view child) const {
-  const pickle::Value* value = pickle::find(*pickle::attribute(module, "_modules"), child);
+Expected<double> Call::real(std::string_view attribute) const {
+  const aten::Arg value = attr(attribute);
+  if (const double* number = value.as<double>()) return *number;
+  const Dim* whole = value.as<Dim>();
+  const auto number = whole ? whole->constant() : std::nullopt;
+  if (!number) return fail("module '{}' has no number for {}", excerpt(path), attribute);
+  return static_cast<double>(*number);
+}
+
+Expected<Shape> Call::shape(std::size_t i) const {
+  const aten::Arg value = input(i);
+  const auto* tensor = value.as<aten::TensorPtr>();
+  if (!tensor) return fail("module '{}' takes {} tensors", excerpt(path), i + 1);
+  return (*tensor)->type().shape;
+}
+
+std::string Call::path_of(std::string_view part) const {
+  return path.empty() ? std::string(part) : fmt::format("{}.{}", path, part);
+}
+
+const pickle::Value* Call::child(std::string_view part) const {
+  return pickle::find(*pickle::attribute(module, "_modules"), part);
+}
+
+bool Call::has_child(std::string_view part) const {
+  const pickle::Value* value = child(part);
   return value && !value->is_none();
 }
 
-Expected<aten::Arg> Call::run(std::string_view child, Args args) const {
-  const pickle::Value* value = pickle::find(*pickle::attribute(module, "_modules"), child);
-  if (!value) return fail("module '{}' has no part '{}'", excerpt(path), child);
-  return importer.run(*value, path.empty() ? std::string(child) : fmt::format("{}.{}", path, child), std::move(args));
+Expected<aten::Arg> Call::run(std::string_view part, Args args) const {
+  const pickle::Value* value = child(part);
+  if (!value) return fail("module '{}' has no part '{}'", excerpt(path), part);
+  return importer.run(*value, path_of(part), std::move(args));
 }
 
 aten::Arg first_of(const aten::Arg& result) {
@@ -253,6 +308,25 @@ Expected<aten::Arg> Importer::call(std::string_view op, std::vector<aten::NamedA
   return result;
 }
 
+Expected<std::string_view> Importer::class_name(const pickle::Value& module, const std::string& path) {
+  if (!is_module(module)) return fail("'{}' is {}, expected a module", excerpt(path), pickle::describe(module));
+  const std::string class_path = pickle::class_path(module);
+  const auto name = torch_class(class_path);
+  if (!name)
+    return fail_with_hint(fmt::format("{} is of the class '{}', which is not of torch.nn: whether it has a forward of "
+                                      "its own is not in a file saved by torch.save(model)",
+                                      at(path), excerpt(class_path)),
+                          std::string(kSaveHint));
+  for (const Refusal& refusal : kRefusals)
+    if (names_class(refusal.names, *name))
+      return fail_with_hint(fmt::format("{} is a {}: {}", at(path), *name, refusal.reason), std::string(refusal.hint));
+  if (has_unknown_hooks(module))
+    return fail_with_hint(fmt::format("{} has hooks, which are code that a file does not hold", at(path)),
+                          std::string(kSaveHint));
+  const ModuleRow* row = row_of(*name);
+  return row ? row->name : std::string_view{};
+}
+
 Expected<aten::Arg> Importer::run(const pickle::Value& module, const std::string& path, Args inputs) {
   struct Deeper {
     int& depth;
@@ -260,30 +334,16 @@ Expected<aten::Arg> Importer::run(const pickle::Value& module, const std::string
   };
   const Deeper deeper{++depth_};
   if (depth_ > kMostDepth || ++runs_ > kMostRuns) return fail("modules are nested too deep, perhaps in a cycle");
-  if (!is_module(module)) return fail("'{}' is {}, expected a module", excerpt(path), pickle::describe(module));
-  const std::string class_path = pickle::class_path(module);
-  const auto name = torch_class(class_path);
-  if (!name)
-    return fail_with_hint(fmt::format("{} is of the class '{}', which has a forward of its own: a file saved by "
-                                      "torch.save(model) does not hold it",
-                                      at(path), excerpt(class_path)),
-                          std::string(kSaveHint));
-  if (has_hooks(module))
-    return fail_with_hint(fmt::format("{} has hooks, which are code that a file does not hold", at(path)),
-                          std::string(kSaveHint));
-  const ModuleRow* row = row_of(*name);
+  TAPER_ASSIGN(const std::string_view name, class_name(module, path));
+  const ModuleRow* row = row_of(name);
   if (!row) {
-    if (*name == "ModuleList" || *name == "ModuleDict")
-      return fail_with_hint(
-          fmt::format("{} is a {}: in which order its parts run is code that a file does not hold", at(path), *name),
-          std::string(kSaveHint));
-    unsupported.add(class_path, path, kSaveHint);
+    unsupported.add(pickle::class_path(module), path, kSaveHint);
     return inputs.empty() ? aten::Arg{} : inputs.front();
   }
   if (const pickle::Value* training = pickle::attribute(module, "training");
       training && training->boolean() == true && path.empty())
     assumptions.emplace_back("the model was saved in training mode and is converted as in eval()");
-  Call call{*this, module, path, *name, std::move(inputs)};
+  Call call{*this, module, path, row->name, std::move(inputs)};
   context.build.set_scope(path);
   return row->build ? row->build(call) : run_row(call, *row);
 }
@@ -305,18 +365,29 @@ Status add_outputs(aten::Context& context, const aten::Arg& result, std::size_t&
   return {};
 }
 
-// The first module that has a row, into Sequentials: its inputs are the model's.
-const pickle::Value& first_module(const pickle::Value& module) {
-  const pickle::Value* at = &module;
+// The part that a module calls first with its own inputs; null if that is the module itself.
+const pickle::Value* first_part(const pickle::Value& module, std::string_view name) {
+  if (name == "DataParallel" || name == "DistributedDataParallel")
+    return pickle::find(*pickle::attribute(module, "_modules"), "module");
+  const auto children = pickle::attribute(module, "_modules")->entries();
+  return name == "Sequential" && !children.empty() ? children.front().value : nullptr;
+}
+
+// The module that is called first: its inputs are the model's, or within a Sequential its first one is.
+struct First {
+  const pickle::Value* module;
+  bool in_sequence = false;
+};
+First first_module(const pickle::Value& module) {
+  First first{&module};
   for (int depth = 0; depth < kMostDepth; ++depth) {
-    const std::string path = pickle::class_path(*at);
+    const std::string path = pickle::class_path(*first.module);
     const auto name = torch_class(path);
-    if (!name || *name != "Sequential") break;
-    const auto children = pickle::attribute(*at, "_modules")->entries();
-    if (children.empty() || !is_module(*children.front().value)) break;
-    at = children.front().value;
+    const pickle::Value* part = name ? first_part(*first.module, *name) : nullptr;
+    if (!part || !is_module(*part)) break;
+    first = {part, first.in_sequence || *name == "Sequential"};
   }
-  return *at;
+  return first;
 }
 
 // An example of a shape that the module takes.
@@ -361,32 +432,40 @@ Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions
   Builder build(program.graph);
   aten::Context context{build};
   Importer importer(context);
-  const pickle::Value& first = first_module(root);
-  const std::string class_path = pickle::class_path(first);
+  const First first = first_module(root);
+  const std::string class_path = pickle::class_path(*first.module);
   const auto name = torch_class(class_path);
   const ModuleRow* row = name ? row_of(*name) : nullptr;
+  if (!row && first.module == &root) TAPER_TRY(importer.class_name(root, ""));
   // Where there is no row, the run below says why.
-  std::vector<std::string_view> names = row && &first == &root ? row->inputs : std::vector<std::string_view>{"input"};
+  std::vector<ModuleInput> takes = row ? row->inputs : ModuleRow{}.inputs;
+  if (first.in_sequence) takes = {{"input", takes.front().dtype}};
   Args inputs;
-  for (const std::string_view input : names) {
-    const auto shape = options.input_shapes.find(input);
-    if (row && shape == options.input_shapes.end()) {
-      const Call call{importer, first, "", *name, {}};
-      return std::unexpected(
-          Error{fmt::format("the file does not say which shape the input '{}' has", input),
-                {},
-                fmt::format("give it, with numbers or with names for sizes that vary: --input-shape {}={}", input,
-                            example_shape(call))});
+  std::vector<std::string_view> names;
+  for (const ModuleInput& input : takes) {
+    names.push_back(input.name);
+    const auto shape = options.input_shapes.find(input.name);
+    if (shape == options.input_shapes.end() && input.optional) {
+      inputs.emplace_back();
+      continue;
     }
-    Type type{row && *name == "Embedding" ? DType::i64 : DType::f32, {}};
+    if (row && shape == options.input_shapes.end()) {
+      const Call call{importer, *first.module, "", *name, {}};
+      return std::unexpected(
+          Error{fmt::format("the file does not say which shape the input '{}' has", input.name),
+                {},
+                fmt::format("give it, with numbers or with names for sizes that vary: --input-shape {}={}", input.name,
+                            &input == &takes.front() ? example_shape(call) : "SIZES")});
+    }
+    Type type{input.dtype, {}};
     if (shape != options.input_shapes.end()) type.shape = shape->second;
-    if (const auto dtype = options.input_dtypes.find(input); dtype != options.input_dtypes.end())
+    if (const auto dtype = options.input_dtypes.find(input.name); dtype != options.input_dtypes.end())
       type.dtype = dtype->second;
     for (const Dim& size : type.shape)
       for (const std::string& symbol : symbols_of(size)) program.symbols[symbol].least = 1;
-    TAPER_TRY(set_free(options, input, type.shape, program.symbols));
+    TAPER_TRY(set_free(options, input.name, type.shape, program.symbols));
     type.dtype = aten::graph_dtype(type.dtype);
-    inputs.emplace_back(aten::Tensor::make(program.graph.add_input(std::string(input), type)));
+    inputs.emplace_back(aten::Tensor::make(program.graph.add_input(std::string(input.name), type)));
   }
   const auto check_names = [&](const auto& settings) -> Status {
     for (const auto& [given, setting] : settings)
