@@ -1,4 +1,5 @@
 // Activations, and dropout as networks run it when they are not trained.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -105,6 +106,11 @@ Expected<Arg> rrelu(Call& call) {
   return fresh(call.build("leaky_relu", {call.tensor("self")}, {{"negative_slope", slope}}));
 }
 
+Expected<Arg> rrelu_with_noise(Call& call) {
+  TAPER_ASSIGN(Arg y, rrelu(call));
+  return Arg(Arg::List{std::move(y), call.arg("noise")});
+}
+
 Expected<Arg> softmax(Call& call) {
   Builder& build = call.build;
   Value* x = call.tensor("self");
@@ -182,6 +188,10 @@ std::vector<Overload> activation_overloads() {
       {"rrelu(Tensor self, Scalar lower=0.125, Scalar upper=0.3333333333333333, bool training=False, Generator? "
        "generator=None) -> Tensor",
        rrelu},
+      {"rrelu_with_noise_functional(Tensor self, Tensor noise, Scalar lower=0.125, Scalar upper=0.3333333333333333, "
+       "bool "
+       "training=False, Generator? generator=None) -> (Tensor, Tensor noise_out)",
+       rrelu_with_noise},
       {.schema = "softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
        .build = softmax,
        .row = "softmax"},

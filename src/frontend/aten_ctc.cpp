@@ -90,10 +90,12 @@ Expr at_ends(Builder& build, Value* paths, Value* lengths) {
   return log_sum(at(last), where(has_labels, at(label), kNever));
 }
 
-Value* lengths_of(Call& call, std::string_view name) {
+// A length for each of `batch` sequences.
+Value* lengths_of(Call& call, std::string_view name, const Dim& batch) {
   if (call.arg(name).as<Arg::List>() != nullptr) return integer_vector(call.build, call.integers(name));
   Value* lengths = cast(call.build, call.tensor(name), DType::i64);
-  return shape_of(lengths).empty() ? unsqueeze(call.build, lengths, 0) : lengths;
+  if (shape_of(lengths).empty()) lengths = unsqueeze(call.build, lengths, 0);
+  return as_large_as(call.build, lengths, {batch});
 }
 
 }  // namespace
@@ -103,7 +105,6 @@ Expected<Arg> ctc_loss(Call& call) {
   TAPER_ASSIGN(const Reduction reduction, reduction_of(call));
   Value* logs = call.tensor("log_probs");
   Value* targets = cast(build, call.tensor("targets"), DType::i64);
-  Value* lengths = lengths_of(call, "target_lengths");
   const bool batched = shape_of(logs).size() == 3;
   if (!batched) logs = unsqueeze(build, logs, 1);
   TAPER_TRY(build.status());
@@ -113,12 +114,14 @@ Expected<Arg> ctc_loss(Call& call) {
   TAPER_TRY(build.status());
   if (shape_of(targets).size() != 2)
     return fail("targets {} that follow one another, expected a row for each sequence", type_text(targets->type));
+  targets = as_large_as(build, targets, {batch, shape_of(targets)[1]});
+  Value* lengths = lengths_of(call, "target_lengths", batch);
   const Paths paths = paths_of(build, targets, call.integer("blank"));
   TAPER_TRY(build.status());
   Value* classes = expand(build, unsqueeze(build, paths.classes, 1), {batch, steps, shape_of(paths.classes)[1]});
   Value* own = build("gather_elements", {permute(build, logs, {1, 0, 2}), classes}, {{"dim", std::int64_t{2}}});
-  Value* runs =
-      build("less", {arange(build, 0, 1, steps, DType::i64), unsqueeze(build, lengths_of(call, "input_lengths"), 1)});
+  Value* runs = build(
+      "less", {arange(build, 0, 1, steps, DType::i64), unsqueeze(build, lengths_of(call, "input_lengths", batch), 1)});
   Value* active = expand(build, unsqueeze(build, cast(build, runs, DType::f32), 2), {batch, steps, 1});
   TAPER_ASSIGN(Value * ends, run_paths(build, paths, own, active));
   const Expr losses = -at_ends(build, ends, lengths);

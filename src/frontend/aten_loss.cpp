@@ -129,7 +129,7 @@ Expected<Arg> cross_entropy_of_probabilities(Call& call, Value* logs, const Dim&
   Builder& build = call.build;
   TAPER_ASSIGN(const Reduction reduction, reduction_of(call));
   const double smoothing = call.real("label_smoothing");
-  Value* target = call.tensor("target");
+  Value* target = as_large_as(build, call.tensor("target"), shape_of(logs));
   if (smoothing != 0) {
     Value* share = build("div", {number(build, smoothing, DType::f32), number(build, Arg(classes), DType::f32)});
     target = build("add", {build("mul", {target, number(build, 1 - smoothing, DType::f32)}), share});
@@ -152,6 +152,7 @@ Expected<Arg> cross_entropy_of_classes(Call& call, Value* logs, const Dim& class
   if (smoothing == 0) return fresh(own);
   Value* all = weight == nullptr ? logs : build("mul", {logs, per_channel(build, weight, shape_of(logs).size())});
   all = build("neg", {reduce(build, "sum", all, {static_cast<std::int64_t>(class_axis(logs))}, false)});
+  all = as_large_as(build, all, shape_of(picked.loss));
   all = build("where", {picked.skipped, number(build, 0.0, DType::f32), all});
   all = reduced_by_weight(build, all, picked.factor, reduction);
   Value* share = build("div", {number(build, smoothing, DType::f32), number(build, Arg(classes), DType::f32)});
@@ -167,7 +168,7 @@ Expected<Arg> cross_entropy(Call& call) {
   const Dim classes = x->type.shape[class_axis(x)];
   Value* logs = call.build("log_softmax", {call.tensor("self")}, {{"dim", axis}});
   TAPER_TRY(call.build.status());
-  if (target.shape != x->type.shape) return cross_entropy_of_classes(call, logs, classes);
+  if (target.shape.size() != x->type.shape.size()) return cross_entropy_of_classes(call, logs, classes);
   if (!is_floating(target.dtype)) return fail("a target of probabilities that is {}", type_text(target));
   return cross_entropy_of_probabilities(call, logs, classes);
 }
@@ -281,9 +282,10 @@ Expected<Arg> multi_margin_loss(Call& call) {
   const double order = call.real("p");
   if (order != 1 && order != 2) return fail("p is {}, expected 1 or 2", order);
   const Expr x{&build, with_examples(call, "self", 2)};
-  Value* target = cast(build, with_examples(call, "target", 1), DType::i64);
   TAPER_TRY(build.status());
   if (shape_of(x.value).size() != 2) return fail("{}, expected [N, C]", type_text(x.value->type));
+  Value* target = cast(build, with_examples(call, "target", 1), DType::i64);
+  target = as_large_as(build, target, {shape_of(x.value)[0]});
   Value* index = unsqueeze(build, target, 1);
   const Expr own{&build, build("gather_elements", {x.value, index}, {{"dim", std::int64_t{1}}})};
   Expr over = positive_part(x - own + call.real("margin"));
@@ -305,9 +307,10 @@ struct MultiLabel {
 Expected<MultiLabel> multilabel_margin(Call& call) {
   Builder& build = call.build;
   const Expr x{&build, with_examples(call, "self", 2)};
-  Value* target = cast(build, with_examples(call, "target", 2), DType::i64);
   TAPER_TRY(build.status());
   if (shape_of(x.value).size() != 2) return fail("{}, expected [N, C]", type_text(x.value->type));
+  Value* target = cast(build, with_examples(call, "target", 2), DType::i64);
+  target = as_large_as(build, target, shape_of(x.value));
   const Dim count = shape_of(x.value)[1];
   Value* zero = integer_number(build, 0);
   Value* ended = build("cumsum", {cast(build, build("less", {target, zero}), DType::i64)}, {{"dim", std::int64_t{1}}});
@@ -339,6 +342,14 @@ Expected<Arg> multilabel_margin_loss_forward(Call& call) {
 }
 
 }  // namespace
+
+Value* as_large_as(Builder& build, Value* x, const Shape& shape) {
+  for (std::size_t axis = 0; axis < std::min(shape.size(), shape_of(x).size()); ++axis) {
+    const Dim& size = x->type.shape[axis];
+    if (size != shape[axis] && !(size.constant() && shape[axis].constant())) x = slice(build, x, axis, 0, shape[axis]);
+  }
+  return x;
+}
 
 Value* reduced(Builder& build, Value* losses, Reduction reduction) {
   if (reduction == Reduction::none) return losses;

@@ -216,6 +216,27 @@ Expected<Arg> bilinear(Call& call) {
   return fresh(bias != nullptr ? build("add", {y, bias}) : y);
 }
 
+// The product of three tensors that have axes of size 1 where `expand` says, summed over axes: axes as letters.
+Expected<Arg> trilinear(Call& call) {
+  constexpr std::size_t kMostAxes = 26;
+  const std::size_t rank = shape_of(call.tensor("i1")).size() + call.integers("expand1").size();
+  if (rank > kMostAxes) return fail("{} axes", rank);
+  const auto axes_but = [&](std::string_view name) {
+    const Integers missing = call.integers(name);
+    std::string letters;
+    for (std::size_t axis = 0; axis < rank; ++axis)
+      if (std::ranges::find(missing, static_cast<std::int64_t>(axis)) == missing.end())
+        letters += static_cast<char>('a' + axis);
+    return letters;
+  };
+  const std::string letters[] = {axes_but("expand1"), axes_but("expand2"), axes_but("expand3")};
+  const std::vector<Value*> factors = {call.tensor("i1"), call.tensor("i2"), call.tensor("i3")};
+  for (std::size_t i = 0; i < factors.size(); ++i)
+    if (letters[i].size() != shape_of(factors[i]).size())
+      return fail("{} as a factor of {} axes", type_text(factors[i]->type), letters[i].size());
+  return fresh(einsum(call.build, fmt::format("{}->{}", fmt::join(letters, ","), axes_but("sumdim")), factors));
+}
+
 Expected<Arg> chain(Call& call) {
   std::vector<Value*> matrices = call.tensors(call.schema.parameters[0].name);
   if (matrices.empty()) return fail("no operands");
@@ -264,6 +285,9 @@ std::vector<Overload> matrix_overloads() {
       {"cross(Tensor self, Tensor other, int? dim=None) -> Tensor", cross},
       {"linalg_cross(Tensor self, Tensor other, *, int dim=-1) -> Tensor", cross},
       {"bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None) -> Tensor", bilinear},
+      {"_trilinear(Tensor i1, Tensor i2, Tensor i3, int[] expand1, int[] expand2, int[] expand3, int[] sumdim, int "
+       "unroll_dim=1) -> Tensor",
+       trilinear},
       {"chain_matmul(Tensor[] matrices) -> Tensor", chain},
       {"linalg_multi_dot(Tensor[] tensors) -> Tensor", chain},
   };
