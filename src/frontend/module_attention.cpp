@@ -52,8 +52,7 @@ Result with_batch(const Call& call, const Arg& x, bool batch_first) {
 Result appended(const Call& call, const Arg& x, const Arg& entry, std::int64_t axis) {
   Shape sizes = (*x.as<aten::TensorPtr>())->type().shape;
   sizes[static_cast<std::size_t>(axis)] = 1;
-  TAPER_ASSIGN(const Arg wide,
-               call.aten("expand", {{"", entry}, {"", Arg(Arg::List(sizes.begin(), sizes.end()))}}));
+  TAPER_ASSIGN(const Arg wide, call.aten("expand", {{"", entry}, {"", Arg(Arg::List(sizes.begin(), sizes.end()))}}));
   return call.aten("cat", {{"", Arg(Arg::List{x, wide})}, {"", integer(axis)}});
 }
 
@@ -207,10 +206,10 @@ Result transformer(Call& call) {
 
 // Functions of one tensor that ATen has under the same name, but for some, and with the same defaults.
 constexpr std::string_view kFunctions[] = {
-    "celu",     "cos",      "elu",        "erf",        "exp",        "gelu",     "hardshrink", "hardsigmoid",
-    "hardswish", "hardtanh", "leaky_relu", "log_sigmoid", "logsigmoid", "mish",    "relu",       "relu6",
-    "rrelu",    "selu",     "sigmoid",    "silu",       "sin",        "softplus", "softshrink", "softsign",
-    "square",   "tanh",     "tanhshrink"};
+    "celu",        "cos",        "elu",      "erf",        "exp",         "gelu",       "hardshrink",
+    "hardsigmoid", "hardswish",  "hardtanh", "leaky_relu", "log_sigmoid", "logsigmoid", "mish",
+    "relu",        "relu6",      "rrelu",    "selu",       "sigmoid",     "silu",       "sin",
+    "softplus",    "softshrink", "softsign", "square",     "tanh",        "tanhshrink"};
 
 }  // namespace
 

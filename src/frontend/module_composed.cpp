@@ -49,8 +49,8 @@ Result convolution(Call& call) {
                         {"groups", call.attr("groups")}});
 }
 
-// Batch norms and instance norms: with the statistics that the model was saved with, or those of the call where it keeps
-// none.
+// Batch norms and instance norms: with the statistics that the model was saved with, or those of the call where it
+// keeps none.
 Result batch_norm(Call& call, const Arg& x) {
   TAPER_ASSIGN(const Arg mean, call.tensor("running_mean"));
   const bool is_batch = call.name.starts_with("Batch") || call.name.starts_with("Sync");
@@ -88,43 +88,59 @@ Result instance_norm(Call& call) {
   return call.aten("squeeze", {{"", result}, {"", Arg(Dim(0))}});
 }
 
-// 1 where channel `from` counts in the sum for channel `to`. As PyTorch has it: channels up to (size - 1) / 2 away, and
-// the first one in all sums behind it, which is taken out too late to be taken out at all.
-bool is_summed(std::int64_t from, std::int64_t to, std::int64_t size) {
-  const std::int64_t reach = (size - 1) / 2;
-  return std::abs(from - to) <= reach || (from == 0 && to > reach);
+// The sum of x over channels up to `reach` away. As PyTorch has it, the first channel counts in all sums behind it:
+// what should take it out starts too late.
+Result cross_map_sum(const Call& call, const Arg& x, std::int64_t channels, std::int64_t reach) {
+  const auto integers = [](std::initializer_list<std::int64_t> values) {
+    Arg::List list;
+    for (const std::int64_t value : values) list.emplace_back(Dim(value));
+    return Arg(std::move(list));
+  };
+  const std::int64_t width = 2 * reach + 1;
+  TAPER_ASSIGN(const Arg deep, call.aten("unsqueeze", {{"", x}, {"", Arg(Dim(1))}}));
+  TAPER_ASSIGN(const Arg means, call.aten("avg_pool3d", {{"", deep},
+                                                         {"kernel_size", integers({width, 1, 1})},
+                                                         {"stride", integers({1, 1, 1})},
+                                                         {"padding", integers({reach, 0, 0})}}));
+  TAPER_ASSIGN(const Arg flat, call.aten("squeeze", {{"", means}, {"", Arg(Dim(1))}}));
+  TAPER_ASSIGN(const Arg sums, call.aten("mul", {{"", flat}, {"", Arg(Dim(width))}}));
+  std::vector<float> is_late(static_cast<std::size_t>(channels));
+  for (std::int64_t c = reach + 1; c < channels; ++c) is_late[static_cast<std::size_t>(c)] = 1;
+  const Arg late = aten::fresh(call.importer.context.build.constant(tensor_f32({channels, 1, 1}, is_late)));
+  TAPER_ASSIGN(const Arg first,
+               call.aten("narrow", {{"", x}, {"", Arg(Dim(1))}, {"", Arg(Dim(0))}, {"", Arg(Dim(1))}}));
+  TAPER_ASSIGN(const Arg more, call.aten("mul", {{"", first}, {"", late}}));
+  return call.aten("add", {{"", sums}, {"", more}});
 }
 
-// x (k + alpha / size sum x^2)^-beta; a product with a matrix sums over the channels.
+// x (k + alpha / size sum x^2)^-beta
 Result cross_map_norm(Call& call) {
   TAPER_ASSIGN(const Shape shape, call.shape(0));
   const auto channels = shape.size() == 4 ? shape[1].constant() : std::nullopt;
   const std::int64_t size = call.integer("size");
-  constexpr std::int64_t kMostChannels = 8192;
-  if (!channels || *channels > kMostChannels || size < 1)
+  constexpr std::int64_t kMost = 1 << 16;
+  if (!channels || *channels > kMost || size < 1 || size > kMost)
     return fail("module '{}' takes images [N, C, H, W] of known channels, not {}", call.path, shape_text(shape));
   TAPER_ASSIGN(const double alpha, call.real("alpha"));
   TAPER_ASSIGN(const double beta, call.real("beta"));
-  std::vector<float> shares;
-  for (std::int64_t to = 0; to < *channels; ++to)
-    for (std::int64_t from = 0; from < *channels; ++from)
-      shares.push_back(is_summed(from, to, size) ? static_cast<float>(alpha / static_cast<double>(size)) : 0);
-  const Arg matrix =
-      aten::fresh(call.importer.context.build.constant(tensor_f32({*channels, *channels, 1, 1}, std::move(shares))));
   const Arg x = call.input(0);
   TAPER_ASSIGN(const Arg squares, call.aten("mul", {{"", x}, {"", x}}));
-  TAPER_ASSIGN(const Arg sums, call.aten("conv2d", {{"", squares}, {"weight", matrix}}));
-  TAPER_ASSIGN(const Arg scale, call.aten("add", {{"", sums}, {"", call.attr("k")}}));
+  TAPER_ASSIGN(const Arg sums, cross_map_sum(call, squares, *channels, (size - 1) / 2));
+  TAPER_ASSIGN(const Arg shares, call.aten("mul", {{"", sums}, {"", Arg(alpha / static_cast<double>(size))}}));
+  TAPER_ASSIGN(const Arg scale, call.aten("add", {{"", shares}, {"", call.attr("k")}}));
   TAPER_ASSIGN(const Arg factor, call.aten("pow", {{"", scale}, {"", Arg(-beta)}}));
   return call.aten("mul", {{"", x}, {"", factor}});
 }
 
-// Softmax, LogSoftmax and Softmin. Where no axis is given it is the channels', as PyTorch had it before axes were given.
+// Softmax, LogSoftmax and Softmin. Where no axis is given it is the channels', as PyTorch had it before axes were
+// given.
 Result softmax(Call& call) {
   TAPER_ASSIGN(const Shape shape, call.shape(0));
   Arg dim = call.attr("dim");
   if (dim.is_none()) dim = Arg(Dim(shape.size() <= 1 || shape.size() == 3 ? 0 : 1));
-  const std::string_view op = call.name == "Softmin" ? "softmin" : call.name == "LogSoftmax" ? "log_softmax" : "softmax";
+  const std::string_view op = call.name == "Softmin"      ? "softmin"
+                              : call.name == "LogSoftmax" ? "log_softmax"
+                                                          : "softmax";
   return call.aten(op, {{"", call.input(0)}, {"dim", dim}});
 }
 
@@ -183,9 +199,9 @@ Result power_pool(Call& call) {
   }
   TAPER_ASSIGN(const Arg powers, call.aten("pow", {{"", call.input(0)}, {"", Arg(order)}}));
   TAPER_ASSIGN(const Arg means, call.aten(fmt::format("avg_pool{}d", axes), {{"", powers},
-                                                                            {"kernel_size", kernel},
-                                                                            {"stride", strides_of(call)},
-                                                                            {"ceil_mode", call.attr("ceil_mode")}}));
+                                                                             {"kernel_size", kernel},
+                                                                             {"stride", strides_of(call)},
+                                                                             {"ceil_mode", call.attr("ceil_mode")}}));
   TAPER_ASSIGN(const Arg sums, call.aten("mul", {{"", means}, {"", Arg(count)}}));
   return call.aten("pow", {{"", sums}, {"", Arg(1 / order)}});
 }
@@ -292,7 +308,8 @@ Result embedding_bag(Call& call) {
     return fail("module '{}' takes offsets beside a vector of indices: --input-shape offsets=SIZE", call.path);
   if (shape.size() == 2) {
     const auto length = shape[1].constant();
-    if (!length || *length < 1) return fail("module '{}' takes bags of a known length, not {}", call.path, shape_text(shape));
+    if (!length || *length < 1)
+      return fail("module '{}' takes bags of a known length, not {}", call.path, shape_text(shape));
     TAPER_ASSIGN(offsets, call.aten("arange.start_step", {{"start", Arg(Dim(0))},
                                                           {"end", Arg(shape[0] * shape[1])},
                                                           {"step", Arg(shape[1])},
@@ -331,7 +348,8 @@ std::vector<ModuleRow> composed_modules() {
   std::vector<ModuleRow> rows = {
       {.name = "Sequential", .build = sequential},
       {.name = "CrossMapLRN2d", .build = cross_map_norm},
-      {.name = "DataParallel", .build = wrapped},    {.name = "DistributedDataParallel", .build = wrapped},
+      {.name = "DataParallel", .build = wrapped},
+      {.name = "DistributedDataParallel", .build = wrapped},
       {.name = "Embedding", .build = embedding, .inputs = {{"input", DType::i64}}},
       {.name = "EmbeddingBag",
        .build = embedding_bag,

@@ -1,5 +1,6 @@
-// Weights that torch.nn.utils makes anew before each call: by weight_norm and spectral_norm (those that are hooks) and by
-// pruning. Their parameters are known, so the weight is computed; what other hooks do is code that a file does not hold.
+// Weights that torch.nn.utils makes anew before each call: by weight_norm and spectral_norm (those that are hooks) and
+// by pruning. Their parameters are known, so the weight is computed; what other hooks do is code that a file does not
+// hold.
 #include <algorithm>
 
 #include "frontend/aten_table.h"
@@ -12,8 +13,8 @@ using aten::Arg;
 using Result = Expected<Arg>;
 
 struct HookRow {
-  std::string_view class_path;       // ends with a dot: all classes of the module
-  std::string_view weight;           // the hook's attribute that names the weight
+  std::string_view class_path;  // ends with a dot: all classes of the module
+  std::string_view weight;      // the hook's attribute that names the weight
   Result (*compute)(const Call& call, std::string_view weight, const pickle::Value& hook);
 };
 

@@ -64,10 +64,9 @@ Result gaussian_loss(Call& call) {
 // The mean over classes of -(t ln s(x) + (1 - t) ln s(-x))
 Result multilabel_soft_margin(Call& call) {
   TAPER_ASSIGN(const Arg weight, call.tensor("weight"));
-  TAPER_ASSIGN(const Arg losses, call.aten("binary_cross_entropy_with_logits", {{"", call.input(0)},
-                                                                                {"", call.input(1)},
-                                                                                {"weight", weight},
-                                                                                {"reduction", Arg(Dim(0))}}));
+  TAPER_ASSIGN(const Arg losses,
+               call.aten("binary_cross_entropy_with_logits",
+                         {{"", call.input(0)}, {"", call.input(1)}, {"weight", weight}, {"reduction", Arg(Dim(0))}}));
   TAPER_ASSIGN(const Arg means, call.aten("mean", {{"", losses}, {"dim", Arg(Arg::List{Arg(Dim(-1))})}}));
   return reduced(call, means);
 }
@@ -169,7 +168,10 @@ std::vector<ModuleRow> loss_modules() {
       {"MultiMarginLoss", "multi_margin_loss", "p=.p margin=.margin weight=$weight reduction=.reduction", nullptr,
        classes},
       {"MultiLabelMarginLoss", "multilabel_margin_loss", kReduction, nullptr, classes},
-      {"CTCLoss", "ctc_loss", "blank=.blank reduction=.reduction zero_infinity=.zero_infinity", nullptr,
+      {"CTCLoss",
+       "ctc_loss",
+       "blank=.blank reduction=.reduction zero_infinity=.zero_infinity",
+       nullptr,
        {{"log_probs"}, {"targets", DType::i64}, {"input_lengths", DType::i64}, {"target_lengths", DType::i64}}},
       {.name = "LinearCrossEntropyLoss", .build = linear_cross_entropy, .inputs = classes},
       {.name = "AdaptiveLogSoftmaxWithLoss", .build = adaptive_log_softmax, .inputs = classes},
@@ -181,7 +183,10 @@ std::vector<ModuleRow> loss_modules() {
       {"BCEWithLogitsLoss", "binary_cross_entropy_with_logits",
        "weight=$weight pos_weight=$pos_weight reduction=.reduction", nullptr, values},
       {.name = "KLDivLoss", .build = divergence, .inputs = values},
-      {"PoissonNLLLoss", "poisson_nll_loss", "log_input=.log_input full=.full eps=.eps reduction=.reduction", nullptr,
+      {"PoissonNLLLoss",
+       "poisson_nll_loss",
+       "log_input=.log_input full=.full eps=.eps reduction=.reduction",
+       nullptr,
        {{"log_input"}, {"target"}}},
       {.name = "GaussianNLLLoss", .build = gaussian_loss, .inputs = {{"input"}, {"target"}, {"var"}}},
       {"HingeEmbeddingLoss", "hinge_embedding_loss", kMargin, nullptr, values},

@@ -97,6 +97,46 @@ def bilstm_tagger():
     return BiLstmTagger()
 
 
+class ProjectedLstm(nn.Module):
+    """An acoustic model: states are projected, the output ones and the last ones are used."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(6, 10, num_layers=2, proj_size=4, batch_first=True, bidirectional=True)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        out, (h, c) = self.lstm(x)
+        return F.log_softmax(self.fc(out), dim=-1), h, c
+
+
+@network(x=("B", "T", 6), sizes=STEPS, frozen="T")
+def projected_lstm():
+    return ProjectedLstm()
+
+
+class WithLosses(nn.Module):
+    """What a training step computes: the losses beside the scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 5)
+        self.classes = nn.CrossEntropyLoss(weight=torch.rand(5) + 0.5, label_smoothing=0.1, ignore_index=3)
+        self.margin = nn.MultiMarginLoss()
+        self.alike = nn.TripletMarginLoss(swap=True)
+
+    def forward(self, x, target):
+        scores = self.fc(x).flatten(0, 1)
+        target = target.flatten()
+        triplet = self.alike(x[:, 0], x[:, 1], x[:, 2])
+        return scores, self.classes(scores, target), self.margin(scores, target) + triplet
+
+
+@network(x=("B", "T", 6), target=ids("B", "T", below=5), sizes=STEPS)
+def with_losses():
+    return WithLosses()
+
+
 class LstmLanguageModel(nn.Module):
     def __init__(self, tokens=50, dim=12):
         super().__init__()
