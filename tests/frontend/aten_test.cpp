@@ -560,6 +560,34 @@ TEST(AtenTest, takes_no_reals_for_complex_numbers_in_silence) {
   EXPECT_FALSE(sketch("max", {z}));
 }
 
+TEST(AtenTest, takes_losses_whose_open_sizes_have_two_symbols) {
+  const std::vector<std::pair<const char*, Shape>> losses = {{"cross_entropy_loss", {Dim::symbol("M")}},
+                                                             {"cross_entropy_loss", {Dim::symbol("M"), 3}},
+                                                             {"multi_margin_loss", {Dim::symbol("M")}},
+                                                             {"multilabel_margin_loss", {Dim::symbol("M"), 3}}};
+  for (const auto& [name, target] : losses) {
+    SCOPED_TRACE(name);
+    std::vector<std::vector<double>> found;
+    for (const Dim& rows : {Dim::symbol("N"), Dim(2)}) {
+      Sketch sketch;
+      const TensorPtr scores = sketch.symbolic({rows, 3});
+      Shape shape = target;
+      if (rows.constant()) shape[0] = 2;
+      std::vector<NamedArg> options;
+      if (std::string_view(name) == "cross_entropy_loss") options.push_back({"label_smoothing", Arg(0.1)});
+      const TensorPtr y = sketch.tensor(name, {scores, sketch.symbolic(shape)}, options);
+      ASSERT_NE(y, nullptr);
+      sketch.graph.add_output("y", y->content(sketch.build));
+      Array classes{DType::f32, {2}, {2, 0}};
+      if (shape.size() == 2) classes = {DType::f32, {2, 3}, {0, 1, 0, 1, 0, 0}};
+      const auto results = evaluate(sketch.graph, {{DType::f32, {2, 3}, {0.5, -1, 2, 1, 0, -2}}, classes});
+      ASSERT_TRUE(results) << results.error().text();
+      found.push_back(results->back().values);
+    }
+    EXPECT_EQ(found[0], found[1]);
+  }
+}
+
 TEST(AtenTest, transforms_signals_of_open_size) {
   Sketch sketch;
   const Dim t = Dim::symbol("T");

@@ -128,6 +128,25 @@ TEST(Rewrite, takes_over_types_only_where_operands_are_the_same) {
   EXPECT_TRUE(check(*frozen)) << check(*frozen).error().text();
 }
 
+TEST(LegalizeForTflite, refuses_recurrent_biases_that_the_program_computes) {
+  for (const std::string_view op : {"gru", "lstm", "rnn"}) {
+    const std::int64_t rows = op == "gru" ? 6 : op == "lstm" ? 8 : 2;
+    const auto weights = [](std::int64_t height, std::int64_t width) {
+      return tensor_f32({height, width}, std::vector<float>(static_cast<std::size_t>(height * width), 0.5f));
+    };
+    Graph graph;
+    Builder build(graph);
+    Value* x = graph.add_input("x", {DType::f32, {1, 4, 3}});
+    Value* bias = graph.add_input("bias", {DType::f32, {rows}});
+    graph.add_output("y", build(op, {x, build.constant(weights(rows, 3)), build.constant(weights(rows, 2)), bias}));
+    ASSERT_TRUE(build.status()) << build.status().error().text();
+    const auto legal = legalize(graph, Target::tflite);
+    ASSERT_FALSE(legal) << op;
+    EXPECT_NE(legal.error().text().find("'bias' is computed by the program"), std::string::npos)
+        << legal.error().text();
+  }
+}
+
 TEST(LegalizeForOnnx, keeps_the_gru_whole) {
   const auto legal = legalize(bidirectional_gru(), Target::onnx);
   ASSERT_TRUE(legal);
