@@ -350,6 +350,9 @@ std::vector<Overload> image_overloads() {
       {"grid_sampler_2d(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners) -> "
        "Tensor",
        grid_sample},
+      {"grid_sampler_3d(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners) -> "
+       "Tensor",
+       grid_sample},
       {"affine_grid_generator(Tensor theta, SymInt[] size, bool align_corners) -> Tensor", affine_grid},
       {"constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor", pad_constant},
       {"pad(Tensor self, SymInt[] pad, str mode='constant', float? value=None) -> Tensor", pad},

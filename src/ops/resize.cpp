@@ -1,5 +1,6 @@
 // Resampling: images in another size, and images read at given places.
 #include <cmath>
+#include <numeric>
 
 #include "base/ratio.h"
 #include "ops/channels_last.h"
@@ -177,7 +178,8 @@ bool scales_in_float32(const Dim& in, const Dim& out, double scale) {
   };
   if (in.constant() && out.constant()) return product(*in.constant()) == *out.constant();
   const auto ratio = simple_ratio(static_cast<float>(scale));
-  return ratio && ratio->misses == Ratio{}.misses && out == floor_divide(in * Dim(ratio->over), Dim(ratio->under));
+  return ratio && !first_missed_size(static_cast<float>(scale), *ratio) &&
+         out == floor_divide(in * Dim(ratio->over), Dim(ratio->under));
 }
 
 // ONNX from opset 18 on has antialiasing; its runtime takes cubic kernels for two spatial axes alone.
@@ -289,16 +291,22 @@ Op onnx_resize() {
 Expected<std::vector<Type>> infer_grid_sample(const InferCall& call) {
   const Shape& x = call.shape(0);
   const Shape& grid = call.shape(1);
-  if (x.size() != 4 || grid.size() != 4 || grid[0] != x[0] || !grid[3].is(2) ||
-      call.type(1).dtype != call.type(0).dtype || !is_floating(call.type(0).dtype))
-    return fail("x is {}, grid {}, expected [N, C, H, W] and [N, *, *, 2]", type_text(call.type(0)),
-                type_text(call.type(1)));
+  const std::size_t axes = x.size() < 2 ? 0 : x.size() - 2;
+  if (axes < 2 || axes > 3 || grid.size() != x.size() || grid[0] != x[0] ||
+      !grid.back().is(static_cast<std::int64_t>(axes)) || call.type(1).dtype != call.type(0).dtype ||
+      !is_floating(call.type(0).dtype))
+    return fail("x is {}, grid {}, expected [N, C, H, W] and [N, *, *, 2], or one axis more and 3",
+                type_text(call.type(0)), type_text(call.type(1)));
   if (!is_one_of(call.attrs.text("mode"), {"bilinear", "nearest", "bicubic"}))
     return fail("mode is '{}', expected bilinear, nearest or bicubic", call.attrs.text("mode"));
+  if (call.attrs.text("mode") == "bicubic" && axes == 3) return fail("mode bicubic for three spatial axes");
   if (!is_one_of(call.attrs.text("padding_mode"), {"zeros", "border", "reflection"}))
     return fail("padding_mode is '{}', expected zeros, border or reflection", call.attrs.text("padding_mode"));
-  if (x[2].is(0) || x[3].is(0)) return fail("x has no elements: {}", shape_text(x));
-  return std::vector{Type{call.type(0).dtype, {x[0], x[1], grid[1], grid[2]}}};
+  if (std::ranges::any_of(spatial_sizes(x), [](const Dim& size) { return size.is(0); }))
+    return fail("x has no elements: {}", shape_text(x));
+  Shape shape = {x[0], x[1]};
+  shape.insert(shape.end(), grid.begin() + 1, grid.end() - 1);
+  return std::vector{Type{call.type(0).dtype, std::move(shape)}};
 }
 
 struct GridSampling {
@@ -326,43 +334,61 @@ struct GridSampling {
 
 constexpr double kFarAway = 1e9;  // beyond any image, and still an integer
 
+// Entries around a place on one axis.
+struct GridTaps {
+  std::string mode;
+  int first() const { return mode == "bicubic" ? -1 : 0; }
+  int count() const { return mode == "bicubic" ? 4 : mode == "bilinear" ? 2 : 1; }
+  double weight(double distance) const {
+    if (mode == "nearest") return 1;
+    if (mode == "bilinear") return std::max(0.0, 1 - std::fabs(distance));
+    return kernel_at({.mode = "cubic"}, distance);
+  }
+};
+
 Expected<std::vector<Array>> eval_grid_sample(const EvalCall& call) {
   const Array& x = call.operand(0);
   const Array& grid = call.operand(1);
   const GridSampling s{call.attrs.text("mode"), call.attrs.text("padding_mode"), call.attrs.flag("align_corners")};
-  const std::int64_t channels = x.size(1), height = x.size(2), width = x.size(3), plane = height * width;
-  const std::int64_t places = grid.size(1) * grid.size(2);
+  const GridTaps taps{s.mode};
+  const std::vector<std::int64_t> sizes(x.shape.begin() + 2, x.shape.end());
+  const std::size_t axes = sizes.size();
+  std::vector<std::int64_t> shape = {x.size(0), x.size(1)};
+  shape.insert(shape.end(), grid.shape.begin() + 1, grid.shape.end() - 1);
+  std::int64_t plane = 1, places = 1, combinations = 1;
+  for (std::size_t axis = 0; axis < axes; ++axis) {
+    plane *= sizes[axis];
+    places *= shape[axis + 2];
+    combinations *= taps.count();
+  }
   if (plane == 0) return fail("x has no elements");
-  Array y = make_array(x.dtype, {x.size(0), channels, grid.size(1), grid.size(2)});
-  const Sampling cubic{.mode = "cubic"};
+  const std::int64_t channels = x.size(1);
+  Array y = make_array(x.dtype, shape);
+  std::vector<double> at(axes), base(axes);
   for (std::int64_t i = 0; i < x.size(0) * places; ++i) {
-    const std::int64_t batch = i / places;
-    const auto coordinate = [&](std::int64_t k, std::int64_t size) {
-      const double at = s.unnormalized(grid.values[static_cast<std::size_t>(2 * i + k)], size);
-      return std::isfinite(at) ? std::clamp(at, -kFarAway, kFarAway) : -1;
-    };
-    double px = coordinate(0, width), py = coordinate(1, height);
-    if (s.mode != "bicubic") px = s.placed(px, width), py = s.placed(py, height);
-    const double bx = s.mode == "nearest" ? std::nearbyint(px) : std::floor(px);
-    const double by = s.mode == "nearest" ? std::nearbyint(py) : std::floor(py);
-    const int first = s.mode == "bicubic" ? -1 : 0, last = s.mode == "bicubic" ? 2 : s.mode == "bilinear" ? 1 : 0;
-    const auto weight = [&](double distance) {
-      return s.mode == "nearest"    ? 1
-             : s.mode == "bilinear" ? std::max(0.0, 1 - std::fabs(distance))
-                                    : kernel_at(cubic, distance);
-    };
-    for (int ky = first; ky <= last; ++ky)
-      for (int kx = first; kx <= last; ++kx) {
-        double ex = bx + kx, ey = by + ky;
-        const double share = weight(px - ex) * weight(py - ey);
-        if (s.mode == "bicubic") ex = std::nearbyint(s.placed(ex, width)), ey = std::nearbyint(s.placed(ey, height));
-        if (share == 0 || ex < 0 || ey < 0 || ex >= static_cast<double>(width) || ey >= static_cast<double>(height))
-          continue;
-        const std::int64_t entry = static_cast<std::int64_t>(ey) * width + static_cast<std::int64_t>(ex);
-        for (std::int64_t c = 0; c < channels; ++c)
-          y.values[static_cast<std::size_t>((batch * channels + c) * places + i % places)] +=
-              share * x.values[static_cast<std::size_t>((batch * channels + c) * plane + entry)];
+    for (std::size_t axis = 0; axis < axes; ++axis) {
+      // The last axis comes first in the grid.
+      const double given = grid.values[static_cast<std::size_t>(i) * axes + axes - 1 - axis];
+      const double place = s.unnormalized(given, sizes[axis]);
+      at[axis] = std::isfinite(place) ? std::clamp(place, -kFarAway, kFarAway) : -1;
+      if (s.mode != "bicubic") at[axis] = s.placed(at[axis], sizes[axis]);
+      base[axis] = s.mode == "nearest" ? std::nearbyint(at[axis]) : std::floor(at[axis]);
+    }
+    for (std::int64_t combination = 0; combination < combinations; ++combination) {
+      std::int64_t rest = combination, entry = 0;
+      double share = 1;
+      for (std::size_t axis = 0; axis < axes; ++axis, rest /= taps.count()) {
+        double e = base[axis] + taps.first() + static_cast<double>(rest % taps.count());
+        share *= taps.weight(at[axis] - e);
+        if (s.mode == "bicubic") e = std::nearbyint(s.placed(e, sizes[axis]));
+        if (e < 0 || e >= static_cast<double>(sizes[axis])) share = 0;
+        entry = share == 0 ? 0 : entry * sizes[axis] + static_cast<std::int64_t>(e);
       }
+      if (share == 0) continue;
+      for (std::int64_t c = 0; c < channels; ++c)
+        y.values[static_cast<std::size_t>((i / places * channels + c) * places + i % places)] +=
+            share * x.values[static_cast<std::size_t>((i / places * channels + c) * plane + entry)];
+    }
   }
   return std::vector{std::move(y)};
 }
@@ -383,7 +409,7 @@ class GridExpansion {
     Value* fraction;
   };
   Axis axis(Value* grid, std::int64_t entry, const Dim& size) {
-    Value* place = build_("select", {grid}, {{"dim", std::int64_t{3}}, {"index", entry}});
+    Value* place = build_("select", {grid}, {{"dim", std::int64_t{-1}}, {"index", entry}});
     place = build_("mul", {place, of_size(size, aligned_ ? -1 : 0, 0.5)});
     place = build_("add", {place, of_size(size, -1, 0.5)});
     if (mode_ != "bicubic") place = placed(place, size);
@@ -410,8 +436,12 @@ class GridExpansion {
     return {build_("cast", {inside}, {{"to", DType::i32}}), weight};
   }
 
-  int first() const { return mode_ == "bicubic" ? -1 : 0; }
-  int last() const { return mode_ == "bicubic" ? 2 : mode_ == "bilinear" ? 1 : 0; }
+  std::vector<Tap> taps(const Axis& axis) {
+    const GridTaps around{mode_};
+    std::vector<Tap> all;
+    for (int k = 0; k < around.count(); ++k) all.push_back(tap(axis, around.first() + k));
+    return all;
+  }
 
   Value* integer(const Dim& size) {
     if (const auto number = size.constant()) return build_.scalar_i32(*number);
@@ -466,32 +496,39 @@ class GridExpansion {
 // The entries around each place gathered from the image as a table of pixels, with their weights.
 std::vector<Value*> expand_grid_sample(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& shape = node.operands[0]->type.shape;
-  const Dim& height = shape[2];
-  const Dim& width = shape[3];
-  const Shape pixels = {shape[0] * height * width, shape[1]};
-  Value* table = build("reshape", {to_channels_last(build, operands[0], 2)}, {{"shape", pixels}});
+  const Shape sizes = spatial_sizes(shape);
+  const std::size_t axes = sizes.size();
+  const Shape pixels = {shape[0] * element_count(sizes), shape[1]};
+  Value* table = build("reshape", {to_channels_last(build, operands[0], axes)}, {{"shape", pixels}});
   GridExpansion grid(build, node);
-  const GridExpansion::Axis down = grid.axis(operands[1], 1, height), across = grid.axis(operands[1], 0, width);
-  Value* first = nullptr;  // of each image
+  // Numbers of pixels: that of the image, then by axis times its size plus the entry.
+  std::vector<GridExpansion::Tap> found = {{nullptr, nullptr}};
   if (!shape[0].is(1)) {
-    first = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{shape[0]}}, {"dtype", DType::i32}});
-    first = build("unsqueeze", {build("mul", {first, grid.integer(height * width)})}, {{"dims", Integers{1, 2}}});
+    Integers behind(axes);
+    std::iota(behind.begin(), behind.end(), 1);
+    Value* image = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{shape[0]}}, {"dtype", DType::i32}});
+    for (const std::int64_t dim : behind) image = build("unsqueeze", {image}, {{"dims", Integers{dim}}});
+    found[0].entry = image;
   }
-  std::vector<GridExpansion::Tap> columns;
-  for (int k = grid.first(); k <= grid.last(); ++k) columns.push_back(grid.tap(across, k));
-  Value* sum = nullptr;
-  for (int k = grid.first(); k <= grid.last() && !build.failed(); ++k) {
-    const GridExpansion::Tap row = grid.tap(down, k);
-    Value* start = build("mul", {row.entry, grid.integer(width)});
-    if (first != nullptr) start = build("add", {start, first});
-    for (const GridExpansion::Tap& column : columns) {
-      Value* part = build("gather", {table, build("add", {start, column.entry})}, {{"dim", std::int64_t{0}}});
-      Value* weight = row.weight != nullptr ? build("mul", {row.weight, column.weight}) : nullptr;
-      if (weight != nullptr) part = build("mul", {part, build("unsqueeze", {weight}, {{"dims", Integers{3}}})});
-      sum = sum == nullptr ? part : build("add", {sum, part});
+  for (std::size_t axis = 0; axis < axes && !build.failed(); ++axis) {
+    const auto coordinate = static_cast<std::int64_t>(axes - 1 - axis);
+    const std::vector<GridExpansion::Tap> taps = grid.taps(grid.axis(operands[1], coordinate, sizes[axis]));
+    std::vector<GridExpansion::Tap> next;
+    for (const GridExpansion::Tap& before : found) {
+      Value* start = before.entry != nullptr ? build("mul", {before.entry, grid.integer(sizes[axis])}) : nullptr;
+      for (const GridExpansion::Tap& tap : taps)
+        next.push_back({start != nullptr ? build("add", {start, tap.entry}) : tap.entry,
+                        before.weight != nullptr ? build("mul", {before.weight, tap.weight}) : tap.weight});
     }
+    found = std::move(next);
   }
-  return {to_channels_first(build, sum, 2)};
+  Value* sum = nullptr;
+  for (const GridExpansion::Tap& tap : found) {
+    Value* part = build("gather", {table, tap.entry}, {{"dim", std::int64_t{0}}});
+    if (tap.weight != nullptr) part = build("mul", {part, build("unsqueeze", {tap.weight}, {{"dims", Integers{-1}}})});
+    sum = sum == nullptr ? part : build("add", {sum, part});
+  }
+  return {to_channels_first(build, sum, axes)};
 }
 
 // Pixels are counted in float32 and int32.
@@ -499,8 +536,9 @@ bool grid_sample_expands(const Node& node, Target target) {
   constexpr std::int64_t kMostPixels = 1 << 24;
   const Shape& shape = node.operands[0]->type.shape;
   Dim pixels = 1;
-  for (const std::size_t axis : {0u, 2u, 3u}) pixels = pixels * Dim(shape[axis].constant().value_or(1));
-  return target != Target::onnx && pixels.constant().value_or(kMostPixels + 1) <= kMostPixels;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis)
+    if (axis != 1) pixels = pixels * Dim(shape[axis].constant().value_or(1));
+  return (target != Target::onnx || shape.size() == 5) && pixels.constant().value_or(kMostPixels + 1) <= kMostPixels;
 }
 
 Op grid_sample() {
@@ -508,11 +546,12 @@ Op grid_sample() {
     return Attrs{{"mode", std::move(mode)}, {"padding_mode", std::move(padding)}, {"align_corners", align_corners}};
   };
   const std::vector<Type> operands = {f32({2, 3, 4, 5}), f32({2, 3, 6, 2})};
+  const std::vector<Type> volume = {f32({2, 2, 3, 4, 5}), f32({2, 2, 1, 3, 3})};
   return {
       .name = "grid_sample",
       .doc =
           "x [N, C, H, W] read at the places (x, y) of grid [N, *, *, 2], where -1 and 1 are the edges of the image "
-          "or, with align_corners, the middles of its outermost entries",
+          "or, with align_corners, the middles of its outermost entries; or x [N, C, D, H, W] at (x, y, z)",
       .operands = {"x", "grid"},
       .attrs = {{"mode", AttrKind::text, std::string("bilinear")},
                 {"padding_mode", AttrKind::text, std::string("zeros")},
@@ -523,13 +562,16 @@ Op grid_sample() {
       .expands_if = grid_sample_expands,
       .onnx = {.op_type = "GridSample",
                .inputs = {operand(0), operand(1)},
-               .attrs = {{"mode", "mode"}, {"padding_mode", "padding_mode"}, {"align_corners", "align_corners"}}},
+               .attrs = {{"mode", "mode"}, {"padding_mode", "padding_mode"}, {"align_corners", "align_corners"}},
+               .fits = [](const Node& node) { return node.operands[0]->type.shape.size() == 4; }},
       .examples = {{operands, attrs("bilinear", "zeros", false), -1.3, 1.3},
                    {operands, attrs("bilinear", "border", true), -1.3, 1.3},
                    {operands, attrs("nearest", "zeros", false), -1.3, 1.3},
                    {operands, attrs("bilinear", "reflection", false), -1.3, 1.3},
                    {operands, attrs("bicubic", "zeros", false), -1.3, 1.3},
-                   {operands, attrs("bicubic", "reflection", true), -1.3, 1.3}},
+                   {operands, attrs("bicubic", "reflection", true), -1.3, 1.3},
+                   {volume, attrs("bilinear", "zeros", false), -1.3, 1.3},
+                   {volume, attrs("nearest", "border", true), -1.3, 1.3}},
   };
 }
 
