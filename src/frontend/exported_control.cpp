@@ -1,6 +1,5 @@
 // Higher-order operators: graphs as arguments.
 #include <algorithm>
-#include <numeric>
 
 #include "frontend/exported_nodes.h"
 
@@ -202,20 +201,73 @@ Expected<Arg> while_loop(const HigherOrderCall& call) {
   return tensors_as_arg(results);
 }
 
-// The first two axes exchanged: PyTorch stacks steps in front, the row `scan` behind the first axis. Steps without axes
-// get one of size 1.
-Value* steps_second(Builder& build, Value* sequence) {
-  if (sequence->type.shape.size() == 1) return build("unsqueeze", {sequence}, {{"dims", std::vector<std::int64_t>{0}}});
-  std::vector<std::int64_t> order(sequence->type.shape.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::swap(order[0], order[1]);
-  return build("permute", {sequence}, {{"dims", std::move(order)}});
+using Order = std::vector<std::int64_t>;
+
+Value* in_order(Builder& build, Value* x, Order order) {
+  return std::ranges::is_sorted(order) ? x : build("permute", {x}, {{"dims", std::move(order)}});
+}
+Value* in_shape(Builder& build, Value* x, const Shape& shape) {
+  return x == nullptr || x->type.shape == shape ? x : build("reshape", {x}, {{"shape", shape}});
 }
 
-Value* steps_first(Builder& build, Value* stacked, bool has_axes) {
-  if (has_axes) return steps_second(build, stacked);
-  return build("reshape", {stacked}, {{"shape", Shape{stacked->type.shape[1]}}});
-}
+// A step of a sequence as a matrix, whose columns are of a known number, as the row `scan` has it for all targets: axes
+// of open size are rows, the others columns. PyTorch stacks steps in front, `scan` between rows and columns.
+class Frame {
+ public:
+  explicit Frame(Shape shape) : shape_(std::move(shape)) {
+    const bool is_matrix = shape_.size() == 2 && shape_[1].constant();
+    for (const bool open : {true, false})
+      for (std::size_t axis = 0; axis < shape_.size(); ++axis) {
+        const bool is_row = is_matrix ? axis == 0 : !shape_[axis].constant();
+        if (is_row != open) continue;
+        order_.push_back(static_cast<std::int64_t>(axis));
+        (open ? rows_ : columns_).push_back(shape_[axis]);
+      }
+  }
+
+  Type type(DType dtype) const { return {dtype, {element_count(rows_), element_count(columns_)}}; }
+
+  Value* as_matrix(Builder& build, Value* step) const {
+    return in_shape(build, in_order(build, step, order_), type(DType::f32).shape);
+  }
+  Value* from_matrix(Builder& build, Value* matrix) const {
+    Shape ordered = rows_;
+    ordered.insert(ordered.end(), columns_.begin(), columns_.end());
+    return in_order(build, in_shape(build, matrix, ordered), inverse(order_));
+  }
+
+  Value* as_matrices(Builder& build, Value* sequence) const {
+    const Dim steps = sequence->type.shape[0];
+    Shape shape = type(DType::f32).shape;
+    shape.insert(shape.begin() + 1, steps);
+    return in_shape(build, in_order(build, sequence, with_steps()), shape);
+  }
+  Value* from_matrices(Builder& build, Value* stacked) const {
+    if (stacked == nullptr) return stacked;
+    Shape ordered = rows_;
+    ordered.push_back(stacked->type.shape[1]);
+    ordered.insert(ordered.end(), columns_.begin(), columns_.end());
+    return in_order(build, in_shape(build, stacked, ordered), inverse(with_steps()));
+  }
+
+ private:
+  static Order inverse(const Order& order) {
+    Order back(order.size());
+    for (std::size_t i = 0; i < order.size(); ++i)
+      back[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
+    return back;
+  }
+  // The axes of [steps, *shape] with the steps behind the rows.
+  Order with_steps() const {
+    Order order;
+    for (const std::int64_t axis : order_) order.push_back(axis + 1);
+    order.insert(order.begin() + static_cast<std::ptrdiff_t>(rows_.size()), 0);
+    return order;
+  }
+
+  Shape shape_, rows_, columns_;
+  Order order_;
+};
 
 // The body gets the states, one entry of each sequence, and what else it reads, which becomes states that never change.
 Expected<Arg> run_scan(const HigherOrderCall& call, const std::vector<Arg>& init, const std::vector<Arg>& sequences,
@@ -244,14 +296,11 @@ Expected<Arg> run_scan(const HigherOrderCall& call, const std::vector<Arg>& init
   }
   for (Value* sequence : steps) {
     if (sequence->type.shape.empty()) return fail("a sequence has no axes");
-    Value* moved = steps_second(build, sequence);
+    const Frame frame(Shape(sequence->type.shape.begin() + 1, sequence->type.shape.end()));
+    outside.push_back(frame.as_matrices(build, sequence));
     TAPER_TRY(build.status());
-    outside.push_back(moved);
-    Type type = moved->type;
-    type.shape.erase(type.shape.begin() + 1);
-    Value* step = region->add_input(sequence->name, type);
-    if (sequence->type.shape.size() == 1) step = inner("reshape", {step}, {{"shape", Shape{}}});
-    operands.emplace_back(aten::Tensor::make(step));
+    Value* step = region->add_input(sequence->name, frame.type(sequence->type.dtype));
+    operands.emplace_back(aten::Tensor::make(frame.from_matrix(inner, step)));
   }
   TAPER_TRY(inner.status());
   operands.insert(operands.end(), inside.begin(), inside.end());
@@ -263,11 +312,11 @@ Expected<Arg> run_scan(const HigherOrderCall& call, const std::vector<Arg>& init
   const std::size_t all_states = states.size() + handed_on.size();
   std::vector<Value*> given = tensors;
   given.insert(given.begin() + static_cast<std::ptrdiff_t>(states.size()), handed_on.begin(), handed_on.end());
-  std::vector<bool> has_axes;
+  std::vector<Frame> frames;
   for (std::size_t i = 0; i < given.size(); ++i) {
-    Value* value = given[i];
-    has_axes.push_back(!value->type.shape.empty());
-    if (i >= all_states && value->type.shape.empty()) value = inner("reshape", {value}, {{"shape", Shape{1}}});
+    frames.emplace_back(given[i]->type.shape);
+    Value* value = i < all_states ? given[i] : frames.back().as_matrix(inner, given[i]);
+    TAPER_TRY(inner.status());
     region->add_output(fmt::format("result_{}", i), value);
   }
   TAPER_TRY(inner.status());
@@ -280,7 +329,7 @@ Expected<Arg> run_scan(const HigherOrderCall& call, const std::vector<Arg>& init
                                        "scan", std::move(regions));
   TAPER_TRY(build.status());
   std::vector<Value*> kept(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(states.size()));
-  for (std::size_t i = all_states; i < given.size(); ++i) kept.push_back(steps_first(build, out[i], has_axes[i]));
+  for (std::size_t i = all_states; i < given.size(); ++i) kept.push_back(frames[i].from_matrices(build, out[i]));
   TAPER_TRY(build.status());
   return tensors_as_arg(kept);
 }
