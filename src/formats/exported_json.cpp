@@ -317,6 +317,7 @@ class Reader {
         {"as_bools", &Reader::list_of<&Reader::boolean>},
         {"as_string", &Reader::text},
         {"as_strings", &Reader::list_of<&Reader::text>},
+        {"as_operator", &Reader::text},
         {"as_sym_int", &Reader::symbolic},
         {"as_sym_ints", &Reader::list_of<&Reader::symbolic>},
         {"as_sym_float", &Reader::symbolic},
@@ -334,7 +335,6 @@ class Reader {
     };
     static constexpr UnreadRow kUnread[] = {
         {"as_custom_obj", "an object of a class of its own"},
-        {"as_operator", "an operator as an argument"},
         {"as_string_to_argument", "a dictionary of arguments"},
     };
     for (const Row& row : kRows)

@@ -34,12 +34,13 @@ constexpr std::string_view kAten = "torch.ops.aten.";
 constexpr std::string_view kOps = "torch.ops.";
 
 // Calls that check what is so in every run that ends well.
-constexpr std::array<std::string_view, 6> kAssertions = {"_assert_scalar",
+constexpr std::array<std::string_view, 7> kAssertions = {"_assert_scalar",
                                                          "_assert_async",
                                                          "_assert_tensor_metadata",
                                                          "sym_constrain_range",
                                                          "sym_constrain_range_for_size",
-                                                         "_functional_assert_async"};
+                                                         "_functional_assert_async",
+                                                         "_linalg_check_errors"};
 
 // "add.Tensor" of "torch.ops.aten.add.Tensor"; nothing for other namespaces.
 std::optional<std::string_view> aten_name(std::string_view target) {
@@ -53,6 +54,14 @@ std::string_view without_overload(std::string_view name) {
 
 bool is_assertion(std::string_view name) {
   return std::ranges::find(kAssertions, without_overload(name)) != kAssertions.end();
+}
+
+// The operator of ATen that a call runs behind a token, for what it does beside its results:
+// with_effects(token, operator, ...).
+std::optional<std::string_view> effect_of(const Node& node) {
+  if (node.target != "torch.ops.higher_order.with_effects" || node.inputs.size() < 2) return std::nullopt;
+  const auto* name = node.inputs[1].value.as<std::string>();
+  return name != nullptr ? aten_name(*name) : std::nullopt;
 }
 
 // Whether a call changes one of its arguments.
@@ -221,8 +230,8 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Node& node
 }
 
 Status run_node(Import& import, aten::Context& context, const Graph& graph, const Node& node, Values& values) {
-  const auto name = aten_name(node.target);
-  if (name && is_assertion(*name)) {
+  const auto name = aten_name(node.target), effect = effect_of(node);
+  if ((name && is_assertion(*name)) || (effect && is_assertion(*effect))) {
     bind_nothing(node, values);
     return {};
   }
@@ -243,7 +252,10 @@ void find_unsupported(const Graph& graph, UnsupportedOperators& unsupported) {
       if (const auto* inner = input.value.as<Subgraph>()) find_unsupported(*inner->graph, unsupported);
     const std::string_view target = node.target;
     if (!target.starts_with(kOps)) continue;
-    if (const auto name = aten_name(target)) {
+    if (const auto effect = effect_of(node)) {
+      if (!is_assertion(*effect))
+        unsupported.add(fmt::format("aten.{}", *effect), place_of(node), "run for its effect");
+    } else if (const auto name = aten_name(target)) {
       if (!is_assertion(*name) && !is_size_query(*name) && !aten::knows(*name))
         unsupported.add(fmt::format("aten.{}", *name), place_of(node));
     } else if (!target.starts_with(kHigherOrder)) {

@@ -82,7 +82,8 @@ TEST_P(ExportedFixtures, compute_what_pytorch_computed) {
   expect_pytorch(*program, fixture_arrays(folder() + GetParam() + ".npz"));
 }
 
-INSTANTIATE_TEST_SUITE_P(ExportedProgram, ExportedFixtures, testing::Values("rotary", "spectra", "gradients"));
+INSTANTIATE_TEST_SUITE_P(ExportedProgram, ExportedFixtures,
+                         testing::Values("rotary", "spectra", "gradients", "images", "filter"));
 
 TEST(ExportedProgram, says_that_complex_outputs_are_reals_in_the_files) {
   const auto program = import_fixture("rotary.pt2");
