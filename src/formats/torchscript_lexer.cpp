@@ -132,9 +132,10 @@ class Lexer {
       while (is_digit(peek())) ++at_;
     }
     const std::string_view text = source_.substr(begin, at_ - begin);
-    if (peek() == 'j') return fail("line {}: complex numbers are not supported", line_);
+    const bool imaginary = peek() == 'j';
+    if (imaginary) ++at_;
     if (continues_name(peek())) return fail("line {}: '{}' is followed by '{}'", line_, excerpt(text), peek());
-    add(real ? TokenKind::real : TokenKind::integer, text);
+    add(imaginary ? TokenKind::imaginary : real ? TokenKind::real : TokenKind::integer, text);
     return {};
   }
 

@@ -11,7 +11,7 @@
 
 namespace taper::torchscript {
 
-enum class TokenKind : std::uint8_t { name, integer, real, text, symbol, line_end, indent, dedent, end };
+enum class TokenKind : std::uint8_t { name, integer, real, imaginary, text, symbol, line_end, indent, dedent, end };
 
 struct Token {
   TokenKind kind = TokenKind::end;

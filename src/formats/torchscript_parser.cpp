@@ -251,8 +251,9 @@ class Parser {
     switch (token.kind) {
       case TokenKind::integer:
         return parse_integer(false);
-      case TokenKind::real: {
-        Expr* number = make(ExprKind::real, token.line);
+      case TokenKind::real:
+      case TokenKind::imaginary: {
+        Expr* number = make(token.kind == TokenKind::real ? ExprKind::real : ExprKind::imaginary, token.line);
         // Out of range is infinite or zero, as in Python.
         number->real = std::strtod(std::string(token.text).c_str(), nullptr);
         ++at_;

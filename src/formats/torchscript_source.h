@@ -17,6 +17,7 @@ enum class ExprKind : std::uint8_t {
   boolean,
   integer,
   real,
+  imaginary,  // real: the number before the j
   text,
   name,
   attribute,  // items: the object; text: the attribute

@@ -63,6 +63,15 @@ Expected<Value> Interpreter::named_value(const std::string& name) {
   return error_here(fmt::format("'{}' is not defined", excerpt(name)));
 }
 
+// A complex number, which only tensors are.
+Value Interpreter::imaginary_number(double value) {
+  const auto constant = [&](double part) {
+    const auto single = static_cast<float>(part);
+    return TensorRef{aten::Tensor::make(root_.build.constant(tensor_f32({}, {&single, 1}))), &root_, false};
+  };
+  return ComplexRef{constant(0), constant(value)};
+}
+
 Expected<Value> Interpreter::evaluate(const Expr& expr) {
   switch (expr.kind) {
     case ExprKind::none:
@@ -73,6 +82,8 @@ Expected<Value> Interpreter::evaluate(const Expr& expr) {
       return Dim(expr.integer);
     case ExprKind::real:
       return expr.real;
+    case ExprKind::imaginary:
+      return imaginary_number(expr.real);
     case ExprKind::text:
       return std::string(expr.text);
     case ExprKind::name: {

@@ -117,6 +117,7 @@ class Interpreter {
   Expected<Value> subscript(const Value& object, const Value& index);
   Expected<Value> slice_of(const Value& object, const Value& begin, const Value& end, const Value& step);
   Expected<Value> named_value(const std::string& name);
+  Value imaginary_number(double value);
   Expected<Value> binary(std::string_view op, const Expr& expr);
   Expected<Value> is_instance(const Value& value, const Expr& type);
   // "torch.nn.functional" of a chain of attributes whose first name is no variable; else empty.

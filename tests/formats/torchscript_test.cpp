@@ -92,13 +92,15 @@ TEST(TorchScriptSource, reads_nested_calls_lists_and_types) {
   EXPECT_EQ(parsed("(x)[0:2]").expr().kind, ExprKind::slice);
   EXPECT_EQ(parsed("{\"a\": 1, \"b\": (1,)}").expr().items.size(), 4u);
   EXPECT_EQ(parsed("a if b else c").expr().kind, ExprKind::conditional);
+  EXPECT_EQ(parsed("2.5j").expr().kind, ExprKind::imaginary);
+  EXPECT_EQ(parsed("2.5j").expr().real, 2.5);
 }
 
 TEST(TorchScriptSource, says_what_it_expected_and_in_which_line) {
   EXPECT_THAT(error_of("def f():\n  return (1\n"), HasSubstr("line 3: expected ')', found the end of the"));
   EXPECT_THAT(error_of("def f():\n  raise x\n"), HasSubstr("line 2: expected a statement of TorchScript"));
   EXPECT_THAT(error_of("x = \"abc\n"), HasSubstr("line 1: a text does not end"));
-  EXPECT_THAT(error_of("def f():\n  return 1j\n"), HasSubstr("complex"));
+  EXPECT_THAT(error_of("def f():\n  return 1.jk\n"), HasSubstr("is followed by 'k'"));
   EXPECT_THAT(error_of("def f():\n  return 99999999999999999999\n"), HasSubstr("outside of 64 bits"));
   EXPECT_THAT(error_of("def f():\n    pass\n  pass\n"), HasSubstr("indentation"));
   EXPECT_THAT(error_of("class A(Module):\n"), HasSubstr("expected an indented block"));
