@@ -18,27 +18,27 @@ std::optional<Ratio> ratio_of(Real value) {
 }
 
 template <class Real>
-std::optional<Ratio> ratio_with_misses(Real value, std::int64_t most, bool only_whole) {
-  auto ratio = ratio_of(value);
-  if (!ratio) return ratio;
-  const std::int64_t step = only_whole ? ratio->under : 1;
+std::optional<std::int64_t> first_missed(Real value, const Ratio& ratio, std::int64_t step, std::int64_t most) {
   for (std::int64_t size = step; size <= most; size += step)
-    if (std::floor(static_cast<Real>(size) * value) != static_cast<Real>(size * ratio->over / ratio->under)) {
-      ratio->misses = size;
-      break;
-    }
-  return ratio;
+    if (std::floor(static_cast<Real>(size) * value) != static_cast<Real>(size * ratio.over / ratio.under)) return size;
+  return std::nullopt;
 }
 
 }  // namespace
 
 std::optional<Ratio> simple_ratio(double value) {
-  // Products that are not whole are too far from whole numbers for double to miss them.
-  return ratio_with_misses(value, std::int64_t{1} << 20, true);
+  return ratio_of(value);
+}
+std::optional<Ratio> simple_ratio(float value) {
+  return ratio_of(value);
 }
 
-std::optional<Ratio> simple_ratio(float value) {
-  return ratio_with_misses(value, std::int64_t{1} << 16, false);
+std::optional<std::int64_t> first_missed_size(double value, const Ratio& ratio) {
+  // Products that are not whole are too far from whole numbers for double to miss them.
+  return first_missed(value, ratio, ratio.under, std::int64_t{1} << 20);
+}
+std::optional<std::int64_t> first_missed_size(float value, const Ratio& ratio) {
+  return first_missed(value, ratio, 1, std::int64_t{1} << 16);
 }
 
 }  // namespace taper

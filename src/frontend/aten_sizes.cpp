@@ -524,11 +524,12 @@ Value* computed_number(const Context& context, std::string_view name, std::span<
 
 std::optional<std::string> note_on_scaled_sizes(double scale) {
   const auto ratio = simple_ratio(scale);
-  if (!ratio || ratio->misses == Ratio{}.misses) return std::nullopt;
-  const std::int64_t taken = ratio->misses * ratio->over / ratio->under;
+  const auto missed = ratio ? first_missed_size(scale, *ratio) : std::nullopt;
+  if (!missed) return std::nullopt;
+  const std::int64_t taken = *missed * ratio->over / ratio->under;
   return fmt::format(
       "a size of {} times {} is taken as {}, which PyTorch's rounding makes {}; some larger sizes are one more, too",
-      ratio->misses, scale, taken, taken - 1);
+      *missed, scale, taken, taken - 1);
 }
 
 std::optional<Expected<Arg>> call_on_sizes(const Context& context, std::string_view name,

@@ -185,7 +185,8 @@ std::optional<Dim> scaled_size(Call& call, const Dim& size, double scale) {
   }
   if (const auto number = size.constant())
     return Dim(static_cast<std::int64_t>(std::floor(static_cast<double>(*number) * scale)));
-  if (const auto ratio = simple_ratio(static_cast<float>(scale)); ratio && ratio->misses == Ratio{}.misses)
+  const auto rounded = static_cast<float>(scale);
+  if (const auto ratio = simple_ratio(rounded); ratio && !first_missed_size(rounded, *ratio))
     return floor_divide(size * Dim(ratio->over), Dim(ratio->under));
   const double inverse = std::round(1 / scale);
   if (std::fabs(1 / scale - inverse) < 1e-6) return floor_divide(size, Dim(static_cast<std::int64_t>(inverse)));

@@ -129,8 +129,8 @@ TEST(Ratio, is_the_fraction_that_a_decimal_means) {
   EXPECT_TRUE(is(simple_ratio(1.0 / 3), 1, 3));
   EXPECT_TRUE(is(simple_ratio(2.0), 2, 1));
   EXPECT_TRUE(is(simple_ratio(1.7F), 17, 10));
-  EXPECT_EQ(simple_ratio(0.7)->misses, 90);  // 90 * 0.7 is 62.99999999999999
-  EXPECT_EQ(simple_ratio(1.5)->misses, Ratio{}.misses);
+  EXPECT_EQ(first_missed_size(0.7, {7, 10}), 90);  // 90 * 0.7 is 62.99999999999999
+  EXPECT_EQ(first_missed_size(1.5, {3, 2}), std::nullopt);
   for (const double none : {0.0, -1.5, 3.14159265358979, 1e9, std::nan("")}) EXPECT_FALSE(simple_ratio(none));
 }
 
