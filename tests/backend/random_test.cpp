@@ -47,8 +47,8 @@ TEST(RandomCalls, have_the_types_that_rows_infer_and_mean_the_same_expanded) {
     ASSERT_TRUE(expected) << expected.error().text();
     for (std::size_t i = 0; i < expected->size(); ++i)
       ASSERT_EQ(graph.outputs()[i].value->type, (Type{(*expected)[i].dtype, to_shape((*expected)[i].shape)}));
-    for (const ExpandFn expand :
-         {call.op->expand, call.op->expand_onnx, call.op->expand_tflite, call.op->expand_tensorflow}) {
+    for (const Target target : {Target::onnx, Target::tflite, Target::tensorflow}) {
+      const ExpandFn expand = call.op->expansion_for(target, *graph.outputs()[0].value->producer);
       if (expand == nullptr) continue;
       const Graph simpler = graph_of(call, expand);
       ASSERT_TRUE(check(simpler)) << check(simpler).error().text();
