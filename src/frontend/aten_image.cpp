@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "base/ratio.h"
 #include "frontend/aten_table.h"
@@ -145,36 +146,49 @@ struct Padding {
   double fill = 0;  // what mode constant writes
 };
 
-// The entry of x that stands at each place of an axis with amounts that are known when the program runs.
-Value* padded_entries(Builder& build, const std::string& mode, const Dim& size, const Dim& before, const Dim& after) {
-  Value* place = arange(build, Dim(0) - before, 1, before + size + after, DType::i32);
+// The places of a padded axis as x counts them: below 0 before it, from its size on behind it.
+Value* padded_places(Builder& build, const Dim& size, const Dim& before, const Dim& after) {
+  return arange(build, Dim(0) - before, 1, before + size + after, DType::i32);
+}
+
+// The entry of x that stands at each place; in mode constant any, where a place is outside.
+Value* padded_entries(Builder& build, const std::string& mode, const Dim& size, Value* place) {
   const auto integer = [&](const Dim& value) { return number(build, Arg(value), DType::i32); };
   if (mode == "circular") return build("remainder", {place, integer(size)});
-  if (mode == "replicate") return build("minimum", {build("maximum", {place, integer(0)}), integer(size - Dim(1))});
+  if (mode == "replicate" || mode == "constant")
+    return build("minimum", {build("maximum", {place, integer(0)}), integer(size - Dim(1))});
   // |i|, and from the last entry on back again
   Value* mirrored = build("maximum", {place, build("sub", {integer(0), place})});
   return build("minimum", {mirrored, build("sub", {integer(2 * (size - Dim(1))), mirrored})});
 }
 
+// x gathered entry by entry along an axis, with amounts of any sign.
+Value* gathered_padding(Builder& build, Value* x, std::size_t axis, const std::array<Dim, 2>& amounts,
+                        const Padding& padding) {
+  const Dim size = shape_of(x)[axis];
+  Value* place = padded_places(build, size, amounts[0], amounts[1]);
+  Value* y = build("gather", {x, padded_entries(build, padding.mode, size, place)},
+                   {{"dim", static_cast<std::int64_t>(axis)}});
+  if (padding.mode != "constant" || y == nullptr) return y;
+  Value* inside = build("logical_and", {build("greater_equal", {place, integer_number(build, 0, DType::i32)}),
+                                        build("less", {place, number(build, Arg(size), DType::i32)})});
+  Shape line(shape_of(x).size() - axis, Dim(1));
+  line[0] = shape_of(y)[axis];
+  return build("where", {reshape(build, inside, line), y, number(build, padding.fill, x->type.dtype)});
+}
+
 // x with amounts that are symbols at both sides of an axis; what is below 0 crops.
-Expected<Value*> padded_axis(Call& call, Value* x, std::size_t axis, std::array<Dim, 2> amounts,
-                             const Padding& padding) {
+Value* padded_axis(Call& call, Value* x, std::size_t axis, std::array<Dim, 2> amounts, const Padding& padding) {
   Builder& build = call.build;
+  const auto is_positive = [&](const Dim& amount) { return known_less(call.context, amount, 0) == false; };
+  const auto is_negative = [&](const Dim& amount) { return known_less_equal(call.context, amount, 0) == true; };
+  const bool known = std::ranges::all_of(amounts, [&](const Dim& a) { return is_positive(a) || is_negative(a); });
+  if (padding.mode != "constant" || !known) return gathered_padding(build, x, axis, amounts, padding);
   Dim start = 0, end = shape_of(x)[axis];
-  for (const std::size_t side : {std::size_t{0}, std::size_t{1}}) {
-    Dim& amount = amounts[side];
-    if (known_less(call.context, amount, 0) == false) continue;
-    if (known_less_equal(call.context, amount, 0) != true)
-      return fail("an amount of {}, which may be negative or not", amount.text());
-    (side == 0 ? start : end) = side == 0 ? Dim(0) - amount : end + amount;
-    amount = 0;
-  }
+  if (is_negative(amounts[0])) start = Dim(0) - std::exchange(amounts[0], 0);
+  if (is_negative(amounts[1])) end = end + std::exchange(amounts[1], 0);
   x = slice(build, x, axis, start, end);
-  TAPER_TRY(build.status());
-  if (padding.mode != "constant") {
-    Value* entries = padded_entries(build, padding.mode, shape_of(x)[axis], amounts[0], amounts[1]);
-    return build("gather", {x, entries}, {{"dim", static_cast<std::int64_t>(axis)}});
-  }
+  if (x == nullptr) return x;
   const auto block = [&](const Dim& amount) {
     Shape shape = shape_of(x);
     shape[axis] = amount;
@@ -208,7 +222,7 @@ Expected<Arg> padded(Call& call, std::string mode, const Arg& value) {
       any |= *first != 0 || *last != 0;
       continue;
     }
-    TAPER_ASSIGN(x, padded_axis(call, x, axis, {amounts[2 * i], amounts[2 * i + 1]}, padding));
+    x = padded_axis(call, x, axis, {amounts[2 * i], amounts[2 * i + 1]}, padding);
     TAPER_TRY(build.status());
   }
   if (!any) return fresh(x);

@@ -392,10 +392,14 @@ TEST(AtenTest, pads_to_multiples_of_a_number) {
     EXPECT_EQ(open.values(y, 5), expected);
     EXPECT_EQ(open.values(y, 3), (Values{0, 1, 2, 3, 4, 5}));
   }
+}
+
+TEST(AtenTest, pads_or_crops_by_what_sizes_say) {
   OpenAxis open;
-  const auto either = open.sketch("pad", {open.x, Arg(Arg::List{Dim(0), open.size - Dim(4)})});
-  ASSERT_FALSE(either);
-  EXPECT_THAT(either.error().message, testing::HasSubstr("an amount of L - 4, which may be negative or not"));
+  const TensorPtr y = open.sketch.tensor("pad", {open.x, Arg(Arg::List{open.size - Dim(4), Dim(-1)})});
+  EXPECT_EQ(y->type().shape[1], 2 * open.size - Dim(5));
+  EXPECT_THAT(open.values(y, 5), testing::ElementsAre(0, 0, 1, 2, 3, 0, 5, 6, 7, 8));
+  EXPECT_THAT(open.values(y, 3), testing::ElementsAre(1, 4));
 }
 
 TEST(AtenTest, writes_every_other_entry_of_an_open_axis) {
