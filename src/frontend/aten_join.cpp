@@ -99,12 +99,12 @@ Expected<Arg> tile(Call& call) {
   return repeat_by(call, std::move(repeats));
 }
 
-// For each place of the result the entry that stands there, where entry i is repeated repeats[i] times. Nothing if
-// neither the repeats nor their sum are known.
+// For each place of the result the entry that stands there, where entry i is repeated repeats[i] times. Errors: neither
+// the repeats nor their sum are known.
 Expected<Value*> repeated_entries(Call& call, Value* repeats) {
   constexpr std::int64_t kMost = 1 << 24;
   Builder& build = call.build;
-  if (shape_of(repeats).size() > 1) return fail("repeats {}, expected a vector", type_text(repeats->type));
+  if (shape_of(repeats).size() != 1) return fail("repeats {}, expected a vector", type_text(repeats->type));
   if (const auto known = constant_value(repeats)) {
     std::vector<std::int64_t> entries;
     for (std::size_t i = 0; i < known->values.size(); ++i) {
@@ -119,7 +119,9 @@ Expected<Value*> repeated_entries(Call& call, Value* repeats) {
   // As many entries as end at or before the place.
   Value* ends = build("cumsum", {cast(build, repeats, DType::i64)}, {{"dim", std::int64_t{0}}});
   Value* place = unsqueeze(build, arange(build, 0, 1, call.size("output_size"), DType::i64), 1);
-  return reduce(build, "sum", cast(build, build("less_equal", {ends, place}), DType::i64), {1}, false);
+  Value* entries = reduce(build, "sum", cast(build, build("less_equal", {ends, place}), DType::i64), {1}, false);
+  // Repeats with another sum are an error in PyTorch; here the last entry stands for what is missing.
+  return build("minimum", {entries, number(build, Arg(shape_of(repeats)[0] - Dim(1)), DType::i64)});
 }
 
 // Each entry of an axis so many times in a row.
