@@ -45,7 +45,7 @@ const Table& table() {
 }
 
 // Operators that are another one under a second name.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 45> kAliases = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 47> kAliases = {{
     {"__and__", "bitwise_and"},
     {"__iand__", "bitwise_and_"},
     {"__ior__", "bitwise_or_"},
@@ -90,7 +90,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 45> kAliases
     {"special_xlogy", "xlogy"},
     {"subtract", "sub"},
     {"true_divide", "div"},
+    {"trapz", "trapezoid"},
     {"unsafe_chunk", "chunk"},
+    {"unsafe_split_with_sizes", "split_with_sizes"},
 }};
 
 // What a call's name asks for.

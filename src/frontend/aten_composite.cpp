@@ -93,6 +93,81 @@ Expected<Arg> diag(Call& call) {
   return fresh(call.build("gather", {flat, integer_vector(call.build, positions)}, {{"dim", std::int64_t{0}}}));
 }
 
+// The elements in a row as a diagonal.
+Expected<Arg> flat_diagonal(Call& call) {
+  Value* x = call.tensor("self");
+  TAPER_ASSIGN(Value * y, embedded_diagonal(call.build, reshape(call.build, x, {element_count(x->type.shape)}),
+                                            call.integer("offset"), 0, 1));
+  return fresh(y);
+}
+
+// Matrices one after another along the diagonal, zeros elsewhere; vectors and numbers are rows.
+Expected<Arg> block_diagonal(Call& call) {
+  Builder& build = call.build;
+  std::vector<Value*> blocks = call.tensors("tensors");
+  if (const auto* list = call.arg("tensors").as<Arg::List>()) {
+    const DType common = result_type(*list);
+    for (Value*& block : blocks) block = cast(build, block, common);
+  }
+  TAPER_TRY(build.status());
+  Dim width = 0, before = 0;
+  for (Value*& block : blocks) {
+    const Shape& shape = block->type.shape;
+    if (shape.size() > 2) return fail("a block {}, expected a matrix", type_text(block->type));
+    if (shape.size() < 2) block = reshape(build, block, {Dim(1), element_count(shape)});
+    width = width + shape_of(block)[1];
+  }
+  for (Value*& block : blocks) {
+    const Dim rows = shape_of(block)[0], columns = shape_of(block)[1];
+    const auto zeros = [&](const Dim& count) { return full(build, {rows, count}, Arg(0.0), block->type.dtype); };
+    block = concat(build, {zeros(before), block, zeros(width - before - columns)}, 1);
+    before = before + columns;
+  }
+  if (blocks.empty()) return fail("no blocks");
+  return fresh(concat(build, std::move(blocks), 0));
+}
+
+// Columns of powers, from the highest one on or to it.
+Expected<Arg> powers(Call& call, bool increasing) {
+  constexpr std::int64_t kMost = 256;
+  Builder& build = call.build;
+  Value* x = call.tensor("x");
+  if (x->type.shape.empty()) return fail("powers of a number, expected a vector");
+  const auto count = call.given("N") ? constant_integer(call.arg("N")) : x->type.shape.back().constant();
+  if (!count || *count < 1 || *count > kMost)
+    return fail("columns of powers whose number is not within 1 to {}", kMost);
+  const auto last = static_cast<std::int64_t>(x->type.shape.size());
+  x = unsqueeze(build, x, last);
+  std::vector<Value*> columns = {full(build, shape_of(x), Arg(Dim(1)), x->type.dtype)};
+  for (std::int64_t i = 1; i < *count; ++i) columns.push_back(i == 1 ? x : build("mul", {columns.back(), x}));
+  if (!increasing) std::ranges::reverse(columns);
+  return fresh(concat(build, std::move(columns), static_cast<std::size_t>(last)));
+}
+
+// The sum of (y[i] + y[i + 1]) / 2 by distances: a number, or differences of places.
+Expected<Arg> trapezoid(Call& call) {
+  Builder& build = call.build;
+  Value* y = call.promoted({"y"}, Promotion::floating)[0];
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", shape_of(y).size()));
+  if (shape_of(y).empty()) return fail("an integral of a number");
+  const auto neighbours = [&](Value* v, std::size_t along, std::string_view row) {
+    const Dim size = shape_of(v)[along];
+    return build(row, {slice(build, v, along, 1, size), slice(build, v, along, 0, size - Dim(1))});
+  };
+  Value* sums = build("mul", {neighbours(y, axis, "add"), number(build, 0.5, DType::f32)});
+  if (call.given("x")) {
+    Value* x = call.promoted({"x"}, Promotion::floating)[0];
+    const std::size_t rank = shape_of(x).size();
+    if (rank != 1 && rank != shape_of(y).size()) return fail("places {} of {}", type_text(x->type), type_text(y->type));
+    Value* steps = neighbours(x, rank == 1 ? 0 : axis, "sub");
+    for (std::size_t i = axis + 1; rank == 1 && i < shape_of(y).size(); ++i) steps = unsqueeze(build, steps, -1);
+    sums = build("mul", {sums, steps});
+  } else {
+    sums = build("mul", {sums, number(build, call.arg("dx"), DType::f32)});
+  }
+  return fresh(reduce(build, "sum", sums, {static_cast<std::int64_t>(axis)}, false));
+}
+
 // All products of entries, block by block.
 Expected<Arg> kronecker(Call& call) {
   Builder& build = call.build;
@@ -205,6 +280,13 @@ std::vector<Overload> composite_overloads() {
   return {
       {"diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor", diag_embed},
       {"diag(Tensor self, int diagonal=0) -> Tensor", diag},
+      {"diagflat(Tensor self, int offset=0) -> Tensor", flat_diagonal},
+      {"block_diag(Tensor[] tensors) -> Tensor", block_diagonal},
+      {"vander(Tensor x, int? N=None, bool increasing=False) -> Tensor",
+       [](Call& call) { return powers(call, call.flag("increasing")); }},
+      {"linalg_vander(Tensor x, *, SymInt? N=None) -> Tensor", [](Call& call) { return powers(call, true); }},
+      {"trapezoid.x(Tensor y, Tensor x, *, int dim=-1) -> Tensor", trapezoid},
+      {"trapezoid.dx(Tensor y, *, Scalar dx=1, int dim=-1) -> Tensor", trapezoid},
       {"trace(Tensor self) -> Tensor", trace},
       {"fill_diagonal(Tensor self, Scalar fill_value, bool wrap=False) -> Tensor", fill_diagonal},
       {"kron(Tensor self, Tensor other) -> Tensor", kronecker},

@@ -176,6 +176,40 @@ Expected<Arg> linalg_norm(Call& call) {
   return norm_by(call, "ord");
 }
 
+// Of matrices: the root of the sum of squares, or the extreme sum of sizes of a column or a row.
+Expected<Arg> matrix_norm(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  if (const auto dtype = call.dtype("dtype")) x = cast(build, x, *dtype);
+  Integers dims = call.integers("dim");
+  const bool keepdim = call.flag("keepdim");
+  if (dims.size() != 2) return fail("{} axes of matrices", dims.size());
+  for (std::int64_t& dim : dims) {
+    TAPER_ASSIGN(const std::size_t axis, axis_of(dim, shape_of(x).size()));
+    dim = static_cast<std::int64_t>(axis);
+  }
+  if (dims[0] == dims[1]) return fail("an axis is named twice");
+  if (const auto* name = call.arg("ord").as<std::string>()) {
+    if (*name != "fro") return fail("a norm of matrices of order '{}'", *name);
+    return fresh(vector_norm(build, x, 2, {std::min(dims[0], dims[1]), std::max(dims[0], dims[1])}, keepdim));
+  }
+  const double order = call.real("ord");
+  if (std::abs(order) != 1 && !std::isinf(order)) return fail("a norm of matrices of order {}", order);
+  const bool by_column = std::abs(order) == 1;
+  const std::int64_t summed = by_column ? dims[0] : dims[1], other = by_column ? dims[1] : dims[0];
+  Value* sums = reduce(build, "sum", build("abs", {x}), {summed}, true);
+  Value* y = reduce(build, order > 0 ? "amax" : "amin", sums, {other}, true);
+  if (!keepdim) y = build("squeeze", {y}, {{"dims", Integers{std::min(summed, other), std::max(summed, other)}}});
+  return fresh(y);
+}
+
+// ||a - b||_p
+Expected<Arg> distance(Call& call) {
+  const auto x = call.promoted({"self", "other"}, floating);
+  Value* difference = call.build("sub", x);
+  return fresh(vector_norm(call.build, difference, call.real_or("p", 2), all_axes(shape_of(difference).size()), false));
+}
+
 // ln sum exp x, kept from overflowing by the largest
 Expected<Arg> log_sum_exp(Call& call) {
   Builder& build = call.build;
@@ -302,6 +336,13 @@ std::vector<Overload> reduce_overloads() {
       {"linalg_norm(Tensor self, Scalar? ord=None, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> "
        "Tensor",
        linalg_norm},
+      {"linalg_matrix_norm(Tensor self, Scalar ord, int[] dim=[-2,-1], bool keepdim=False, *, ScalarType? dtype=None) "
+       "-> Tensor",
+       matrix_norm},
+      {"linalg_matrix_norm.str_ord(Tensor self, str ord='fro', int[] dim=[-2,-1], bool keepdim=False, *, ScalarType? "
+       "dtype=None) -> Tensor",
+       matrix_norm},
+      {"dist(Tensor self, Tensor other, Scalar p=2) -> Tensor", distance},
       {"frobenius_norm.dim(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
        [](Call& call) { return norm_by(call, "p"); }},
       {"logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor", log_sum_exp},

@@ -492,6 +492,22 @@ Expected<Arg> tensor_split(Call& call) {
   return parts_of(call, axis, lengths);
 }
 
+// Parts of a named axis: hsplit, vsplit and dsplit.
+Expected<Arg> split_axis(Call& call, std::int64_t dim) {
+  const std::string& parameter = call.schema.parameters[1].name;
+  const NamedArg arguments[] = {{"", call.arg("self")}, {parameter, call.arg(parameter)}, {"dim", Dim(dim)}};
+  return aten::call(call.context, "tensor_split", arguments);
+}
+Expected<Arg> split_horizontally(Call& call) {
+  return split_axis(call, call.place("self")->type().shape.size() == 1 ? 0 : 1);
+}
+Expected<Arg> split_vertically(Call& call) {
+  return split_axis(call, 0);
+}
+Expected<Arg> split_in_depth(Call& call) {
+  return split_axis(call, 2);
+}
+
 Expected<Arg> unbind(Call& call) {
   const TensorPtr self = call.place("self");
   const Shape shape = self->type().shape;
@@ -701,6 +717,12 @@ std::vector<Overload> view_overloads() {
       {"split.Tensor(Tensor(a -> *) self, SymInt split_size, int dim=0) -> Tensor(a)[]", split},
       {"unsafe_split.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]", split},
       {"chunk(Tensor(a -> *) self, int chunks, int dim=0) -> Tensor(a)[]", chunk},
+      {"hsplit.int(Tensor(a) self, int sections) -> Tensor(a)[]", split_horizontally},
+      {"hsplit.array(Tensor(a) self, int[] indices) -> Tensor(a)[]", split_horizontally},
+      {"vsplit.int(Tensor(a) self, int sections) -> Tensor(a)[]", split_vertically},
+      {"vsplit.array(Tensor(a) self, int[] indices) -> Tensor(a)[]", split_vertically},
+      {"dsplit.int(Tensor(a) self, int sections) -> Tensor(a)[]", split_in_depth},
+      {"dsplit.array(Tensor(a) self, int[] indices) -> Tensor(a)[]", split_in_depth},
       {"tensor_split.sections(Tensor(a -> *) self, int sections, int dim=0) -> Tensor(a)[]", tensor_split},
       {"tensor_split.indices(Tensor(a -> *) self, SymInt[] indices, int dim=0) -> Tensor(a)[]", tensor_split},
       {"unbind.int(Tensor(a -> *) self, int dim=0) -> Tensor(a)[]", unbind},
