@@ -194,7 +194,7 @@ bool is_plain_softplus(const Node& node) {
 std::vector<Value*> expand_softplus(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Expr x{&build, operands[0]};
   const double beta = node.attrs.real("beta"), threshold = node.attrs.real("threshold");
-  if (is_plain_softplus(node)) return {(apply("relu", x) + apply("log", apply("exp", -apply("abs", x)) + 1)).value};
+  if (is_plain_softplus(node)) return {(apply("relu", x) + log1p_near_zero(apply("exp", -apply("abs", x)))).value};
   const Expr scaled = beta == 1 ? x : x * beta;
   const Expr curve = apply("softplus", scaled);
   const Expr result = beta == 1 ? curve : curve * (1 / beta);

@@ -68,6 +68,9 @@ inline Expr operator-(const Expr& a) {
 // c[0] + c[1] x + c[2] x^2 + ..., by Horner's rule.
 Expr polynomial(const Expr& x, std::span<const double> coefficients);
 
+// ln(1 + x) for -1/2 <= x <= 1, to the last digits also near 0, where kernels of the logarithm are not.
+Expr log1p_near_zero(const Expr& x);
+
 // The expansion that a formula is: F(x), F(x, attrs), F(a, b) or F(a, b, attrs).
 template <auto F>
 std::vector<Value*> expand_as(Builder& build, const Node& node, std::span<Value* const> operands) {
