@@ -1,4 +1,6 @@
 // Sorting, the largest entries, cumulative sums.
+#include <limits>
+
 #include "frontend/aten_table.h"
 
 namespace taper::aten {
@@ -101,15 +103,25 @@ Expected<Arg> cumulative(Call& call) {
   return fresh(cumulative(call.build, call.overload.row, x, axis));
 }
 
-// ln of the sums of exp, shifted by the largest of all.
+// ln of the sums of exp: of each entry and those before it, as rows of a square, shifted by the largest of its row. The
+// largest of all would leave nothing of what lies far below it.
 Expected<Arg> log_cumulative_sum(Call& call) {
   Builder& build = call.build;
   Value* x = call.tensor("self");
   TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
   if (x->type.shape.empty()) return fresh(x);
-  Value* largest = reduce(build, "amax", x, {static_cast<std::int64_t>(axis)}, true);
-  Value* sums = cumulative(build, "cumsum", build("exp", {build("sub", {x, largest})}), axis);
-  return fresh(build("add", {build("log", {sums}), largest}));
+  const std::size_t last = x->type.shape.size() - 1;
+  Value* moved = transpose(build, x, axis, last);
+  Value* index = arange(build, 0, 1, shape_of(moved).back(), DType::i64);
+  Value* before = build("less_equal", {index, unsqueeze(build, index, 1)});
+  Value* row = unsqueeze(build, moved, static_cast<std::int64_t>(last));
+  Value* none = number(build, -std::numeric_limits<double>::infinity(), DType::f32);
+  Value* rows = build("where", {before, row, none});
+  Value* largest = reduce(build, "amax", rows, {-1}, true);
+  Value* shift = build("where", {build("is_inf", {largest}), number(build, 0.0, DType::f32), largest});
+  Value* sums = reduce(build, "sum", build("exp", {build("sub", {rows, shift})}), {-1}, true);
+  Value* logarithms = build("squeeze", {build("add", {build("log", {sums}), shift})}, {{"dims", Integers{-1}}});
+  return fresh(transpose(build, logarithms, axis, last));
 }
 
 // x[i + 1] - x[i]

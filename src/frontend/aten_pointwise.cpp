@@ -128,7 +128,13 @@ Expected<Arg> logit(Call& call) {
 Expected<Arg> hypot(Call& call) {
   Builder& build = call.build;
   const auto x = call.promoted({"self", "other"}, common);
-  return fresh(build("sqrt", {build("add", {build("mul", {x[0], x[0]}), build("mul", {x[1], x[1]})})}));
+  Value* a = build("abs", {x[0]});
+  Value* b = build("abs", {x[1]});
+  // Of the ratio of the smaller to the larger one, whose square neither overflows nor vanishes.
+  Value* larger = build("maximum", {build("maximum", {a, b}), number(build, 1e-37, DType::f32)});
+  Value* ratio = build("div", {build("minimum", {a, b}), larger});
+  Value* root = build("sqrt", {build("add", {number(build, 1.0, DType::f32), build("mul", {ratio, ratio})})});
+  return fresh(build("mul", {build("maximum", {a, b}), root}));
 }
 
 // x * ln(y), 0 where x is 0

@@ -68,6 +68,11 @@ void read_log_sum_exp(Call& call) {
   Axes kept = axes;
   kept.keepdim = true;
   Value* largest = reduce(call, "amax", x, kept);
+  // Where all are -inf, or one is inf, the difference with the largest would be NaN.
+  if (is_floating(x->type.dtype)) {
+    Value* zero = call.build("zeros_like", {largest});
+    largest = call.build("where", {call.build("is_inf", {largest}), zero, largest});
+  }
   Value* sum = reduce(call, "sum", call.build("exp", {call.build("sub", {x, largest})}), axes);
   Value* back = axes.keepdim ? largest : call.squeeze(largest, axes.dims);
   call.set(0, call.build("add", {call.build("log", {sum}), back}, {}, call.name()));
