@@ -17,6 +17,11 @@ bool is_repeated(const Graph& graph, std::size_t output) {
                      [&](const Output& other) { return other.value == outputs[output].value; });
 }
 
+// An input or a constant, which no operator computes.
+bool is_given(const Value* value) {
+  return value->producer == nullptr || constant_of(value) != nullptr;
+}
+
 // Puts a copy in the place of each output that is among `copied`, or that another output is too.
 Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   Graph result;
@@ -25,11 +30,12 @@ Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   Cloner cloner(build);
   for (const Value* input : graph.inputs()) cloner.bind(input, result.add_input(input->name, input->type));
   const std::vector<Value*> outputs = cloner.inline_nodes(graph);
+  const Attrs first = {{"dims", std::vector<std::int64_t>{0}}};
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Value* value = outputs[i];
     if (value != nullptr && (copied.contains(graph.outputs()[i].value) || is_repeated(graph, i))) {
       const Shape& shape = value->type.shape;
-      value = shape.empty() ? build("reshape", {value}, {{"shape", shape}})
+      value = shape.empty() ? build("squeeze", {build("unsqueeze", {value}, first)}, first)
                             : build("concat", {value}, {{"dim", std::int64_t{0}}});
     }
     result.add_output(graph.outputs()[i].name, value);
@@ -59,12 +65,15 @@ Values results_of_sizes(const Graph& graph) {
 
 bool passes_inputs(const Graph& graph) {
   for (std::size_t i = 0; i < graph.outputs().size(); ++i)
-    if (graph.outputs()[i].value->producer == nullptr || is_repeated(graph, i)) return true;
+    if (is_given(graph.outputs()[i].value) || is_repeated(graph, i)) return true;
   return false;
 }
 
 Expected<Graph> copy_passed_inputs(const Graph& graph) {
-  return copy_outputs(graph, {graph.inputs().begin(), graph.inputs().end()});
+  Values given;
+  for (const Output& output : graph.outputs())
+    if (is_given(output.value)) given.insert(output.value);
+  return copy_outputs(graph, given);
 }
 
 Expected<Graph> copy_sized_outputs(const Graph& graph) {

@@ -22,7 +22,7 @@ Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings);
 // Evaluates nodes whose operands are all constant. Their values are rounded to their dtype once.
 Expected<Graph> fold_constants(const Graph& graph);
 bool is_foldable(const Node& node);
-// Copies inputs that are outputs too, and outputs that are the same value: runtimes write no output that
+// Copies inputs and constants that are outputs too, and outputs that are the same value: runtimes write no output that
 // no operator computes, and each value once.
 Expected<Graph> copy_passed_inputs(const Graph& graph);
 bool passes_inputs(const Graph& graph);
