@@ -239,6 +239,8 @@ struct Agreement {
   std::vector<std::vector<std::int64_t>> input_shapes = {};  // of all inputs, where there are several
   double signal_to_noise = 0;  // 10 log10(sum r^2 / sum (y-r)^2), in decibels; infinite where nothing differs
   std::int64_t samples = 1;    // how many runs these figures are taken over
+  std::int64_t nonfinite = 0;  // elements that are NaN or infinite, and are so in the reference: they count as equal
+  std::int64_t unlike_nonfinite = 0;  // elements that are NaN or infinite on one side alone, none of which may be
 };
 
 struct Verification {

@@ -118,6 +118,9 @@ std::string verification_text(const Verification& verification) {
   if (verification.held_out)
     text += fmt::format(", top-1 {:.1f} % of {} {}", 100 * verification.worst.top1_agreement,
                         verification.worst.samples, verification.worst.samples == 1 ? "sample" : "samples");
+  if (verification.worst.nonfinite > 0)
+    text += fmt::format(", {} {} NaN or infinite as in the reference", human_count(verification.worst.nonfinite),
+                        verification.worst.nonfinite == 1 ? "value" : "values");
   return verification.passed ? text : text + ", beyond its bound";
 }
 

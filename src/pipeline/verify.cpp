@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "base/mapped_file.h"
 #include "pipeline/judges.h"
@@ -71,7 +72,9 @@ Agreement agreement_of(const Comparer& comparer, std::int64_t unlike, const Tria
                       .relative_error = result.relative_error,
                       .top1_agreement = result.top1_agreement,
                       .unlike = unlike,
-                      .signal_to_noise = result.signal_to_noise};
+                      .signal_to_noise = result.signal_to_noise,
+                      .nonfinite = result.same_nonfinite,
+                      .unlike_nonfinite = result.unlike_nonfinite};
   for (const Array& input : trial.inputs) agreement.input_shapes.push_back(input.shape);
   if (!trial.inputs.empty()) agreement.input_shape = trial.inputs.front().shape;
   return agreement;
@@ -87,6 +90,43 @@ void worsen(Agreement& worst, const Agreement& next) {
   worst.top1_agreement = lower(worst.top1_agreement, next.top1_agreement);
   worst.signal_to_noise = lower(worst.signal_to_noise, next.signal_to_noise);
   worst.unlike = std::max(worst.unlike, next.unlike);
+  worst.nonfinite = std::max(worst.nonfinite, next.nonfinite);
+  worst.unlike_nonfinite = std::max(worst.unlike_nonfinite, next.unlike_nonfinite);
+}
+
+// The outputs of floats that are NaN throughout, and whether no output holds numbers.
+struct Nothing {
+  std::vector<std::string> outputs;
+  bool everywhere = false;
+};
+
+Nothing outputs_without_numbers(const Graph& graph, const Trials& trials) {
+  const auto is_nan = [](double value) { return std::isnan(value); };
+  Nothing found;
+  std::size_t with_elements = 0;
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
+    const auto values = [&](const Trial& trial) -> const std::vector<double>& { return trial.reference[i].values; };
+    const auto is_empty = [&](const Trial& trial) { return values(trial).empty(); };
+    if (!is_floating(graph.outputs()[i].value->type.dtype) || std::ranges::all_of(trials.all, is_empty)) continue;
+    ++with_elements;
+    if (std::ranges::all_of(trials.all, [&](const Trial& trial) { return std::ranges::all_of(values(trial), is_nan); }))
+      found.outputs.push_back(graph.outputs()[i].name);
+  }
+  found.everywhere = with_elements > 0 && found.outputs.size() == with_elements;
+  return found;
+}
+
+// NaN equals NaN when outputs are compared, but a network of NaN proves nothing.
+void tell_of_nothing(Verification& verification, const Nothing& nothing) {
+  if (nothing.outputs.empty()) return;
+  const std::string text = fmt::format("the reference itself is NaN throughout in {}: are the weights?",
+                                       printable(fmt::format("{}", fmt::join(nothing.outputs, ", "))));
+  if (nothing.everywhere) {
+    verification.passed = false;
+    verification.verdict = text;
+  } else {
+    verification.note += (verification.note.empty() ? "" : "; ") + text;
+  }
 }
 
 // What a file of integers may lose is the user's to say; a mix was made for its bound.
@@ -109,7 +149,11 @@ std::int64_t integer_elements(const Trials& trials) {
 void judge(Verification& verification, const Bounds& bounds, std::int64_t integers) {
   const Agreement& worst = verification.worst;
   // Written so that NaN fails.
-  if (!(worst.cosine_similarity > bounds.cosine_similarity))
+  if (worst.unlike_nonfinite > 0)
+    verification.verdict =
+        fmt::format("{} values are NaN or infinite that are not so in the reference, or the other way round",
+                    worst.unlike_nonfinite);
+  else if (!(worst.cosine_similarity > bounds.cosine_similarity))
     verification.verdict = fmt::format("the cosine similarity is {:.6f}, expected more than {}",
                                        worst.cosine_similarity, bounds.cosine_similarity);
   else if (!(worst.relative_error < bounds.relative_error))
@@ -224,12 +268,8 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
     TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judges.at(format), {model, trials}, bounds),
                         fmt::format("in file '{}'", path_text(file.path)));
     if (file.quantization && options.accept_loss) accept(verification);
-    // NaN equals NaN when outputs are compared, but a network of NaN proves nothing.
-    if (!std::ranges::all_of(trials.all, &Trial::finite)) {
-      verification.passed = false;
-      verification.verdict = "the reference itself is NaN or infinite: are the weights?";
-    }
     if (verification.note.empty()) verification.note = trials.note;
+    tell_of_nothing(verification, outputs_without_numbers(model.impl().graph, trials));
     verifications.push_back(std::move(verification));
   }
   TAPER_TRY(check_unchanged(model.impl().source));

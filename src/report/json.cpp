@@ -25,6 +25,8 @@ Json agreement_json(const Agreement& agreement) {
   if (agreement.samples > 1) json["samples"] = agreement.samples;
   if (agreement.input_shapes.size() > 1) json["input_shapes"] = agreement.input_shapes;
   if (agreement.unlike > 0) json["unlike_integers"] = agreement.unlike;
+  if (agreement.nonfinite > 0) json["nonfinite_as_in_reference"] = agreement.nonfinite;
+  if (agreement.unlike_nonfinite > 0) json["nonfinite_unlike_reference"] = agreement.unlike_nonfinite;
   return json;
 }
 

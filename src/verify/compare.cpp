@@ -16,6 +16,12 @@ double distance(double reference, double measured) {
   return reference == measured ? 0 : kInfinity;
 }
 
+// What a float32 can't hold is infinite in the files, and in PyTorch.
+double as_measured(double reference, double measured) {
+  const bool overflows = std::isinf(measured) && std::abs(reference) > std::numeric_limits<float>::max();
+  return overflows && std::signbit(reference) == std::signbit(measured) ? measured : reference;
+}
+
 // The place of the largest entry, the first one of equals; a NaN counts as larger than any number, as in PyTorch.
 std::ptrdiff_t top(std::span<const double> row) {
   const auto less = [](double a, double b) { return !std::isnan(a) && (std::isnan(b) || a < b); };
@@ -33,8 +39,8 @@ Status Comparer::add(std::span<const double> reference, std::span<const double> 
   if (row > 0 && reference.size() % row != 0)
     return fail("a last axis of {} does not divide {} values", last_axis, reference.size());
   for (std::size_t i = 0; i < reference.size(); ++i) {
-    const double r = reference[i];
     const double y = measured[i];
+    const double r = as_measured(reference[i], y);
     const double error = distance(r, y);
     max_error_ = std::max(max_error_, error);
     if (std::isfinite(r)) {
@@ -47,8 +53,8 @@ Status Comparer::add(std::span<const double> reference, std::span<const double> 
       reference_square_ += r * r;
       measured_square_ += y * y;
       error_square_ += error * error;
-    } else if (error > 0) {
-      ++unlike_nonfinite_;
+    } else {
+      ++(error > 0 ? unlike_nonfinite_ : same_nonfinite_);
     }
   }
   for (std::size_t start = 0; row > 0 && start < reference.size(); start += row) {
@@ -71,6 +77,7 @@ Comparison Comparer::result() const {
   result.elements = elements_;
   result.rows = rows_;
   result.unlike_nonfinite = unlike_nonfinite_;
+  result.same_nonfinite = same_nonfinite_;
   result.max_error = max_error_;
   result.spread = highest_ - lowest_;
   const double scale = result.spread > 0 ? result.spread : std::max(std::abs(highest_), std::abs(lowest_));

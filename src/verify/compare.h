@@ -30,6 +30,9 @@ struct Comparison {
   std::int64_t rows = 0;
   // Elements that are NaN or infinite in one of the two and not the same in the other.
   std::int64_t unlike_nonfinite = 0;
+  // Elements that are NaN or the same infinity in both, r also where float32 can't hold it: they count as equal, and
+  // in no other figure.
+  std::int64_t same_nonfinite = 0;
 
   bool spread_is_zero() const { return spread == 0; }
 };
@@ -47,7 +50,7 @@ class Comparer {
   double dot_ = 0, reference_square_ = 0, measured_square_ = 0, error_square_ = 0;
   double max_error_ = 0, lowest_ = 0, highest_ = 0;
   bool any_finite_ = false;
-  std::int64_t elements_ = 0, rows_ = 0, same_top_ = 0, unlike_nonfinite_ = 0;
+  std::int64_t elements_ = 0, rows_ = 0, same_top_ = 0, unlike_nonfinite_ = 0, same_nonfinite_ = 0;
 };
 
 // One output.

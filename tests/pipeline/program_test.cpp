@@ -94,6 +94,59 @@ TEST_F(Program, does_not_agree_with_files_of_another) {
   EXPECT_THAT(verified->front().verdict, HasSubstr("expected"));
 }
 
+// One verification of a program in TFLite.
+Verification verified_alone(const Model& model, const fs::path& folder) {
+  const auto artifacts =
+      convert(model, folder, "net", {.tflite = {Precision::fp32}, .onnx = false, .savedmodel = false});
+  EXPECT_TRUE(artifacts) << artifacts.error().text();
+  const auto verified = artifacts ? verify(model, *artifacts) : Expected<std::vector<Verification>>{};
+  EXPECT_TRUE(verified) << verified.error().text();
+  return verified && !verified->empty() ? verified->front() : Verification{};
+}
+
+TEST_F(Program, may_give_infinities_that_the_reference_gives) {
+  const Verification masked = verified_alone(program(R"(graph "" (%x: f32[2, 3]) {
+    %mask = constant() {value = f32[3] {0, -inf, 0}} : f32[3]
+    %y = add(%x, %mask) : f32[2, 3]
+    return output = %y
+  })"),
+                                             folder_);
+  EXPECT_TRUE(masked.passed) << masked.verdict;
+  EXPECT_EQ(masked.worst.nonfinite, 2);
+  EXPECT_EQ(masked.worst.unlike_nonfinite, 0);
+}
+
+TEST_F(Program, that_gives_no_number_proves_nothing) {
+  const Verification nothing = verified_alone(program(R"(graph "" (%x: f32[2, 3]) {
+    %nan = constant() {value = f32[3] {nan, nan, nan}} : f32[3]
+    %y = add(%x, %nan) : f32[2, 3]
+    return output = %y
+  })"),
+                                              folder_);
+  EXPECT_FALSE(nothing.passed);
+  EXPECT_THAT(nothing.verdict, HasSubstr("NaN throughout in output"));
+  const Verification partly = verified_alone(program(R"(graph "" (%x: f32[2, 3]) {
+    %nan = constant() {value = f32[3] {nan, nan, nan}} : f32[3]
+    %y = add(%x, %nan) : f32[2, 3]
+    %z = add(%x, %x) : f32[2, 3]
+    return output = %y, more = %z
+  })"),
+                                             folder_);
+  EXPECT_TRUE(partly.passed) << partly.verdict;
+  EXPECT_THAT(partly.note, HasSubstr("NaN throughout in output"));
+}
+
+TEST_F(Program, gives_constants_in_compiled_models) {
+  const Verification given = verified_alone(program(R"(graph "" (%x: f32[2, 3]) {
+    %vector = constant() {value = f32[3] {1, 2, 3}} : f32[3]
+    %number = constant() {value = f32[] {2.5}} : f32[]
+    %y = add(%x, %vector) : f32[2, 3]
+    return output = %y, vector = %vector, number = %number
+  })"),
+                                            folder_);
+  EXPECT_TRUE(given.passed) << given.verdict;
+}
+
 TEST_F(Program, is_shown_after_each_pass_that_changed_it) {
   const auto artifacts = convert(lookup_, folder_, "net",
                                  {.tflite = {Precision::fp32},

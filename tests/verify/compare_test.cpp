@@ -63,6 +63,8 @@ TEST(Compare, nan_and_infinity_on_both_sides_agree) {
   EXPECT_DOUBLE_EQ(result.cosine, 1);
   EXPECT_DOUBLE_EQ(result.spread, 1);
   EXPECT_EQ(result.top1_agreement, 1);
+  EXPECT_EQ(result.same_nonfinite, 2);
+  EXPECT_EQ(result.unlike_nonfinite, 0);
 }
 
 TEST(Compare, a_constant_reference_is_measured_by_its_magnitude) {
