@@ -120,7 +120,7 @@ Op clip() {
         if (operands.size() > 2 && operands[2] != nullptr) x = build("minimum", {x, operands[2]});
         return {x};
       },
-      .onnx = {.op_type = "Clip", .inputs = {operand(0), operand(1), operand(2)}},
+      .onnx = {.op_type = "Clip", .inputs = {operand(0), operand(1), operand(2)}, .dtypes = onnx_ordered_dtypes()},
       .examples = {{{f32({2, 3}), f32({}), f32({})}, {}, -1, 1}},
   };
 }

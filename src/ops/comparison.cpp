@@ -78,6 +78,11 @@ Expected<std::vector<Array>> eval_where(const EvalCall& call) {
 bool chooses_booleans(const Node& node) {
   return node.operands[1]->type.dtype == DType::boolean;
 }
+// ONNX Runtime has none of these integers, of which int32 holds all.
+bool chooses_short_integers(const Node& node) {
+  const DType dtype = node.operands[1]->type.dtype;
+  return dtype == DType::i8 || dtype == DType::i16 || dtype == DType::u16;
+}
 
 Op where_row() {
   return {
@@ -91,6 +96,11 @@ Op where_row() {
       .broadcasts = true,
       // ONNX Runtime chooses no booleans, but knows what that means.
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        if (chooses_short_integers(node)) {
+          const DType dtype = node.operands[1]->type.dtype;
+          const Expr a{&build, operands[1]}, b{&build, operands[2]};
+          return {cast(where({&build, operands[0]}, cast(a, DType::i32), cast(b, DType::i32)), dtype).value};
+        }
         if (!chooses_booleans(node)) return {build("where", {operands.begin(), operands.end()})};
         Value* holds = build("logical_and", {operands[0], operands[1]});
         Value* fails = build("logical_and", {build("logical_not", {operands[0]}), operands[2]});
@@ -98,7 +108,7 @@ Op where_row() {
       },
       .onnx = {.op_type = "Where",
                .inputs = {operand(0), operand(1), operand(2)},
-               .fits = [](const Node& node) { return !chooses_booleans(node); }},
+               .fits = [](const Node& node) { return !chooses_booleans(node) && !chooses_short_integers(node); }},
       .tflite = {.builtin = BuiltinOperator::SELECT_V2,
                  .since = "2.2.0",
                  .inputs = {operand(0), operand(1), operand(2)},
@@ -107,7 +117,8 @@ Op where_row() {
       .examples = {{{boolean({2, 3}), f32({2, 3}), f32({2, 3})}, {}, 0, 2},
                    {{boolean({2, 1}), f32({3}), f32({})}, {}, 0, 2},
                    {{boolean({2, 3}), i64({2, 3}), i64({})}, {}, 0, 2},
-                   {{boolean({2, 3}), boolean({3}), boolean({2, 1})}, {}, 0, 2}},
+                   {{boolean({2, 3}), boolean({3}), boolean({2, 1})}, {}, 0, 2},
+                   {{boolean({2, 3}), {DType::i16, {2, 3}}, {DType::i16, {}}}, {}, 0, 2}},
   };
 }
 

@@ -46,6 +46,13 @@ Op numeric(Op op, TfliteVersion since64, bool booleans) {
   return op;
 }
 
+// The same of extremes. ONNX Runtime has none of int16.
+Op extreme(Op op) {
+  op = numeric(std::move(op), {1, "1.14.0"}, true);
+  op.onnx.dtypes = onnx_ordered_dtypes();
+  return op;
+}
+
 // A binary operator whose TFLite form can apply an activation.
 template <class Options>
 Op with_activation(Op op) {
@@ -220,12 +227,17 @@ std::vector<Op> elementwise_ops() {
               tflite::BuiltinOperator::EXP, "1.7.0", tflite_options<tflite::ExpOptionsT>()));
   Op neg = spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", "Neg",
                    tflite::BuiltinOperator::NEG, "1.9.0", tflite_options<tflite::NegOptionsT>());
+  neg.onnx.dtypes = {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32, DType::i16, DType::i8};
+  neg.tflite.dtypes = tflite_number_dtypes("1.9.0");
   neg.examples.push_back(example_of({i64({2, 3})}, -9, 9));
   row(std::move(neg));
   Op abs = spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs", "Abs",
                    tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>());
   abs.tflite.dtypes = {{DType::f32, {1, "1.13.0"}}, {DType::i32, {5, "2.12.0"}}};
-  abs.expand = expand_as<[](Expr x) { return apply("maximum", x, -x); }>;
+  abs.expand = expand_as<[](Expr x) {
+    const bool is_unsigned = x.dtype() == DType::u8 || x.dtype() == DType::u16 || x.dtype() == DType::u32;
+    return is_unsigned ? x : apply("maximum", x, -x);
+  }>;
   abs.examples.push_back(example_of({i64({2, 3})}, -9, 9));
   abs.examples.push_back(example_of({i32({2, 3})}, -9, 9));
   row(std::move(abs));
@@ -279,21 +291,18 @@ std::vector<Op> elementwise_ops() {
   for (Example& example : div.examples) example.low = 0.5;  // away from the pole
   row(std::move(div));
   // NaN is larger and smaller than all numbers.
-  row(numeric(spelled(binary("maximum", "max(a, b)",
-                             eval_binary<[](double a, double b) { return a < b || std::isnan(b) ? b : a; }>),
-                      "Max", "Maximum", tflite::BuiltinOperator::MAXIMUM, "1.14.0",
-                      tflite_options<tflite::MaximumMinimumOptionsT>()),
-              {1, "1.14.0"}, true));
-  row(numeric(spelled(binary("minimum", "min(a, b)",
-                             eval_binary<[](double a, double b) { return b < a || std::isnan(b) ? b : a; }>),
-                      "Min", "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0",
-                      tflite_options<tflite::MaximumMinimumOptionsT>()),
-              {1, "1.14.0"}, true));
+  row(extreme(spelled(
+      binary("maximum", "max(a, b)", eval_binary<[](double a, double b) { return a < b || std::isnan(b) ? b : a; }>),
+      "Max", "Maximum", tflite::BuiltinOperator::MAXIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>())));
+  row(extreme(spelled(
+      binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a || std::isnan(b) ? b : a; }>),
+      "Min", "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>())));
   Op squared = spelled(
       binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "",
       "SquaredDifference", tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1",
       tflite_options<tflite::SquaredDifferenceOptionsT>());
   squared.expand = expand_squared_difference;
+  squared.tflite.dtypes = {{DType::f32, {1, "1.13.1"}}, {DType::i32, {1, "1.13.1"}}};
   row(std::move(squared));
 
   row(cast());

@@ -165,6 +165,7 @@ std::vector<Op> integer_ops() {
                   {{f32({2, 3}), f32({})}, {}, 0.1, 3},
                   example_of({i64({2, 3}), i64({3})}, 0, 6),
                   example_of({i32({2, 3}), i32({})}, 0, 6)};
+  pow.onnx.dtypes = onnx_wide_dtypes();
   pow.tflite.dtypes = in_32_bits({1, "1.10.0"}, true);
   pow.expand = expand_cast<DType::i64, DType::i32>;
   pow.expands_if = takes_long_integers;

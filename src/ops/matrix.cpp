@@ -78,21 +78,22 @@ Op linear() {
       .per_step = true,
       .expand = expand_linear,
       .expand_tensorflow = expand_linear_tensorflow,
-      .tflite = {.builtin = tflite::BuiltinOperator::FULLY_CONNECTED,
-                 .since = "2.0.0",
-                 .inputs = {operand(0), operand(1), operand(2)},
-                 .options = tflite_options<Options>(
-                     OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function,
-                                                                          "activation"},
-                     FixedOption<Options, bool>{&Options::keep_num_dims, true},
-                     DerivedOption<Options, bool>{&Options::asymmetric_quantize_inputs, true, is_hybrid_call}),
-                 // Without keep_num_dims the leading axes would be flattened; version 6 allows a missing bias.
-                 .version_for =
-                     [](const Node& node) {
-                       const bool bias = node.operands.size() > 2 && node.operands[2] != nullptr;
-                       return bias ? TfliteVersion{5, "2.0.0"} : TfliteVersion{6, "2.1.0"};
-                     },
-                 .half_operand = 1},
+      .tflite = {
+          .builtin = tflite::BuiltinOperator::FULLY_CONNECTED,
+          .since = "2.0.0",
+          .inputs = {operand(0), operand(1), operand(2)},
+          .options = tflite_options<Options>(
+              OptionField<Options, tflite::ActivationFunctionType>{&Options::fused_activation_function, "activation"},
+              FixedOption<Options, bool>{&Options::keep_num_dims, true},
+              DerivedOption<Options, bool>{&Options::asymmetric_quantize_inputs, true, is_hybrid_call}),
+          // Without keep_num_dims the leading axes would be flattened; version 6 allows a missing bias.
+          .version_for =
+              [](const Node& node) {
+                const bool bias = node.operands.size() > 2 && node.operands[2] != nullptr;
+                return bias ? TfliteVersion{5, "2.0.0"} : TfliteVersion{6, "2.1.0"};
+              },
+          .fits = [](const Node& node) { return is_floating(node.operands[0]->type.dtype); },
+          .half_operand = 1},
       .examples = {{{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {5, 4}}}},
                    {{{DType::f32, {4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
@@ -160,6 +161,28 @@ Expected<std::vector<Array>> eval_matmul(const EvalCall& call) {
   return std::vector{std::move(out)};
 }
 
+// The products of rows and columns, summed: integers, which TFLite and ONNX Runtime multiply no matrices of.
+std::vector<Value*> expand_integer_matmul(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const auto axis = [](std::int64_t dim) { return Attrs{{"dims", std::vector{dim}}}; };
+  const bool transposed = node.attrs.flag("transpose_b");
+  // [..., m, k, 1] and [..., 1, k, n]; with B^T [..., m, 1, k] and [..., 1, n, k].
+  Value* a = build("unsqueeze", {operands[0]}, axis(transposed ? -2 : -1));
+  Value* b = build("unsqueeze", {operands[1]}, axis(-3));
+  return {build("sum", {build("mul", {a, b})}, axis(transposed ? -1 : -2))};
+}
+
+bool multiplies_floats(const Node& node) {
+  return is_floating(node.operands[0]->type.dtype);
+}
+
+// Sums of products hold m k n numbers at a time.
+bool has_few_products(const Node& node) {
+  constexpr std::int64_t kMostProducts = std::int64_t{1} << 26;
+  const Shape& a = node.operands[0]->type.shape;
+  const auto count = (element_count(node.results[0]->type.shape) * a.back()).constant();
+  return !count || *count <= kMostProducts;
+}
+
 Op matmul() {
   using Options = tflite::BatchMatMulOptionsT;
   return {
@@ -174,6 +197,11 @@ Op matmul() {
           [](const Node& node) {
             return constant_of(node.operands[1]) != nullptr && node.operands[1]->type.shape.size() == 2;
           },
+      .expands_if =
+          [](const Node& node, Target target) {
+            if (target == Target::tflite) return !multiplies_floats(node) && has_few_products(node);
+            return node.attrs.flag("transpose_b");
+          },
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
         Value* b = operands[1];
         if (node.attrs.flag("transpose_b")) {
@@ -184,8 +212,10 @@ Op matmul() {
         }
         return {build("matmul", {operands[0], b})};
       },
+      .expand_tflite = expand_integer_matmul,
       .onnx = {.op_type = "MatMul",
                .inputs = {operand(0), operand(1)},
+               .dtypes = {DType::f64, DType::f32, DType::f16, DType::i64, DType::i32, DType::u64, DType::u32},
                .fits = [](const Node& node) { return !node.attrs.flag("transpose_b"); }},
       .tflite = {.builtin = tflite::BuiltinOperator::BATCH_MATMUL,
                  .since = "2.3.0",
@@ -193,11 +223,17 @@ Op matmul() {
                  .options = tflite_options<Options>(
                      OptionField<Options, bool>{&Options::adj_y, "transpose_b"},
                      DerivedOption<Options, bool>{&Options::asymmetric_quantize_inputs, true, is_hybrid_call}),
+                 .fits = multiplies_floats,
                  .half_operand = 1},
-      .tensorflow = {.op = "BatchMatMulV2", .inputs = {operand(0), operand(1)}, .attrs = {{"adj_y", "transpose_b"}}},
+      .tensorflow = {.op = "BatchMatMulV2",
+                     .inputs = {operand(0), operand(1)},
+                     .dtypes = {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32},
+                     .attrs = {{"adj_y", "transpose_b"}}},
       .examples = {{{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 4, 5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 5, 4}}}, {{"transpose_b", true}}},
-                   {{{DType::f32, {3, 4}}, {DType::f32, {4, 5}}}}},
+                   {{{DType::f32, {3, 4}}, {DType::f32, {4, 5}}}},
+                   {{{DType::i64, {2, 3, 4}}, {DType::i64, {4, 5}}}, {}, -9, 9},
+                   {{{DType::i32, {3, 4}}, {DType::i32, {2, 5, 4}}}, {{"transpose_b", true}}, -9, 9}},
   };
 }
 

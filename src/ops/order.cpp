@@ -92,6 +92,9 @@ std::vector<Value*> expand_topk(Builder& build, const Node& node, std::span<Valu
   if (!is_last_axis(node)) return call_on_last_axis(build, node, operands[0]);
   const auto& k = node.attrs.get<Shape>("k");
   const bool largest = node.attrs.flag("largest");
+  const DType dtype = node.operands[0]->type.dtype;
+  if (!largest && !is_floating(dtype) && size_of(dtype) < size_of(DType::i32))  // -x may be beyond these
+    return call_as(DType::i32, build, node, operands);
   Value* x = largest ? operands[0] : build("neg", {operands[0]});
   Value* count = nullptr;
   if (const auto number = k[0].constant())
@@ -127,6 +130,7 @@ Op topk() {
       },
       .onnx = {.op_type = "TopK",
                .inputs = {operand(0), attr_tensor("k")},
+               .dtypes = onnx_ordered_dtypes(),
                .attrs = {{"axis", "dim"}, {"largest", "largest"}, {"sorted", "sorted"}},
                .fits = [](const Node& node) { return node.attrs.get<Shape>("k")[0].constant().has_value(); }},
       .examples = {{{f32({2, 7})}, {{"k", Shape{3}}}},
@@ -161,6 +165,7 @@ Op counted_topk() {
       },
       .onnx = {.op_type = "TopK",
                .inputs = {operand(0), operand(1)},
+               .dtypes = onnx_ordered_dtypes(),
                .attrs = {{"axis", "dim"}, {"largest", "largest"}, {"sorted", "sorted"}}},
   };
 }
@@ -277,12 +282,14 @@ Op cumsum() {
           },
       .onnx = {.op_type = "CumSum",
                .inputs = {operand(0), attr_tensor("dim")},
+               .dtypes = onnx_wide_dtypes(),
                .attrs = {{"exclusive", "exclusive"}, {"reverse", "reverse"}}},
       .tflite = {.builtin = BuiltinOperator::CUMSUM,
                  .since = "2.4.0",
                  .inputs = {operand(0), attr_tensor("dim")},
                  .options = tflite_options<Options>(OptionField<Options, bool>{&Options::exclusive, "exclusive"},
-                                                    OptionField<Options, bool>{&Options::reverse, "reverse"})},
+                                                    OptionField<Options, bool>{&Options::reverse, "reverse"}),
+                 .dtypes = tflite_number_dtypes("2.4.0")},
       .tensorflow = {.op = "Cumsum",
                      .result = "out",
                      .inputs = {operand(0), attr_tensor("dim")},

@@ -40,6 +40,10 @@ std::vector<DType> number_dtypes() {
   return {DType::f64, DType::f32, DType::f16, DType::i64, DType::i32, DType::i16, DType::i8, DType::u8};
 }
 
+std::vector<TfliteDType> tflite_number_dtypes(std::string_view since) {
+  return {{DType::f32, {1, since}}, {DType::i32, {1, since}}, {DType::i64, {1, since}}};
+}
+
 Op unary(std::string_view name, std::string_view doc, EvalFn eval) {
   return {.name = name,
           .doc = doc,

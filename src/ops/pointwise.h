@@ -49,6 +49,9 @@ bool takes_booleans(const Node& node);
 // The dtypes of numbers that a target computes with.
 std::vector<DType> number_dtypes();
 
+// What TFLite's kernels compute with as plain numbers; narrower integers are quantised ones to them.
+std::vector<TfliteDType> tflite_number_dtypes(std::string_view since);
+
 // Rows without spellings, with examples of float32.
 Op unary(std::string_view name, std::string_view doc, EvalFn eval);
 Op binary(std::string_view name, std::string_view doc, EvalFn eval);

@@ -159,27 +159,33 @@ const std::vector<std::int64_t> kMiddleAxis = {1};
 
 Op reduction(const Reduction& row) {
   using Options = tflite::ReducerOptionsT;
-  Op op = {.name = row.name,
-           .doc = row.doc,
-           .operands = {"x"},
-           .attrs = {{"dims", AttrKind::integers}, {"keepdim", AttrKind::flag, false}},
-           .infer = infer_reduction,
-           .eval = row.eval,
-           .on_bases = reduction_on_bases,
-           .expand = expand_no_reduction,
-           .expand_tflite = expand_in_runs,
-           .tflite = {.builtin = row.builtin,
-                      .since = row.since,
-                      .inputs = {operand(0), attr_tensor("dims")},
-                      .options = tflite_options<Options>(OptionField<Options, bool>{&Options::keep_dims, "keepdim"}),
-                      .fits = [](const Node& node) { return reduces(node) && has_few_axes(node); }},
-           .tensorflow = {.op = row.tensorflow,
-                          .inputs = {operand(0), attr_tensor("dims")},
-                          .attrs = {{"keep_dims", "keepdim"}},
-                          .fits = reduces}};
+  Op op = {
+      .name = row.name,
+      .doc = row.doc,
+      .operands = {"x"},
+      .attrs = {{"dims", AttrKind::integers}, {"keepdim", AttrKind::flag, false}},
+      .infer = infer_reduction,
+      .eval = row.eval,
+      .on_bases = reduction_on_bases,
+      .expand = expand_no_reduction,
+      .expands_if = [](const Node& node,
+                       Target target) { return !reduces(node) || (target == Target::tflite && !has_few_axes(node)); },
+      .expand_tflite = expand_in_runs,
+      .tflite = {.builtin = row.builtin,
+                 .since = row.since,
+                 .inputs = {operand(0), attr_tensor("dims")},
+                 .options = tflite_options<Options>(OptionField<Options, bool>{&Options::keep_dims, "keepdim"}),
+                 .dtypes = tflite_number_dtypes(row.since),
+                 .fits = [](const Node& node) { return reduces(node) && has_few_axes(node); }},
+      .tensorflow = {.op = row.tensorflow,
+                     .inputs = {operand(0), attr_tensor("dims")},
+                     .dtypes = number_dtypes(),
+                     .attrs = {{"keep_dims", "keepdim"}},
+                     .fits = reduces}};
   if (!row.onnx.empty())
     op.onnx = {.op_type = row.onnx,
                .inputs = {operand(0)},
+               .dtypes = row.name == "amax" || row.name == "amin" ? onnx_ordered_dtypes() : onnx_wide_dtypes(),
                .attrs = {{"axes", "dims"}, {"keepdims", "keepdim"}},
                .fits = reduces};
   for (const DType dtype : {DType::f32, DType::i64, DType::i32}) {
@@ -187,6 +193,8 @@ Op reduction(const Reduction& row) {
     op.examples.push_back({{{dtype, {2, 3, 4}}}, {{"dims", kLastAxis}, {"keepdim", true}}});
     op.examples.push_back({{{dtype, {2, 3, 4}}}, {{"dims", kMiddleAxis}}});
   }
+  if (row.name == "amax" || row.name == "amin")
+    op.examples.push_back({{{DType::boolean, {2, 3, 4}}}, {{"dims", kLastAxis}}, 0, 2});
   op.examples.push_back({{f32({2, 3})}, {{"dims", std::vector<std::int64_t>{}}}});
   op.examples.push_back({{f32({2, 3, 4})}, {{"dims", std::vector<std::int64_t>{0, -1}}}});
   op.examples.push_back({{f32({2, 1, 3, 1, 2, 2})}, {{"dims", std::vector<std::int64_t>{0, 1, 2, 3, 4, 5}}}});
@@ -198,6 +206,9 @@ Op reduction(const Reduction& row) {
 Op boolean_reduction(const Reduction& row) {
   Op op = reduction(row);
   op.infer = infer_boolean_reduction;
+  op.expands_if = nullptr;
+  op.tflite.dtypes = {{DType::boolean, {1, row.since}}};
+  op.tensorflow.dtypes = {DType::boolean};
   op.tensorflow.types = {};
   op.examples = {{{{DType::boolean, {2, 3, 4}}}, {{"dims", kLastAxis}, {"keepdim", true}}, 0, 2},
                  {{{DType::boolean, {2, 2}}}, {{"dims", std::vector<std::int64_t>{0, 1}}}, 0, 2}};
@@ -290,7 +301,7 @@ Op place(std::string_view name, std::string_view doc, EvalFn eval, std::string_v
               },
           .onnx = {.op_type = onnx,
                    .inputs = {operand(0)},
-                   .dtypes = number_dtypes(),
+                   .dtypes = onnx_ordered_dtypes(),
                    .attrs = {{"axis", "dim"}, {"keepdims", "keepdim"}}},
           .tflite = {.builtin = builtin,
                      .since = "1.9.0",

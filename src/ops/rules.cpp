@@ -9,6 +9,16 @@
 
 namespace taper {
 
+std::vector<DType> onnx_wide_dtypes() {
+  return {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32, DType::u64, DType::u32};
+}
+
+std::vector<DType> onnx_ordered_dtypes() {
+  std::vector<DType> dtypes = onnx_wide_dtypes();
+  dtypes.insert(dtypes.end(), {DType::i8, DType::u8});
+  return dtypes;
+}
+
 Type f32(const std::vector<std::int64_t>& sizes) {
   return {DType::f32, to_shape(sizes)};
 }

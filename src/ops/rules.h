@@ -17,6 +17,10 @@ Expected<Shape> broadcast(const Shape& a, const Shape& b);
 // The type of a float32 operand of an example.
 Type f32(const std::vector<std::int64_t>& sizes);
 
+// What ONNX's sums and products take; its comparisons take bytes as well. Other integers go through wider ones.
+std::vector<DType> onnx_wide_dtypes();
+std::vector<DType> onnx_ordered_dtypes();
+
 // Shape rules.
 Expected<std::vector<Type>> same_as_first(const InferCall& call);
 
