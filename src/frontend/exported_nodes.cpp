@@ -129,7 +129,7 @@ Status check_declared(const Import& import, const Graph& graph, const std::strin
   bool same = dtype == type.dtype && declared.size() == type.shape.size();
   for (std::size_t axis = 0; same && axis < declared.size(); ++axis) {
     const auto wanted = declared[axis].constant();
-    const auto given = frozen(type.shape[axis], import.frozen).constant();
+    const auto given = frozen(type.shape[axis], import.freeing.sizes).constant();
     same = !wanted || !given || *wanted == *given;
   }
   if (same) return {};
@@ -210,7 +210,7 @@ Status run_on_sizes(Import& import, const aten::Context& context, const Graph& g
     if (name == nullptr) continue;
     const auto declared = graph.integers.find(name->name);
     // Sizes that follow from freed ones are not what the program says.
-    if (declared != graph.integers.end() && import.frozen.empty())
+    if (declared != graph.integers.end() && import.freeing.sizes.empty())
       values[name->name] = Arg(substitute(declared->second, import.replacements));
     else
       values[name->name] = std::nullopt;
@@ -225,8 +225,11 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Node& node
   if (!name) return fail("there is no operator '{}'", node.target);
   TAPER_ASSIGN(std::vector<NamedArg> arguments, arguments_of(values, node));
   if (is_size_query(*name)) return size_query(*name, arguments);
-  free_literals(*name, arguments, import.frozen, import.assumptions);
-  return aten::call(context, *name, arguments);
+  import.freeing.place = place_of(node);
+  TAPER_TRY(free_literals(context.build, *name, arguments, import.freeing));
+  TAPER_ASSIGN(Arg result, aten::call(context, *name, arguments));
+  remember_sizes(result, import.freeing);
+  return result;
 }
 
 Status run_node(Import& import, aten::Context& context, const Graph& graph, const Node& node, Values& values) {

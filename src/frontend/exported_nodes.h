@@ -20,7 +20,7 @@ using Values = std::map<std::string, std::optional<aten::Arg>, std::less<>>;
 // What all graphs of a program share.
 struct Import {
   std::map<std::string, Dim, std::less<>> replacements;  // symbols of the program that the caller named or fixed
-  FrozenSizes frozen;                                    // symbols of sizes that the program had frozen
+  Freeing freeing;                                       // of sizes that the program had frozen
   std::vector<std::string> assumptions;
 
   void assume(std::string sentence);

@@ -34,6 +34,7 @@ class Importer {
     TAPER_TRY(add_symbols());
     for (const exported::Input& input : program_.inputs) TAPER_TRY(add_input(input));
     TAPER_TRY(exported::run_nodes(import_, context_, program_.graph, values_));
+    TAPER_TRY(settle_freed_sizes());
     TAPER_TRY(add_outputs());
     note_mutations();
     TAPER_TRY(build_.status());
@@ -133,14 +134,16 @@ class Importer {
   }
 
   void free_axis(const std::string& name, std::size_t axis, const Dim& size, const Dim& symbol) {
+    if (options_.keep_frozen) return;
     freed_[{name, axis}] = symbol;
-    import_.frozen[*symbol.as_symbol()] = *size.constant();
+    import_.freeing.sizes[*symbol.as_symbol()] = *size.constant();
+    import_.freeing.reading = options_.reading;
   }
 
   // Axes of several inputs that had one size are one size: masks go with what they mask. Those of one input are not.
   Dim shared_symbol(const std::string& name, std::int64_t axis, const Dim& size) {
     for (const auto& [place, symbol] : freed_)
-      if (place.first != name && size.is(import_.frozen[*symbol.as_symbol()])) {
+      if (place.first != name && size.is(import_.freeing.sizes[*symbol.as_symbol()])) {
         import_.assume(fmt::format("axis {} of input '{}' is the size '{}', as it had the same length", axis, name,
                                    symbol.text()));
         return symbol;
@@ -148,6 +151,23 @@ class Importer {
     std::string symbol = fmt::format("{}_{}", name, axis);
     while (program_.symbols.contains(symbol)) symbol += "_";
     return Dim::symbol(std::move(symbol));
+  }
+
+  // What is known of them when all calls are read.
+  Status settle_freed_sizes() {
+    Freeing& freeing = import_.freeing;
+    if (freeing.sizes.empty()) return {};
+    std::set<std::string_view> weights;
+    for (const Weight& weight : weights_) weights.insert(weight.name);
+    for (const exported::Node& node : program_.graph.nodes)
+      for (const exported::NamedArgument& input : node.inputs)
+        if (const auto* used = input.value.as<ValueName>(); used != nullptr && weights.contains(used->name))
+          ++freeing.uses[used->name];
+    TAPER_TRY(check_loops(freeing));
+    for (const auto& [symbol, size] : freeing.sizes)
+      result_.freed.emplace(symbol, FreedSize{size, std::move(freeing.notes[symbol])});
+    result_.has_other_readings = freeing.ambiguous;
+    return {};
   }
 
   Status add_symbols() {
@@ -163,7 +183,7 @@ class Importer {
         return fail("size {} lies between {} and {}: nothing does", *name, range.least, range.most);
       range.usual = std::clamp(info.usual.value_or(range.least), range.least, range.most);
     }
-    for (const auto& [symbol, size] : import_.frozen) {
+    for (const auto& [symbol, size] : import_.freeing.sizes) {
       SymbolRange& range = result_.symbols[symbol];
       range.least = std::max<std::int64_t>(range.least, 1);
       range.usual = size;
@@ -212,6 +232,8 @@ class Importer {
     for (std::size_t axis = 0; axis < type.shape.size(); ++axis)
       if (const auto freed = freed_.find({name->name, axis}); freed != freed_.end()) type.shape[axis] = freed->second;
     TAPER_TRY(check_bounded(type));
+    if (*dtype != type.dtype && !options_.input_dtypes.contains(name->name))
+      import_.assume(dtype_note(fmt::format("input '{}'", name->name), *dtype, type.dtype));
     const DType computed = type.dtype;
     if (const auto wanted = options_.input_dtypes.find(name->name); wanted != options_.input_dtypes.end())
       type.dtype = wanted->second;
@@ -292,6 +314,13 @@ class Importer {
     return build_("reshape", {vector}, {{"shape", Shape{}}});
   }
 
+  // Floats of other widths are float32 in the files.
+  void note_dtype(const std::string& name, const Argument& argument, DType given) {
+    const exported::TensorMeta* meta = meta_of(argument);
+    const auto declared = meta == nullptr ? std::nullopt : meta->parts ? meta->parts : meta->dtype;
+    if (declared && *declared != given) import_.assume(dtype_note(fmt::format("output '{}'", name), *declared, given));
+  }
+
   Status add_outputs() {
     std::size_t user = 0;
     for (const exported::Output& output : program_.outputs) {
@@ -314,6 +343,7 @@ class Importer {
       }
       if (mutation)
         import_.assume(fmt::format("output '{}' is what the program leaves in input '{}'", name, output.target));
+      note_dtype(name, output.argument, value->type.dtype);
       result_.graph.add_output(name, value);
     }
     if (result_.graph.outputs().empty()) return fail("the program gives no tensor");

@@ -1,6 +1,7 @@
 #include "frontend/free_sizes.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 
@@ -13,50 +14,108 @@ Dim frozen(const Dim& dim, const FrozenSizes& sizes) {
   return substitute(dim, replacements);
 }
 
+std::vector<std::string> freed_symbols(const Dim& dim, const FrozenSizes& sizes) {
+  std::vector<std::string> symbols = symbols_of(dim);
+  std::erase_if(symbols, [&](const std::string& symbol) { return !sizes.contains(symbol); });
+  return symbols;
+}
+
+bool is_freed(const Dim& dim, const FrozenSizes& sizes) {
+  return !freed_symbols(dim, sizes).empty();
+}
+
+void Freeing::note(const std::string& symbol, std::string sentence) {
+  std::vector<std::string>& known = notes[symbol];
+  if (std::ranges::find(known, sentence) == known.end()) known.push_back(std::move(sentence));
+}
+
 namespace {
 
 using aten::Arg;
 
-// Whether the dimension holds one of the freed symbols.
-bool is_freed(const Dim& dim, const FrozenSizes& sizes) {
-  return std::ranges::any_of(symbols_of(dim), [&](const std::string& symbol) { return sizes.contains(symbol); });
-}
+// Small numbers are too often something else.
+constexpr std::int64_t kLeastTelling = 4;
 
 // The call under way.
 struct FreeCall {
+  Builder& build;
   std::string_view name;  // without the overload
   std::vector<aten::NamedArg>& arguments;
-  const FrozenSizes& sizes;
-  std::vector<std::string>& assumptions;
+  Freeing& freeing;
+
+  const FrozenSizes& sizes() const { return freeing.sizes; }
+  bool freed(const Dim& dim) const { return is_freed(dim, sizes()); }
+  // Freed, of a size that was 1.
+  bool freed_one(const Dim& dim) const { return freed(dim) && frozen(dim, sizes()).is(1); }
 
   Arg* argument(std::string_view called, std::size_t position) const {
     for (aten::NamedArg& argument : arguments)
       if (argument.name == called) return &argument.arg;
     return position < arguments.size() && arguments[position].name.empty() ? &arguments[position].arg : nullptr;
   }
+  const aten::TensorPtr* tensor(std::string_view called, std::size_t position) const {
+    const Arg* arg = argument(called, position);
+    return arg == nullptr ? nullptr : arg->as<aten::TensorPtr>();
+  }
+  std::optional<std::int64_t> integer(std::string_view called, std::size_t position) const {
+    const Arg* arg = argument(called, position);
+    const Dim* dim = arg == nullptr ? nullptr : arg->as<Dim>();
+    return dim == nullptr ? std::nullopt : dim->constant();
+  }
   const Shape* self() const {
     const auto* tensor = arguments.empty() ? nullptr : arguments[0].arg.as<aten::TensorPtr>();
     return tensor == nullptr ? nullptr : &(*tensor)->type().shape;
   }
-  // The one symbol that was frozen at this size; nothing if none was, or if several were.
-  std::optional<Dim> symbol_for(const Dim& literal) const {
-    std::optional<Dim> found;
-    for (const auto& [symbol, size] : sizes) {
-      if (!literal.is(size)) continue;
-      if (found) return std::nullopt;
-      found = Dim::symbol(symbol);
-    }
-    return found;
+  // The axis of the first operand that `dim` names; nothing if it isn't known.
+  std::optional<std::size_t> axis(std::size_t position) const {
+    const Shape* shape = self();
+    if (shape == nullptr) return std::nullopt;
+    const bool given = argument("dim", position) != nullptr;
+    const auto dim = given ? integer("dim", position) : 0;
+    const auto rank = static_cast<std::int64_t>(shape->size());
+    if (!dim || *dim < -rank || *dim >= rank) return std::nullopt;
+    return static_cast<std::size_t>(*dim < 0 ? *dim + rank : *dim);
   }
-  // Takes a literal for the size by its number alone.
-  bool assume(Dim& literal) const {
-    auto symbol = symbol_for(literal);
-    if (!symbol) return false;
-    std::string sentence =
-        fmt::format("a literal {} of {} is taken as the freed size '{}'", literal.text(), name, symbol->text());
-    if (std::ranges::find(assumptions, sentence) == assumptions.end()) assumptions.push_back(std::move(sentence));
-    literal = std::move(*symbol);
+  // The freed sizes that were this number; where there are none, what operands had that follows from them.
+  std::vector<Dim> sizes_for(const Dim& literal) const {
+    std::vector<Dim> found;
+    for (const auto& [symbol, size] : sizes())
+      if (literal.is(size)) found.push_back(Dim::symbol(symbol));
+    const auto number = literal.constant();
+    const auto derived = found.empty() && number ? freeing.derived.find(*number) : freeing.derived.end();
+    return derived == freeing.derived.end() ? found : derived->second;
+  }
+  void note(const std::string& symbol, std::string sentence) const { freeing.note(symbol, std::move(sentence)); }
+  void note(const Dim& freed, const std::string& sentence) const {
+    for (const std::string& symbol : freed_symbols(freed, sizes())) note(symbol, sentence);
+  }
+  // Takes a literal for the size by its number alone. A 1 is left to broadcasting unless `ones`.
+  bool assume(Dim& literal, bool ones = false) const {
+    if (literal.is(1) && !ones) return false;
+    const std::vector<Dim> candidates = sizes_for(literal);
+    if (candidates.size() > 1)
+      for (const Dim& size : candidates)
+        note(size, fmt::format("a literal {} of {} stays as it is: it may be one of several freed sizes, {} among them",
+                               literal.text(), name, size.text()));
+    if (candidates.size() != 1) return false;
+    note(candidates[0],
+         fmt::format("a literal {} of {} is taken as the freed size '{}'", literal.text(), name, candidates[0].text()));
+    literal = candidates[0];
     return true;
+  }
+  // A literal of a shape or of a position along an axis, which stays, that is a half or a multiple of a freed size.
+  void tell_of_shares(const Dim& literal) const {
+    const auto number = literal.constant();
+    if (!number || *number < 2) return;
+    for (const auto& [symbol, size] : sizes()) {
+      constexpr std::int64_t kMostTimes = 16;
+      if (size < kLeastTelling || *number == size) continue;
+      const bool half = 2 * *number == size || 2 * *number == size + 1;
+      const bool multiple = *number % size == 0 && *number / size <= kMostTimes;
+      if (half || multiple)
+        note(symbol, fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'",
+                                 *number, name, symbol));
+    }
   }
 };
 
@@ -78,83 +137,50 @@ void set_shape(Arg& arg, Shape shape) {
   arg.value = std::move(list);
 }
 
-// A reshape keeps the order of elements: both shapes fall apart into the shortest runs of axes with equal products. In
-// each run that has a freed size, one size of the target takes what the others leave.
+// -------------------------------------------------------------------------------------------------------------- shapes
+
 void free_reshape(const FreeCall& call, std::string_view parameter) {
   const Shape* from = call.self();
   Arg* arg = call.argument(parameter, 1);
-  auto to = shape_in(arg);
+  const auto to = shape_in(arg);
   if (from == nullptr || !to) return;
-  if (std::ranges::none_of(*from, [&](const Dim& dim) { return is_freed(dim, call.sizes); })) return;
-  Shape before;
-  for (const Dim& dim : *from) before.push_back(frozen(dim, call.sizes));
-  // The size that is left to the operator, as it was.
-  const auto open = std::ranges::find(*to, Dim(-1));
-  if (open != to->end()) {
-    *open = 1;
-    const auto size = divide_exactly(element_count(before), element_count(*to));
-    if (!size) return;
-    *open = *size;
-  }
-  Shape result = *to;
-  std::size_t i = 0, j = 0;
-  while (i < from->size() && j < to->size()) {
-    std::size_t i_end = i + 1, j_end = j + 1;
-    Dim from_product = before[i], to_product = (*to)[j];
-    while (from_product != to_product) {
-      const auto a = from_product.constant(), b = to_product.constant();
-      const bool grow_to = a && b ? *b < *a : j_end < to->size();
-      if (grow_to && j_end < to->size())
-        to_product = to_product * (*to)[j_end++];
-      else if (i_end < from->size())
-        from_product = from_product * before[i_end++];
-      else
-        return;
-    }
-    Dim freed = 1;
-    for (std::size_t axis = i; axis < i_end; ++axis) freed = freed * (*from)[axis];
-    if (is_freed(freed, call.sizes)) {
-      // From the front, as batches and steps come before features.
-      bool placed = false;
-      for (std::size_t axis = j; axis < j_end && !placed; ++axis) {
-        Dim others = 1;
-        for (std::size_t other = j; other < j_end; ++other)
-          if (other != axis) others = others * (*to)[other];
-        const auto quotient = divide_exactly(freed, others);
-        if (!quotient || frozen(*quotient, call.sizes) != (*to)[axis]) continue;
-        result[axis] = *quotient;
-        placed = true;
-      }
-      // Several freed sizes in one run stand side by side, in the order of the operand.
-      std::size_t source = i;
-      for (std::size_t axis = j; axis < j_end && !placed; ++axis)
-        for (std::size_t candidate = source; candidate < i_end; ++candidate)
-          if (before[candidate] == (*to)[axis]) {
-            result[axis] = (*from)[candidate];
-            source = candidate + 1;
-            break;
-          }
-    }
-    i = i_end;
-    j = j_end;
-  }
-  set_shape(*arg, std::move(result));
+  if (std::ranges::none_of(*from, [&](const Dim& dim) { return call.freed(dim); })) return;
+  if (auto result = freed_reshape(*from, *to, call.freeing)) set_shape(*arg, std::move(*result));
 }
 
+// ------------------------------------------------------------------------------------------------------ other literals
+
 // Sizes that the operand has already stay as they are; a literal for a size of 1 can only be told by its number.
-void free_expansion(const FreeCall& call) {
+void free_expansion(const FreeCall& call, std::string_view parameter, bool repeats) {
   const Shape* from = call.self();
-  Arg* arg = call.argument("size", 1);
+  Arg* arg = call.argument(parameter, 1);
   auto to = shape_in(arg);
   if (from == nullptr || !to || to->size() < from->size()) return;
   const std::size_t added = to->size() - from->size();
   for (std::size_t axis = 0; axis < to->size(); ++axis) {
-    if (axis >= added && is_freed((*from)[axis - added], call.sizes))
+    const bool is_new = axis < added;
+    if (!is_new && !repeats && call.freed((*from)[axis - added]))
       (*to)[axis] = (*from)[axis - added];
-    else if (axis < added || (*from)[axis - added].is(1))
-      call.assume((*to)[axis]);
+    else if (is_new || (*from)[axis - added].is(1))
+      if (!call.assume((*to)[axis])) call.tell_of_shares((*to)[axis]);
   }
   set_shape(*arg, std::move(*to));
+}
+
+// Remembers a literal piece of a freed axis.
+void remember_piece(const FreeCall& call, std::size_t axis, std::int64_t first, std::int64_t past) {
+  const auto* tensor = call.arguments[0].arg.as<aten::TensorPtr>();
+  const Dim& freed = (*call.self())[axis];
+  const auto size = frozen(freed, call.sizes()).constant();
+  if (!size || first < 0 || past > *size || past - first >= *size) return;
+  const auto add = [&](Freeing::Pieces& pieces) {
+    if (pieces.ends.empty()) pieces = {*size, freed, call.freeing.place, {}};
+    pieces.ends.emplace_back(first, past);
+  };
+  Freeing::Pieces& pieces = call.freeing.pieces[{tensor->get(), static_cast<std::int64_t>(axis)}];
+  if (pieces.ends.empty()) call.freeing.kept.push_back(*tensor);
+  add(pieces);
+  if (past == first + 1) add(call.freeing.entries[freed.text()]);
 }
 
 // An end at the frozen size or beyond it is the end of a freed axis; on other axes (tables of positions) it is the
@@ -162,63 +188,124 @@ void free_expansion(const FreeCall& call) {
 void free_slice(const FreeCall& call) {
   const Shape* from = call.self();
   Arg* end = call.argument("end", 3);
-  const Arg* dim = call.argument("dim", 1);
+  const auto at = call.axis(1);
+  if (from == nullptr || !at) return;
   const Dim* literal = end == nullptr ? nullptr : end->as<Dim>();
-  if (from == nullptr || literal == nullptr || !literal->constant()) return;
-  const auto axis = dim != nullptr && dim->as<Dim>() != nullptr ? dim->as<Dim>()->constant() : 0;
-  const auto rank = static_cast<std::int64_t>(from->size());
-  if (!axis || *axis < -rank || *axis >= rank) return;
-  const Dim& size = (*from)[static_cast<std::size_t>(*axis < 0 ? *axis + rank : *axis)];
-  if (is_freed(size, call.sizes)) {
-    const auto before = frozen(size, call.sizes).constant();
-    if (before && *literal->constant() >= *before) end->value = size;
+  const auto stop = literal == nullptr ? std::nullopt : literal->constant();
+  const Dim& size = (*from)[*at];
+  if (!call.freed(size)) {
+    Dim length = stop ? *literal : Dim(0);
+    if (stop && !size.is(*stop) && call.assume(length)) end->value = std::move(length);
     return;
   }
-  Dim length = *literal;
-  if (!size.is(*length.constant()) && call.assume(length)) end->value = std::move(length);
+  const auto before = frozen(size, call.sizes()).constant();
+  const std::int64_t start = call.integer("start", 2).value_or(0);
+  if (start > 1) call.tell_of_shares(start);
+  if (before && start > 1 && start + kLeastTelling > *before)
+    call.note(size, fmt::format("a literal start {} of {} stays as it is along a freed axis", start, call.name));
+  if (!stop || !before || *stop < 0) return;
+  if (*stop < *before) {
+    remember_piece(call, *at, start, *stop);
+    return call.tell_of_shares(*stop);
+  }
+  constexpr std::int64_t kEverything = std::int64_t{1} << 40;
+  if (*stop < kEverything)
+    call.note(size, fmt::format("a literal end {} of {} is taken as the end of a freed axis", *stop, call.name));
+  if (start > 0) remember_piece(call, *at, start, *before);
+  end->value = size;
 }
 
-// All sizes of a new tensor, or of one that is resampled.
+// Entries that count from the end are right at all sizes; others may be the steps of a loop, or the last one.
+void free_entry(const FreeCall& call) {
+  const auto at = call.axis(1);
+  Arg* arg = call.argument("index", 2);
+  const auto index = call.integer("index", 2);
+  if (!at || !index || *index < 0) return;
+  const Dim& size = (*call.self())[*at];
+  const auto before = call.freed(size) ? frozen(size, call.sizes()).constant() : std::nullopt;
+  if (!before) return;
+  remember_piece(call, *at, *index, *index + 1);
+  if (*before == 1)
+    return call.note(
+        size, fmt::format("entry 0 of an axis of the freed size '{}' is taken, which had no others", size.text()));
+  if (*index + 1 != *before) return;
+  const bool last = *before >= kLeastTelling;
+  call.note(size, fmt::format("entry {} of an axis of the freed size '{}' {}", *index, size.text(),
+                              last ? "is taken as the last one" : "stays as it is, though it was the last one"));
+  if (last) arg->value = Dim(-1);
+}
+
+// All sizes of a new tensor.
 void free_new(const FreeCall& call, std::string_view parameter, std::size_t position) {
   Arg* arg = call.argument(parameter, position);
   auto shape = shape_in(arg);
   if (!shape) return;
   bool any = false;
-  for (Dim& dim : *shape) any = call.assume(dim) || any;
+  for (Dim& dim : *shape) {
+    const bool assumed = call.assume(dim);
+    any = any || assumed;
+    if (!assumed) call.tell_of_shares(dim);
+  }
   if (any) set_shape(*arg, std::move(*shape));
+}
+
+// Heights and widths of what is resampled: of two freed sizes that were equal, an axis has the one that it holds.
+void free_resampling(const FreeCall& call) {
+  const Shape* from = call.self();
+  Arg* arg = call.argument("output_size", 1);
+  auto shape = shape_in(arg);
+  if (from == nullptr || !shape || shape->size() > from->size()) return;
+  for (std::size_t i = 0; i < shape->size(); ++i) {
+    const Dim& source = (*from)[from->size() - shape->size() + i];
+    std::vector<std::string> symbols = freed_symbols(source, call.sizes());
+    std::erase_if(symbols, [&](const std::string& symbol) { return !(*shape)[i].is(call.sizes().at(symbol)); });
+    if (symbols.size() == 1) {
+      call.note(symbols[0], fmt::format("a literal {} of {} is taken as the freed size '{}'", (*shape)[i].text(),
+                                        call.name, symbols[0]));
+      (*shape)[i] = Dim::symbol(symbols[0]);
+    } else if (!call.assume((*shape)[i]) && call.freed(source)) {
+      call.tell_of_shares((*shape)[i]);
+      call.note(source, fmt::format("{} gives a fixed size of {} along a freed axis", call.name, (*shape)[i].text()));
+    }
+  }
+  set_shape(*arg, std::move(*shape));
+}
+
+// One length: the end of a range, the number of steps.
+void free_length(const FreeCall& call, std::string_view parameter, std::size_t position) {
+  Arg* arg = call.argument(parameter, position);
+  const Dim* literal = arg == nullptr ? nullptr : arg->as<Dim>();
+  if (literal == nullptr) return;
+  Dim length = *literal;
+  if (call.assume(length, true))
+    arg->value = std::move(length);
+  else
+    call.tell_of_shares(length);
 }
 
 void free_range(const FreeCall& call) {
   // arange(end), arange(start, end, ...): the exported form names its arguments.
-  Arg* end = call.argument("end", call.arguments.size() > 1 && call.arguments[1].name.empty() ? 1 : 0);
-  const Dim* literal = end == nullptr ? nullptr : end->as<Dim>();
-  if (literal == nullptr) return;
-  Dim length = *literal;
-  if (call.assume(length)) end->value = std::move(length);
+  free_length(call, "end", call.arguments.size() > 1 && call.arguments[1].name.empty() ? 1 : 0);
 }
 
-// The size that a sum is divided by.
-// Numbers that may come from a size and stay as they are. Small ones are too often something else.
+// Numbers that may come from a size and stay as they are.
 void tell_of_others(const FreeCall& call) {
-  constexpr std::int64_t kLeast = 4;
   const auto tell = [&](const Arg& arg) {
     const Dim* integer = arg.as<Dim>();
     const double* real = arg.as<double>();
-    for (const auto& [symbol, size] : call.sizes) {
-      if (size < kLeast) continue;
+    for (const auto& [symbol, size] : call.sizes()) {
+      if (size < kLeastTelling) continue;
       const auto number = static_cast<double>(size);
       const auto near = [&](double other) { return std::abs(*real - other) <= 1e-6 * std::abs(other); };
       const bool same = integer != nullptr && integer->is(size);
       if (!same && (real == nullptr ||
                     !(near(number) || near(1 / number) || near(std::sqrt(number)) || near(1 / std::sqrt(number)))))
         continue;
-      std::string sentence =
-          same ? fmt::format("a literal {} of {} stays as it is, though the freed size '{}' was as large", size,
-                             call.name, symbol)
-               : fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'", *real,
-                             call.name, symbol);
-      if (std::ranges::find(call.assumptions, sentence) == call.assumptions.end())
-        call.assumptions.push_back(std::move(sentence));
+      call.note(symbol,
+                same ? fmt::format("a literal {} of {} stays as it is, though the freed size '{}' was as large", size,
+                                   call.name, symbol)
+                     : fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'",
+                                   *real, call.name, symbol));
     }
   };
   for (const aten::NamedArg& argument : call.arguments) {
@@ -233,35 +320,252 @@ void free_divisor(const FreeCall& call) {
   const Dim* literal = arg == nullptr ? nullptr : arg->as<Dim>();
   if (literal == nullptr) return tell_of_others(call);
   Dim size = *literal;
-  if (call.assume(size)) arg->value = std::move(size);
+  if (call.assume(size, true)) arg->value = std::move(size);
+}
+
+// More at the end of a freed axis than at its start fills it up to a size that Python computed.
+void tell_of_padding(const FreeCall& call) {
+  const Shape* from = call.self();
+  const auto pads = shape_in(call.argument("pad", 1));
+  if (from == nullptr || !pads || pads->size() > 2 * from->size()) return;
+  for (std::size_t i = 0; i + 1 < pads->size(); i += 2) {
+    const Dim& size = (*from)[from->size() - 1 - i / 2];
+    const auto first = (*pads)[i].constant(), last = (*pads)[i + 1].constant();
+    if (call.freed(size) && first && last && *last > *first)
+      call.note(size, fmt::format("{} entries behind an axis of the freed size '{}' stay as many: {} may fill it up",
+                                  *last, size.text(), call.name));
+  }
+}
+
+Status check_parts(const FreeCall& call) {
+  const auto at = call.axis(2);
+  if (!at || !call.freed((*call.self())[*at])) return {};
+  const auto lengths = shape_in(call.argument("split_sizes", 1));
+  if (!lengths || std::ranges::any_of(*lengths, [&](const Dim& length) { return call.freed(length); })) return {};
+  return fail_with_hint(fmt::format("parts of fixed sizes {} of an axis of the freed size '{}'", shape_text(*lengths),
+                                    (*call.self())[*at].text()),
+                        "export with dynamic_shapes instead of --dynamic");
+}
+
+// ------------------------------------------------------------------------------------------------------------ operands
+
+// Repeats axes of size 1 to freed sizes that were 1 and stand at the same axis of another operand: so was what a
+// program made for a batch of 1.
+void repeat_operand(const FreeCall& call, Arg& arg, const Shape& beside, std::optional<std::size_t> except) {
+  const auto* tensor = arg.as<aten::TensorPtr>();
+  if (tensor == nullptr || (*tensor)->type().shape.size() != beside.size()) return;
+  Shape wide = (*tensor)->type().shape;
+  bool any = false;
+  for (std::size_t axis = 0; axis < wide.size(); ++axis) {
+    if (axis == except || !wide[axis].is(1) || !call.freed_one(beside[axis])) continue;
+    wide[axis] = beside[axis];
+    any = true;
+    call.note(beside[axis], fmt::format("an operand of {} of size 1 is repeated to the freed size '{}'", call.name,
+                                        beside[axis].text()));
+  }
+  if (!any) return;
+  Value* content = (*tensor)->content(call.build);
+  Value* repeated = call.build("expand", {content}, {{"shape", wide}});
+  if (repeated != nullptr) arg.value = aten::Tensor::make(repeated);
+}
+
+// Operands of a list that are joined: all but the joined axis is of one size.
+void repeat_joined(const FreeCall& call, bool stacked) {
+  Arg* arg = call.argument("tensors", 0);
+  const auto* list = arg == nullptr ? nullptr : arg->as<Arg::List>();
+  if (list == nullptr) return;
+  Arg::List operands = *list;
+  Shape beside;
+  for (const Arg& operand : operands) {
+    const auto* tensor = operand.as<aten::TensorPtr>();
+    if (tensor == nullptr) return;
+    const Shape& shape = (*tensor)->type().shape;
+    if (beside.empty()) beside = shape;
+    if (shape.size() != beside.size()) return;
+    for (std::size_t axis = 0; axis < shape.size(); ++axis)
+      if (call.freed_one(shape[axis])) beside[axis] = shape[axis];
+  }
+  std::optional<std::size_t> joined;
+  if (!stacked) {
+    const std::int64_t dim = call.argument("dim", 1) == nullptr ? 0 : call.integer("dim", 1).value_or(0);
+    joined = static_cast<std::size_t>(dim < 0 ? dim + static_cast<std::int64_t>(beside.size()) : dim);
+  }
+  for (Arg& operand : operands) repeat_operand(call, operand, beside, joined);
+  arg->value = std::move(operands);
+}
+
+// Entries are gathered from, and scattered into, the same places of all other axes.
+void repeat_index(const FreeCall& call) {
+  const auto at = call.axis(1);
+  if (!at) return;
+  const Shape beside = *call.self();
+  for (const auto& [name, position] : {std::pair{"index", 2}, std::pair{"src", 3}})
+    if (Arg* arg = call.argument(name, static_cast<std::size_t>(position))) repeat_operand(call, *arg, beside, at);
+}
+
+// States of recurrent layers, [layers, batch, features].
+void repeat_states(const FreeCall& call) {
+  const Shape* input = call.self();
+  const Arg* batch_first = call.argument("batch_first", call.arguments.size() - 1);
+  const bool* first = batch_first == nullptr ? nullptr : batch_first->as<bool>();
+  Arg* states = call.argument("hx", 1);
+  if (input == nullptr || input->size() != 3 || first == nullptr || states == nullptr) return;
+  const Shape beside = {Dim(1), (*input)[*first ? 0 : 1], Dim(1)};
+  if (const auto* list = states->as<Arg::List>()) {
+    Arg::List each = *list;
+    for (Arg& state : each) repeat_operand(call, state, beside, std::nullopt);
+    states->value = std::move(each);
+  } else {
+    repeat_operand(call, *states, beside, std::nullopt);
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------------- calls
+
+using Rule = void (*)(const FreeCall&);
+
+struct NamedRule {
+  std::string_view name;
+  Rule rule;
+};
+
+void new_of_size(const FreeCall& call) {
+  free_new(call, "size", 0);
+}
+void new_like(const FreeCall& call) {
+  free_new(call, "size", 1);
+}
+void view_of_size(const FreeCall& call) {
+  free_reshape(call, "size");
+}
+void expanded(const FreeCall& call) {
+  free_expansion(call, "size", false);
+}
+
+constexpr auto kRules = std::to_array<NamedRule>({
+    {"view", view_of_size},
+    {"_unsafe_view", view_of_size},
+    {"view_copy", view_of_size},
+    {"reshape", [](const FreeCall& call) { free_reshape(call, "shape"); }},
+    {"expand", expanded},
+    {"expand_copy", expanded},
+    {"broadcast_to", expanded},
+    {"repeat", [](const FreeCall& call) { free_expansion(call, "repeats", true); }},
+    {"tile", [](const FreeCall& call) { free_expansion(call, "dims", true); }},
+    {"slice", free_slice},
+    {"slice_copy", free_slice},
+    {"select", free_entry},
+    {"select_copy", free_entry},
+    {"zeros", new_of_size},
+    {"ones", new_of_size},
+    {"full", new_of_size},
+    {"empty", new_of_size},
+    {"new_zeros", new_like},
+    {"new_ones", new_like},
+    {"new_full", new_like},
+    {"new_empty", new_like},
+    {"arange", free_range},
+    {"linspace", [](const FreeCall& call) { free_length(call, "steps", 2); }},
+    {"eye", [](const FreeCall& call) { free_length(call, "n", 0); }},
+    {"div", free_divisor},
+    {"dropout", [](const FreeCall&) {}},
+    {"pad", tell_of_padding},
+    {"constant_pad_nd", tell_of_padding},
+    {"cat", [](const FreeCall& call) { repeat_joined(call, false); }},
+    {"concat", [](const FreeCall& call) { repeat_joined(call, false); }},
+    {"stack", [](const FreeCall& call) { repeat_joined(call, true); }},
+    {"gather", repeat_index},
+    {"scatter", repeat_index},
+    {"scatter_add", repeat_index},
+    {"scatter_reduce", repeat_index},
+    {"gru", repeat_states},
+    {"lstm", repeat_states},
+    {"rnn_tanh", repeat_states},
+    {"rnn_relu", repeat_states},
+});
+
+// Whether the pieces, put side by side, are all of the axis.
+bool cover(Freeing::Pieces pieces) {
+  std::ranges::sort(pieces.ends);
+  std::int64_t reached = 0;
+  for (const auto& [first, past] : pieces.ends) {
+    if (first > reached) return false;
+    reached = std::max(reached, past);
+  }
+  return reached == pieces.size;
+}
+
+Status refuse_loop(const Freeing::Pieces& pieces) {
+  Error error = fail_with_hint(fmt::format("the program takes all {} entries of an axis of the freed size '{}' one by "
+                                           "one, or in fixed pieces: a loop that the export unrolled",
+                                           pieces.size, pieces.freed.text()),
+                               "export with dynamic_shapes, with a recurrent layer or torch.scan in the place of the "
+                               "loop; or leave this axis out of --dynamic")
+                    .error();
+  return std::unexpected(pieces.place.empty() ? std::move(error) : within(std::move(error), "in " + pieces.place));
 }
 
 }  // namespace
 
-void free_literals(std::string_view name, std::vector<aten::NamedArg>& arguments, const FrozenSizes& sizes,
-                   std::vector<std::string>& assumptions) {
-  if (sizes.empty()) return;
-  const FreeCall call{name.substr(0, name.find('.')), arguments, sizes, assumptions};
-  if (call.name == "view" || call.name == "_unsafe_view" || call.name == "view_copy")
-    free_reshape(call, "size");
-  else if (call.name == "reshape")
-    free_reshape(call, "shape");
-  else if (call.name == "expand" || call.name == "expand_copy" || call.name == "broadcast_to")
-    free_expansion(call);
-  else if (call.name == "slice" || call.name == "slice_copy")
-    free_slice(call);
-  else if (call.name == "zeros" || call.name == "ones" || call.name == "full" || call.name == "empty")
-    free_new(call, "size", 0);
-  else if (call.name == "new_zeros" || call.name == "new_ones" || call.name == "new_full" || call.name == "new_empty")
-    free_new(call, "size", 1);
-  else if (call.name == "arange")
-    free_range(call);
+namespace {
+
+// An axis whose entries all become tensors of their own.
+Status refuse_unbinding(const FreeCall& call) {
+  const auto at = call.axis(1);
+  if (!at || !call.freed((*call.self())[*at])) return {};
+  const Dim& size = (*call.self())[*at];
+  return refuse_loop({frozen(size, call.sizes()).constant().value_or(0), size, {}, {}});
+}
+
+}  // namespace
+
+void remember_sizes(const Arg& result, Freeing& freeing) {
+  constexpr std::size_t kMostSizes = 256;
+  if (freeing.sizes.empty()) return;
+  if (const auto* list = result.as<Arg::List>())
+    for (const Arg& each : *list) remember_sizes(each, freeing);
+  const auto* tensor = result.as<aten::TensorPtr>();
+  if (tensor == nullptr) return;
+  for (const Dim& dim : (*tensor)->type().shape) {
+    const std::vector<std::string> symbols = freed_symbols(dim, freeing.sizes);
+    const auto is_one = [&](const std::string& symbol) { return freeing.sizes.at(symbol) == 1; };
+    if (symbols.empty() || dim.as_symbol() || std::ranges::any_of(symbols, is_one)) continue;
+    const auto before = frozen(dim, freeing.sizes).constant();
+    if (!before || *before < kLeastTelling || freeing.derived.size() >= kMostSizes) continue;
+    std::vector<Dim>& known = freeing.derived[*before];
+    if (known.size() < kMostSizes && std::ranges::find(known, dim) == known.end()) known.push_back(dim);
+  }
+}
+
+Status free_literals(Builder& build, std::string_view name, std::vector<aten::NamedArg>& arguments, Freeing& freeing) {
+  if (freeing.sizes.empty()) return {};
+  const FreeCall call{build, name.substr(0, name.find('.')), arguments, freeing};
+  const auto row = std::ranges::find(kRules, call.name, &NamedRule::name);
+  if (row != kRules.end())
+    row->rule(call);
   else if (call.name.starts_with("upsample_") || call.name.starts_with("_upsample_"))
-    free_new(call, "output_size", 1);
-  else if (call.name == "div")
-    free_divisor(call);
+    free_resampling(call);
+  else if (call.name == "split_with_sizes" || name == "split.sizes")
+    TAPER_TRY(check_parts(call));
+  else if (call.name == "unbind")
+    TAPER_TRY(refuse_unbinding(call));
   else
     tell_of_others(call);
+  return build.status();
+}
+
+Status check_loops(Freeing& freeing) {
+  for (const auto& [tensor, pieces] : freeing.pieces)
+    if (pieces.ends.size() > 1 && cover(pieces)) return refuse_loop(pieces);
+  // Entries of several tensors, as of one that each step of a loop moves anew.
+  for (const auto& [size, pieces] : freeing.entries)
+    if (pieces.size >= 3 && cover(pieces)) return refuse_loop(pieces);
+  for (const auto& [weight, count] : freeing.uses)
+    for (const auto& [symbol, size] : freeing.sizes)
+      if (size >= 3 && count == size)
+        freeing.note(symbol, fmt::format("'{}' is used {} times, as often as the freed size '{}' says: by a loop?",
+                                         weight, count, symbol));
+  return {};
 }
 
 }  // namespace taper

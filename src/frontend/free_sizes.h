@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,11 +18,53 @@ using FrozenSizes = std::map<std::string, std::int64_t, std::less<>>;
 // `dim` as it was in the program.
 Dim frozen(const Dim& dim, const FrozenSizes& sizes);
 
+// The freed symbols that the dimension holds; whether it holds one.
+std::vector<std::string> freed_symbols(const Dim& dim, const FrozenSizes& sizes);
+bool is_freed(const Dim& dim, const FrozenSizes& sizes);
+
+// What is known of freed sizes while a program's calls are read.
+struct Freeing {
+  FrozenSizes sizes;
+  // Where a reshape joins a size that was 1 to its neighbours, literals don't tell to which: 0 to those behind it if
+  // they are split (heads), else to those before; 1 always to those before; 2 always to those behind.
+  int reading = 0;
+  bool ambiguous = false;  // whether another reading would give another graph
+  std::map<std::string, std::vector<std::string>, std::less<>> notes;  // sentences by symbol: what was decided
+  std::string place;                                                   // of the call under way, for errors
+
+  // Sizes that follow from freed ones, as results had them so far, by what they were.
+  std::map<std::int64_t, std::vector<Dim>> derived;
+
+  // Literal pieces of freed axes: a loop that the export unrolled takes all of them.
+  struct Pieces {
+    std::int64_t size = 0;  // of the axis, as it was
+    Dim freed;
+    std::string place;                                        // of the first
+    std::vector<std::pair<std::int64_t, std::int64_t>> ends;  // first entry, one past the last
+  };
+  std::map<std::pair<const aten::Tensor*, std::int64_t>, Pieces> pieces;  // by tensor and axis
+  std::map<std::string, Pieces> entries;                                  // single ones, by the axis' size
+  std::map<std::string, std::int64_t, std::less<>> uses;                  // of weights, by name
+  std::vector<aten::TensorPtr> kept;                                      // the tensors of `pieces`
+
+  void note(const std::string& symbol, std::string sentence);
+};
+
+// The shape that a reshape of `from` has for the literal one, which held for frozen sizes. Nothing: it doesn't follow.
+std::optional<Shape> freed_reshape(const Shape& from, const Shape& to, Freeing& freeing);
+
 // Replaces literals of a call that follow from frozen sizes by symbols: sizes of reshapes by the products that the
-// operand's shape gives, ends of slices, sizes of expansions, lengths of ranges and of new tensors. `name` is ATen's
-// ("view.default"). Appends a sentence to `assumptions` where nothing but the number itself says that a literal is one
-// of those sizes.
-void free_literals(std::string_view name, std::vector<aten::NamedArg>& arguments, const FrozenSizes& sizes,
-                   std::vector<std::string>& assumptions);
+// operand's shape gives, ends of slices, sizes of expansions, lengths of ranges and of new tensors. A literal 1 is left
+// where broadcasting repeats it; operands of calls that don't broadcast are repeated to the freed size. `name` is
+// ATen's ("view.default"). Adds a note where nothing but the number itself says that a literal is one of those sizes.
+// Errors: literal parts of a freed axis.
+Status free_literals(Builder& build, std::string_view name, std::vector<aten::NamedArg>& arguments, Freeing& freeing);
+
+// Keeps the sizes of a call's result that follow from freed ones: literals of later calls may be those.
+void remember_sizes(const aten::Arg& result, Freeing& freeing);
+
+// After all calls. Errors: literal pieces that are all of a freed axis. Adds notes of weights that are used as often as
+// a freed size says, as loops without entries of their own do.
+Status check_loops(Freeing& freeing);
 
 }  // namespace taper

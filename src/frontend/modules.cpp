@@ -464,7 +464,9 @@ Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions
     for (const Dim& size : type.shape)
       for (const std::string& symbol : symbols_of(size)) program.symbols[symbol].least = 1;
     TAPER_TRY(set_free(options, input.name, type.shape, program.symbols));
-    type.dtype = aten::graph_dtype(type.dtype);
+    const DType declared = std::exchange(type.dtype, aten::graph_dtype(type.dtype));
+    if (declared != type.dtype)
+      importer.assumptions.push_back(dtype_note(fmt::format("input '{}'", input.name), declared, type.dtype));
     inputs.emplace_back(aten::Tensor::make(program.graph.add_input(std::string(input.name), type)));
   }
   const auto check_names = [&](const auto& settings) -> Status {

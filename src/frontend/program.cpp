@@ -4,6 +4,10 @@
 
 namespace taper {
 
+std::string dtype_note(std::string_view port, DType in_program, DType in_files) {
+  return fmt::format("{} is {} in the program and {} in the files", port, info(in_program).name, info(in_files).name);
+}
+
 void UnsupportedOperators::add(std::string_view op, std::string_view place, std::string_view hint) {
   constexpr std::size_t kShown = 3;
   Entry& entry = found_[std::string(op)];

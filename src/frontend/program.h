@@ -26,6 +26,15 @@ struct ProgramOptions {
   std::map<std::string, DType, std::less<>> input_dtypes;
   std::map<std::string, Tensor, std::less<>> input_values;                // inputs that become constants
   std::map<std::string, std::vector<std::int64_t>, std::less<>> dynamic;  // axes of inputs to set free
+  bool keep_frozen = false;  // leaves those as the program has them, to compare with
+  int reading = 0;           // of several ways to set them free (frontend/free_sizes.h), one of kReadings
+};
+inline constexpr int kReadings = 3;
+
+// A size that an export froze and that was set free.
+struct FreedSize {
+  std::int64_t size = 0;           // that the program had
+  std::vector<std::string> notes;  // what was decided by its number alone, a sentence each
 };
 
 struct ImportedProgram {
@@ -33,7 +42,12 @@ struct ImportedProgram {
   std::map<std::string, SymbolRange, std::less<>> symbols;
   std::vector<std::string> assumptions;  // a sentence per thing that was decided for the user
   std::vector<std::string> warnings;
+  std::map<std::string, FreedSize, std::less<>> freed;  // by symbol
+  bool has_other_readings = false;                      // whether sizes could be set free in other ways as well
 };
+
+// The sentence on an input or output ("input 'x'") whose dtype is another one in the files.
+std::string dtype_note(std::string_view port, DType in_program, DType in_files);
 
 // Operators that can't be read, all of one program.
 class UnsupportedOperators {

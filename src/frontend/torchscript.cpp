@@ -138,7 +138,9 @@ class Inputs {
         const std::int64_t at = axis < 0 ? axis + rank : axis;
         type.shape[static_cast<std::size_t>(at)] = Dim::symbol(fmt::format("{}_{}", name, at));
       }
-    type.dtype = aten::graph_dtype(type.dtype);
+    const DType declared = std::exchange(type.dtype, aten::graph_dtype(type.dtype));
+    if (declared != type.dtype)
+      assumptions.push_back(dtype_note(fmt::format("input '{}'", name), declared, type.dtype));
     taper::Value* input = region_.graph.add_input(name, type);
     return TensorRef{aten::Tensor::make(input), &region_, false};
   }

@@ -9,6 +9,7 @@
 #include "frontend/families.h"
 #include "frontend/modules.h"
 #include "ops/evaluate.h"
+#include "pipeline/freed_sizes.h"
 #include "pipeline/model.h"
 #include "pipeline/program_inputs.h"
 #include "pipeline/sources.h"
@@ -114,7 +115,8 @@ Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesyste
                                   const LoadOptions& options) {
   if (const auto kind = program_kind(bytes)) {
     TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
-    TAPER_ASSIGN(ImportedProgram program, import_program(*kind, bytes, path, said));
+    const auto read = [&](const ProgramOptions& reading) { return import_program(*kind, bytes, path, reading); };
+    TAPER_ASSIGN(ImportedProgram program, read_with_freed_sizes(read, said));
     return model_of_program(std::move(program), said, *kind);
   }
   TAPER_ASSIGN(Checkpoint checkpoint, read_checkpoint(bytes));

@@ -260,6 +260,10 @@ Expected<Trial> random_trial(const Model& model, std::uint64_t seed) {
   return tame_trial(model.impl().graph, usual_sizes(model.impl().symbols), seed, draws_for(model));
 }
 
+Expected<Trial> random_trial_at(const Graph& graph, const Bindings& sizes, std::uint64_t seed) {
+  return tame_trial(graph, sizes, seed, kDraws);
+}
+
 Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes) {
   if (!options.input) return random_trials(model, options.seed, static_shapes);
   TAPER_ASSIGN(std::vector<InputSet> sets, read_verify_input(model, *options.input, static_shapes));

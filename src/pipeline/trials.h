@@ -35,6 +35,9 @@ Expected<Trials> held_out_trials(const Model& model, const std::filesystem::path
 // Seeded inputs at the usual sizes, tame enough for the network to be evaluated, with the results.
 Expected<Trial> random_trial(const Model& model, std::uint64_t seed);
 
+// The same at given sizes of another graph.
+Expected<Trial> random_trial_at(const Graph& graph, const Bindings& sizes, std::uint64_t seed);
+
 // The same trial for files whose images have their channels last (passes/passes.h, put_channels_last).
 Trial with_channels_last(const Graph& graph, const Trial& trial);
 

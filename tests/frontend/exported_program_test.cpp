@@ -260,5 +260,89 @@ TEST(ExportedProgram, sets_frozen_sizes_free_where_reshapes_keep_them) {
   EXPECT_EQ(freed(sizes({3, 8, 8}), "3, 8, 2, 4", {1}), "[3, x_1, 2, 4]");
 }
 
+// What attention does to steps, batch and features.
+TEST(ExportedProgram, sets_a_batch_of_one_free_where_reshapes_join_it) {
+  const Dim steps = Dim::symbol("x_0"), batch = Dim::symbol("x_1");
+  EXPECT_EQ(freed(sizes({10, 1, 16}), "10, 16", {1}), shape_text({10 * batch, 16}));
+  EXPECT_EQ(freed(sizes({10, 1, 16}), "10, 4, 4", {1}), shape_text({10, 4 * batch, 4}));
+  EXPECT_EQ(freed(sizes({10, 1, 16}), "10, 16", {0, 1}), shape_text({steps * batch, 16}));
+  EXPECT_EQ(freed(sizes({10, 1, 16}), "10, 4, 4", {0, 1}), shape_text({steps, 4 * batch, 4}));
+  EXPECT_EQ(freed(sizes({10, 1, 16}), "10, 1, 2, 8", {0, 1}), shape_text({steps, batch, 2, 8}));
+  EXPECT_EQ(freed(sizes({1, 10, 16}), "1, 1, 10, 16", {0}), "[x_0, 1, 10, 16]");
+  EXPECT_EQ(freed(sizes({1, 10, 16}), "160", {0}), shape_text({160 * steps}));
+  EXPECT_EQ(freed(sizes({1, 1, 5}), "1, 1, 5", {1}), "[1, x_1, 5]");
+}
+
+TEST(ExportedProgram, sets_products_of_freed_sizes_free) {
+  const auto joined_and_parted = [](const std::string& from, const std::string& joined, const std::string& to) {
+    const std::string nodes =
+        node("torch.ops.aten.view.default", view_of(joined), "flat") + "," +
+        node("torch.ops.aten.view.default",
+             tensor("self", "flat") + R"(, {"name": "size", "arg": {"as_ints": [)" + to + "]}}", "out");
+    const auto program = import_text(program_of(nodes, "\"x\": " + tensor_meta(from)), {.dynamic = {{"x", {0, 1}}}});
+    return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
+  };
+  EXPECT_EQ(joined_and_parted(sizes({10, 2, 16}), "20, 16", "10, 2, 16"), "[x_0, x_1, 16]");
+  EXPECT_EQ(joined_and_parted(sizes({10, 1, 16}), "10, 16", "10, 1, 16"), "[x_0, x_1, 16]");
+  EXPECT_EQ(joined_and_parted(sizes({10, 1, 16}), "10, 4, 4", "10, 16"),
+            shape_text({Dim::symbol("x_0") * Dim::symbol("x_1"), 16}));
+}
+
+std::string entry_of(const std::string& value, int index, const std::string& output) {
+  return node("torch.ops.aten.select.int",
+              tensor("self", value) +
+                  R"(, {"name": "dim", "arg": {"as_int": 1}}, {"name": "index", "arg": {"as_int": )" +
+                  std::to_string(index) + "}}",
+              output);
+}
+std::string sum_of(const std::string& a, const std::string& b, const std::string& output) {
+  return node("torch.ops.aten.add.Tensor", tensor("self", a) + ", " + tensor("other", b), output);
+}
+
+TEST(ExportedProgram, refuses_to_free_what_an_unrolled_loop_runs_over) {
+  const ProgramOptions free = {.dynamic = {{"x", {1}}}};
+  const std::string x = "\"x\": " + tensor_meta(sizes({2, 3, 5}));
+  const std::string steps = entry_of("x", 0, "a") + "," + entry_of("x", 1, "b") + "," + sum_of("a", "b", "ab") + ",";
+  const std::string all = steps + entry_of("x", 2, "c") + "," + sum_of("ab", "c", "out");
+  ASSERT_TRUE(import_text(program_of(all, x)));
+  const auto loop = import_text(program_of(all, x), free);
+  ASSERT_FALSE(loop);
+  EXPECT_THAT(loop.error().text(), HasSubstr("all 3 entries of an axis of the freed size 'x_1'"));
+  EXPECT_THAT(loop.error().text(), HasSubstr("line 7 of net.py"));
+  // From the end, the last one is the last at each size.
+  const auto last = import_text(program_of(steps + entry_of("x", -1, "c") + "," + sum_of("ab", "c", "out"), x), free);
+  EXPECT_TRUE(last) << last.error().text();
+  const auto entries = import_text(
+      program_of(
+          node("torch.ops.aten.unbind.int", tensor("self", "x") + R"(, {"name": "dim", "arg": {"as_int": 1}})", "out"),
+          x),
+      free);
+  ASSERT_FALSE(entries);
+  EXPECT_THAT(entries.error().text(), HasSubstr("the freed size 'x_1'"));
+}
+
+TEST(ExportedProgram, notes_what_it_decides_of_freed_sizes) {
+  const std::string half =
+      node("torch.ops.aten.slice.Tensor", tensor("self", "x") + R"(, {"name": "dim", "arg": {"as_int": 1}},
+                                {"name": "start", "arg": {"as_int": 0}}, {"name": "end", "arg": {"as_int": 5}})",
+           "out");
+  const auto program =
+      import_text(program_of(half, "\"x\": " + tensor_meta(sizes({2, 10}))), {.dynamic = {{"x", {1}}}});
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->freed.at("x_1").size, 10);
+  EXPECT_THAT(program->freed.at("x_1").notes,
+              ElementsAre("a literal 5 of slice stays as it is, though it may come of the freed size 'x_1'"));
+}
+
+TEST(ExportedProgram, tells_of_inputs_and_outputs_of_other_floats) {
+  const std::string meta = R"({"dtype": 8, "sizes": [)" + sizes({3}) + "]}";
+  const std::string square =
+      node("torch.ops.aten.mul.Tensor", tensor("self", "x") + ", " + tensor("other", "x"), "out");
+  const auto program = import_text(program_of(square, "\"x\": " + meta + ", \"out\": " + meta));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(program->assumptions, ElementsAre("input 'x' is float64 in the program and float32 in the files",
+                                                "output 'output' is float64 in the program and float32 in the files"));
+}
+
 }  // namespace
 }  // namespace taper

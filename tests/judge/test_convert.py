@@ -147,6 +147,10 @@ class TestFunctions:
         "averages with what was there": lambda x: x.scatter_reduce(
             1, (x > 0).long(), x, "mean", include_self=False),
         "the largest, and all in order": lambda x: (x.topk(2, 1)[0], x.sort(1)[0]),
+        "products of integers": lambda x: (x * 9).long() @ (x * 9).long().T,
+        "constants beside results": lambda x: (x + 1, torch.ones(3), torch.tensor(2.5)),
+        "scores with a mask": lambda x: (x.masked_fill(x > 0, float("-inf")), x),
+        "logarithms near 1": lambda x: (torch.log1p(x * 1e-6), torch.atanh(x * 1e-5), torch.asinh(x * 1e-5)),
     }
 
     @pytest.mark.parametrize("name", FUNCTIONS)
@@ -169,6 +173,32 @@ class TestFunctions:
                 output = found["output" if i == 0 else f"output_{i}"]
                 assert output.shape == tuple(tensor.shape)
                 np.testing.assert_allclose(output, tensor.numpy(), rtol=1e-6)
+
+    def test_free_batches_and_steps_of_attention(self, tmp_path):
+        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+
+        model = Function(torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)).eval()
+        torch.export.save(torch.export.export(model, (torch.randn(1, 10, 16),)), tmp_path / "net.pt2")
+        done = run(tmp_path, "convert", "net.pt2", "--dynamic", "x:0", "--dynamic", "x:1", "--to", "tflite")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "nothing proves that the size 'x_1'" in done.stderr
+        assert "'x_0'" not in done.stderr, "a batch is proven"
+        for shape in ((3, 7, 16), (1, 20, 16)):
+            x = torch.randn(shape)
+            found = Interpreter(str(tmp_path / "net_fp32.tflite")).get_signature_runner()(x=x.numpy())
+            np.testing.assert_allclose(found["output"], model(x).detach().numpy(), atol=1e-4)
+
+    def test_do_not_free_the_steps_of_a_loop(self, tmp_path):
+        def running(x):
+            total = x[:, 0]
+            for step in range(1, x.shape[1]):
+                total = torch.tanh(total + x[:, step])
+            return total
+
+        torch.export.save(torch.export.export(Function(running).eval(), (torch.randn(2, 7),)), tmp_path / "net.pt2")
+        done = run(tmp_path, "convert", "net.pt2", "--dynamic", "x:1")
+        assert done.returncode == 1
+        assert "a loop that the export unrolled" in done.stderr
 
     def test_divide_by_a_freed_size_and_tell_of_what_stays(self, tmp_path):
         for name, function in {
