@@ -84,6 +84,15 @@ Op space_to_depth_nhwc() {
   };
 }
 
+// Those of `local_response_norm`, which counts the channels and divides by them.
+Attrs channels_first_norm(const Attrs& attrs) {
+  const std::int64_t size = 2 * attrs.integer("radius") + 1;
+  return {{"size", size},
+          {"alpha", attrs.real("alpha") * static_cast<double>(size)},
+          {"beta", attrs.real("beta")},
+          {"k", attrs.real("bias")}};
+}
+
 Op local_response_norm_nhwc() {
   using Options = tflite::LocalResponseNormalizationOptionsT;
   return {
@@ -103,12 +112,11 @@ Op local_response_norm_nhwc() {
         return same_as_first(call);
       },
       .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
-        const std::int64_t size = 2 * call.attrs.integer("radius") + 1;
-        return eval_as("local_response_norm", call,
-                       {{"size", size},
-                        {"alpha", call.attrs.real("alpha") * static_cast<double>(size)},
-                        {"beta", call.attrs.real("beta")},
-                        {"k", call.attrs.real("bias")}});
+        return eval_as("local_response_norm", call, channels_first_norm(call.attrs));
+      },
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        Value* x = to_channels_first(build, operands[0], 2);
+        return {to_channels_last(build, build("local_response_norm", {x}, channels_first_norm(node.attrs)), 2)};
       },
       .tflite = {.builtin = tflite::BuiltinOperator::LOCAL_RESPONSE_NORMALIZATION,
                  .since = "1.5.0",

@@ -194,6 +194,12 @@ Op top_entries() {
         const auto k = static_cast<std::int64_t>(call.operand(1).values[0]);
         return first_in_order(call.operand(0), call.operand(0).shape.size() - 1, k, true, DType::i32);
       },
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        Value* k = build("reshape", {build("cast", {operands[1]}, {{"to", DType::i64}})}, {{"shape", Shape{1}}});
+        std::vector<Value*> results = build.call("counted_topk", {operands[0], k}, node.attrs);
+        results[1] = build("cast", {results[1]}, {{"to", DType::i32}});
+        return results;
+      },
       .tflite = {.builtin = BuiltinOperator::TOPK_V2,
                  .since = "1.7.0",
                  .inputs = {operand(0), operand(1)},

@@ -104,6 +104,12 @@ Op scatter_sum() {
         TAPER_TRY(scatter_into(out, call.operand(0), call.operand(1), combination("add")));
         return std::vector{std::move(out)};
       },
+      .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        const auto as_long = [&](Value* x) { return build("cast", {x}, {{"to", DType::i64}}); };
+        Value* zeros = build("constant_of_shape", {as_long(operands[2])}, node.attrs);
+        zeros = build("cast", {zeros}, {{"to", node.results[0]->type.dtype}});
+        return {build("scatter_nd", {zeros, as_long(operands[0]), operands[1]}, {{"reduction", std::string("add")}})};
+      },
       .tflite = {.builtin = tflite::BuiltinOperator::SCATTER_ND,
                  .since = "2.1.0",
                  .inputs = {operand(0), operand(1), operand(2)},

@@ -11,6 +11,7 @@
 #include "networks.h"
 #include "passes/passes.h"
 #include "passes/quantize.h"
+#include "same_results.h"
 
 namespace taper {
 namespace {
@@ -139,16 +140,52 @@ TEST(QdqRows, round_to_even_saturate_and_have_scales_along_an_axis) {
   EXPECT_EQ((*results)[1].values, (std::vector<double>{1, 2, 63.5, 4, -56, 6}));
 }
 
-TEST(QdqRefuses, operators_without_a_form_by_name) {
+// Rows with channels last, and others that ONNX has in another form.
+TEST(QdqRows, of_images_and_entries_become_those_of_onnx) {
+  using Integers = std::vector<std::int64_t>;
   Graph graph;
   Builder build(graph);
-  Value* x = graph.add_input("x", {DType::f32, {1, 4, 4, 2}});
-  Value* sizes = build.constant(tensor_i32({2}, std::vector<std::int32_t>{8, 8}));
-  graph.add_output("y", build("resize_nearest_nhwc", {x, sizes}, {{"size", Shape{8, 8}}}));
+  const auto numbers = [](std::int64_t count) {
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < count; ++i) values.push_back(static_cast<float>(std::sin(static_cast<double>(3 * i))));
+    return values;
+  };
+  const auto integers = [&](const Integers& values) {
+    return build.constant(converted(tensor_i64({static_cast<std::int64_t>(values.size())}, values), DType::i32));
+  };
+  Value* x = graph.add_input("x", {DType::f32, {1, 4, 5, 2}});
+  Value* sizes = integers({7, 9});
+  for (const char* resize : {"resize_nearest_nhwc", "resize_bilinear_nhwc"})
+    for (const bool centers : {false, true})
+      graph.add_output(fmt::format("{}_{}", resize, centers),
+                       build(resize, {x, sizes}, {{"size", Shape{7, 9}}, {"half_pixel_centers", centers}}));
+  Value* weight = build.constant(tensor_f32({3, 3, 2, 2}, numbers(36)));
+  for (const auto& [padding, height, width] : {std::tuple{"SAME", 8, 9}, {"SAME", 7, 10}, {"VALID", 10, 11}})
+    graph.add_output(
+        fmt::format("transposed_{}_{}", padding, height),
+        build("transpose_conv_nhwc", {x, weight, integers({1, height, width, 3})},
+              {{"stride", Integers{1, 2, 2, 1}}, {"padding", std::string(padding)}, {"size", Shape{height, width}}}));
+  Value* clip = build("reshape", {x}, {{"shape", Shape{1, 2, 2, 5, 2}}});
+  graph.add_output(
+      "conv3d",
+      build("conv_ndhwc", {clip, build.constant(tensor_f32({2, 1, 3, 2, 3}, numbers(36)))},
+            {{"stride", Integers{1, 1, 1, 2, 1}}, {"padding", std::string("SAME")}, {"dilation", Integers(5, 1)}}));
+  graph.add_output("normalized", build("local_response_norm_nhwc", {x},
+                                       {{"radius", std::int64_t{1}}, {"bias", 1.0}, {"alpha", 0.5}, {"beta", 0.75}}));
+  Value* two = build.constant(converted(tensor_i64({}, Integers{2}), DType::i32));
+  const auto top = build.call("top_entries", {x, two}, {{"length", Shape{2}}});
+  graph.add_output("largest", top[0]);
+  graph.add_output("places", top[1]);
+  Value* places = build.constant(converted(tensor_i64({4, 1}, Integers{1, 0, 1, 2}), DType::i32));
+  Value* updates = build("reshape", {x}, {{"shape", Shape{4, 10}}});
+  graph.add_output("sums", build("scatter_sum", {places, updates, integers({3, 10})}, {{"shape", Shape{3, 10}}}));
   ASSERT_TRUE(build.status()) << build.status().error().text();
+
   const auto qdq = with_qdq(graph);
-  ASSERT_FALSE(qdq);
-  EXPECT_THAT(qdq.error().text(), HasSubstr("operators that ONNX can't express: resize_nearest_nhwc"));
+  ASSERT_TRUE(qdq) << qdq.error().text();
+  Array input{DType::f32, {1, 4, 5, 2}, {}};
+  for (const float value : numbers(40)) input.values.push_back(static_cast<double>(value));
+  expect_same(graph, *qdq, {input});
 }
 
 TEST(QdqRefuses, integers_that_it_has_no_type_for) {
