@@ -34,9 +34,10 @@ Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Value* value = outputs[i];
     if (value != nullptr && (copied.contains(graph.outputs()[i].value) || is_repeated(graph, i))) {
-      const Shape& shape = value->type.shape;
-      value = shape.empty() ? build("squeeze", {build("unsqueeze", {value}, first)}, first)
-                            : build("concat", {value}, {{"dim", std::int64_t{0}}});
+      // The kernel of CONCATENATION takes no scalars, and no float64.
+      value = value->type.shape.empty() || value->type.dtype == DType::f64
+                  ? build("squeeze", {build("unsqueeze", {value}, first)}, first)
+                  : build("concat", {value}, {{"dim", std::int64_t{0}}});
     }
     result.add_output(graph.outputs()[i].name, value);
   }
