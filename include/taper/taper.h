@@ -233,9 +233,9 @@ struct Agreement {
   std::vector<std::int64_t> input_shape;  // of the first input
   double cosine_similarity = 0;           // <r,y> / (|r| |y|)
   double max_error = 0;                   // max |y - r|
-  double relative_error = 0;              // max_error / (max r - min r); of a single number max_error / |r|
-  double top1_agreement = 0;              // share of rows over the last axis whose largest entry is the same
-  std::int64_t unlike = 0;                // elements of integer and bool outputs that differ, none of which may
+  double relative_error = 0;  // the worst output's: max |y - r| / (max r - min r); of a single number |y - r| / |r|
+  double top1_agreement = 0;  // share of rows over the last axis whose largest entry is the same
+  std::int64_t unlike = 0;    // elements of integer and bool outputs that differ, none of which may
   std::vector<std::vector<std::int64_t>> input_shapes = {};  // of all inputs, where there are several
   double signal_to_noise = 0;  // 10 log10(sum r^2 / sum (y-r)^2), in decibels; infinite where nothing differs
   std::int64_t samples = 1;    // how many runs these figures are taken over

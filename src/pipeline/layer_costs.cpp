@@ -70,7 +70,7 @@ Expected<double> Bench::relative_error(const Graph& quantised) const {
     for (std::size_t k = 0; k < outputs.size(); ++k) {
       const Array& expected = expected_[i][k];
       const std::int64_t last_axis = expected.shape.empty() ? 1 : expected.shape.back();
-      if (is_floating(expected.dtype)) TAPER_TRY(comparer.add(expected.values, outputs[k].values, last_axis));
+      if (is_floating(expected.dtype)) TAPER_TRY(comparer.add(expected.values, outputs[k].values, last_axis, k));
     }
   }
   return comparer.result().relative_error;

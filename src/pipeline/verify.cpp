@@ -60,7 +60,7 @@ Status add_outputs(const Graph& graph, const Trial& trial, const std::vector<Nam
       continue;
     }
     const std::int64_t last_axis = measured.shape.empty() ? 1 : measured.shape.back();
-    TAPER_TRY(comparer.add(reference.values, measured.values, last_axis));
+    TAPER_TRY(comparer.add(reference.values, measured.values, last_axis, i));
   }
   return {};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 namespace taper {
 namespace {
@@ -30,7 +31,48 @@ std::ptrdiff_t top(std::span<const double> row) {
 
 }  // namespace
 
-Status Comparer::add(std::span<const double> reference, std::span<const double> measured, std::int64_t last_axis) {
+void Comparer::Extent::add(double reference, double distance) {
+  if (!std::isfinite(reference)) {
+    error = std::max(error, distance);
+    return;
+  }
+  highest = count == 0 ? reference : std::max(highest, reference);
+  if (count == 0 || reference < lowest) {
+    next_lowest = count == 0 ? reference : lowest;
+    lowest = reference;
+    error = std::max(error, error_of_lowest);
+    error_of_lowest = distance;
+    of_lowest = 1;
+  } else if (reference == lowest) {
+    error_of_lowest = std::max(error_of_lowest, distance);
+    ++of_lowest;
+  } else {
+    next_lowest = next_lowest == lowest ? reference : std::min(next_lowest, reference);
+    error = std::max(error, distance);
+  }
+  ++count;
+}
+
+bool Comparer::Extent::is_masked() const {
+  constexpr double kMask = 100;
+  const double others = highest - next_lowest;
+  return of_lowest > 1 && others > 0 && next_lowest - lowest > kMask * others;
+}
+
+double Comparer::Extent::scale() const {
+  const double spread = highest - (is_masked() ? next_lowest : lowest);
+  return spread > 0 ? spread : std::max(std::abs(highest), std::abs(lowest));
+}
+
+double Comparer::Extent::relative_error(double least_scale) const {
+  const double measure = std::max(scale(), least_scale);
+  const double of_masks = is_masked() ? error_of_lowest * measure / std::abs(lowest) : error_of_lowest;
+  const double most = std::max(error, of_masks);
+  return most == 0 ? 0 : measure > 0 ? most / measure : kInfinity;
+}
+
+Status Comparer::add(std::span<const double> reference, std::span<const double> measured, std::int64_t last_axis,
+                     std::size_t output) {
   if (reference.size() != measured.size())
     return fail("{} values to compare with {} of the reference", measured.size(), reference.size());
   if (last_axis < 0 || (last_axis == 0 && !reference.empty()))
@@ -38,16 +80,13 @@ Status Comparer::add(std::span<const double> reference, std::span<const double> 
   const auto row = static_cast<std::size_t>(last_axis);
   if (row > 0 && reference.size() % row != 0)
     return fail("a last axis of {} does not divide {} values", last_axis, reference.size());
+  if (outputs_.size() <= output) outputs_.resize(output + 1);
+  Extent& extent = outputs_[output];
   for (std::size_t i = 0; i < reference.size(); ++i) {
     const double y = measured[i];
     const double r = as_measured(reference[i], y);
     const double error = distance(r, y);
-    max_error_ = std::max(max_error_, error);
-    if (std::isfinite(r)) {
-      lowest_ = any_finite_ ? std::min(lowest_, r) : r;
-      highest_ = any_finite_ ? std::max(highest_, r) : r;
-      any_finite_ = true;
-    }
+    extent.add(r, error);
     if (std::isfinite(r) && std::isfinite(y)) {
       dot_ += r * y;
       reference_square_ += r * r;
@@ -78,13 +117,18 @@ Comparison Comparer::result() const {
   result.rows = rows_;
   result.unlike_nonfinite = unlike_nonfinite_;
   result.same_nonfinite = same_nonfinite_;
-  result.max_error = max_error_;
-  result.spread = highest_ - lowest_;
-  const double scale = result.spread > 0 ? result.spread : std::max(std::abs(highest_), std::abs(lowest_));
-  if (scale > 0)
-    result.relative_error = max_error_ / scale;
-  else
-    result.relative_error = max_error_ == 0 ? 0 : kInfinity;
+  std::optional<double> lowest, highest;
+  double widest = 0;
+  for (const Extent& output : outputs_) {
+    result.max_error = std::max({result.max_error, output.error, output.error_of_lowest});
+    if (output.count == 0) continue;
+    lowest = std::min(lowest.value_or(output.lowest), output.lowest);
+    highest = std::max(highest.value_or(output.highest), output.highest);
+    widest = std::max(widest, output.scale());
+  }
+  result.spread = highest.value_or(0) - lowest.value_or(0);
+  for (const Extent& output : outputs_)
+    result.relative_error = std::max(result.relative_error, output.relative_error(widest / 100));
   if (unlike_nonfinite_ > 0)
     result.cosine = std::numeric_limits<double>::quiet_NaN();
   else if (reference_square_ > 0 && measured_square_ > 0)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/tensor.h"
@@ -17,10 +18,13 @@ struct Comparison {
   double cosine = 1;
   // max |y - r|. Equal infinities and NaN against NaN count as 0; NaN against a number is infinite.
   double max_error = 0;
-  // max r - min r over the finite values of r: what errors are measured against.
+  // max r - min r over the finite values of r.
   double spread = 0;
-  // max_error / spread. Where the spread is zero (one number, or a constant reference): max_error / max |r|; where that
-  // is zero too: 0 if max_error is 0, else infinite.
+  // The worst of all outputs: its max |y - r| over its own spread, or over a hundredth of the widest where that is
+  // more, since nothing is asked of an output of rounding errors. Where a spread is zero (one number, or a constant
+  // reference): over max |r|; where that is zero too: 0 if nothing differs, else infinite. What masks write is left out
+  // of a spread: the least number, in several places, that lies a hundred spreads of all others below them; it is to be
+  // as exact for its own size as the others are for their spread.
   double relative_error = 0;
   // The share of rows (along the last axis) whose largest entry is at the same place; the first one wins ties.
   double top1_agreement = 1;
@@ -40,16 +44,28 @@ struct Comparison {
 // Adds up a comparison over one or more outputs.
 class Comparer {
  public:
-  // Errors: different counts of elements, or a last axis that does not divide them.
-  Status add(std::span<const double> reference, std::span<const double> measured, std::int64_t last_axis);
+  // Of the output with that number. Errors: different counts of elements, or a last axis that does not divide them.
+  Status add(std::span<const double> reference, std::span<const double> measured, std::int64_t last_axis,
+             std::size_t output = 0);
   // The same for tensors of equal shape.
   Status add(const Tensor& reference, const Tensor& measured);
   Comparison result() const;
 
  private:
+  // What is known of one output: its least number and the next one above it, its largest, and the largest differences.
+  struct Extent {
+    double lowest = 0, next_lowest = 0, highest = 0;
+    std::int64_t count = 0, of_lowest = 0;  // finite numbers
+    double error = 0, error_of_lowest = 0;
+
+    void add(double reference, double distance);
+    bool is_masked() const;
+    double scale() const;
+    double relative_error(double least_scale) const;
+  };
+
   double dot_ = 0, reference_square_ = 0, measured_square_ = 0, error_square_ = 0;
-  double max_error_ = 0, lowest_ = 0, highest_ = 0;
-  bool any_finite_ = false;
+  std::vector<Extent> outputs_;
   std::int64_t elements_ = 0, rows_ = 0, same_top_ = 0, unlike_nonfinite_ = 0, same_nonfinite_ = 0;
 };
 

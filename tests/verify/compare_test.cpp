@@ -97,6 +97,34 @@ TEST(Compare, adds_up_several_outputs) {
   EXPECT_DOUBLE_EQ(result.top1_agreement, 2.0 / 3);
 }
 
+TEST(Compare, measures_each_output_by_its_own_spread) {
+  const auto with_second = [](const std::vector<double>& reference, const std::vector<double>& measured) {
+    Comparer comparer;
+    EXPECT_TRUE(comparer.add(std::vector<double>{0, 1000}, std::vector<double>{0, 1000}, 2, 0));
+    EXPECT_TRUE(comparer.add(reference, measured, 2, 1));
+    return comparer.result();
+  };
+  EXPECT_DOUBLE_EQ(with_second({0, 100}, {0, 90}).relative_error, 0.1);
+  EXPECT_DOUBLE_EQ(with_second({50, 50}, {50, 40}).relative_error, 0.2);
+  // Below a hundredth of another output there may be rounding errors alone.
+  EXPECT_DOUBLE_EQ(with_second({0, 1}, {0, 0.5}).relative_error, 0.05);
+  EXPECT_EQ(with_second({0, 1}, {0, 0.5}).spread, 1000);
+  // One output in several pieces is measured as one.
+  Comparer pieces;
+  EXPECT_TRUE(pieces.add(std::vector<double>{0, 1}, std::vector<double>{0, 2}, 2));
+  EXPECT_TRUE(pieces.add(std::vector<double>{0, 10}, std::vector<double>{0, 10}, 2));
+  EXPECT_DOUBLE_EQ(pieces.result().relative_error, 0.1);
+}
+
+TEST(Compare, leaves_masks_out_of_the_spread) {
+  const Comparison masked = compared({-1e9, 0, 1, -1e9}, {-1e9, 0, 1.5, -1e9 + 64}, 4);
+  EXPECT_DOUBLE_EQ(masked.relative_error, 0.5);
+  EXPECT_DOUBLE_EQ(masked.max_error, 64);
+  EXPECT_DOUBLE_EQ(compared({-1e9, 0, 1, -1e9}, {-1e9, 0, 1, -9e8}, 4).relative_error, 0.1);
+  // A single outlier is a number like others.
+  EXPECT_LT(compared({-1e9, 0, 1, 2}, {-1e9, 0, 1.5, 2}, 4).relative_error, 1e-9);
+}
+
 TEST(Compare, refuses_different_shapes) {
   const auto result =
       compare(tensor_f32({1, 2}, std::vector<float>{0, 1}), tensor_f32({2, 1}, std::vector<float>{0, 1}));
