@@ -94,7 +94,7 @@ class Speller {
   std::map<std::pair<tflite::BuiltinOperator, int>, std::uint32_t> codes_;
   std::map<std::tuple<const char*, std::size_t, DType>, std::uint32_t> shared_buffers_;
   std::map<std::string, std::uint32_t> small_buffers_;
-  std::map<std::pair<const std::byte*, const Quantization*>, std::uint32_t> integer_buffers_;
+  std::map<std::pair<ConstantKey, const Quantization*>, std::uint32_t> integer_buffers_;
   std::map<std::pair<std::byte, std::size_t>, std::uint32_t> uniform_buffers_;
   std::unordered_multimap<std::size_t, std::uint32_t> integers_;  // by a hash of the bytes
   TensorIndices main_tensors_;
@@ -181,7 +181,7 @@ std::uint32_t Speller::buffer_for(WeightSource source) {
 
 // A constant on one grid of integers in several places is stored once.
 std::uint32_t Speller::buffer_for(const Tensor& tensor, const Quantization& quantization) {
-  std::uint32_t& known = integer_buffers_[{tensor.storage.view.data(), &quantization}];
+  std::uint32_t& known = integer_buffers_[{key_of(tensor), &quantization}];
   if (known == 0) {
     known = buffer_for_integers(stored_bytes(share(stored_integers(tensor, quantization))));
     release_pages(tensor.storage.view);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <tuple>
 #include <vector>
 
 #include "ir/quantization.h"
@@ -19,6 +20,12 @@ void for_each_float(const Tensor& tensor, Each each) {
     std::memcpy(&number, bytes.data() + i * sizeof(number), sizeof(number));
     each(i, number);
   }
+}
+
+// What tells a constant from others on the same bytes, such as its transpose: where it begins, its shape and strides.
+using ConstantKey = std::tuple<const std::byte*, std::vector<std::int64_t>, std::vector<std::int64_t>>;
+inline ConstantKey key_of(const Tensor& tensor) {
+  return {tensor.storage.view.data(), tensor.shape, tensor.strides};
 }
 
 // Each value becomes the nearest one of the grid, saturating.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "ops/grid.h"
 #include "ops/table.h"
@@ -80,14 +81,14 @@ class QdqSpelling {
       refuse(build, grid, value.name);
       return nullptr;
     }
-    Tensor& stored = stored_[{numbers.storage.view.data(), &grid}];
+    Tensor& stored = stored_[{key_of(numbers), &grid}];
     if (stored.storage.view.empty()) stored = make_tensor(*dtype, numbers.shape, stored_integers(numbers, grid));
     const auto [scale, zero] = factors(build, grid, value.name);
     Value* integers = build.constant(stored, value.name + ".quantized");
     return build("onnx_dequantize", {integers, scale, zero}, {{"axis", grid.axis.value_or(0)}}, value.name);
   }
 
-  std::map<std::pair<const std::byte*, const Quantization*>, Tensor> stored_;
+  std::map<std::pair<ConstantKey, const Quantization*>, Tensor> stored_;
 };
 
 // Permutes integers where their real numbers would be permuted, so that it is done before the file is written.
@@ -102,6 +103,33 @@ Replacement permute_stored(Builder& build, const Node& node, std::span<Value* co
   const std::int64_t axis = std::ranges::find(dims, source.attrs.integer("axis")) - dims.begin();
   return std::vector{build("onnx_dequantize", all, {{"axis", axis}}, node.results[0]->name)};
 }
+
+// Gives each use of a stored constant a DequantizeLinear with integers of its own: told to multiply int8 exactly
+// (session.x64quantprecision), ONNX Runtime copies those with several users, and refuses what it has copied twice.
+class OwnConstants {
+ public:
+  Replacement operator()(Builder& build, const Node& node, std::span<Value* const> operands) {
+    std::vector<Value*> all(operands.begin(), operands.end());
+    bool copied = false;
+    for (Value*& operand : all) {
+      if (operand == nullptr || operand->producer == nullptr || operand->producer->op != "onnx_dequantize") continue;
+      const Node& source = *operand->producer;
+      const Tensor* stored = constant_of(source.operands[0]);
+      if (stored == nullptr || !stored->is_plain() || seen_.insert(stored->storage.view.data()).second) continue;
+      const Bytes bytes = stored->bytes();
+      std::vector<Value*> own = source.operands;
+      own[0] = build.constant(make_tensor(stored->dtype, stored->shape, {bytes.begin(), bytes.end()}),
+                              source.operands[0]->name);
+      operand = build("onnx_dequantize", own, source.attrs, operand->name);
+      copied = true;
+    }
+    if (!copied || !node.regions.empty()) return std::nullopt;
+    return build.call(node.op, all, node.attrs, node.results[0]->name);
+  }
+
+ private:
+  std::set<const std::byte*> seen_;
+};
 
 // Gives each QuantizeLinear and DequantizeLinear a scale and a zero point of its own: ONNX Runtime refuses files that
 // share them when it is told to multiply int8 exactly (session.x64quantprecision).
@@ -127,7 +155,9 @@ Expected<Graph> with_qdq(const Graph& quantised) {
   TAPER_ASSIGN(const Graph legal, legalize(spelled, Target::onnx));
   TAPER_ASSIGN(const Graph permuted, rewrite(legal, permute_stored));
   TAPER_ASSIGN(const Graph folded, fold_constants(permuted));
-  TAPER_ASSIGN(const Graph parted, rewrite(folded, with_own_factors));
+  OwnConstants own_constants;
+  TAPER_ASSIGN(const Graph copied, rewrite(folded, std::ref(own_constants)));
+  TAPER_ASSIGN(const Graph parted, rewrite(copied, with_own_factors));
   TAPER_ASSIGN(Graph result, drop_dead_nodes(parted));  // the factors that were shared
   TAPER_TRY(check(result));
   return result;

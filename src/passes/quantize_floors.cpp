@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 
 #include "ops/grid.h"
 #include "ops/rules.h"
@@ -15,8 +16,12 @@ constexpr double kNone = -std::numeric_limits<double>::infinity();
 // Networks mask with -10,000 and less.
 constexpr double kMasked = -5000;
 
-bool compares(const Node& node) {
-  return node.op == "softmax" || node.op == "argmax";
+// The axis along which entries are compared, and only the largest count.
+std::optional<std::int64_t> compared_axis(const Node& node) {
+  if (node.op == "softmax" || node.op == "argmax") return node.attrs.integer("dim");
+  if (node.op != "amax") return std::nullopt;
+  const auto& dims = node.attrs.integers("dims");
+  return dims.size() == 1 ? std::optional(dims[0]) : std::nullopt;
 }
 
 // What gives the same whether numbers below a floor are raised to it before or after.
@@ -42,8 +47,7 @@ class FloorSearch {
       : maxima_(maxima), ranges_(ranges) {}
 
   Floors of(const Graph& graph) {
-    for (const Output& output : graph.outputs()) floors_[output.value] = kNone;
-    for (auto node = graph.nodes().rbegin(); node != graph.nodes().rend(); ++node) follow(*node);
+    visit(graph);
     std::erase_if(floors_, [](const auto& entry) { return entry.second == kNone; });
     return std::move(floors_);
   }
@@ -55,16 +59,23 @@ class FloorSearch {
     if (!added) known->second = std::min(known->second, floor);
   }
 
+  void visit(const Graph& graph) {
+    for (const Output& output : graph.outputs()) floors_[output.value] = kNone;
+    for (auto node = graph.nodes().rbegin(); node != graph.nodes().rend(); ++node) follow(*node);
+  }
+
   void follow(const Node& node) {
+    for (const auto& region : node.regions) visit(*region);
     for (const Value* operand : node.operands)
       if (is_float(operand)) lower(operand, floor_through(node, *operand));
   }
 
   double floor_through(const Node& node, const Value& operand) const {
-    if (compares(node)) {
+    if (compared_axis(node)) {
       const auto seen = maxima_.find(&operand);
       return seen == maxima_.end() ? kNone : seen->second;
     }
+    if (node.op == "sigmoid") return 0;
     if (!node.regions.empty()) return kNone;
     double floor = std::numeric_limits<double>::infinity();
     for (const Value* result : node.results) {
@@ -96,10 +107,11 @@ class FloorSearch {
 ComparedValues compared_values(const Graph& graph) {
   ComparedValues values;
   for (const Node& node : graph.nodes()) {
-    if (!compares(node) || !is_float(node.operands[0])) continue;
+    for (const auto& region : node.regions) values.merge(compared_values(*region));
+    const auto dim = compared_axis(node);
+    if (!dim || !is_float(node.operands[0])) continue;
     const auto rank = static_cast<std::int64_t>(node.operands[0]->type.shape.size());
-    const std::int64_t dim = node.attrs.integer("dim");
-    if (rank > 0) values.emplace(node.operands[0], static_cast<std::size_t>(dim < 0 ? dim + rank : dim));
+    if (rank > 0) values.emplace(node.operands[0], static_cast<std::size_t>(*dim < 0 ? *dim + rank : *dim));
   }
   return values;
 }
@@ -128,6 +140,12 @@ Array without_masks(Array array, std::size_t axis) {
 
 Floors floors_of(const Graph& graph, const Floors& maxima, const std::unordered_map<const Value*, Range>& ranges) {
   return FloorSearch(maxima, ranges).of(graph);
+}
+
+Floors possible_floors(const Graph& graph, const ComparedValues& compared) {
+  Floors all;
+  for (const auto& [value, axis] : compared) all.emplace(value, 0);
+  return floors_of(graph, all, {});
 }
 
 double floor_margin(int bits) {

@@ -11,7 +11,7 @@
 
 namespace taper {
 
-// The axis along which a value's entries are compared; nothing if softmax and the search for the largest don't use it.
+// The axis along which a value's entries are compared, by softmax or a search for the largest.
 using ComparedValues = std::unordered_map<const Value*, std::size_t>;
 ComparedValues compared_values(const Graph& graph);
 
@@ -27,6 +27,9 @@ using Floors = std::unordered_map<const Value*, double>;
 // Of compared values, and of those that become them by moves, choices and sums alone. `maxima` are the least largest
 // entries of rows that were seen for compared values, `ranges` all that was seen.
 Floors floors_of(const Graph& graph, const Floors& maxima, const std::unordered_map<const Value*, Range>& ranges);
+
+// Compared values that may have a floor: those that are given to nothing else.
+Floors possible_floors(const Graph& graph, const ComparedValues& compared);
 
 // How far below its row's largest entry a score counts: with integers of 8 bits, of which softmax gives 1 / 256 and
 // more, and of 16.

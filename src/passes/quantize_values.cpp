@@ -11,6 +11,16 @@ const FixedGrid* prescribed_for(const Value& value, const Modes& modes) {
   return value.producer == nullptr ? nullptr : prescribed_grid(*value.producer, modes.bits(*value.producer));
 }
 
+// Whether an operand is a number that bounds others, or stands for an infinite one.
+bool is_bound(const Node& node, const Value& operand) {
+  const Tensor* constant = constant_of(&operand);
+  if (constant == nullptr) return false;
+  if (node.op == "maximum" || node.op == "minimum") return true;
+  constexpr double kEndless = 1e30;
+  const auto range = range_of_numbers(*constant);
+  return node.op == "where" && range && (range->low < -kEndless || range->high > kEndless);
+}
+
 bool within(const Range& range, const Quantization& q) {
   const double step = static_cast<double>(q.scales[0]);
   const auto zero = static_cast<double>(q.zero_points[0]);
@@ -98,8 +108,9 @@ void GridClasses::collect_node(const Node& node) {
     if (!is_float(operand)) continue;
     const int bits = modes_.bits(*operand);
     const bool stored_anew = constant_of(operand) != nullptr || bits != modes_.bits(node);
-    // Integers of other bits have a grid of their own.
-    if (bits == 0 || !stored_anew) enter(*operand, member);
+    // Integers of other bits have a grid of their own. What bounds gave is in the range of the result, and beyond it
+    // they are clipped to its ends, which are bounds too.
+    if ((bits == 0 || !stored_anew) && !is_bound(node, *operand)) enter(*operand, member);
     if (stored_anew) computed_.push_back(&member);
   }
 }

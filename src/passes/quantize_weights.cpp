@@ -24,7 +24,7 @@ TensorPlan plan_of(const std::string& name, const Quantization& q) {
 
 // Whether a weight's integers and their scales are smaller than its floats: of short rows they are not.
 bool saves_bytes(const Tensor& weight, std::int64_t axis, const TensorScheme& scheme) {
-  constexpr std::int64_t kScale = 4, kDescription = 48;  // a float32; tables of the file
+  constexpr std::int64_t kScale = 4, kDescription = 112;  // a float32; tables of the file
   const std::int64_t count = weight.element_count();
   const bool per_channel = scheme.per_channel && scheme.block == 0;
   const std::int64_t scales = per_channel ? weight.shape[static_cast<std::size_t>(axis)] : 1;
@@ -89,6 +89,14 @@ Value* dequantized(WeightPlaces& places, Value* stored) {
   return floats;
 }
 
+// Whether entries of the first operand are moved to the one result.
+bool takes_entries(const Node& node) {
+  const QuantizedForm& form = op_of(node).quantized;
+  const auto is_float = [](const Value* value) { return value != nullptr && is_floating(value->type.dtype); };
+  return form.shares && form.int8.number != 0 && node.results.size() == 1 && !node.operands.empty() &&
+         is_float(node.operands[0]) && std::ranges::count_if(node.operands, is_float) == 1;
+}
+
 // Whether rows long enough to have a scale each are taken from a table.
 bool takes_long_rows(const Node& node) {
   constexpr std::int64_t kLeastRow = 8;
@@ -121,12 +129,7 @@ Value* take_rows(WeightPlaces& places, const Node& node, Value* index, const Wei
 std::optional<std::vector<Value*>> take_from_table(WeightPlaces& places, const Node& node,
                                                    std::span<Value* const> operands, const LayerConfig& config,
                                                    WeightStore& store) {
-  const Op& op = op_of(node);
-  if (!op.quantized.shares || op.quantized.int8.number == 0 || node.operands.empty() ||
-      !is_weight(node.operands[0], config.min_weight_elements))
-    return std::nullopt;
-  const auto is_float = [](const Value* value) { return value != nullptr && value->type.dtype == DType::f32; };
-  if (node.results.size() != 1 || std::ranges::count_if(node.operands, is_float) != 1) return std::nullopt;
+  if (!takes_entries(node) || !is_weight(node.operands[0], config.min_weight_elements)) return std::nullopt;
   const Tensor& weight = *constant_of(node.operands[0]);
   const bool by_row = takes_long_rows(node);
   if (config.min_weight_elements > 0 && !saves_bytes_as_table(weight, by_row ? weight.shape[0] : 1))
@@ -184,7 +187,7 @@ Value* WeightStore::stored(WeightPlaces& places, const Node& node, const Value& 
                            TensorScheme scheme, std::int64_t rotation) {
   const Tensor& weight = *constant_of(&value);
   const std::int64_t entries = scheme.per_channel || scheme.block > 0 ? axis : -1;
-  const Key key = {weight.storage.view.data(), weight.shape, scheme.bits, entries, scheme.block, rotation};
+  const Key key = {key_of(weight), scheme.bits, entries, scheme.block, rotation};
   auto found = known_.find(key);
   if (found == known_.end()) {
     auto made = make(node, rotation > 1 ? rotated_rows(weight, rotation) : weight, axis, scheme);
@@ -201,7 +204,7 @@ Value* WeightStore::stored(WeightPlaces& places, const Node& node, const Value& 
 
 const WeightStore::Rows* WeightStore::rows(const Node& node, const Value& value) {
   const Tensor& table = *constant_of(&value);
-  auto found = rows_.find({table.storage.view.data(), table.shape});
+  auto found = rows_.find(key_of(table));
   if (found == rows_.end()) {
     const auto grid =
         weight_grid(table, 0, {.bits = 8, .per_channel = true, .block = 0}, request_.config_of(node).weight_method);
@@ -214,7 +217,7 @@ const WeightStore::Rows* WeightStore::rows(const Node& node, const Value& value)
     columns[0] = table.shape[0];
     Rows rows{make_tensor(DType::i8, table.shape, stored_integers(table, *grid)), tensor_f32(columns, grid->scales),
               table};
-    found = rows_.emplace(std::pair{table.storage.view.data(), table.shape}, std::move(rows)).first;
+    found = rows_.emplace(key_of(table), std::move(rows)).first;
   }
   return &found->second;
 }
@@ -241,9 +244,8 @@ Value* WeightStore::rotated(WeightPlaces& places, Value* x, std::int64_t rotatio
 
 const Tensor* stored_constant(const Node& node) {
   const QuantizedForm& form = op_of(node).quantized;
-  const bool takes_rows = node.op == "gather" && form.shares;
   const std::size_t operand = form.weight.value_or(0);
-  if ((!form.weight && !takes_rows) || operand >= node.operands.size()) return nullptr;
+  if ((!form.weight && !takes_entries(node)) || operand >= node.operands.size()) return nullptr;
   const Tensor* tensor = constant_of(node.operands[operand]);
   return tensor != nullptr && is_floating(tensor->dtype) ? tensor : nullptr;
 }

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "ops/builder.h"
+#include "ops/grid.h"
 #include "ops/op.h"
 #include "passes/quantize.h"
 
@@ -41,7 +42,7 @@ class WeightStore {
   const Rows* rows(const Node& node, const Value& value);
 
  private:
-  using Key = std::tuple<const std::byte*, std::vector<std::int64_t>, int, std::int64_t, std::int64_t, std::int64_t>;
+  using Key = std::tuple<ConstantKey, int, std::int64_t, std::int64_t, std::int64_t>;
   struct Stored {
     Tensor tensor;
     std::shared_ptr<const Quantization> grid;
@@ -54,7 +55,7 @@ class WeightStore {
   QuantizationPlan& plan_;
   std::map<Key, Stored> known_;
   std::map<std::int64_t, Stored> rotations_;  // by their rows
-  std::map<std::pair<const std::byte*, std::vector<std::int64_t>>, Rows> rows_;
+  std::map<ConstantKey, Rows> rows_;
 };
 
 // The constant that is stored in few bits: a layer's weight, or the table that rows are taken from. Null if there is

@@ -26,6 +26,7 @@ Expected<Measurements> measure(const Graph& graph, const SampleSource& next_samp
   Measurements found;
   if (options.products) collect_products(graph, found.products);
   const ComparedValues compared = compared_values(graph);
+  const Floors masked = possible_floors(graph, compared);
   std::unordered_map<const Value*, RangeEstimator> estimators;
   const ValueObserver observer = [&](const Value& value, const Array& array) {
     if (value.type.dtype != DType::f32) return;
@@ -33,7 +34,7 @@ Expected<Measurements> measure(const Graph& graph, const SampleSource& next_samp
     if (const auto axis = compared.find(&value); axis != compared.end()) {
       double& least = found.maxima.try_emplace(&value, std::numeric_limits<double>::infinity()).first->second;
       least = std::min(least, least_maximum(array, axis->second));
-      estimator.observe(without_masks(array, axis->second).values);
+      estimator.observe(masked.contains(&value) ? without_masks(array, axis->second).values : array.values);
     } else {
       estimator.observe(array.values);
     }

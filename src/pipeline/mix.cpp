@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <tuple>
 #include <unordered_map>
 
@@ -38,12 +39,17 @@ struct Step {
 class Search {
  public:
   Search(const Graph& legal, const Quantizer& quantizer, const Bench& bench)
-      : legal_(legal), quantizer_(quantizer), bench_(bench) {}
+      : legal_(legal), quantizer_(quantizer), bench_(bench) {
+    std::map<ConstantKey, const Node*> known;
+    for (const Node* layer : layers_with_weights(legal))
+      first_use_[layer] = known.try_emplace(key_of(*stored_constant(*layer)), layer).first->second;
+  }
 
   Expected<StoredGraph> with(const Levels& levels) const {
     return quantizer_.stored_by(Precision::mixed, [&](const Node& node) {
       const LayerConfig as_float16 = quantizer_.config_of(Precision::mixed, node);
-      const auto found = levels.find(&node);
+      const auto first = first_use_.find(&node);
+      const auto found = levels.find(first == first_use_.end() ? &node : first->second);
       const std::size_t level = found == levels.end() ? 0 : found->second;
       if (!as_float16.quantized || level == 0) return as_float16;
       LayerConfig config = layer_config(kLevels[level]);
@@ -85,7 +91,9 @@ class Search {
     std::vector<const Node*> layers;
     for (const Node* layer : layers_with_weights(legal_)) {
       const LayerConfig config = quantizer_.config_of(Precision::mixed, *layer);
-      if (config.quantized && weights_of_layer(*layer) >= config.min_weight_elements) layers.push_back(layer);
+      const bool is_first = first_use_.at(layer) == layer;  // layers that share a weight go together
+      if (is_first && config.quantized && weights_of_layer(*layer) >= config.min_weight_elements)
+        layers.push_back(layer);
     }
     std::ranges::stable_sort(layers, std::greater(), weights_of_layer_at);
     if (layers.size() > kMostLayers) layers.resize(kMostLayers);
@@ -94,6 +102,7 @@ class Search {
   static std::int64_t weights_of_layer_at(const Node* layer) { return weights_of_layer(*layer); }
 
   const Graph& legal_;
+  std::unordered_map<const Node*, const Node*> first_use_;  // of the same weight
   const Quantizer& quantizer_;
   const Bench& bench_;
 };

@@ -397,7 +397,7 @@ Expected<StoredGraph> Quantizer::stored_by(Precision precision,
     stored.report->calibration_samples = subject.measured.samples;
     stored.report->random_calibration = options_.random_calibration;
     constexpr std::int64_t kFew = 32;
-    if (subject.measured.samples < kFew && !options_.random_calibration)
+    if (subject.measured.samples < kFew && !options_.random_calibration && recipe_for(precision).needs_ranges())
       stored.notes.push_back(
           fmt::format("its ranges were seen on {} samples: inputs unlike those are clipped", subject.measured.samples));
   }

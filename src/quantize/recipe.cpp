@@ -251,12 +251,17 @@ Expected<Recipe> parse_recipe(std::string_view text) {
   return recipe;
 }
 
-bool Recipe::needs_calibration() const {
+bool Recipe::needs_ranges() const {
   return std::ranges::any_of(entries, [](const RecipeEntry& entry) {
     const LayerConfig& config = entry.config;
-    return config.quantized &&
-           ((config.activation && !config.activation->floating) || config.weight_method == WeightMethod::gptq);
+    return config.quantized && config.activation && !config.activation->floating;
   });
+}
+
+bool Recipe::needs_calibration() const {
+  return needs_ranges() || std::ranges::any_of(entries, [](const RecipeEntry& entry) {
+           return entry.config.quantized && entry.config.weight_method == WeightMethod::gptq;
+         });
 }
 
 std::string_view scheme_name(const LayerConfig& config) {

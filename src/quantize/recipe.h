@@ -75,6 +75,8 @@ struct Recipe {
 
   // Whether some entry asks for integers between the operators, or for weights that inputs make up for.
   bool needs_calibration() const;
+  // Whether ranges of activations are among what it needs.
+  bool needs_ranges() const;
 };
 
 // Reads {"layers": [...], "ranges": {...}} or the list of layers alone. Errors name the entry, and the members and

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from ai_edge_litert.interpreter import Interpreter
 
 from program import ROOT
@@ -128,6 +129,53 @@ def test_is_exact_and_no_worse_than_ai_edge_quantizer(tmp_path, name):
             # Theirs keep tables that rows are taken from in float32.
             assert error < (1.1 if size > 0.9 else 1.6) * bound + 1e-6, scheme
     assert compared >= 3
+
+
+class Several(torch.nn.Module):
+    """Two layers, and what a function makes of them."""
+
+    def __init__(self, function, scale=1.0):
+        super().__init__()
+        self.function = function
+        self.first, self.second = torch.nn.Linear(32, 32), torch.nn.Linear(32, 8)
+        with torch.no_grad():
+            self.second.weight *= scale
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def and_their_largest(net, x):
+    logits = net.second(torch.relu(net.first(x)))
+    return logits, logits.argmax(-1)
+
+
+FUNCTIONS = {
+    "a weight and its transpose": lambda net, x: F.linear(torch.tanh(F.linear(x, net.first.weight)), net.first.weight.t()),
+    "scores and their largest": and_their_largest,
+    "bounds far off": lambda net, x: net.second(torch.relu(net.first(x)).clamp(-1e4, 1e4)),
+    "no infinities": lambda net, x: net.second(torch.nan_to_num(net.first(x))),
+    "masked gates": lambda net, x: net.second(torch.sigmoid(net.first(x).masked_fill(x > 1, -1e4))),
+    "masked largest": lambda net, x: net.second(net.first(x).masked_fill(x > 1, -1e9).amax(1)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_layers_are_exact(tmp_path, name):
+    torch.manual_seed(0)
+    net = Several(FUNCTIONS[name], scale=30 if "largest" in name else 1).eval()
+    x = torch.randn(SAMPLES, 4, 6, 32)
+    torch.export.save(torch.export.export(net, (x[0],)), tmp_path / "net.pt2")
+    np.savez(tmp_path / "samples.npz", x=x.numpy())
+    flags = ["--name", "net", "--to", "tflite", "--quantize", "dynamic,w8,int8,int16x8", "--calibration", "samples.npz"]
+    convert(tmp_path, "net.pt2", *flags, "--accept-loss")
+    with torch.no_grad():
+        results = [net(each) for each in x]
+    expected = torch.stack([each[0] if isinstance(each, tuple) else each for each in results]).numpy()
+    for scheme, bound in {"dynamic": 0.03, "w8": 0.02, "int8": 0.06, "int16x8": 0.02}.items():
+        runner = Interpreter(model_path=str(tmp_path / f"net_{scheme}.tflite")).get_signature_runner("serving_default")
+        found = np.stack([runner(x=each.numpy())["output"] for each in x])
+        assert np.abs(found - expected).max() < bound * np.ptp(expected), scheme
 
 
 # Largest difference relative to the spread: a few steps, where ONNX rounds ties to even and kernels of TFLite round in between.

@@ -76,5 +76,27 @@ TEST(Floors, are_of_masks_that_several_layers_add_the_least) {
   EXPECT_EQ(floors.at(net.mask), -9);
 }
 
+TEST(Floors, are_of_gates_and_of_the_largest_of_an_axis) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {2, 3}});
+  Value* y = graph.add_input("y", {DType::f32, {2, 3}});
+  graph.add_output("gate", build("sigmoid", {x}));
+  graph.add_output("largest", build("amax", {y}, {{"dims", std::vector<std::int64_t>{1}}, {"keepdim", false}}));
+  ASSERT_TRUE(build.status()) << build.status().error().text();
+  EXPECT_EQ(compared_values(graph).at(y), 1u);
+  const Floors floors = floors_of(graph, {{y, -3}}, {});
+  EXPECT_EQ(floors.at(x), 0);
+  EXPECT_EQ(floors.at(y), -3);
+}
+
+TEST(Floors, may_be_of_values_that_are_compared_and_nothing_else) {
+  Attention net;
+  net.graph.add_output("weights", net.weights);
+  EXPECT_TRUE(possible_floors(net.graph, compared_values(net.graph)).contains(net.moved));
+  net.graph.add_output("scores", net.moved);
+  EXPECT_FALSE(possible_floors(net.graph, compared_values(net.graph)).contains(net.moved));
+}
+
 }  // namespace
 }  // namespace taper

@@ -239,6 +239,31 @@ TEST(Quantize, keeps_a_weight_of_several_layers_once) {
   }
 }
 
+TEST(Quantize, tells_a_weight_from_its_transpose) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {2, 2}});
+  const Tensor weight = tensor_f32({2, 2}, std::vector<float>{1, 2, 3, 4});
+  Tensor turned = weight;
+  std::swap(turned.strides[0], turned.strides[1]);
+  Value* y = build("linear", {build("linear", {x, build.constant(weight, "w")}), build.constant(turned, "wt")});
+  graph.add_output("y", y);
+  const Quantized q = quantized(graph, hybrid_config());
+  const Array ones{DType::f32, {2, 2}, {1, 0, 0, 1}};
+  const auto expected = evaluate(graph, {ones}), found = evaluate(q.graph, {ones});
+  ASSERT_TRUE(expected && found);
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR((*found)[0].values[i], (*expected)[0].values[i], 0.3);
+}
+
+TEST(Quantize, keeps_bounds_from_widening_grids) {
+  SampleNetwork net;
+  Value* bound = net.build.constant(tensor_f32({}, std::vector<float>{1e4F}), "bound");
+  Value* x = net.build("minimum", {net.linear(net.input(6), 6, 5, "first"), bound});
+  net.graph.add_output("output", net.linear(x, 5, 3, "second"));
+  const Quantized q = quantized(legal_graph(net.graph), integer_config());
+  EXPECT_LT(the_node(q.graph, "minimum").results[0]->quantization->scales[0], 0.1F);
+}
+
 TEST(Quantize, adds_up_no_more_products_than_int32_holds) {
   const Graph graph = layer({1, 140'000}, std::vector<float>(140'000, 1), {0});
   for (const LayerConfig& config : {hybrid_config(), integer_config()}) {
