@@ -16,9 +16,8 @@ bool is_bound(const Node& node, const Value& operand) {
   const Tensor* constant = constant_of(&operand);
   if (constant == nullptr) return false;
   if (node.op == "maximum" || node.op == "minimum") return true;
-  constexpr double kEndless = 1e30;
   const auto range = range_of_numbers(*constant);
-  return node.op == "where" && range && (range->low < -kEndless || range->high > kEndless);
+  return node.op == "where" && range && !(is_within_reach(range->low) && is_within_reach(range->high));
 }
 
 bool within(const Range& range, const Quantization& q) {

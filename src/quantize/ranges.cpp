@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 
@@ -185,10 +186,13 @@ std::vector<std::string_view> range_method_names() {
 
 void RangeEstimator::observe(std::span<const double> values) {
   for (const double value : values)
-    if (std::isfinite(value)) sample_ = joined(sample_, {value, value});
+    if (is_within_reach(value)) sample_ = joined(sample_, {value, value});
   if (!needs_histogram(options_)) return;
   if (histogram_ == nullptr) histogram_ = std::make_shared<Histogram>();
-  histogram_->add(values);
+  if (std::ranges::all_of(values, is_within_reach)) return histogram_->add(values);
+  std::vector<double> kept;
+  std::ranges::copy_if(values, std::back_inserter(kept), is_within_reach);
+  histogram_->add(kept);
 }
 
 void RangeEstimator::end_sample() {

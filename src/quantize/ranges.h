@@ -24,6 +24,13 @@ std::string_view range_method_name(RangeMethod method);
 std::optional<RangeMethod> range_method_from_name(std::string_view name);
 std::vector<std::string_view> range_method_names();
 
+// Whether a number counts where ranges are looked for: those beyond stand for infinite ones (the least and the largest
+// float, as masks and bounds), and their products overflow in float32.
+inline bool is_within_reach(double value) {
+  constexpr double kMost = 1e30;
+  return value >= -kMost && value <= kMost;
+}
+
 // Always holds 0: padding and activations need it exactly.
 struct Range {
   double low = 0;
@@ -44,7 +51,7 @@ class RangeEstimator {
  public:
   explicit RangeEstimator(const RangeOptions& options) : options_(options) {}
 
-  // Numbers of the current sample, of which a loop may show many parts; what is not finite is left out.
+  // Numbers of the current sample, of which a loop may show many parts; what is not within reach is left out.
   void observe(std::span<const double> values);
   void end_sample();
   // The range for the samples that have ended; [0, 0] if there was nothing in them, or nothing but zeros.
