@@ -91,6 +91,18 @@ TEST(Ranges, min_max_is_all_that_was_seen_and_zero) {
   EXPECT_EQ(range_of({.symmetric = true}, {{1, 2}, {-3}}), (Range{-3, 3}));
 }
 
+TEST(Ranges, leave_out_what_stands_for_an_infinite_number) {
+  constexpr double kLeast = std::numeric_limits<float>::lowest();
+  for (const RangeMethod method : {RangeMethod::min_max, RangeMethod::moving_average, RangeMethod::percentile,
+                                   RangeMethod::mse, RangeMethod::kl}) {
+    RangeEstimator estimator({.method = method});
+    estimator.observe(std::vector{kLeast, -1.0, 2.0, -kLeast, std::numeric_limits<double>::infinity()});
+    estimator.end_sample();
+    EXPECT_GE(estimator.range().low, -1.1) << range_method_name(method);
+    EXPECT_LE(estimator.range().high, 2.1) << range_method_name(method);
+  }
+}
+
 TEST(Ranges, nothing_seen_and_zeros_have_no_range) {
   for (const RangeMethod method : {RangeMethod::min_max, RangeMethod::moving_average, RangeMethod::percentile,
                                    RangeMethod::mse, RangeMethod::kl}) {
