@@ -115,8 +115,9 @@ class OwnConstants {
       if (operand == nullptr || operand->producer == nullptr || operand->producer->op != "onnx_dequantize") continue;
       const Node& source = *operand->producer;
       const Tensor* stored = constant_of(source.operands[0]);
-      if (stored == nullptr || !stored->is_plain() || seen_.insert(stored->storage.view.data()).second) continue;
-      const Bytes bytes = stored->bytes();
+      if (stored == nullptr || seen_.insert(key_of(*stored)).second) continue;
+      const Tensor plain = converted(*stored, stored->dtype);
+      const Bytes bytes = plain.bytes();
       std::vector<Value*> own = source.operands;
       own[0] = build.constant(make_tensor(stored->dtype, stored->shape, {bytes.begin(), bytes.end()}),
                               source.operands[0]->name);
@@ -128,7 +129,7 @@ class OwnConstants {
   }
 
  private:
-  std::set<const std::byte*> seen_;
+  std::set<ConstantKey> seen_;
 };
 
 // Gives each QuantizeLinear and DequantizeLinear a scale and a zero point of its own: ONNX Runtime refuses files that
