@@ -166,14 +166,15 @@ Made join_conditions(Builtins& call) {
   return Undecided{fmt::format("({}) {} ({})", x->text, is_and ? "and" : "or", y->text), general};
 }
 
+constexpr std::size_t kMostFormatted = std::size_t{1} << 16;
+
 Made format(Builtins& call) {
   const auto* pattern = call.at(0).as<std::string>();
   if (!pattern) return std::nullopt;
   std::string text;
   std::size_t next = 1;
-  constexpr std::size_t kMostText = std::size_t{1} << 16;
   for (std::size_t i = 0; i < pattern->size(); ++i) {
-    if (text.size() > kMostText) return call.error("a text grows too long");
+    if (text.size() > kMostFormatted) return call.error("a text grows too long");
     if (pattern->compare(i, 2, "{}") == 0) {
       text += text_of(call.at(next++));
       ++i;
@@ -181,6 +182,35 @@ Made format(Builtins& call) {
       text += (*pattern)[i];
     }
   }
+  return text;
+}
+
+// "..." % values, with the conversions that need no width: %s, %d, %i and %%.
+Made percent_format(Builtins& call) {
+  const auto* pattern = call.at(0).as<std::string>();
+  if (!pattern) return std::nullopt;
+  std::string text;
+  std::size_t next = 1;
+  for (std::size_t i = 0; i < pattern->size(); ++i) {
+    if (text.size() > kMostFormatted) return call.error("a text grows too long");
+    if ((*pattern)[i] != '%') {
+      text += (*pattern)[i];
+      continue;
+    }
+    const char conversion = ++i < pattern->size() ? (*pattern)[i] : '\0';
+    if (conversion == '%') {
+      text += '%';
+      continue;
+    }
+    if (conversion != 's' && conversion != 'd' && conversion != 'i')
+      return call.error(fmt::format("the text '{}' has a conversion other than %s, %d and %i", excerpt(*pattern)));
+    if (next >= call.count()) return call.error(fmt::format("'{}' has more places than values", excerpt(*pattern)));
+    const Value& value = call.at(next++);
+    const double* real = value.as<double>();
+    const bool whole = conversion != 's' && real && std::abs(*real) < 0x1p63;
+    text += whole ? fmt::to_string(static_cast<std::int64_t>(*real)) : text_of(value);
+  }
+  if (next != call.count()) return call.error(fmt::format("'{}' has fewer places than values", excerpt(*pattern)));
   return text;
 }
 
@@ -276,6 +306,7 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"__and__", join_conditions},
     {"__or__", join_conditions},
     {"format", format},
+    {"percentFormat", percent_format},
     {"str", text},
     {"floor", floor_or_ceil},
     {"ceil", floor_or_ceil},
