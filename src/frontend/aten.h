@@ -90,6 +90,8 @@ class Tensor {
   // failed: the builder has the error.
   static TensorPtr make_view(Builder& build, TensorPtr base, View view, WriteBack write_back, bool contiguous,
                              Value* content = nullptr);
+  // The same view of another base of that type. Null if cutting failed: the builder has the error.
+  TensorPtr view_of(Builder& build, TensorPtr base) const;
 
   // The present content. Null if building it failed: the builder has the error.
   Value* content(Builder& build);
@@ -98,6 +100,8 @@ class Tensor {
   // The type, which never changes.
   const Type& type() const { return content_->type; }
   bool contiguous() const { return contiguous_; }
+  // What it is cut from; null for a tensor of its own storage.
+  const TensorPtr& base() const { return base_; }
   // Replaces the content, and that of what it is a view of. Errors: another type, a view that can't be written through.
   Status write(Builder& build, Value* content);
 

@@ -36,6 +36,10 @@ TensorPtr Tensor::make_view(Builder& build, TensorPtr base, View view, WriteBack
   return tensor;
 }
 
+TensorPtr Tensor::view_of(Builder& build, TensorPtr base) const {
+  return make_view(build, std::move(base), view_, write_back_, contiguous_);
+}
+
 Value* Tensor::content(Builder& build) {
   if (!root_ || version_ == root_->version_) return content_;
   std::vector<Tensor*> stale;

@@ -38,16 +38,23 @@ struct WantedInput {
   std::string name;
   Type type;
 };
-std::unique_ptr<Graph> with_inputs(Graph graph, const std::vector<WantedInput>& order) {
+Expected<std::unique_ptr<Graph>> with_inputs(Graph graph, const std::vector<WantedInput>& order) {
   auto copy = std::make_unique<Graph>();
   std::unordered_map<const taper::Value*, taper::Value*> mapped = {{nullptr, nullptr}};
+  const auto find = [&](const taper::Value* value) -> Expected<taper::Value*> {
+    if (const auto found = mapped.find(value); found != mapped.end()) return found->second;
+    return fail("a branch or loop reads '{}', which is made elsewhere", value->name);
+  };
   for (const WantedInput& input : order) {
     taper::Value* added = copy->add_input(input.name, input.type);
     if (input.present) mapped.emplace(input.present, added);
   }
   for (Node& node : graph.nodes()) {
     std::vector<taper::Value*> operands;
-    for (const taper::Value* operand : node.operands) operands.push_back(mapped.at(operand));
+    for (const taper::Value* operand : node.operands) {
+      TAPER_ASSIGN(taper::Value * seen, find(operand));
+      operands.push_back(seen);
+    }
     std::vector<Type> types;
     std::vector<std::string> names;
     for (const taper::Value* result : node.results) {
@@ -59,8 +66,16 @@ std::unique_ptr<Graph> with_inputs(Graph graph, const std::vector<WantedInput>& 
     made->scope = node.scope;
     for (std::size_t i = 0; i < node.results.size(); ++i) mapped.emplace(node.results[i], made->results[i]);
   }
-  for (const Output& output : graph.outputs()) copy->add_output(output.name, mapped.at(output.value));
+  for (const Output& output : graph.outputs()) {
+    TAPER_ASSIGN(taper::Value * seen, find(output.value));
+    copy->add_output(output.name, seen);
+  }
   return copy;
+}
+
+const Capture* find_capture(const std::deque<Capture>& captures, const aten::TensorPtr& outer) {
+  const auto found = std::ranges::find(captures, outer, [](const Capture& capture) { return capture.outer.tensor; });
+  return found == captures.end() ? nullptr : &*found;
 }
 
 bool is_number_value(const Value& value) {
@@ -88,9 +103,10 @@ struct Interpreter::Merge {
   std::vector<Pair> pairs;
 };
 
-Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statement>& block) {
+Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statement>& block, const Storages& shared) {
   Branch branch;
   branch.region = std::make_unique<Region>(*branch.graph, region_);
+  branch.region->shared = shared;
   branch.region->context.symbols = region_->context.symbols;
   branch.region->build.set_scope(frame_->scope);
   Region* const before = std::exchange(region_, branch.region.get());
@@ -180,11 +196,41 @@ Value with_results(const Value& value, const std::vector<Value>& results) {
 
 }  // namespace
 
+Expected<bool> Interpreter::add_shared(std::span<Branch* const> branches, Storages& shared) {
+  Storages read, written;
+  for (const Branch* branch : branches)
+    for (const Capture& capture : branch->region->captures) {
+      TAPER_ASSIGN(const taper::Value* content, content_of(*branch->region, *capture.inner.tensor));
+      read.push_back(capture.outer.tensor);
+      if (content != capture.initial) written.push_back(capture.outer.tensor);
+    }
+  bool added = false;
+  for (const aten::TensorPtr& tensor : written) {
+    const aten::TensorPtr root = root_of(tensor);
+    const bool alone = std::ranges::none_of(
+        read, [&](const aten::TensorPtr& other) { return other != tensor && root_of(other) == root; });
+    if (alone || std::ranges::find(shared, root) != shared.end()) continue;
+    shared.push_back(root);
+    added = true;
+  }
+  return added;
+}
+
+// The branches are run again where they turn out to write to a storage that several tensors read.
 Status Interpreter::branch_on(const TensorRef& condition, const Statement& statement) {
   if (gives_back(statement.body) || gives_back(statement.otherwise))
     return error_here("a branch that depends on data returns");
-  TAPER_ASSIGN(Branch then, run_branch(statement.body));
-  TAPER_ASSIGN(Branch otherwise, run_branch(statement.otherwise));
+  Storages shared;
+  while (true) {
+    TAPER_ASSIGN(const bool done, try_branches(condition, statement, shared));
+    if (done) return {};
+  }
+}
+
+Expected<bool> Interpreter::try_branches(const TensorRef& condition, const Statement& statement, Storages& shared) {
+  const UnsupportedOperators unsupported_before = unsupported;
+  TAPER_ASSIGN(Branch then, run_branch(statement.body, shared));
+  TAPER_ASSIGN(Branch otherwise, run_branch(statement.otherwise, shared));
 
   std::vector<std::string_view> names;
   add_assigned(statement.body, names);
@@ -207,10 +253,9 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
   for (Branch* branch : {&then, &otherwise})
     for (std::size_t i = 0; i < branch->region->captures.size(); ++i) {
       const Capture& capture = branch->region->captures[i];
-      taper::Value* content = capture.inner.tensor->content(branch->region->build);
-      const bool changed = capture.input ? content != capture.input : !constant_of(content);
+      TAPER_ASSIGN(const taper::Value* content, content_of(*branch->region, *capture.inner.tensor));
       const auto same = [&](const TensorRef& other) { return other.tensor == capture.outer.tensor; };
-      if (!changed || std::ranges::any_of(written, same)) continue;
+      if (content == capture.initial || std::ranges::any_of(written, same)) continue;
       written.push_back(capture.outer);
     }
   for (const TensorRef& tensor : written) merging.pairs.push_back({tensor, tensor, std::nullopt});
@@ -224,6 +269,12 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
     then.outputs.push_back(a);
     otherwise.outputs.push_back(b);
   }
+  Branch* const both[] = {&then, &otherwise};
+  TAPER_ASSIGN(const bool again, add_shared(both, shared));
+  if (again) {
+    unsupported = unsupported_before;
+    return false;
+  }
   std::vector<Value> results;
   std::vector<taper::Value*> made;
   if (!merging.pairs.empty()) {
@@ -233,25 +284,25 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
     TAPER_ASSIGN(taper::Value * chosen, number_in(*region_, flag, DType::boolean));
     operands.push_back(chosen);
     std::vector<WantedInput> then_inputs, otherwise_inputs;
-    const auto find_input = [](const Branch& branch, const taper::Value* outer) -> const taper::Value* {
-      for (const Capture& capture : branch.region->captures)
-        if (capture.input && capture.outer_value == outer) return capture.input;
-      return nullptr;
+    const auto input_of = [](const Branch& branch, const Capture& capture) -> const taper::Value* {
+      const Capture* found = find_capture(branch.region->captures, capture.outer.tensor);
+      return found ? found->input : nullptr;
     };
-    for (Branch* branch : {&then, &otherwise})
+    for (Branch* branch : both)
       for (const Capture& capture : branch->region->captures) {
         if (!capture.input) continue;
-        if (branch == &otherwise && find_input(then, capture.outer_value)) continue;
+        if (branch == &otherwise && input_of(then, capture)) continue;
         operands.push_back(capture.outer_value);
         then_inputs.push_back({branch == &then ? capture.input : nullptr, capture.input->name, capture.input->type});
-        otherwise_inputs.push_back({branch == &then ? find_input(otherwise, capture.outer_value) : capture.input,
-                                    capture.input->name, capture.input->type});
+        otherwise_inputs.push_back(
+            {branch == &then ? input_of(otherwise, capture) : capture.input, capture.input->name, capture.input->type});
       }
     std::vector<std::unique_ptr<Graph>> regions;
     for (auto [branch, inputs] : {std::pair{&then, &then_inputs}, std::pair{&otherwise, &otherwise_inputs}}) {
       for (std::size_t i = 0; i < branch->outputs.size(); ++i)
         branch->graph->add_output(fmt::format("result_{}", i), branch->outputs[i]);
-      regions.push_back(with_inputs(std::move(*branch->graph), *inputs));
+      TAPER_ASSIGN(std::unique_ptr<Graph> graph, with_inputs(std::move(*branch->graph), *inputs));
+      regions.push_back(std::move(graph));
     }
     made = region_->build.call("if", std::move(operands), {}, "if", std::move(regions));
     TAPER_TRY(region_->build.status());
@@ -262,7 +313,7 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
   for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, with_results(value, results));
   for (std::size_t i = 0; i < written.size(); ++i)
     TAPER_TRY(written[i].tensor->write(region_->build, made[values + i]));
-  return {};
+  return true;
 }
 
 // ---- loops
@@ -278,18 +329,18 @@ struct Interpreter::Loop {
 };
 
 // A loop whose end depends on data: what the body sets is carried. Numbers that no iteration changes stay known; which
-// ones these are is found by trying: every attempt carries those that changed in the one before.
+// ones these are is found by trying: every attempt carries those that changed in the one before. Tensors are carried
+// unless the body only writes to them: then they stay the places that other tensors share.
 Status Interpreter::loop_on(const Statement& statement, const Value* count) {
   if (gives_back(statement.body)) return error_here("a loop that depends on data returns");
-  std::set<std::string_view> carried;
+  Attempts attempts;
   while (true) {
-    TAPER_ASSIGN(const bool done, try_loop(statement, count, carried));
+    TAPER_ASSIGN(const bool done, try_loop(statement, count, attempts));
     if (done) return {};
   }
 }
 
-Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* count,
-                                     std::set<std::string_view>& carried) {
+Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* count, Attempts& attempts) {
   Region& outer = *region_;
   std::vector<std::string_view> assigned;
   add_assigned(statement.body, assigned);
@@ -305,7 +356,7 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
     const auto found = frame_->variables.find(name);
     if (found == frame_->variables.end()) continue;  // set anew in every iteration
     const Value& value = found->second;
-    if (value.tensor() ? !carried.contains(name) && !value.is_tensor() : !carried.contains(name)) continue;
+    if (value.is_tensor() ? attempts.kept.contains(name) : !attempts.carried.contains(name)) continue;
     if (!is_number_value(value) && !value.is_tensor())
       return error_here(fmt::format("'{}' is {} that changes in a loop that depends on data", name, describe(value)));
     TAPER_ASSIGN(taper::Value * initial,
@@ -316,7 +367,9 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
   const Variables before = frame_->variables;
   const UnsupportedOperators unsupported_before = unsupported;
   const auto enter = [&](Branch& branch) {
+    std::vector<aten::TensorPtr> places;
     branch.region = std::make_unique<Region>(*branch.graph, &outer);
+    branch.region->shared = attempts.shared;
     branch.region->context.symbols = outer.context.symbols;
     branch.region->build.set_scope(frame_->scope);
     region_ = branch.region.get();
@@ -326,7 +379,9 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
       const TensorRef seen{aten::Tensor::make(input), region_, one.is_number};
       if (!one.name.empty()) frame_->variables.insert_or_assign(one.name, seen);
       branch.outputs.push_back(input);
+      places.push_back(seen.tensor);
     }
+    return places;
   };
   const auto leave = [&](Branch& branch) {
     branch.variables = std::exchange(frame_->variables, before);
@@ -335,7 +390,7 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
 
   // The body; its outputs are inputs so far.
   Branch body;
-  enter(body);
+  const std::vector<aten::TensorPtr> places = enter(body);
   const std::vector<taper::Value*> body_inputs = body.outputs;
   Status status;
   if (count) {
@@ -359,7 +414,21 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
                              was->second.tensor()->tensor == is->second.tensor()->tensor;
     if (same_tensor || (is != body.variables.end() && same_value(was->second, is->second) == true)) continue;
     if (was->second.is_unknown() || was->second.as<Uninitialized>()) continue;
-    carried.insert(name);
+    if (attempts.kept.contains(name))
+      return error_here(fmt::format("'{}' is both written to and replaced in a loop that depends on data", name));
+    attempts.carried.insert(name);
+    complete = false;
+  }
+  // Writing to what is carried would write to what it was before the loop, in the first iteration alone.
+  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
+    TAPER_ASSIGN(const taper::Value* after, content_of(*body_region, *places[i]));
+    if (after == body_inputs[i]) continue;
+    const auto is = body.variables.find(loop.carried[i].name);
+    if (is == body.variables.end() || !is->second.tensor() || is->second.tensor()->tensor != places[i])
+      return error_here(
+          fmt::format("'{}' is both written to and replaced in a loop that depends on data", loop.carried[i].name),
+          "replace it only: x = x + y in the place of x.add_(y)");
+    attempts.kept.insert(loop.carried[i].name);
     complete = false;
   }
   if (!complete) {
@@ -416,6 +485,13 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
   region_ = &outer;
   TAPER_TRY(status);
 
+  Branch* const both[] = {&body, &condition};
+  TAPER_ASSIGN(const bool again, add_shared(both, attempts.shared));
+  if (again) {
+    unsupported = unsupported_before;
+    return false;
+  }
+
   // What either region reads of outside goes round unchanged, but for tensors that the body writes to.
   std::vector<taper::Value*> operands;
   std::vector<WantedInput> body_wanted, condition_wanted;
@@ -425,38 +501,39 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
     condition_wanted.push_back({condition_inputs[i], condition_inputs[i]->name, condition_inputs[i]->type});
   }
   std::vector<std::pair<TensorRef, std::size_t>> written;
-  const auto find_capture = [](Branch& branch, const taper::Value* outer_value) -> const Capture* {
-    for (const Capture& capture : branch.region->captures)
-      if (capture.input && capture.outer_value == outer_value) return &capture;
-    return nullptr;
-  };
   std::vector<Capture> captures;
-  for (Branch* branch : {&body, &condition})
+  for (Branch* branch : both)
     for (const Capture& capture : branch->region->captures) {
       if (!capture.input) {
-        if (constant_of(capture.inner.tensor->content(branch->region->build))) continue;
+        TAPER_ASSIGN(const taper::Value* content, content_of(*branch->region, *capture.inner.tensor));
+        if (content == capture.initial) continue;
         return error_here("a loop that depends on data writes to a weight or constant");
       }
-      if (branch == &condition && find_capture(body, capture.outer_value)) continue;
+      if (branch == &condition && find_capture(body.region->captures, capture.outer.tensor)) continue;
       captures.push_back(capture);
     }
   for (const Capture& capture : captures) {
-    const Capture* in_body = find_capture(body, capture.outer_value);
-    const Capture* in_condition = find_capture(condition, capture.outer_value);
+    const Capture* in_body = find_capture(body.region->captures, capture.outer.tensor);
+    const Capture* in_condition = find_capture(condition.region->captures, capture.outer.tensor);
     operands.push_back(capture.outer_value);
     taper::Value* input = in_body ? in_body->input : body.graph->add_input(capture.input->name, capture.input->type);
     body_wanted.push_back({input, capture.input->name, capture.input->type});
     condition_wanted.push_back(
         {in_condition ? in_condition->input : nullptr, capture.input->name, capture.input->type});
-    taper::Value* after = in_body ? in_body->inner.tensor->content(body.region->build) : input;
+    taper::Value* after = input;
+    if (in_body) {
+      TAPER_ASSIGN(after, content_of(*body.region, *in_body->inner.tensor));
+    }
     if (after != input) written.emplace_back(capture.outer, next.size());
     next.push_back(after);
   }
   condition.graph->add_output("go_on", go_on);
   for (std::size_t i = 0; i < next.size(); ++i) body.graph->add_output(fmt::format("next_{}", i), next[i]);
   std::vector<std::unique_ptr<Graph>> regions;
-  regions.push_back(with_inputs(std::move(*condition.graph), condition_wanted));
-  regions.push_back(with_inputs(std::move(*body.graph), body_wanted));
+  TAPER_ASSIGN(std::unique_ptr<Graph> condition_graph, with_inputs(std::move(*condition.graph), condition_wanted));
+  TAPER_ASSIGN(std::unique_ptr<Graph> body_graph, with_inputs(std::move(*body.graph), body_wanted));
+  regions.push_back(std::move(condition_graph));
+  regions.push_back(std::move(body_graph));
   outer.build.set_scope(frame_->scope);
   const std::vector<taper::Value*> results =
       outer.build.call("while", std::move(operands), {}, "while", std::move(regions));

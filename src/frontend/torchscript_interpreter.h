@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "frontend/program.h"
@@ -20,8 +21,14 @@ struct Capture {
   TensorRef outer;
   taper::Value* outer_value = nullptr;
   TensorRef inner;
-  taper::Value* input = nullptr;  // the region's
+  taper::Value* initial = nullptr;  // what the region begins with: its input or a constant
+  taper::Value* input = nullptr;    // the region's; null for constants
 };
+
+// Storages of an outer region, by their roots. Tensors of one storage are captured apart, which is cheap, unless a
+// region writes to it: then the root is captured and views are cut from it anew.
+using Storages = std::vector<aten::TensorPtr>;
+aten::TensorPtr root_of(aten::TensorPtr tensor);
 
 // A graph under construction: the program's, or one of a branch or loop that depends on data.
 struct Region {
@@ -34,7 +41,9 @@ struct Region {
   Builder build;
   aten::Context context;
   std::deque<Capture> captures;
-  std::unordered_map<const aten::Tensor*, TensorRef> known;  // tensors of outer regions, as this one sees them
+  Storages shared;  // of the region around
+  // Tensors of the region around (first), as this one sees them.
+  std::unordered_map<const aten::Tensor*, std::pair<aten::TensorPtr, aten::TensorPtr>> known;
 };
 
 using Variables = std::unordered_map<std::string_view, Value>;
@@ -99,13 +108,22 @@ class Interpreter {
   };
   struct Merge;
   struct Loop;
+  // What the attempts before have found out about a loop.
+  struct Attempts {
+    std::set<std::string_view> carried;  // numbers that iterations change
+    std::set<std::string_view> kept;     // tensors that iterations write to but never replace
+    Storages shared;
+  };
   Status branch_on(const TensorRef& condition, const Statement& statement);
-  Expected<Branch> run_branch(const std::vector<Statement>& block);
+  Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared);
+  Expected<Branch> run_branch(const std::vector<Statement>& block, const Storages& shared);
+  // Adds storages that a region writes to and that more than one tensor reads. Returns whether there are new ones.
+  Expected<bool> add_shared(std::span<Branch* const> branches, Storages& shared);
   Expected<Value> merge(Merge& merging, const Value& a, const Value& b);
   Expected<std::optional<Value>> merge_scalars(Merge& merging, const Value& a, const Value& b);
   Expected<taper::Value*> merged_output(Branch& branch, const Value& value, const Value& other);
   Status loop_on(const Statement& statement, const Value* count);
-  Expected<bool> try_loop(const Statement& statement, const Value* count, std::set<std::string_view>& carried);
+  Expected<bool> try_loop(const Statement& statement, const Value* count, Attempts& attempts);
   Expected<Value> iterate_item(const Value& iterated, const Value& index);
 
   // ---- expressions
@@ -143,6 +161,9 @@ class Interpreter {
   Expected<aten::TensorPtr> use(const TensorRef& tensor);
   Expected<aten::TensorPtr> use_in(Region& region, const TensorRef& tensor);
   Expected<taper::Value*> content_in(Region& region, const TensorRef& tensor);
+  // Of a tensor that the region sees.
+  Expected<taper::Value*> content_of(Region& region, aten::Tensor& seen);
+  Expected<aten::TensorPtr> view_in(Region& region, const aten::Tensor& view);
   Expected<aten::Arg> to_arg(const Value& value);
   Value from_arg(const aten::Arg& arg, bool is_number);
   // A number or bool as a tensor of rank 0.

@@ -30,6 +30,11 @@ bool holds_number(const Value& value) {
 
 }  // namespace
 
+aten::TensorPtr root_of(aten::TensorPtr tensor) {
+  while (tensor->base()) tensor = tensor->base();
+  return tensor;
+}
+
 // ---- regions
 
 Expected<aten::TensorPtr> Interpreter::use(const TensorRef& tensor) {
@@ -38,32 +43,54 @@ Expected<aten::TensorPtr> Interpreter::use(const TensorRef& tensor) {
 
 Expected<aten::TensorPtr> Interpreter::use_in(Region& region, const TensorRef& tensor) {
   if (tensor.home == &region) return tensor.tensor;
-  if (const auto known = region.known.find(tensor.tensor.get()); known != region.known.end())
-    return known->second.tensor;
   if (!region.outer) return error_here("a tensor is used outside of the branch or loop that makes it");
   TAPER_ASSIGN(const aten::TensorPtr outer, use_in(*region.outer, tensor));
-  taper::Value* outer_value = outer->content(region.outer->build);
-  TAPER_TRY(region.outer->build.status());
+  if (const auto known = region.known.find(outer.get()); known != region.known.end()) return known->second.second;
+  if (outer->base() && std::ranges::find(region.shared, root_of(outer)) != region.shared.end()) {
+    TAPER_ASSIGN(const aten::TensorPtr view, view_in(region, *outer));
+    region.known.emplace(outer.get(), std::pair(outer, view));
+    return view;
+  }
+  TAPER_ASSIGN(taper::Value * outer_value, content_of(*region.outer, *outer));
   Capture capture;
   capture.outer = {outer, region.outer, tensor.is_number};
   capture.outer_value = outer_value;
   if (const Tensor* constant = constant_of(outer_value)) {
-    capture.inner = {aten::Tensor::make(region.build.constant(*constant, outer_value->name)), &region,
-                     tensor.is_number};
+    capture.initial = region.build.constant(*constant, outer_value->name);
   } else {
     capture.input = region.graph.add_input(outer_value->name, outer_value->type);
-    capture.inner = {aten::Tensor::make(capture.input), &region, tensor.is_number};
+    capture.initial = capture.input;
   }
-  region.known.emplace(tensor.tensor.get(), capture.inner);
+  TAPER_TRY(region.build.status());
+  capture.inner = {aten::Tensor::make(capture.initial), &region, tensor.is_number};
+  region.known.emplace(outer.get(), std::pair(outer, capture.inner.tensor));
   region.captures.push_back(capture);
   return capture.inner.tensor;
 }
 
-Expected<taper::Value*> Interpreter::content_in(Region& region, const TensorRef& tensor) {
-  TAPER_ASSIGN(const aten::TensorPtr seen, use_in(region, tensor));
-  taper::Value* content = seen->content(region.build);
+// A view of the region around, cut from its base as the region sees that.
+Expected<aten::TensorPtr> Interpreter::view_in(Region& region, const aten::Tensor& view) {
+  TAPER_ASSIGN(aten::TensorPtr base, use_in(region, {view.base(), region.outer, false}));
+  Region* const before = std::exchange(region_, &region);
+  aten::TensorPtr cut = view.view_of(region.build, std::move(base));
+  region_ = before;
+  TAPER_TRY(region.build.status());
+  if (!cut) return error_here("a view can't be cut in a branch or loop that depends on data");
+  return cut;
+}
+
+Expected<taper::Value*> Interpreter::content_of(Region& region, aten::Tensor& seen) {
+  // Views that are cut anew ask which region is present.
+  Region* const before = std::exchange(region_, &region);
+  taper::Value* content = seen.content(region.build);
+  region_ = before;
   TAPER_TRY(region.build.status());
   return content;
+}
+
+Expected<taper::Value*> Interpreter::content_in(Region& region, const TensorRef& tensor) {
+  TAPER_ASSIGN(const aten::TensorPtr seen, use_in(region, tensor));
+  return content_of(region, *seen);
 }
 
 // ---- arguments and results
@@ -298,18 +325,65 @@ Expected<Value> Interpreter::make_full(const std::vector<Argument>& arguments) {
   return TensorRef{aten::Tensor::make(content), region_, false};
 }
 
+namespace {
+
+// The entry of an axis at a place that only the running program knows.
+taper::Value* entry_at(Builder& build, taper::Value* base, taper::Value* place, std::size_t axis) {
+  taper::Value* part =
+      build("dynamic_slice", {base, place}, {{"dim", static_cast<std::int64_t>(axis)}, {"length", Shape{Dim(1)}}});
+  return aten::squeeze(build, part, static_cast<std::int64_t>(axis));
+}
+
+taper::Value* with_entry_at(Builder& build, taper::Value* base, taper::Value* place, std::size_t axis,
+                            taper::Value* written) {
+  if (base == nullptr || place == nullptr) return nullptr;
+  const Shape& shape = base->type.shape;
+  Shape along(shape.size(), Dim(1));
+  along[axis] = shape[axis];
+  taper::Value* places = aten::reshape(build, aten::arange(build, 0, 1, shape[axis], place->type.dtype), along);
+  written = aten::unsqueeze(build, written, static_cast<std::int64_t>(axis));
+  return build("where", {build("equal", {places, place}), written, base});
+}
+
+}  // namespace
+
 // x.select(dim, index) with an index that only the running program knows.
 Expected<Value> Interpreter::dynamic_select(const TensorRef& x, const Value& dim, const TensorRef& index) {
-  TAPER_ASSIGN(taper::Value * content, content_in(*region_, x));
+  TAPER_ASSIGN(aten::TensorPtr base, use(x));
   TAPER_ASSIGN(taper::Value * start, content_in(*region_, index));
   const auto axis = dim.integer();
   if (!axis) return error_here(fmt::format("{} stands for an axis", describe(dim)));
-  TAPER_ASSIGN(const std::size_t at, aten::axis_of(*axis, content->type.shape.size()));
-  taper::Value* part = region_->build("dynamic_slice", {content, start},
-                                      {{"dim", static_cast<std::int64_t>(at)}, {"length", Shape{Dim(1)}}});
-  part = aten::squeeze(region_->build, part, static_cast<std::int64_t>(at));
-  TAPER_TRY(region_->build.status());
-  return TensorRef{aten::Tensor::make(part), region_, false};
+  const Shape& shape = base->type().shape;
+  TAPER_ASSIGN(const std::size_t at, aten::axis_of(*axis, shape.size()));
+  if (shape.empty()) return error_here("an entry of a number is chosen");
+  Builder& build = region_->build;
+  taper::Value* size = aten::number(build, aten::Arg(shape[at]), start->type.dtype);
+  taper::Value* negative = build("less", {start, aten::number(build, 0.0, start->type.dtype)});
+  start = build("where", {negative, build("add", {start, size}), start});
+  TAPER_TRY(build.status());
+  const bool outermost = std::all_of(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(at),
+                                     [](const Dim& before) { return before.is(1); });
+  const bool contiguous = outermost && base->contiguous();
+  // Regions inside cut the view too, with the place as they see it.
+  const auto seen_place = [this, place = TensorRef{aten::Tensor::make(start), region_, true}](Builder& cutting) {
+    auto content = &region_->build == &cutting
+                       ? content_in(*region_, place)
+                       : error_here("an entry is chosen in another branch or loop than the present one");
+    if (!content) cutting.set_error(std::move(content).error());
+    return content ? *content : nullptr;
+  };
+  aten::TensorPtr view = aten::Tensor::make_view(
+      build, std::move(base),
+      [=](Builder& cutting, taper::Value* from) -> taper::Value* {
+        taper::Value* place = seen_place(cutting);
+        return place ? entry_at(cutting, from, place, at) : nullptr;
+      },
+      [=](Builder& cutting, taper::Value* around, taper::Value* written) -> taper::Value* {
+        return with_entry_at(cutting, around, seen_place(cutting), at, written);
+      },
+      contiguous);
+  TAPER_TRY(build.status());
+  return TensorRef{std::move(view), region_, false};
 }
 
 }  // namespace taper::torchscript

@@ -38,8 +38,10 @@ INSTANTIATE_TEST_SUITE_P(fixtures, TorchScript,
                                          "tagger_traced.pt", "tagger_scripted.pt", "encoder_scripted.pt",
                                          "loops_scripted.pt", "branches_up.pt", "branches_down.pt",
                                          "doubling_scripted.pt", "containers_scripted.pt", "in_place_scripted.pt",
-                                         "in_place_traced.pt", "recurrent_scripted.pt", "idle_noise_scripted.pt",
-                                         "rotary_traced.pt", "rotary_scripted.pt", "spectra_scripted.pt"),
+                                         "in_place_traced.pt", "places_scripted.pt", "places_traced.pt",
+                                         "aliases_up.pt", "aliases_down.pt", "recurrent_scripted.pt",
+                                         "idle_noise_scripted.pt", "rotary_traced.pt", "rotary_scripted.pt",
+                                         "spectra_scripted.pt"),
                          [](const auto& tested) { return std::filesystem::path(tested.param).stem().string(); });
 
 TEST(TorchScript, takes_shapes_that_tracing_recorded) {
