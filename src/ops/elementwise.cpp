@@ -227,12 +227,15 @@ std::vector<Op> elementwise_ops() {
               tflite::BuiltinOperator::EXP, "1.7.0", tflite_options<tflite::ExpOptionsT>()));
   Op neg = spelled(unary("neg", "-x", eval_unary<[](double x) { return -x; }>), "Neg", "Neg",
                    tflite::BuiltinOperator::NEG, "1.9.0", tflite_options<tflite::NegOptionsT>());
-  neg.onnx.dtypes = {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32, DType::i16, DType::i8};
+  const std::vector<DType> with_signs = {DType::f64, DType::f32, DType::f16, DType::bf16,
+                                         DType::i64, DType::i32, DType::i16, DType::i8};
+  neg.onnx.dtypes = neg.tensorflow.dtypes = with_signs;
   neg.tflite.dtypes = tflite_number_dtypes("1.9.0");
   neg.examples.push_back(example_of({i64({2, 3})}, -9, 9));
   row(std::move(neg));
   Op abs = spelled(unary("abs", "|x|", eval_unary<[](double x) { return std::fabs(x); }>), "Abs", "Abs",
                    tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>());
+  abs.tensorflow.dtypes = with_signs;
   abs.tflite.dtypes = {{DType::f32, {1, "1.13.0"}}, {DType::i32, {5, "2.12.0"}}};
   abs.expand = expand_as<[](Expr x) {
     const bool is_unsigned = x.dtype() == DType::u8 || x.dtype() == DType::u16 || x.dtype() == DType::u32;

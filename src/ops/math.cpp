@@ -96,14 +96,19 @@ Expr trunc_of(Expr x) {
   return apply("sign", x) * apply("floor", apply("abs", x));
 }
 
+// Below 0, or the zero that has a sign: its inverse is below 0.
+Expr has_minus(Expr x) {
+  return apply("logical_or", apply("less", x, 0.0), apply("less", 1.0 / x, 0.0));
+}
+
 // The smaller coordinate over the larger one is at most 1; the rest is symmetry.
 Expr atan2_of(Expr y, Expr x) {
   const Expr height = apply("abs", y), width = apply("abs", x);
   const Expr larger = apply("maximum", apply("maximum", height, width), 1e-37);
   const Expr flat = apply("atan", apply("minimum", height, width) / larger);
   const Expr upper = where(apply("greater", height, width), kPi / 2 - flat, flat);
-  const Expr half = where(apply("less", x, 0.0), kPi - upper, upper);
-  return where(apply("less", y, 0.0), -half, half);
+  const Expr half = where(has_minus(x), kPi - upper, upper);
+  return where(has_minus(y), -half, half);
 }
 
 double sign(double x) {

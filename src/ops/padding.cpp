@@ -385,6 +385,9 @@ Op onnx_pad() {
       },
       .onnx = {.op_type = "Pad",
                .inputs = {operand(0), made(before_and_after), operand(1)},
+               // those that its runtime has a kernel for
+               .dtypes = {DType::f64, DType::f32, DType::f16, DType::i64, DType::i32, DType::u32, DType::u64, DType::i8,
+                          DType::u8, DType::boolean},
                .attrs = {{"mode", "mode"}},
                .fits = [](const Node& node) { return !crops(node); }},
       .examples = {{{f32({2, 3, 4}), f32({})},

@@ -259,6 +259,17 @@ std::vector<Value*> expand_scatter_by_sums(Builder& build, const Node& node, std
   return {SumScatter(build, node, operands).run()};
 }
 
+// TensorFlow counts updates along an axis.
+bool counts_updates(const Node& node) {
+  return node.operands[1]->type.shape.size() > 1;
+}
+
+std::vector<Value*> expand_scatter_tensorflow(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (!is_reduction(node, "none") || counts_updates(node)) return expand_scatter_by_sums(build, node, operands);
+  const auto one = [&build](Value* x) { return build("unsqueeze", {x}, {{"dims", Integers{0}}}); };
+  return {build("scatter_nd", {operands[0], one(operands[1]), one(operands[2])}, node.attrs)};
+}
+
 Op scatter_nd() {
   return {
       .name = "scatter_nd",
@@ -280,6 +291,7 @@ Op scatter_nd() {
         Value* indices = build("cast", {operands[1]}, {{"to", DType::i64}});
         return {build("scatter_nd", {operands[0], indices, operands[2]}, node.attrs)};
       },
+      .expand_tensorflow = expand_scatter_tensorflow,
       .onnx = {.op_type = "ScatterND",
                .inputs = {operand(0), operand(1), operand(2)},
                .attrs = {{"reduction", "reduction"}},
@@ -287,8 +299,9 @@ Op scatter_nd() {
       .tensorflow = {.op = "TensorScatterUpdate",
                      .inputs = {operand(0), operand(1), operand(2)},
                      .types = {{"T"}, {"Tindices", 1}},
-                     .fits = [](const Node& node) { return is_reduction(node, "none"); }},
+                     .fits = [](const Node& node) { return is_reduction(node, "none") && counts_updates(node); }},
       .examples = {{{f32({4, 2, 3}), {DType::i32, {1, 1}}, f32({1, 2, 3})}, {}, 0, 3},
+                   {{f32({4, 2, 3}), {DType::i64, {1}}, f32({2, 3})}, {}, 0, 3},
                    {{f32({3, 4}), {DType::i64, {5, 2}}, f32({5})}, {{"reduction", std::string("add")}}, 0, 2.5},
                    {{f32({3, 2}), {DType::i64, {2, 2, 1}}, f32({2, 2, 2})}, {}, 0, 2.5},
                    {{f32({3, 2}), {DType::i64, {5, 1}}, f32({5, 2})}, {{"reduction", std::string("max")}}, 0, 2.5},

@@ -1,6 +1,9 @@
 // The passes keep the meaning of networks, for every target, static and dynamic.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
+
 #include "networks.h"
 #include "ops/table.h"
 #include "passes/passes.h"
@@ -126,6 +129,80 @@ TEST(Rewrite, takes_over_types_only_where_operands_are_the_same) {
   ASSERT_TRUE(frozen) << frozen.error().text();
   EXPECT_EQ(frozen->outputs()[0].value->type.shape, (Shape{3, 2}));
   EXPECT_TRUE(check(*frozen)) << check(*frozen).error().text();
+}
+
+Array vector_of(DType dtype, std::vector<double> values) {
+  const auto size = static_cast<std::int64_t>(values.size());
+  return {dtype, {size}, std::move(values)};
+}
+
+// What a call of vectors gives when it is legal for a target.
+std::vector<double> legal_call(std::string_view op, const std::vector<Array>& operands, Target target) {
+  Graph graph;
+  Builder build(graph);
+  std::vector<Value*> values;
+  for (const Array& array : operands) values.push_back(graph.add_input("x", {array.dtype, to_shape(array.shape)}));
+  graph.add_output("y", build(op, values));
+  const auto legal = legalize(graph, target);
+  EXPECT_TRUE(legal) << op << ": " << legal.error().text();
+  const auto outputs = legal ? evaluate(*legal, operands) : fail("none");
+  return outputs ? (*outputs)[0].values : std::vector<double>{};
+}
+
+constexpr std::array kTargets = {Target::onnx, Target::tflite, Target::tensorflow};
+
+TEST(LegalizeForAll, gives_rests_of_narrow_integers) {
+  using Values = std::vector<double>;
+  for (const Target target : kTargets)
+    for (const DType dtype : {DType::i8, DType::u8, DType::i16}) {
+      const bool negative = dtype != DType::u8;
+      const Array a = vector_of(dtype, {100, 7, negative ? -7.0 : 8.0}), b = vector_of(dtype, {9, 3, 3});
+      EXPECT_EQ(legal_call("remainder", {a, b}, target), (Values{1, 1, 2}));
+      EXPECT_EQ(legal_call("fmod", {a, b}, target), (Values{1, 1, negative ? -1.0 : 2.0}));
+    }
+}
+
+TEST(LegalizeForAll, negates_bytes) {
+  for (const Target target : kTargets) {
+    const Array x = vector_of(DType::u8, {0, 1, 200});
+    EXPECT_EQ(legal_call("neg", {x}, target), (std::vector<double>{0, 255, 56}));
+    EXPECT_EQ(legal_call("abs", {x}, target), x.values);
+  }
+}
+
+TEST(LegalizeForAll, divides_integers_that_32_bits_can_not_hold) {
+  const double large = 0x1p52 + 12345;
+  const Array a = vector_of(DType::i64, {large, -large, large, 0x1p40, -7}),
+              b = vector_of(DType::i64, {7, 7, -1, 0x1p33, 0x1p35});
+  for (const Target target : kTargets) {
+    EXPECT_EQ(legal_call("floor_divide", {a, b}, target),
+              (std::vector<double>{std::floor(large / 7), std::floor(-large / 7), -large, 128, -1}));
+    EXPECT_EQ(legal_call("trunc_divide", {a, b}, target),
+              (std::vector<double>{std::floor(large / 7), -std::floor(large / 7), -large, 128, 0}));
+  }
+}
+
+TEST(LegalizeForAll, tells_the_angle_of_a_zero_by_its_sign) {
+  const Array y = vector_of(DType::f32, {-0.0, 0.0, -0.0, 0.0}), x = vector_of(DType::f32, {-1, -1, -0.0, -0.0});
+  for (const Target target : kTargets) {
+    const std::vector<double> angles = legal_call("atan2", {y, x}, target);
+    ASSERT_EQ(angles.size(), 4u);
+    for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(angles[i], i % 2 == 0 ? -M_PI : M_PI, 1e-6) << i;
+  }
+}
+
+TEST(LegalizeForOnnx, pads_short_integers_in_wider_ones) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::i16, {2}});
+  const std::vector<std::int64_t> one = {1};
+  graph.add_output("y", build("pad", {x}, {{"before", one}, {"after", one}, {"value", 3.0}}));
+  const auto legal = legalize(graph, Target::onnx);
+  ASSERT_TRUE(legal) << legal.error().text();
+  EXPECT_EQ(count_ops(*legal, "cast"), 2u);
+  const auto padded = evaluate(*legal, {vector_of(DType::i16, {1, 2})});
+  ASSERT_TRUE(padded) << padded.error().text();
+  EXPECT_EQ((*padded)[0].values, (std::vector<double>{3, 1, 2, 3}));
 }
 
 TEST(LegalizeForTflite, refuses_recurrent_biases_that_the_program_computes) {
