@@ -34,6 +34,34 @@ struct Resampling {
   bool antialias = false;
 };
 
+// Where the results are this many rows and columns at most, PyTorch's kernel for images copies the nearest entries of
+// an axis that keeps its size, and takes each twice where the size doubles, whatever scale made it so.
+constexpr std::int64_t kMostCopiedLines = 128;
+
+bool copies_nearest(const Shape& sizes) {
+  const auto rows = sizes[0].constant(), columns = sizes[1].constant();
+  return rows && columns && *rows + *columns <= kMostCopiedLines;
+}
+
+// The scale that the axis has then. Sizes that are open are told of.
+double copied_scale(Call& call, const Dim& from, const Dim& to, double scale, bool small) {
+  const double whole = std::floor(scale), rest = scale - whole;
+  if (rest == 0 || whole < 1 || whole > 2) return scale;
+  const auto in = from.constant(), out = to.constant();
+  const auto least = static_cast<std::int64_t>(std::ceil(1 / rest));
+  if (in && out && small) return *out == static_cast<std::int64_t>(whole) * *in ? whole : scale;
+  const auto symbol = from.as_symbol();
+  const auto range = symbol ? call.context.symbols.find(*symbol) : call.context.symbols.end();
+  const std::int64_t smallest = in ? *in : range == call.context.symbols.end() ? 1 : range->second.least;
+  if (smallest >= least || (in && out && !small) || least <= 2) return scale;
+  std::string note = fmt::format(
+      "sizes scaled by {} are taken to be {} or more: of smaller ones PyTorch takes other entries in mode nearest",
+      scale, least);
+  std::vector<std::string>& warnings = call.context.warnings;
+  if (std::ranges::find(warnings, note) == warnings.end()) warnings.push_back(std::move(note));
+  return scale;
+}
+
 Expected<Arg> resample(Call& call, std::size_t axes, Resampling how) {
   Value* x = call.tensor(call.schema.parameters[0].name);
   const Shape& shape = x->type.shape;
@@ -53,6 +81,9 @@ Expected<Arg> resample(Call& call, std::size_t axes, Resampling how) {
   }
   if (sizes.size() != axes) return fail("{} sizes for {} axes", sizes.size(), axes);
   if (call.flag("align_corners")) how.coordinates = "align_corners";
+  if (axes == 2 && scales.size() == 2 && how.mode == "nearest" && how.coordinates == "asymmetric")
+    for (std::size_t i = 0; i < axes; ++i)
+      scales[i] = copied_scale(call, shape[i + 2], sizes[i], scales[i], copies_nearest(sizes));
   Attrs attrs = {
       {"sizes", sizes},           {"mode", how.mode},           {"coordinates", how.coordinates},
       {"rounding", how.rounding}, {"antialias", how.antialias}, {"cubic_coeff_a", how.antialias ? -0.5 : -0.75}};

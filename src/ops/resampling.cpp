@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/ratio.h"
 #include "ops/windows.h"
 
 namespace taper {
@@ -100,9 +101,34 @@ std::vector<Share> shares_of(const Sampling& s, std::int64_t i) {
   return shares;
 }
 
+// It divides by the scale, where PyTorch multiplies with its inverse.
+bool is_nearest_of_onnx(const Sampling& s) {
+  if (!is_nearest_of_pytorch(s)) return true;
+  const float scale =
+      s.scale > 0 ? static_cast<float>(s.scale) : static_cast<float>(s.out) / static_cast<float>(s.in);
+  const auto shift = static_cast<float>(shift_of(s));
+  for (std::int64_t i = 0; i < s.out; ++i) {
+    const float place = (static_cast<float>(i) + shift) / scale - shift;
+    const auto entry = static_cast<std::int64_t>(shift == 0 ? std::floor(place) : std::round(place));
+    if (std::clamp<std::int64_t>(entry, 0, s.in - 1) != shares_of(s, i)[0].entry) return false;
+  }
+  return true;
+}
+
 // ------------------------------------------------------------------------------------------- sizes that are open
 
 namespace {
+
+// 1 / scale in float32. Where that is so little below a fraction that its products in float32 round up to what is
+// whole, the next number above: its products are there without rounding, too.
+double steady_step(double scale) {
+  const auto step = static_cast<float>(1 / scale);
+  const auto ratio = simple_ratio(static_cast<float>(scale));
+  if (!ratio) return step;
+  const double exact = static_cast<double>(ratio->under) / static_cast<double>(ratio->over);
+  const double missed = 1 - static_cast<double>(step) / exact;
+  return missed > 0 && missed < 0x1p-25 ? std::nextafter(step, 2 * step) : step;
+}
 
 // An axis under construction, in float32 as PyTorch computes it.
 class OpenAxis {
@@ -179,7 +205,7 @@ class OpenAxis {
       Value* steps = build_("maximum", {size_as_real(build_, out_ - Dim(1)), build_.scalar(1)});
       return build_("div", {last_, steps});
     }
-    if (s_.scale > 0) return build_.scalar(1 / s_.scale);
+    if (s_.scale > 0) return build_.scalar(is_nearest_of_pytorch(s_) ? steady_step(s_.scale) : 1 / s_.scale);
     return build_("div", {size_as_real(build_, in_), size_as_real(build_, out_)});
   }
 

@@ -34,6 +34,9 @@ struct Share {
 // The entries of x, with their weights, that make entry i of the result. Places outside take the outermost entries.
 std::vector<Share> shares_of(const Sampling& sampling, std::int64_t i);
 
+// Whether ONNX's runtime takes the entries of `shares_of` in mode nearest, in which it rounds in other places.
+bool is_nearest_of_onnx(const Sampling& sampling);
+
 // Whether places can be computed when the file runs: one rule asks whether the result has one entry.
 bool resamples_open_axes(const std::string& coordinates, const Dim& out);
 // x with an axis resampled from `in` to `out`, one of them a symbol: `sampling` has no sizes. Floats, or any dtype in

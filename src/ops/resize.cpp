@@ -182,6 +182,33 @@ bool scales_in_float32(const Dim& in, const Dim& out, double scale) {
          out == floor_divide(in * Dim(ratio->over), Dim(ratio->under));
 }
 
+// How often ONNX's runtime would repeat each entry of an axis of open size, where that is known.
+std::optional<std::int64_t> repeats_of(const Dim& in, const Dim& out, double scale) {
+  const auto quotient = divide_exactly(out, in);
+  const auto repeats = quotient ? quotient->constant() : std::nullopt;
+  return repeats && (scale == 0 || scale == static_cast<double>(*repeats)) ? repeats : std::nullopt;
+}
+
+// Whether ONNX's runtime takes the same entries. Of open sizes whole multiples alone are known, by a size whose places
+// are as near to the next entries as those of others.
+bool takes_nearest_of_onnx(const Node& node) {
+  const Shape from = spatial_sizes(node.operands[0]->type.shape);
+  const Shape& to = node.attrs.get<Shape>("sizes");
+  constexpr std::int64_t kTelling = 1024, kMostRepeats = 1024;
+  for (std::size_t axis = 0; axis < to.size(); ++axis) {
+    Sampling sampling = sampling_of(node.attrs, axis, from[axis].constant().value_or(kTelling), 1);
+    if (from[axis].constant() && to[axis].constant()) {
+      sampling.out = *to[axis].constant();
+    } else {
+      const auto repeats = repeats_of(from[axis], to[axis], sampling.scale);
+      if (!repeats || *repeats > kMostRepeats) return false;
+      sampling.out = sampling.in * *repeats;
+    }
+    if (!is_nearest_of_onnx(sampling)) return false;
+  }
+  return true;
+}
+
 // ONNX from opset 18 on has antialiasing; its runtime takes cubic kernels for two spatial axes alone.
 bool fits_onnx_resize(const Node& node) {
   const Shape from = spatial_sizes(node.operands[0]->type.shape);
@@ -189,6 +216,7 @@ bool fits_onnx_resize(const Node& node) {
   const std::vector<double> scales = to_double(node.attrs.get<Tensor>("scales"));
   for (std::size_t axis = 0; axis < scales.size(); ++axis)
     if (!scales_in_float32(from[axis], to[axis], scales[axis])) return false;
+  if (node.attrs.text("mode") == "nearest" && !takes_nearest_of_onnx(node)) return false;
   return !node.attrs.flag("antialias") && (node.attrs.text("mode") != "cubic" || from.size() == 2);
 }
 

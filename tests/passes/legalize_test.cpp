@@ -191,6 +191,68 @@ TEST(LegalizeForAll, tells_the_angle_of_a_zero_by_its_sign) {
   }
 }
 
+// Whether ONNX's own operator says a choice of nearest entries.
+bool is_said_by_resize(const Shape& from, const Shape& to, const std::string& coordinates,
+                       const std::vector<double>& scales = {}) {
+  const auto bytes = std::as_bytes(std::span(scales));
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {1, 2, from[0], from[1]}});
+  const std::string rounding = coordinates == "asymmetric" ? "floor" : "round_prefer_ceil";
+  graph.add_output(
+      "y", build("resize", {x},
+                 {{"sizes", to},
+                  {"mode", std::string("nearest")},
+                  {"coordinates", coordinates},
+                  {"rounding", rounding},
+                  {"scales", make_tensor(DType::f64, {static_cast<std::int64_t>(scales.size())},
+                                         {bytes.begin(), bytes.end()})}}));
+  const auto legal = legalize(graph, Target::onnx);
+  EXPECT_TRUE(legal) << legal.error().text();
+  return legal && count_ops(*legal, "onnx_resize") == 1;
+}
+
+TEST(LegalizeForOnnx, resizes_to_nearest_entries_only_where_its_runtime_takes_those) {
+  const Dim h = Dim::symbol("H");
+  EXPECT_TRUE(is_said_by_resize({4, 5}, {8, 10}, "asymmetric"));
+  EXPECT_TRUE(is_said_by_resize({4, 5}, {8, 15}, "half_pixel", {2, 3}));
+  EXPECT_TRUE(is_said_by_resize({h, 5}, {2 * h, 10}, "asymmetric", {2, 2}));
+  EXPECT_TRUE(is_said_by_resize({h, h}, {2 * h, h}, "half_pixel"));
+  EXPECT_FALSE(is_said_by_resize({70, 91}, {42, 54}, "asymmetric", {0.6, 0.6}));
+  EXPECT_FALSE(is_said_by_resize({h, 5}, {floor_divide(3 * h, 5), 3}, "asymmetric", {0.6, 0.6}));
+  EXPECT_FALSE(is_said_by_resize({h, 5}, {33, 36}, "half_pixel"));
+  EXPECT_FALSE(is_said_by_resize({h, 5}, {41 * h, 5}, "asymmetric"));
+}
+
+TEST(LegalizeForAll, takes_nearest_entries_of_open_sizes_by_float32_and_without_its_rounding) {
+  const Dim n = Dim::symbol("N");
+  const double scales[] = {1, 0.6};
+  const auto bytes = std::as_bytes(std::span(scales));
+  for (const std::string coordinates : {"asymmetric", "half_pixel"}) {
+    Graph graph;
+    Builder build(graph);
+    Value* x = graph.add_input("x", {DType::f32, {1, 1, 1, n}});
+    const std::string rounding = coordinates == "asymmetric" ? "floor" : "round_prefer_ceil";
+    graph.add_output("y", build("resize", {x},
+                                {{"sizes", Shape{1, floor_divide(3 * n, 5)}},
+                                 {"mode", std::string("nearest")},
+                                 {"coordinates", coordinates},
+                                 {"rounding", rounding},
+                                 {"scales", make_tensor(DType::f64, {2}, {bytes.begin(), bytes.end()})}}));
+    for (const Target target : kTargets) {
+      const auto legal = legalize(graph, target);
+      ASSERT_TRUE(legal) << legal.error().text();
+      for (const std::int64_t size : {2, 31, 200}) {
+        Array image{DType::f32, {1, 1, 1, size}, {}};
+        for (std::int64_t i = 0; i < size; ++i) image.values.push_back(static_cast<double>(i));
+        const auto expected = evaluate(graph, {image}), actual = evaluate(*legal, {image});
+        ASSERT_TRUE(expected && actual);
+        EXPECT_EQ((*actual)[0].values, (*expected)[0].values) << coordinates << ", " << size;
+      }
+    }
+  }
+}
+
 TEST(LegalizeForOnnx, pads_short_integers_in_wider_ones) {
   Graph graph;
   Builder build(graph);
