@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace taper::aten {
 namespace {
@@ -186,14 +187,16 @@ Expected<Arg> kronecker(Call& call) {
 
 // ------------------------------------------------------------------------------------------------------------ elements
 
-// -x ln x, 0 at 0
+// -x ln x, 0 at 0 and -inf below
 Expected<Arg> entropy(Call& call) {
   Builder& build = call.build;
   Value* x = call.promoted({"self"}, Promotion::floating)[0];
   Value* zero = number(build, 0.0, DType::f32);
   Value* at_zero = build("equal", {x, zero});
   Value* inside = build("where", {at_zero, number(build, 1.0, DType::f32), x});
-  return fresh(build("neg", {build("mul", {x, build("log", {inside})})}));
+  Value* entropy = build("neg", {build("mul", {x, build("log", {inside})})});
+  Value* nothing = number(build, -std::numeric_limits<double>::infinity(), DType::f32);
+  return fresh(build("where", {build("less", {x, zero}), nothing, entropy}));
 }
 
 Expected<Arg> nan_mean(Call& call) {
