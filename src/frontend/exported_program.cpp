@@ -164,6 +164,8 @@ class Importer {
         if (const auto* used = input.value.as<ValueName>(); used != nullptr && weights.contains(used->name))
           ++freeing.uses[used->name];
     TAPER_TRY(check_loops(freeing));
+    for (const auto& [symbol, least] : freeing.least)
+      result_.symbols[symbol].least = std::max(result_.symbols[symbol].least, least);
     for (const auto& [symbol, size] : freeing.sizes)
       result_.freed.emplace(symbol, FreedSize{size, std::move(freeing.notes[symbol])});
     result_.has_other_readings = freeing.ambiguous;

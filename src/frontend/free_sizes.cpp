@@ -183,6 +183,22 @@ void remember_piece(const FreeCall& call, std::size_t axis, std::int64_t first, 
   if (past == first + 1) add(call.freeing.entries[freed.text()]);
 }
 
+// Smaller sizes would leave nothing behind the start.
+void keep_beyond(const FreeCall& call, const Dim& size, std::int64_t start) {
+  const std::vector<std::string> symbols = freed_symbols(size, call.sizes());
+  if (symbols.size() != 1 || symbols_of(size).size() != 1) return;
+  const std::string& symbol = symbols[0];
+  std::int64_t& least = call.freeing.least[symbol];
+  const std::int64_t usual = call.sizes().at(symbol);
+  constexpr std::int64_t kMostTried = 1 << 16;
+  std::int64_t fitting = std::max<std::int64_t>(1, usual - kMostTried);
+  while (fitting < usual && frozen(size, {{symbol, fitting}}).constant().value_or(0) <= start) ++fitting;
+  if (fitting <= std::max<std::int64_t>(least, 1)) return;
+  least = fitting;
+  call.note(symbol, fmt::format("the freed size '{}' is {} or more: {} starts at {} along it", symbol, fitting,
+                                call.name, start));
+}
+
 // An end at the frozen size or beyond it is the end of a freed axis; on other axes (tables of positions) it is the
 // length.
 void free_slice(const FreeCall& call) {
@@ -200,7 +216,10 @@ void free_slice(const FreeCall& call) {
   }
   const auto before = frozen(size, call.sizes()).constant();
   const std::int64_t start = call.integer("start", 2).value_or(0);
-  if (start > 1) call.tell_of_shares(start);
+  if (start > 1) {
+    call.tell_of_shares(start);
+    keep_beyond(call, size, start);
+  }
   if (before && start > 1 && start + kLeastTelling > *before)
     call.note(size, fmt::format("a literal start {} of {} stays as it is along a freed axis", start, call.name));
   if (!stop || !before || *stop < 0) return;

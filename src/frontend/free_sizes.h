@@ -35,6 +35,8 @@ struct Freeing {
   // Sizes that follow from freed ones, as results had them so far, by what they were.
   std::map<std::int64_t, std::vector<Dim>> derived;
 
+  std::map<std::string, std::int64_t, std::less<>> least;  // sizes below which slices would have nothing left
+
   // Literal pieces of freed axes: a loop that the export unrolled takes all of them.
   struct Pieces {
     std::int64_t size = 0;  // of the axis, as it was

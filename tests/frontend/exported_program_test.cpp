@@ -334,6 +334,19 @@ TEST(ExportedProgram, notes_what_it_decides_of_freed_sizes) {
               ElementsAre("a literal 5 of slice stays as it is, though it may come of the freed size 'x_1'"));
 }
 
+TEST(ExportedProgram, keeps_freed_sizes_beyond_the_starts_of_slices) {
+  const std::string rest =
+      node("torch.ops.aten.slice.Tensor", tensor("self", "x") + R"(, {"name": "dim", "arg": {"as_int": 1}},
+                                {"name": "start", "arg": {"as_int": 12}}, {"name": "end", "arg": {"as_int": 16}})",
+           "out");
+  const auto program =
+      import_text(program_of(rest, "\"x\": " + tensor_meta(sizes({2, 16}))), {.dynamic = {{"x", {1}}}});
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->symbols.at("x_1").least, 13);
+  EXPECT_THAT(program->freed.at("x_1").notes,
+              testing::Contains("the freed size 'x_1' is 13 or more: slice starts at 12 along it"));
+}
+
 TEST(ExportedProgram, tells_of_inputs_and_outputs_of_other_floats) {
   const std::string meta = R"({"dtype": 8, "sizes": [)" + sizes({3}) + "]}";
   const std::string square =
