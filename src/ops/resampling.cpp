@@ -104,8 +104,7 @@ std::vector<Share> shares_of(const Sampling& s, std::int64_t i) {
 // It divides by the scale, where PyTorch multiplies with its inverse.
 bool is_nearest_of_onnx(const Sampling& s) {
   if (!is_nearest_of_pytorch(s)) return true;
-  const float scale =
-      s.scale > 0 ? static_cast<float>(s.scale) : static_cast<float>(s.out) / static_cast<float>(s.in);
+  const float scale = s.scale > 0 ? static_cast<float>(s.scale) : static_cast<float>(s.out) / static_cast<float>(s.in);
   const auto shift = static_cast<float>(shift_of(s));
   for (std::int64_t i = 0; i < s.out; ++i) {
     const float place = (static_cast<float>(i) + shift) / scale - shift;

@@ -199,14 +199,13 @@ bool is_said_by_resize(const Shape& from, const Shape& to, const std::string& co
   Builder build(graph);
   Value* x = graph.add_input("x", {DType::f32, {1, 2, from[0], from[1]}});
   const std::string rounding = coordinates == "asymmetric" ? "floor" : "round_prefer_ceil";
-  graph.add_output(
-      "y", build("resize", {x},
-                 {{"sizes", to},
-                  {"mode", std::string("nearest")},
-                  {"coordinates", coordinates},
-                  {"rounding", rounding},
-                  {"scales", make_tensor(DType::f64, {static_cast<std::int64_t>(scales.size())},
-                                         {bytes.begin(), bytes.end()})}}));
+  graph.add_output("y", build("resize", {x},
+                              {{"sizes", to},
+                               {"mode", std::string("nearest")},
+                               {"coordinates", coordinates},
+                               {"rounding", rounding},
+                               {"scales", make_tensor(DType::f64, {static_cast<std::int64_t>(scales.size())},
+                                                      {bytes.begin(), bytes.end()})}}));
   const auto legal = legalize(graph, Target::onnx);
   EXPECT_TRUE(legal) << legal.error().text();
   return legal && count_ops(*legal, "onnx_resize") == 1;
