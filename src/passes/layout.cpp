@@ -125,8 +125,8 @@ Value* Layout::as_base(Value* value, const View& like) {
   if (const auto view = view_of(value);
       view && view->dims == like.dims && view->base->type.shape.size() == like.base->type.shape.size())
     return view->base;
-  // One number broadcasts in any order.
-  if (rank == 0 || (rank <= 1 && element_count(value->type.shape).is(1))) return value;
+  // One number broadcasts in any order. At full rank it may be a part that is joined to others.
+  if (rank == 0 || (rank == 1 && rank < like.dims.size() && value->type.shape[0].is(1))) return value;
   // So do last axes that are the last ones there too: weights keep their shape, and their name.
   if (rank < like.dims.size() && ends_alike(like.dims, static_cast<std::int64_t>(base_rank), rank)) return value;
   Value* full = value;

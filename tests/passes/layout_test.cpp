@@ -103,6 +103,15 @@ TEST_P(LayoutFor, leaves_one_permutation_at_the_input_and_one_at_the_output) {
   expect_same_after_passes(network, y, {4, 4, 4, 4}, GetParam(), 2);
 }
 
+TEST_P(LayoutFor, joins_one_number_to_the_rest_of_a_row) {
+  Network network;
+  Value* x = network.graph.add_input("x", {DType::f32, {1, 3}});
+  Value* row = network.build("squeeze", {x}, {{"dims", Integers{0}}});
+  Value* rest = network.build("slice", {row}, {{"dim", std::int64_t{0}}, {"start", std::int64_t{1}}, {"end", Shape{3}}});
+  Value* y = network.build("concat", {network.weights({1}), rest}, {{"dim", std::int64_t{0}}});
+  expect_same_after_passes(network, y, {1, 3}, GetParam(), 0);
+}
+
 TEST_P(LayoutFor, needs_no_permutation_behind_a_pool_over_the_whole_image) {
   Network network;
   Value* x = network.graph.add_input("x", {DType::f32, {2, 3, 9, 9}});
