@@ -38,6 +38,39 @@ class Net(torch.nn.Module):
         return self.layers(x).softmax(-1)
 
 
+class ComputedPlaces(torch.nn.Module):
+    """A loop over an open length that writes entries, from both ends."""
+
+    def forward(self, x):
+        rows = torch.zeros_like(x)
+        total = torch.zeros_like(x[0])
+        for t in range(x.size(0) - 1, -1, -1):
+            total = total * 0.5 + x[t]
+            rows[t] = total
+            rows[-1 - t, 0] += x[-1 - t, 1]
+        return rows
+
+
+class SharedStorage(torch.nn.Module):
+    """A branch and a loop that write to tensors of one storage."""
+
+    def forward(self, x):
+        y = x.clone()
+        row = y[0]
+        column = y[:, 0]
+        if bool(x.sum() > 0):
+            row.mul_(2.0)
+            column.add_(x[:, 1])
+        else:
+            y.sub_(x * 3)
+        i = 0
+        while i < 3 and bool(x.sum() > -5):
+            y += 1.0
+            column.mul_(0.5)
+            i += 1
+        return y + 0.0, row * 1, column * 1
+
+
 def run(folder, *arguments, environment=None):
     """Runs `taper` in a folder."""
     return subprocess.run(
@@ -384,6 +417,23 @@ class TestTorchScript:
             results = convert(tmp_path, f"{name}.pt", "--input-shape", "x=B,5")
             assert results["source_kind"] == "TorchScript"
             assert all(file["passed"] for file in results["verification"]["files"].values())
+
+    @pytest.mark.parametrize("module", [ComputedPlaces(), SharedStorage()], ids=lambda module: type(module).__name__)
+    @pytest.mark.parametrize("shape", ["x=T,2", "x=3,2"])
+    def test_what_is_written_in_branches_and_loops_is_kept(self, tmp_path, module, shape):
+        program = torch.jit.script(module)
+        torch.jit.save(program, tmp_path / "net.pt")
+        results = convert(tmp_path, "net.pt", "--input-shape", shape)
+        assert all(file["passed"] for file in results["verification"]["files"].values())
+        x = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 4.0]])
+        for given in (x, -x, *([torch.cat([x, x - 0.5])] if "T" in shape else [])):
+            expected = program(given)
+            expected = [expected] if isinstance(expected, torch.Tensor) else expected
+            for outputs in (run_lite(tmp_path / "net_fp32.tflite", x=given.numpy()),
+                            run_onnx(tmp_path / "net.onnx", x=given.numpy())):  # fmt: skip
+                found = [outputs[name] for name in sorted(outputs)]
+                for one, wanted in zip(found, expected, strict=True):
+                    assert relative_error(one, wanted.numpy()) < 1e-5
 
     def test_shapes_that_are_missing_are_asked_for(self, tmp_path):
         torch.jit.save(torch.jit.script(Net().eval()), tmp_path / "net.pt")
