@@ -196,6 +196,96 @@ Value with_results(const Value& value, const std::vector<Value>& results) {
 
 }  // namespace
 
+namespace {
+
+// How a branch cuts a tensor from a storage of the region around.
+struct Origin {
+  aten::TensorPtr outer;              // the root; null: made in the branch
+  std::vector<aten::TensorPtr> cuts;  // from the root on
+};
+
+// Follows a view to its root.
+void add_cuts(aten::TensorPtr tensor, Origin& origin) {
+  for (; tensor->base(); tensor = tensor->base()) origin.cuts.insert(origin.cuts.begin(), tensor);
+  origin.outer = tensor;
+}
+
+// Of what the branch made itself, or from what it captured.
+Origin origin_in(const Region& region, const aten::TensorPtr& tensor) {
+  Origin origin;
+  add_cuts(tensor, origin);
+  const auto is_root = [&](const Capture& capture) { return capture.inner.tensor == origin.outer; };
+  const auto found = std::ranges::find_if(region.captures, is_root);
+  if (found == region.captures.end()) return {};
+  add_cuts(found->outer.tensor, origin);
+  return origin;
+}
+
+bool is_contiguous(const Origin& origin) {
+  return !origin.outer || (origin.cuts.empty() ? origin.outer : origin.cuts.back())->contiguous();
+}
+
+aten::TensorPtr cut_again(Builder& build, const Origin& origin, const aten::TensorPtr& from) {
+  aten::TensorPtr tensor = from;
+  for (const aten::TensorPtr& cut : origin.cuts)
+    if (tensor) tensor = cut->view_of(build, tensor);
+  return tensor;
+}
+
+}  // namespace
+
+// A result of an `if`. Where branches give what lies in one tensor of outside, it is a view of that.
+Value Interpreter::merged_result(const Branch& then, const Branch& otherwise, const Merge& merging, std::size_t i,
+                                 taper::Value* flag, taper::Value* made) {
+  const Merge::Pair& pair = merging.pairs[i];
+  const auto origin_of = [&](const Branch& branch, const Value& value) -> Origin {
+    if (!value.is_tensor()) return {};
+    if (value.tensor()->home == branch.region.get()) return origin_in(*branch.region, value.tensor()->tensor);
+    Origin origin;
+    if (const auto seen = use(*value.tensor())) add_cuts(*seen, origin);
+    return origin;
+  };
+  const Origin a = origin_of(then, pair.a);
+  const Origin b = origin_of(otherwise, pair.b);
+  if (!a.outer && !b.outer) return TensorRef{aten::Tensor::make(made), region_, pair.number.has_value()};
+  aten::TensorPtr base = a.outer ? a.outer : b.outer;
+  if (a.outer && b.outer && a.outer != b.outer) {
+    // Which of two it is isn't told before the program runs.
+    const auto refuse = [this](Builder& build, taper::Value*) -> taper::Value* {
+      build.set_error(
+          error_here("one of two tensors that a branch chooses is written to before the choice is read").error());
+      return nullptr;
+    };
+    return TensorRef{aten::Tensor::make_view(region_->build, std::move(base), refuse, nullptr, false, made), region_,
+                     false};
+  }
+  const auto choose = [=, seen_flag = seen_by_views(flag)](Builder& build, taper::Value* x, taper::Value* y) {
+    return build("where", {seen_flag(build), x, y});
+  };
+  const auto cut = [=, seen_made = seen_by_views(made)](Builder& build, taper::Value* from) {
+    const auto side = [&](const Origin& origin) -> taper::Value* {
+      if (!origin.outer) return seen_made(build);
+      const aten::TensorPtr tensor = cut_again(build, origin, aten::Tensor::make(from));
+      return tensor ? tensor->content(build) : nullptr;
+    };
+    return choose(build, side(a), side(b));
+  };
+  const auto write_back = [=](Builder& build, taper::Value* from, taper::Value* written) -> taper::Value* {
+    const auto side = [&](const Origin& origin) -> taper::Value* {
+      if (!origin.outer) return from;
+      const aten::TensorPtr root = aten::Tensor::make(from);
+      const aten::TensorPtr tensor = cut_again(build, origin, root);
+      if (!tensor) return nullptr;
+      if (const Status status = tensor->write(build, written); !status) build.set_error(status.error());
+      return root->content(build);
+    };
+    return choose(build, side(a), side(b));
+  };
+  return TensorRef{aten::Tensor::make_view(region_->build, std::move(base), cut, write_back,
+                                           is_contiguous(a) && is_contiguous(b), made),
+                   region_, false};
+}
+
 Expected<bool> Interpreter::add_shared(std::span<Branch* const> branches, Storages& shared) {
   Storages read, written;
   for (const Branch* branch : branches)
@@ -277,11 +367,12 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
   }
   std::vector<Value> results;
   std::vector<taper::Value*> made;
+  taper::Value* chosen = nullptr;
   if (!merging.pairs.empty()) {
     // Both branches take all that either reads.
     std::vector<taper::Value*> operands;
     TAPER_ASSIGN(const Value flag, to_number(condition, "bool"));
-    TAPER_ASSIGN(taper::Value * chosen, number_in(*region_, flag, DType::boolean));
+    TAPER_ASSIGN(chosen, number_in(*region_, flag, DType::boolean));
     operands.push_back(chosen);
     std::vector<WantedInput> then_inputs, otherwise_inputs;
     const auto input_of = [](const Branch& branch, const Capture& capture) -> const taper::Value* {
@@ -308,11 +399,11 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
     TAPER_TRY(region_->build.status());
   }
   const std::size_t values = made.size() - written.size();
-  for (std::size_t i = 0; i < values; ++i)
-    results.emplace_back(TensorRef{aten::Tensor::make(made[i]), region_, merging.pairs[i].number.has_value()});
-  for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, with_results(value, results));
   for (std::size_t i = 0; i < written.size(); ++i)
     TAPER_TRY(written[i].tensor->write(region_->build, made[values + i]));
+  for (std::size_t i = 0; i < values; ++i)
+    results.push_back(merged_result(then, otherwise, merging, i, chosen, made[i]));
+  for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, with_results(value, results));
   return true;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <set>
 #include <span>
@@ -41,7 +42,8 @@ struct Region {
   Builder build;
   aten::Context context;
   std::deque<Capture> captures;
-  Storages shared;  // of the region around
+  Storages shared;                                                         // of the region around
+  std::shared_ptr<const bool> alive = std::make_shared<const bool>(true);  // for views that may outlive the region
   // Tensors of the region around (first), as this one sees them.
   std::unordered_map<const aten::Tensor*, std::pair<aten::TensorPtr, aten::TensorPtr>> known;
 };
@@ -121,6 +123,8 @@ class Interpreter {
   Expected<bool> add_shared(std::span<Branch* const> branches, Storages& shared);
   Expected<Value> merge(Merge& merging, const Value& a, const Value& b);
   Expected<std::optional<Value>> merge_scalars(Merge& merging, const Value& a, const Value& b);
+  Value merged_result(const Branch& then, const Branch& otherwise, const Merge& merging, std::size_t i,
+                      taper::Value* flag, taper::Value* made);
   Expected<taper::Value*> merged_output(Branch& branch, const Value& value, const Value& other);
   Status loop_on(const Statement& statement, const Value* count);
   Expected<bool> try_loop(const Statement& statement, const Value* count, Attempts& attempts);
@@ -163,6 +167,8 @@ class Interpreter {
   Expected<taper::Value*> content_in(Region& region, const TensorRef& tensor);
   // Of a tensor that the region sees.
   Expected<taper::Value*> content_of(Region& region, aten::Tensor& seen);
+  // A value of the present region as views cut from it see it, in regions inside too.
+  std::function<taper::Value*(Builder&)> seen_by_views(taper::Value* content);
   Expected<aten::TensorPtr> view_in(Region& region, const aten::Tensor& view);
   Expected<aten::Arg> to_arg(const Value& value);
   Value from_arg(const aten::Arg& arg, bool is_number);

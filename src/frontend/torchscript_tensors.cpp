@@ -79,6 +79,17 @@ Expected<aten::TensorPtr> Interpreter::view_in(Region& region, const aten::Tenso
   return cut;
 }
 
+std::function<taper::Value*(Builder&)> Interpreter::seen_by_views(taper::Value* content) {
+  return [this, tensor = TensorRef{aten::Tensor::make(content), region_, false},
+          alive = std::weak_ptr(region_->alive)](Builder& build) {
+    auto seen = &region_->build == &build && !alive.expired()
+                    ? content_in(*region_, tensor)
+                    : error_here("a view that a branch or loop cuts by what it computes is used outside of it");
+    if (!seen) build.set_error(std::move(seen).error());
+    return seen ? *seen : nullptr;
+  };
+}
+
 Expected<taper::Value*> Interpreter::content_of(Region& region, aten::Tensor& seen) {
   // Views that are cut anew ask which region is present.
   Region* const before = std::exchange(region_, &region);
@@ -364,14 +375,7 @@ Expected<Value> Interpreter::dynamic_select(const TensorRef& x, const Value& dim
   const bool outermost = std::all_of(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(at),
                                      [](const Dim& before) { return before.is(1); });
   const bool contiguous = outermost && base->contiguous();
-  // Regions inside cut the view too, with the place as they see it.
-  const auto seen_place = [this, place = TensorRef{aten::Tensor::make(start), region_, true}](Builder& cutting) {
-    auto content = &region_->build == &cutting
-                       ? content_in(*region_, place)
-                       : error_here("an entry is chosen in another branch or loop than the present one");
-    if (!content) cutting.set_error(std::move(content).error());
-    return content ? *content : nullptr;
-  };
+  const auto seen_place = seen_by_views(start);
   aten::TensorPtr view = aten::Tensor::make_view(
       build, std::move(base),
       [=](Builder& cutting, taper::Value* from) -> taper::Value* {

@@ -107,7 +107,8 @@ TEST_P(LayoutFor, joins_one_number_to_the_rest_of_a_row) {
   Network network;
   Value* x = network.graph.add_input("x", {DType::f32, {1, 3}});
   Value* row = network.build("squeeze", {x}, {{"dims", Integers{0}}});
-  Value* rest = network.build("slice", {row}, {{"dim", std::int64_t{0}}, {"start", std::int64_t{1}}, {"end", Shape{3}}});
+  Value* rest =
+      network.build("slice", {row}, {{"dim", std::int64_t{0}}, {"start", std::int64_t{1}}, {"end", Shape{3}}});
   Value* y = network.build("concat", {network.weights({1}), rest}, {{"dim", std::int64_t{0}}});
   expect_same_after_passes(network, y, {1, 3}, GetParam(), 0);
 }
