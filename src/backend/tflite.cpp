@@ -141,7 +141,8 @@ Expected<std::int32_t> Speller::add_value(const Value& value, tflite::SubGraphT&
   bool dynamic = false;
   for (const Dim& dim : value.type.shape) {
     TAPER_ASSIGN(const std::int64_t size, dim.evaluate(metadata_.default_sizes));
-    tensor->shape.push_back(static_cast<std::int32_t>(size));
+    // Default sizes may be too small for a program that drops more entries: readers refuse negative sizes.
+    tensor->shape.push_back(static_cast<std::int32_t>(std::max<std::int64_t>(size, 0)));
     tensor->shape_signature.push_back(dim.constant() ? static_cast<std::int32_t>(size) : -1);
     dynamic = dynamic || !dim.constant();
   }

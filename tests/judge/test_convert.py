@@ -56,8 +56,8 @@ class SharedStorage(torch.nn.Module):
 
     def forward(self, x):
         y = x.clone()
-        row = y[0]
-        column = y[:, 0]
+        row = y[1]
+        column = y[:, 0].reshape(-1)
         if bool(x.sum() > 0):
             row.mul_(2.0)
             column.add_(x[:, 1])
