@@ -115,6 +115,28 @@ TEST(QuantisedEvaluation, shows_values_of_loops_to_an_observer) {
   EXPECT_THAT(largest["y"], ElementsAre(8));
 }
 
+TEST(Evaluation, ends_loops_that_do_not_end) {
+  const Graph graph = checked(R"(graph g (%x: f32[]) {
+  %y = while(%x) : f32[] {
+    graph "" (%h: f32[]) {
+      %end = constant() {value = f32[] {3}} : f32[]
+      %less = less(%h, %end) : bool[]
+      return go_on = %less
+    }
+    graph "" (%h: f32[]) {
+      %sum = add(%h, %h) {activation = "none"} : f32[]
+      return h = %sum
+    }
+  }
+  return y = %y
+})");
+  EXPECT_TRUE(evaluate(graph, {Array{DType::f32, {}, {1}}}));
+  const auto endless = evaluate(graph, {Array{DType::f32, {}, {-1}}});
+  ASSERT_FALSE(endless);
+  EXPECT_THAT(endless.error().text(), testing::HasSubstr("a loop has not ended after"));
+  EXPECT_THAT(endless.error().hint, testing::HasSubstr("--verify-input"));
+}
+
 TEST(CheckOfGrids, wants_kernels_on_one_kind_of_numbers) {
   const auto with = [](std::string_view x, std::string_view w, std::string_view y) {
     return error_of(fmt::format(R"(graph g (%x: f32[2]{}) {{
