@@ -59,14 +59,20 @@ inline std::vector<Array> random_inputs(const Example& example) {
   return inputs;
 }
 
-// A graph of inputs, constants and one call, expanded or not.
-inline Graph graph_of_call(const Op& op, const Example& example, ExpandFn expand = nullptr) {
-  Graph graph;
-  Builder build(graph);
+// The operands of an example: inputs of the graph, and constants.
+inline std::vector<Value*> operands_in(Graph& graph, Builder& build, const Example& example) {
   std::vector<Value*> operands;
   for (const Array& array : random_operands(example))
     operands.push_back(operands.size() < example.inputs ? graph.add_input("x", {array.dtype, to_shape(array.shape)})
                                                         : build.constant(to_tensor(array)));
+  return operands;
+}
+
+// A graph of inputs, constants and one call, expanded or not.
+inline Graph graph_of_call(const Op& op, const Example& example, ExpandFn expand = nullptr) {
+  Graph graph;
+  Builder build(graph);
+  const std::vector<Value*> operands = operands_in(graph, build, example);
   std::vector<Value*> results = build.call(op.name, operands, example.attrs);
   EXPECT_TRUE(build.status()) << build.status().error().text();
   if (expand != nullptr) results = expand(build, *results[0]->producer, operands);

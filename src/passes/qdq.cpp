@@ -104,11 +104,20 @@ Replacement permute_stored(Builder& build, const Node& node, std::span<Value* co
   return std::vector{build("onnx_dequantize", all, {{"axis", axis}}, node.results[0]->name)};
 }
 
+// The constant in memory of its own: initializers that are one in memory are one in the file.
+Value* own_copy(Builder& build, const Value& constant) {
+  const Tensor& tensor = *constant_of(&constant);
+  const Tensor plain = converted(tensor, tensor.dtype);
+  const Bytes bytes = plain.bytes();
+  return build.constant(make_tensor(tensor.dtype, tensor.shape, {bytes.begin(), bytes.end()}), constant.name);
+}
+
 // Gives each use of a stored constant a DequantizeLinear with integers of its own: told to multiply int8 exactly
 // (session.x64quantprecision), ONNX Runtime copies those with several users, and refuses what it has copied twice.
 class OwnConstants {
  public:
   Replacement operator()(Builder& build, const Node& node, std::span<Value* const> operands) {
+    if (!node.regions.empty()) return std::nullopt;
     std::vector<Value*> all(operands.begin(), operands.end());
     bool copied = false;
     for (Value*& operand : all) {
@@ -116,15 +125,12 @@ class OwnConstants {
       const Node& source = *operand->producer;
       const Tensor* stored = constant_of(source.operands[0]);
       if (stored == nullptr || seen_.insert(key_of(*stored)).second) continue;
-      const Tensor plain = converted(*stored, stored->dtype);
-      const Bytes bytes = plain.bytes();
       std::vector<Value*> own = source.operands;
-      own[0] = build.constant(make_tensor(stored->dtype, stored->shape, {bytes.begin(), bytes.end()}),
-                              source.operands[0]->name);
+      own[0] = own_copy(build, *own[0]);
       operand = build("onnx_dequantize", own, source.attrs, operand->name);
       copied = true;
     }
-    if (!copied || !node.regions.empty()) return std::nullopt;
+    if (!copied) return std::nullopt;
     return build.call(node.op, all, node.attrs, node.results[0]->name);
   }
 
@@ -140,10 +146,7 @@ Replacement with_own_factors(Builder& build, const Node& node, std::span<Value* 
   for (std::size_t i = 1; i < all.size(); ++i) {
     const Tensor* factor = constant_of(node.operands[i]);
     if (factor == nullptr || !factor->is_plain()) continue;
-    // Initializers that are one in memory are one in the file.
-    const Bytes bytes = factor->bytes();
-    all[i] =
-        build.constant(make_tensor(factor->dtype, factor->shape, {bytes.begin(), bytes.end()}), node.operands[i]->name);
+    all[i] = own_copy(build, *node.operands[i]);
   }
   return build.call(node.op, all, node.attrs, node.results[0]->name);
 }

@@ -41,6 +41,13 @@ void for_each_row(const std::vector<std::int64_t>& shape, std::size_t axis, Each
       each([&](std::int64_t k) { return static_cast<std::size_t>((o * view.size + k) * view.inner + i); }, view.size);
 }
 
+template <class Place>
+double largest_of_row(const Array& array, const Place& place, std::int64_t size) {
+  double most = kNone;
+  for (std::int64_t k = 0; k < size; ++k) most = std::max(most, array.values[place(k)]);
+  return most;
+}
+
 class FloorSearch {
  public:
   FloorSearch(const Floors& maxima, const std::unordered_map<const Value*, Range>& ranges)
@@ -119,8 +126,7 @@ ComparedValues compared_values(const Graph& graph) {
 double least_maximum(const Array& array, std::size_t axis) {
   double least = std::numeric_limits<double>::infinity();
   for_each_row(array.shape, axis, [&](const auto& place, std::int64_t size) {
-    double most = kNone;
-    for (std::int64_t k = 0; k < size; ++k) most = std::max(most, array.values[place(k)]);
+    const double most = largest_of_row(array, place, size);
     if (most > kMasked) least = std::min(least, most);
   });
   return least;
@@ -128,8 +134,7 @@ double least_maximum(const Array& array, std::size_t axis) {
 
 Array without_masks(Array array, std::size_t axis) {
   for_each_row(array.shape, axis, [&](const auto& place, std::int64_t size) {
-    double most = kNone;
-    for (std::int64_t k = 0; k < size; ++k) most = std::max(most, array.values[place(k)]);
+    const double most = largest_of_row(array, place, size);
     for (std::int64_t k = 0; k < size; ++k) {
       double& value = array.values[place(k)];
       value = std::max(value, most - floor_margin(16));

@@ -250,6 +250,10 @@ const Tensor* stored_constant(const Node& node) {
   return tensor != nullptr && is_floating(tensor->dtype) ? tensor : nullptr;
 }
 
+std::int64_t weights_of_layer(const Node& node) {
+  return stored_constant(node)->element_count();
+}
+
 namespace {
 
 void collect_layers(const Graph& graph, std::vector<const Node*>& layers) {

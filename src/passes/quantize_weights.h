@@ -61,6 +61,8 @@ class WeightStore {
 // The constant that is stored in few bits: a layer's weight, or the table that rows are taken from. Null if there is
 // none.
 const Tensor* stored_constant(const Node& node);
+// The number of its elements; there is to be one.
+std::int64_t weights_of_layer(const Node& node);
 // Layers with such constants, those of loops included, in the order of the graph.
 std::vector<const Node*> layers_with_weights(const Graph& legal);
 

@@ -23,10 +23,6 @@ double seconds_between(Clock::time_point start, Clock::time_point end) {
 
 }  // namespace
 
-std::int64_t weights_of_layer(const Node& node) {
-  return stored_constant(node)->element_count();
-}
-
 Expected<std::vector<InputSet>> bench_samples(const Model& model, const ConvertOptions& options, bool held_out) {
   std::vector<InputSet> sets;
   if (options.quantize.calibration) {

@@ -24,9 +24,6 @@ class Bench {
   std::vector<std::vector<Array>> expected_;
 };
 
-// The number of a layer's weights.
-std::int64_t weights_of_layer(const Node& node);
-
 // A few samples, or seeded inputs where there are none, as the legalized graph takes them: of those held out, or, for a
 // search whose result the others judge, of those for calibration.
 Expected<std::vector<InputSet>> bench_samples(const Model& model, const ConvertOptions& options, bool held_out);

@@ -50,7 +50,7 @@ std::int64_t least_weights(const Graph& legal, std::int64_t most) {
   std::vector<std::int64_t> sizes;
   std::int64_t stored = 0;
   for (const Node* layer : layers_with_weights(legal)) {
-    sizes.push_back(stored_constant(*layer)->element_count());
+    sizes.push_back(weights_of_layer(*layer));
     stored += sizes.back();
   }
   std::ranges::sort(sizes);

@@ -53,11 +53,7 @@ bool claims(const Op& op, DType dtype) {
 std::optional<Graph> call_of(const Op& op, const Example& example) {
   Graph graph;
   Builder build(graph);
-  std::vector<Value*> operands;
-  for (const Array& array : random_operands(example))
-    operands.push_back(operands.size() < example.inputs ? graph.add_input("x", {array.dtype, to_shape(array.shape)})
-                                                        : build.constant(to_tensor(array)));
-  const std::vector<Value*> results = build.call(op.name, operands, example.attrs);
+  const std::vector<Value*> results = build.call(op.name, operands_in(graph, build, example), example.attrs);
   if (build.failed()) return std::nullopt;
   for (std::size_t i = 0; i < results.size(); ++i) graph.add_output("y" + std::to_string(i), results[i]);
   return graph;
