@@ -129,10 +129,7 @@ Expected<Arg> softmin(Call& call) {
 }
 
 void warn_of_training(Call& call) {
-  constexpr std::string_view kWarning =
-      "the program was recorded in training mode (call eval() before saving it): its dropout is left out";
-  if (std::ranges::find(call.context.warnings, kWarning) == call.context.warnings.end())
-    call.context.warnings.emplace_back(kWarning);
+  warn_once(call, "the program was recorded in training mode (call eval() before saving it): its dropout is left out");
 }
 
 Expected<Arg> dropout(Call& call) {

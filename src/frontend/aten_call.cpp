@@ -157,6 +157,11 @@ std::vector<Value*> Call::promoted(std::span<const std::string_view> names, Prom
   return values;
 }
 
+void warn_once(Call& call, std::string warning) {
+  std::vector<std::string>& warnings = call.context.warnings;
+  if (std::ranges::find(warnings, warning) == warnings.end()) warnings.push_back(std::move(warning));
+}
+
 Arg fresh_list(const std::vector<Value*>& contents) {
   Arg::List list;
   for (Value* content : contents) list.emplace_back(fresh(content));

@@ -20,9 +20,7 @@ Expected<Dim> scaled_size(Call& call, const Dim& size, double scale) {
     return Dim(static_cast<std::int64_t>(scaled));
   }
   if (const auto ratio = simple_ratio(scale)) {
-    std::vector<std::string>& warnings = call.context.warnings;
-    if (auto note = note_on_scaled_sizes(scale); note && std::ranges::find(warnings, *note) == warnings.end())
-      warnings.push_back(std::move(*note));
+    if (auto note = note_on_scaled_sizes(scale)) warn_once(call, std::move(*note));
     return floor_divide(size * Dim(ratio->over), Dim(ratio->under));
   }
   return fail("size {} scaled by {}, which is no simple fraction", size.text(), scale);
@@ -54,11 +52,9 @@ double copied_scale(Call& call, const Dim& from, const Dim& to, double scale, bo
   const auto range = symbol ? call.context.symbols.find(*symbol) : call.context.symbols.end();
   const std::int64_t smallest = in ? *in : range == call.context.symbols.end() ? 1 : range->second.least;
   if (smallest >= least || (in && out && !small) || least <= 2) return scale;
-  std::string note = fmt::format(
-      "sizes scaled by {} are taken to be {} or more: of smaller ones PyTorch takes other entries in mode nearest",
-      scale, least);
-  std::vector<std::string>& warnings = call.context.warnings;
-  if (std::ranges::find(warnings, note) == warnings.end()) warnings.push_back(std::move(note));
+  warn_once(call, fmt::format("sizes scaled by {} are taken to be {} or more: of smaller ones PyTorch takes other "
+                              "entries in mode nearest",
+                              scale, least));
   return scale;
 }
 

@@ -95,11 +95,10 @@ Normalized batch_norm_of(Call& call, double eps) {
 }
 
 void warn_of_training(Call& call) {
-  constexpr std::string_view kWarning =
+  warn_once(
+      call,
       "the program was recorded in training mode (call eval() before saving it): its batch normalization uses the "
-      "batch's own statistics";
-  if (std::ranges::find(call.context.warnings, kWarning) == call.context.warnings.end())
-    call.context.warnings.emplace_back(kWarning);
+      "batch's own statistics");
 }
 
 Expected<Arg> batch_norm(Call& call) {

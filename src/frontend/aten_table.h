@@ -133,6 +133,8 @@ inline Arg fresh(Value* content) {
   return Tensor::make(content);
 }
 Arg fresh_list(const std::vector<Value*>& contents);
+// Warns of what many calls of a program may give a reason for.
+void warn_once(Call& call, std::string warning);
 
 // -------------------------------------------------------------------------------------- values; null stays null
 // throughout
