@@ -1,5 +1,4 @@
 // Activations, and dropout as networks run it when they are not trained.
-#include <algorithm>
 #include <cmath>
 #include <limits>
 

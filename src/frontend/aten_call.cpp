@@ -1,4 +1,5 @@
 // Reading the arguments of a call.
+#include <algorithm>
 #include <cmath>
 
 #include "frontend/aten_table.h"
