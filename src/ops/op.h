@@ -161,7 +161,8 @@ struct QuantizedForm {
   std::int64_t (*channels)(const Node&) = {};        // the axis of the weight with a scale for each entry
   std::size_t input_axes = 1;                        // last axes of x over which a hybrid kernel takes the extremes
   std::optional<std::size_t> bias = {};              // int32, beside int16 values int64, of scale s_x s_weight
-  bool shares = false;                               // elements only move: operands and results lie on one grid
+  bool shares = false;                               // operands and results lie on one grid
+  bool chooses = false;                              // elements only move, or are chosen: max(x, c) before is as after
   std::optional<FixedGrid> grid8 = {}, grid16 = {};  // of the result, where kernels know only one
   bool (*fits)(const Node&) = nullptr;               // where kernels don't compute every call on integers
 };

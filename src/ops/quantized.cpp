@@ -21,6 +21,11 @@ QuantizedForm computes(TfliteVersion int8, TfliteVersion int16 = kNone) {
 
 // Elements that only move, or of which some are chosen.
 QuantizedForm moves(TfliteVersion int8, TfliteVersion int16 = kNone) {
+  return {.int8 = int8, .int16 = int16, .shares = true, .chooses = true};
+}
+
+// Means of elements, on the grid of these.
+QuantizedForm averages(TfliteVersion int8, TfliteVersion int16 = kNone) {
   return {.int8 = int8, .int16 = int16, .shares = true};
 }
 
@@ -110,9 +115,9 @@ std::vector<NamedForm> forms() {
       {"amax", moves({2, "1.14.0"}, {3, "2.5.0"})},
       {"amin", moves({2, "1.14.0"}, {3, "2.5.0"})},
       {"max_pool_nhwc", moves({2, "1.14.0"}, {3, "2.3.0"})},
-      {"avg_pool_nhwc", moves({2, "1.14.0"}, {3, "2.3.0"})},
+      {"avg_pool_nhwc", averages({2, "1.14.0"}, {3, "2.3.0"})},
       {"resize_nearest_nhwc", moves({2, "1.14.0"}, {4, "2.4.0"})},
-      {"resize_bilinear_nhwc", moves({2, "1.14.0"}, {4, "2.5.0"})},
+      {"resize_bilinear_nhwc", averages({2, "1.14.0"}, {4, "2.5.0"})},
       {"depth_to_space_nhwc", moves({2, "2.1.0"})},
       {"space_to_depth_nhwc", moves({2, "1.14.0"})},
       {"reshape", moves({1, "1.5.0"}, {1, "1.5.0"})},

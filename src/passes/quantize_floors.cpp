@@ -1,12 +1,12 @@
 #include "passes/quantize_floors.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <optional>
 
 #include "ops/grid.h"
 #include "ops/rules.h"
+#include "ops/table.h"
 #include "passes/quantize_modes.h"
 
 namespace taper {
@@ -22,14 +22,6 @@ std::optional<std::int64_t> compared_axis(const Node& node) {
   if (node.op != "amax") return std::nullopt;
   const auto& dims = node.attrs.integers("dims");
   return dims.size() == 1 ? std::optional(dims[0]) : std::nullopt;
-}
-
-// What gives the same whether numbers below a floor are raised to it before or after.
-bool keeps_floors(const Node& node) {
-  constexpr std::array kOps = {"reshape",   "reshape_to", "unsqueeze", "squeeze", "permute", "expand",
-                               "expand_to", "concat",     "split",     "slice",   "select",  "gather",
-                               "where",     "narrow_to",  "maximum",   "minimum", "tile",    "flip"};
-  return std::ranges::find(kOps, node.op) != kOps.end();
 }
 
 // Calls each(place, size) for every row along an axis; place(k) is where its entry k lies.
@@ -89,7 +81,7 @@ class FloorSearch {
       const auto found = floors_.find(result);
       floor = std::min(floor, found == floors_.end() ? kNone : found->second);
     }
-    if (keeps_floors(node)) return floor;
+    if (op_of(node).quantized.chooses) return floor;
     return node.op == "add" ? floor - highest(*node.operands[node.operands[0] == &operand ? 1 : 0]) : kNone;
   }
 
