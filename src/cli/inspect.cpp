@@ -117,14 +117,7 @@ std::string inspection_text(const std::string& path, const Inspection& found) {
 
 int run_inspect(const std::vector<std::string>& arguments, const ProgramContext& context) {
   const auto options = parse(arguments);
-  if (!options) {
-    context.err.write(fmt::format("error: {}\n{}", options.error().message, kTry));
-    return 2;
-  }
-  if (options->help) {
-    context.out.write(kHelp);
-    return 0;
-  }
+  if (const auto status = answer(options, kHelp, kTry, context)) return *status;
   int status = 0;
   Json all = Json::array();
   for (const std::string& path : options->files) {
@@ -140,8 +133,9 @@ int run_inspect(const std::vector<std::string>& arguments, const ProgramContext&
       context.out.write(options->graph ? found->graph : inspection_text(path, *found));
     }
   }
+  const bool lone = options->files.size() == 1 && all.size() == 1;
   if (options->json)
-    context.out.write((all.size() == 1 ? all[0] : all).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    context.out.write((lone ? all[0] : all).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   return status;
 }
 

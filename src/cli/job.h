@@ -1,9 +1,12 @@
 // What the programs that convert have in common: flags, the request, the run, and what is shown of it.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -32,6 +35,19 @@ struct Finish {
   int status = 0;
   std::string text;
 };
+
+// Says what is wrong with a command line, or the help that it asks for; then the exit status, else nothing.
+template <class Options>
+std::optional<int> answer(const Expected<Options>& options, std::string_view help, std::string_view hint,
+                          const ProgramContext& context) {
+  if (!options) {
+    context.err.write(fmt::format("error: {}\n{}", options.error().message, hint));
+    return 2;
+  }
+  if (!options->help) return std::nullopt;
+  context.out.write(help);
+  return 0;
+}
 
 // The flags that both programs have.
 struct JobOptions {

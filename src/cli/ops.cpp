@@ -79,17 +79,8 @@ std::string operators_json() {
 
 int run_ops(const std::vector<std::string>& arguments, const ProgramContext& context) {
   const auto options = parse(arguments);
-  if (!options) {
-    context.err.write(fmt::format("error: {}\n{}", options.error().message, kTry));
-    return 2;
-  }
-  if (options->help) {
-    context.out.write(kHelp);
-  } else if (options->markdown) {
-    context.out.write(operators_markdown());
-  } else {
-    context.out.write(options->json ? operators_json() : operators_text());
-  }
+  if (const auto status = answer(options, kHelp, kTry, context)) return *status;
+  context.out.write(options->markdown ? operators_markdown() : options->json ? operators_json() : operators_text());
   return 0;
 }
 

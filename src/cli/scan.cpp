@@ -210,14 +210,7 @@ Verdict worst_verdict(const std::vector<ScannedFile>& files) {
 
 int run_scan(const std::vector<std::string>& arguments, const ProgramContext& context) {
   const auto options = parse(arguments);
-  if (!options) {
-    context.err.write(fmt::format("error: {}\n{}", options.error().message, kTry));
-    return 2;
-  }
-  if (options->help) {
-    context.out.write(kHelp);
-    return 0;
-  }
+  if (const auto status = answer(options, kHelp, kTry, context)) return *status;
   std::vector<ScannedFile> files;
   for (const std::string& path : options->files) files.push_back({path, scan_file(path, {options->trusted})});
   const bool colour = detect_style(context.out, context.err, context.environment).colour_out && !options->no_color &&

@@ -1,6 +1,7 @@
 // What the operators of TorchScript on numbers, texts and containers share. Internal to the interpreter.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <string_view>

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "ops/families.h"
+#include "ops/moves.h"
 #include "ops/rules.h"
 
 namespace taper {
@@ -48,28 +49,6 @@ Value* to_channels_last(Builder& build, Value* x, std::size_t axes) {
 Value* to_channels_first(Builder& build, Value* y, std::size_t axes) {
   if (axes == 1) y = build("squeeze", {y}, {{"dims", Integers{1}}});
   return build("permute", {y}, {{"dims", order_to_first(axes)}});
-}
-
-Array permute_array(const Array& x, std::span<const std::int64_t> dims) {
-  const Integers strides = row_major_strides(x.shape);
-  Integers shape, steps;
-  for (const std::int64_t dim : dims) {
-    shape.push_back(x.size(dim));
-    steps.push_back(strides[static_cast<std::size_t>(dim)]);
-  }
-  Array out = make_array(x.dtype, shape);
-  Integers index(shape.size(), 0);
-  std::int64_t from = 0;
-  for (double& value : out.values) {
-    value = x.values[static_cast<std::size_t>(from)];
-    for (std::size_t axis = shape.size(); axis-- > 0;) {
-      from += steps[axis];
-      if (++index[axis] < shape[axis]) break;
-      from -= steps[axis] * shape[axis];
-      index[axis] = 0;
-    }
-  }
-  return out;
 }
 
 Array first_to_last(const Array& x) {

@@ -1,6 +1,7 @@
 // Images with their channels last, as TFLite and TensorFlow take them: [N, H, W, C] or [N, D, H, W, C].
 #pragma once
 
+#include "ops/rules.h"
 #include "ops/windows.h"
 
 namespace taper {
@@ -59,7 +60,6 @@ Expected<Shape> channels_last_counts(const Shape& x, const std::vector<std::int6
 Windows channels_last_windows(std::span<const std::int64_t> x, std::vector<std::int64_t> kernel, const Attrs& attrs);
 Array first_to_last(const Array& x);
 Array last_to_first(const Array& x);
-Array permute_array(const Array& x, std::span<const std::int64_t> dims);
 
 // The field of TFLite's options tables that rows with channels last fill.
 template <class Options>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "ops/rules.h"
 
@@ -15,6 +16,8 @@ Expected<Dim> one_size(const Attrs& attrs, std::string_view name);
 std::size_t axis_of(const Node& node);
 // Entries start, start + step, ... of an axis, `length` of them.
 Array slice_axis(const Array& x, std::size_t axis, std::int64_t start, std::int64_t length, std::int64_t step = 1);
+// Axis i of the result is axis dims[i] of x.
+Array permute_array(const Array& x, std::span<const std::int64_t> dims);
 // x repeated along axes of size 1, and along new axes in front; the shape must be one that x broadcasts to.
 Array broadcast_to(const Array& x, const std::vector<std::int64_t>& shape);
 // Entry `i` of an integer vector that is computed from sizes; nothing if it isn't one that can be known.

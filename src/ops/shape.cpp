@@ -153,6 +153,28 @@ std::optional<CallOnBases> reshape_on_bases(const Node& node, std::span<const st
 
 }  // namespace
 
+Array permute_array(const Array& x, std::span<const std::int64_t> dims) {
+  const Integers strides = row_major_strides(x.shape);
+  Integers shape, steps;
+  for (const std::int64_t dim : dims) {
+    shape.push_back(x.size(dim));
+    steps.push_back(strides[static_cast<std::size_t>(dim)]);
+  }
+  Array out = make_array(x.dtype, shape);
+  Integers index(shape.size(), 0);
+  std::int64_t from = 0;
+  for (double& value : out.values) {
+    value = x.values[static_cast<std::size_t>(from)];
+    for (std::size_t axis = shape.size(); axis-- > 0;) {
+      from += steps[axis];
+      if (++index[axis] < shape[axis]) break;
+      from -= steps[axis] * shape[axis];
+      index[axis] = 0;
+    }
+  }
+  return out;
+}
+
 std::optional<Dim> remaining_size(Shape from, const Shape& to, std::size_t open) {
   Dim others = 1;
   for (std::size_t axis = 0; axis < to.size(); ++axis) {
@@ -427,27 +449,7 @@ Op squeeze() {
 // ------------------------------------------------------------------------------------------------------------- permute
 
 Expected<std::vector<Array>> eval_permute(const EvalCall& call) {
-  const Array& x = call.operand(0);
-  const Integers& dims = call.attrs.integers("dims");
-  const Integers strides = row_major_strides(x.shape);
-  Integers shape, steps;
-  for (const std::int64_t dim : dims) {
-    shape.push_back(x.size(dim));
-    steps.push_back(strides[static_cast<std::size_t>(dim)]);
-  }
-  Array out = make_array(x.dtype, shape);
-  Integers index(shape.size(), 0);
-  std::int64_t from = 0;
-  for (double& value : out.values) {
-    value = x.values[static_cast<std::size_t>(from)];
-    for (std::size_t axis = shape.size(); axis-- > 0;) {
-      from += steps[axis];
-      if (++index[axis] < shape[axis]) break;
-      from -= steps[axis] * shape[axis];
-      index[axis] = 0;
-    }
-  }
-  return std::vector{std::move(out)};
+  return std::vector{permute_array(call.operand(0), call.attrs.integers("dims"))};
 }
 
 Op permute() {
