@@ -64,12 +64,13 @@ Op concat() {
       .rearrange = [](std::span<const Tensor* const> operands, const Attrs& attrs) -> std::vector<Tensor> {
         std::vector<std::int64_t> shape = operands[0]->shape;
         if (*normalize_axis(attrs.integer("dim"), shape.size()) != 0) return {};
+        shape[0] = 0;
         std::vector<std::byte> bytes;
         for (const Tensor* part : operands) {
           const std::size_t at = bytes.size();
           bytes.resize(at + static_cast<std::size_t>(part->byte_count()));
           convert_elements(*part, part->dtype, std::span(bytes).subspan(at));
-          if (part != operands[0]) shape[0] += part->shape[0];
+          shape[0] += part->shape[0];
         }
         return {make_tensor(operands[0]->dtype, std::move(shape), std::move(bytes))};
       },
