@@ -127,6 +127,9 @@ int run_inspect(const std::vector<std::string>& arguments, const ProgramContext&
     if (!found) {
       context.err.write(fmt::format("error: {}\n", error_lines(found.error())));
       status = 1;
+    } else if (options->graph && found->graph.empty()) {
+      context.err.write(fmt::format("error: '{}' holds no graph\n       next: leave --graph out\n", path_text(path)));
+      status = 1;
     } else if (options->json) {
       all.push_back(inspection_json(path, *found));
     } else {

@@ -102,6 +102,14 @@ std::string excerpt(std::string_view text) {
   return result;
 }
 
+std::string shortened(const std::vector<std::string>& items, std::size_t most, std::string_view separator) {
+  const auto shown = std::min(items.size(), most);
+  std::string text =
+      fmt::format("{}", fmt::join(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), separator));
+  if (items.size() > most) text += fmt::format(" and {} more", items.size() - most);
+  return text;
+}
+
 Expected<std::string> decode_raw_unicode_escape(std::string_view raw) {
   std::string text;
   for (std::size_t i = 0; i < raw.size(); ++i) {

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
@@ -21,6 +22,9 @@ void append_utf8(std::string& text, char32_t point);
 
 // For messages: control characters and invalid bytes as \xHH, at most about 80 characters.
 std::string excerpt(std::string_view text);
+
+// "a, b, c and 4 more", with at most so many items.
+std::string shortened(const std::vector<std::string>& items, std::size_t most, std::string_view separator = ", ");
 
 // Python's codec "raw-unicode-escape" (pickle's UNICODE): \uXXXX and \UXXXXXXXX, every other byte is Latin-1.
 Expected<std::string> decode_raw_unicode_escape(std::string_view raw);

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 
 #include "base/mapped_file.h"
+#include "formats/text.h"
 
 namespace taper {
 namespace {
@@ -102,6 +104,32 @@ Status stream_elements(const WeightSource& source, const ByteSink& sink) {
   const Status streamed = stream();
   release_pages(tensor.storage.view);
   return streamed;
+}
+
+void NotFiniteWeights::look_at(const std::string& name, const Tensor& tensor, bool may_be_mask) {
+  constexpr std::uint32_t kExponent = 0x7f800000U, kMinusInfinity = 0xff800000U;
+  Tensor distinct = tensor;
+  for (std::size_t axis = 0; axis < distinct.shape.size(); ++axis)
+    if (distinct.strides[axis] == 0) distinct.shape[axis] = std::min<std::int64_t>(distinct.shape[axis], 1);
+  std::int64_t all = 0, lowest = 0;
+  std::vector<std::uint32_t> words;
+  const auto count = [&](Bytes bytes) -> Status {
+    words.resize(bytes.size() / sizeof(std::uint32_t));
+    std::memcpy(words.data(), bytes.data(), words.size() * sizeof(std::uint32_t));
+    for (const std::uint32_t bits : words) {
+      all += (bits & kExponent) == kExponent ? 1 : 0;
+      lowest += bits == kMinusInfinity ? 1 : 0;
+    }
+    return {};
+  };
+  const std::int64_t elements = distinct.element_count();
+  if (!stream_elements({std::move(distinct), DType::f32}, count) || all == (may_be_mask ? lowest : 0)) return;
+  found_.push_back(fmt::format("{} ({} of {})", name, all, elements));
+}
+
+std::optional<std::string> NotFiniteWeights::warning() const {
+  if (found_.empty()) return std::nullopt;
+  return fmt::format("weights are NaN or infinite: {}", shortened(found_, 20));
 }
 
 }  // namespace taper

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <ostream>
+#include <string>
 #include <vector>
 
 #include "base/bytes.h"
@@ -39,5 +41,18 @@ ByteSink sink_to(std::vector<std::byte>& out);
 // tensor of that dtype from where they lie. Never holds more than one piece, and says of mapped bytes that they are
 // sent.
 Status stream_elements(const WeightSource& source, const ByteSink& sink);
+
+// What a warning says of weights that hold NaN or infinity.
+class NotFiniteWeights {
+ public:
+  // Reads the elements as stream_elements does, those that strides of 0 repeat once. Where it may be a mask, minus
+  // infinity alone is nothing to warn of.
+  void look_at(const std::string& name, const Tensor& tensor, bool may_be_mask);
+  // Nothing if all weights are finite as float32.
+  std::optional<std::string> warning() const;
+
+ private:
+  std::vector<std::string> found_;
+};
 
 }  // namespace taper

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "formats/text.h"
+#include "formats/weights.h"
 #include "frontend/network.h"
 #include "frontend/outline.h"
 #include "ops/table.h"
@@ -32,15 +33,8 @@ constexpr std::size_t kMostListed = 40;                         // of keys that 
 constexpr std::int64_t kMostUnfounded = std::int64_t{1} << 26;  // weights that fewer bytes may stand for
 
 constexpr std::string_view kSaveHint = "save the weights with torch.save(model.state_dict(), 'model.pt')";
-
-// "a, b, c and 4 more".
-std::string shortened(const std::vector<std::string>& items, std::size_t most, std::string_view separator = ", ") {
-  const auto shown = std::min(items.size(), most);
-  std::string text =
-      fmt::format("{}", fmt::join(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), separator));
-  if (items.size() > most) text += fmt::format(" and {} more", items.size() - most);
-  return text;
-}
+constexpr std::string_view kProgramHint =
+    "torch.export.save(torch.export.export(model.eval(), (example_input,)), 'model.pt2')";
 
 // ---- which weights are of which family
 
@@ -82,8 +76,9 @@ std::unexpected<Error> misfit(const WeightSet& weights, const Fit& fit, bool tol
                   fit.problems.size() == 1 ? "one key does not" : fmt::format("{} keys do not", fit.problems.size()),
                   shortened(fit.problems, kMostListed, "; ")),
       fitting.empty()
-          ? fmt::format("save the complete state dict of a {}, with the keys that its PyTorch class gives them{}",
-                        fit.family->name, told ? ", or leave the family out of the configuration" : "")
+          ? fmt::format("save the complete state dict of a {}, with the keys that its PyTorch class gives them{}; a "
+                        "network that was changed (more layers, weight_norm) converts as a program: {}",
+                        fit.family->name, told ? ", or leave the family out of the configuration" : "", kProgramHint)
           : fmt::format("they fit a {}: say so, or leave the family out of the configuration", fitting));
 }
 
@@ -102,11 +97,12 @@ std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
     message += fmt::format("{} {}: {} ({})", &family == &family_table().front() ? "" : ";", family.name, count,
                            shortened(fit.problems, 2));
   }
-  return fail_with_hint(std::move(message),
-                        "weights alone don't tell what is computed with them: save the network as a program with "
-                        "torch.export.save(torch.export.export(model.eval(), (example_input,)), 'model.pt2'); if it is "
-                        "one of these under "
-                        "other names, --config with {\"family\": \"...\"} lists all the keys that a family expects");
+  return fail_with_hint(
+      std::move(message),
+      fmt::format("weights alone don't tell what is computed with them: save the network as a program "
+                  "with {}; if it is one of these under other names, --config with "
+                  "{{\"family\": \"...\"}} lists all the keys that a family expects",
+                  kProgramHint));
 }
 
 std::unexpected<Error> no_weights(const Value& root) {
@@ -182,19 +178,6 @@ Expected<Match> find_match(std::vector<WeightSet> sets, const LoadOptions& optio
 
 // ---- the weights themselves
 
-// Counts the elements whose exponent is all ones: NaN and infinities.
-std::size_t count_not_finite(const Tensor& tensor) {
-  constexpr std::uint32_t kExponent = 0x7f800000u;
-  const Bytes bytes = tensor.bytes();
-  std::size_t count = 0;
-  for (std::size_t at = 0; at + sizeof(std::uint32_t) <= bytes.size(); at += sizeof(std::uint32_t)) {
-    std::uint32_t bits;
-    std::memcpy(&bits, bytes.data() + at, sizeof(bits));
-    count += (bits & kExponent) == kExponent ? 1 : 0;
-  }
-  return count;
-}
-
 // How many bytes of the file the tensors occupy, each counted once however many tensors share it.
 std::int64_t distinct_bytes(const Match& match) {
   std::vector<std::pair<const std::byte*, const std::byte*>> runs;
@@ -238,16 +221,14 @@ Expected<Tensors> float32_weights(const Match& match, ModelInfo& info) {
   }
   TAPER_TRY(check_weight_count(match, elements));
   Tensors tensors;
-  std::vector<std::string> not_finite;
+  NotFiniteWeights not_finite;
   for (const KeyPattern& pattern : match.fit.keys) {
     const Tensor& tensor =
         tensors.emplace(pattern.key, converted(*match.weights.tensors.find(pattern.key)->second, DType::f32))
             .first->second;
-    if (const std::size_t count = count_not_finite(tensor))
-      not_finite.push_back(fmt::format("{} ({} of {})", pattern.key, count, tensor.element_count()));
+    not_finite.look_at(pattern.key, tensor, false);
   }
-  if (!not_finite.empty())
-    info.warnings.push_back(fmt::format("weights are NaN or infinite: {}", shortened(not_finite, 20)));
+  if (auto warning = not_finite.warning()) info.warnings.push_back(*std::move(warning));
   return tensors;
 }
 

@@ -12,7 +12,8 @@ constexpr std::size_t kMaxDegree = 16;   // symbols in one term of a size
 }  // namespace
 
 Status check_bounded(const Type& type) {
-  if (type.shape.size() > kMaxRank) return fail("{} axes, at most {} are read", type.shape.size(), kMaxRank);
+  if (type.shape.size() > kMaxRank)
+    return fail("a tensor {} has {} axes, at most {} are read", type_text(type), type.shape.size(), kMaxRank);
   std::size_t terms = 1;
   for (const Dim& dim : type.shape) {
     if (dim.overflowed()) return fail("a size overflows 64 bits");

@@ -42,6 +42,7 @@ Integers kernel_of(const Array& weight) {
 }
 
 Expected<std::vector<Type>> infer_conv(const InferCall& call) {
+  TAPER_TRY(check_one_dtype(call));
   TAPER_TRY(check_channels_first(call.type(0)));
   const Shape& x = call.shape(0);
   TAPER_ASSIGN(const Integers weight, weight_sizes(call, x.size()));
@@ -102,6 +103,7 @@ Op conv() {
 }
 
 Expected<std::vector<Type>> infer_conv_transpose(const InferCall& call) {
+  TAPER_TRY(check_one_dtype(call));
   TAPER_TRY(check_channels_first(call.type(0)));
   const Shape& x = call.shape(0);
   TAPER_ASSIGN(const Integers weight, weight_sizes(call, x.size()));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -104,6 +105,33 @@ struct PreparedGraph::Impl {
 
 namespace {
 
+// Rows of a table, and the indices that name them there.
+struct PickedRows {
+  Array rows, index;
+};
+
+// Of a large table only the rows that are named become doubles. Nothing if most are, or where an index names none.
+std::optional<PickedRows> pick_rows(const Tensor& table, const Array& index) {
+  constexpr std::int64_t kLarge = 1 << 20;  // bytes
+  const std::int64_t most = table.shape.empty() ? 0 : table.shape[0];
+  if (table.byte_count() < kLarge || static_cast<std::int64_t>(index.values.size()) > most / 2) return std::nullopt;
+  PickedRows picked{{table.dtype, table.shape, {}}, index};
+  std::unordered_map<std::int64_t, double> places;
+  for (double& entry : picked.index.values) {
+    if (!(entry >= 0 && entry < static_cast<double>(most))) return std::nullopt;
+    const auto row = static_cast<std::int64_t>(entry);
+    const auto [place, fresh] = places.try_emplace(row, static_cast<double>(places.size()));
+    if (fresh) {
+      const Array values = to_array(leading_part(table, row, 1));
+      picked.rows.values.insert(picked.rows.values.end(), values.values.begin(), values.values.end());
+      picked.rows.dtype = values.dtype;
+    }
+    entry = place->second;
+  }
+  picked.rows.shape[0] = static_cast<std::int64_t>(places.size());
+  return picked;
+}
+
 // A constant as kernels see it.
 Array constant_array(const Value& value, const Tensor& tensor) {
   Array array = to_array(tensor);
@@ -134,13 +162,24 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
     const auto found = store.find(value);
     return &(found != store.end() ? found : store.emplace(value, constant_array(*value, *tensor)).first)->second;
   };
+  const auto pick_from = [&](const Op& op, const Node& node) -> std::optional<PickedRows> {
+    if (op.picks_rows == nullptr || !op.picks_rows(node) || fixed.contains(node.results[0])) return std::nullopt;
+    const Tensor* table = constant_of(node.operands[0]);
+    if (table == nullptr || node.operands[0]->quantization != nullptr) return std::nullopt;
+    return pick_rows(*table, *find(node.operands[1]));
+  };
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const Node& node = *nodes[i];
     if (node.op == "constant" || constants.contains(node.results[0])) continue;
+    const Op& op = op_of(node);
     std::vector<const Array*> operands;
     operands.reserve(node.operands.size());
-    for (const Value* operand : node.operands) operands.push_back(find(operand));
-    const Op& op = op_of(node);
+    const auto picked = pick_from(op, node);
+    for (const Value* operand : node.operands) {
+      const bool is_table = picked && operands.empty();
+      operands.push_back(is_table ? &picked->rows : find(operand));
+    }
+    if (picked) operands[1] = &picked->index;
     Array rounded;
     if (op.is_hybrid(node)) {
       rounded = *operands[0];

@@ -127,6 +127,7 @@ Op gather() {
       .attrs = {{"dim", AttrKind::integer}},
       .infer = infer_gather,
       .eval = eval_gather,
+      .picks_rows = [](const Node& node) { return node.attrs.integer("dim") == 0; },
       .onnx = {.op_type = "Gather", .inputs = {operand(0), operand(1)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::GATHER,
                  .since = "1.6.0",

@@ -9,6 +9,7 @@ namespace {
 
 // operands x [..., in], weight [out, in], bias? [out] -> [..., out]
 Expected<std::vector<Type>> infer_linear(const InferCall& call) {
+  TAPER_TRY(check_one_dtype(call));
   const Shape& x = call.shape(0);
   const Shape& weight = call.shape(1);
   if (x.empty()) return fail("x is a scalar, expected [..., in]");
@@ -104,6 +105,7 @@ Op linear() {
 
 // a [..., m, k], b [..., k, n] (or [..., n, k] with transpose_b) -> [..., m, n]; leading axes broadcast.
 Expected<std::vector<Type>> infer_matmul(const InferCall& call) {
+  TAPER_TRY(check_one_dtype(call));
   const Shape& a = call.shape(0);
   const Shape& b = call.shape(1);
   if (a.size() < 2 || b.size() < 2)

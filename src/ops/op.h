@@ -248,6 +248,8 @@ struct Op {
   // For an operator that only moves, removes or adds axes: the axis of x that each axis of the result is; -1 for new
   // ones.
   std::vector<std::int64_t> (*axes_of_x)(const Node&) = nullptr;
+  // Whether of operand 0 only the entries of its first axis count that the indices of operand 1 name.
+  bool (*picks_rows)(const Node&) = nullptr;
   // Elements that an evaluation holds beside its operands and results, where these are many.
   Dim (*workspace)(const Node&) = nullptr;
   std::size_t region_operands = 0;  // regions take the operands from this one on

@@ -4,9 +4,7 @@ namespace taper {
 namespace {
 
 Expected<Shape> broadcast_operands(const InferCall& call) {
-  if (call.type(0).dtype != call.type(1).dtype)
-    return fail("operands are {} and {}, expected one dtype", info(call.type(0).dtype).name,
-                info(call.type(1).dtype).name);
+  TAPER_TRY(check_one_dtype(call));
   return broadcast(call.shape(0), call.shape(1));
 }
 

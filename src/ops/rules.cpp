@@ -48,6 +48,12 @@ Expected<std::vector<Type>> same_as_first(const InferCall& call) {
   return std::vector{call.type(0)};
 }
 
+Status check_one_dtype(const InferCall& call) {
+  if (call.type(0).dtype == call.type(1).dtype) return {};
+  return fail("operands are {} and {}, expected one dtype", info(call.type(0).dtype).name,
+              info(call.type(1).dtype).name);
+}
+
 Tensor as_matrix(Tensor vector, std::int64_t columns) {
   vector.shape = {vector.shape[0] / columns, columns};
   vector.strides = row_major_strides(vector.shape);

@@ -23,6 +23,8 @@ std::vector<DType> onnx_ordered_dtypes();
 
 // Shape rules.
 Expected<std::vector<Type>> same_as_first(const InferCall& call);
+// Whether the first two operands are of one dtype.
+Status check_one_dtype(const InferCall& call);
 
 // Calls on bases of views (see CallOnBases): of single elements; along the axis `dim`; over the axes `dims`, dropped
 // unless `keepdim`.

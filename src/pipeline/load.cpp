@@ -6,9 +6,11 @@
 
 #include "base/mapped_file.h"
 #include "formats/checkpoint_file.h"
+#include "formats/weights.h"
 #include "frontend/families.h"
 #include "frontend/modules.h"
 #include "ops/evaluate.h"
+#include "ops/grid.h"
 #include "pipeline/freed_sizes.h"
 #include "pipeline/model.h"
 #include "pipeline/program_inputs.h"
@@ -60,6 +62,16 @@ void count_weights(const Graph& graph, std::set<const std::byte*>& seen, std::in
   }
 }
 
+// Looks at every constant with axes once.
+void find_not_finite(const Graph& graph, std::set<ConstantKey>& seen, NotFiniteWeights& found) {
+  for (const Node& node : graph.nodes()) {
+    const Tensor* tensor = node.results.empty() ? nullptr : constant_of(node.results[0]);
+    if (tensor != nullptr && is_floating(tensor->dtype) && tensor->rank() > 0 && seen.insert(key_of(*tensor)).second)
+      found.look_at(node.results[0]->name, *tensor, true);
+    for (const auto& region : node.regions) find_not_finite(*region, seen, found);
+  }
+}
+
 Expected<Model::Impl> model_of_program(ImportedProgram program, const ProgramOptions& options, SourceKind kind) {
   TAPER_TRY(apply_shapes(options, program));
   TAPER_TRY(separate_names(program));
@@ -75,6 +87,10 @@ Expected<Model::Impl> model_of_program(ImportedProgram program, const ProgramOpt
   for (const Output& output : impl.graph.outputs()) impl.info.outputs.push_back(output.name);
   std::set<const std::byte*> seen;
   count_weights(impl.graph, seen, impl.info.parameters);
+  std::set<ConstantKey> constants;
+  NotFiniteWeights not_finite;
+  find_not_finite(impl.graph, constants, not_finite);
+  if (auto warning = not_finite.warning()) impl.info.warnings.push_back(*std::move(warning));
   if (!impl.graph.inputs().empty()) {
     const auto shape = evaluate(impl.graph.inputs()[0]->type.shape, usual_sizes(impl.symbols));
     if (shape) impl.info.input_shape = *shape;

@@ -6,7 +6,9 @@
 
 namespace taper {
 
-Status check_model_name(const std::string& name) {
+namespace {
+
+Status check_file_stem(const std::string& name) {
   constexpr std::size_t kLongest = 100;  // leaves room for "_fp32.tflite" in the 255 bytes of a file name
   const std::string expected = "expected a name for files, such as 'my_model'";
   if (name.empty()) return fail("a model's name is empty, {}", expected);
@@ -23,6 +25,15 @@ Status check_model_name(const std::string& name) {
     return fail("the model name '{}' has another meaning in export_results.json", name);
   }
   return {};
+}
+
+}  // namespace
+
+Status check_model_name(const std::string& name) {
+  Status checked = check_file_stem(name);
+  if (!checked)
+    checked.error().hint = "give it a name: 'taper convert FILE --name NAME', 'export_models --model NAME=FILE'";
+  return checked;
 }
 
 }  // namespace taper

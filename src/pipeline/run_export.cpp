@@ -39,12 +39,15 @@ bool is_missing(const fs::path& path) {
 // ------------------------------------------------------------------------------------------ before the first model
 
 Status check_names(const std::vector<ModelRequest>& models) {
+  constexpr const char* kHint = "convert them one by one, each to a folder of its own (--output-dir)";
   std::set<std::string> keys;
   std::set<std::string> stems;
   for (const ModelRequest& model : models) {
     for (const std::string& name : {model.key, model.stem}) TAPER_TRY(check_model_name(name));
-    if (!keys.insert(model.key).second) return fail("two models are named '{}'", model.key);
-    if (!stems.insert(model.stem).second) return fail("two models would write the files of '{}'", model.stem);
+    if (!keys.insert(model.key).second)
+      return fail_with_hint(fmt::format("two models are named '{}'", model.key), kHint);
+    if (!stems.insert(model.stem).second)
+      return fail_with_hint(fmt::format("two models would write the files of '{}'", model.stem), kHint);
   }
   return {};
 }
@@ -170,7 +173,9 @@ class ModelJob {
     try {
       return stages();
     } catch (const std::bad_alloc&) {
-      return fail("out of memory");
+      return fail_with_hint(fmt::format("out of memory in the stage '{}'", stage_),
+                            stage_ == "verify" ? "the files are written; --no-verify leaves them as they are"
+                                               : "ask for less: --to with fewer formats, --jobs 1, shorter sequences");
     } catch (const std::exception& exception) {
       return fail("unexpected: {}", exception.what());
     }
@@ -309,7 +314,8 @@ class ModelJob {
     return hint;
   }
 
-  Stopwatch start(const std::string& stage) const {
+  Stopwatch start(const std::string& stage) {
+    stage_ = stage;
     tell(Progress::Kind::stage_started, stage, {});
     return {};
   }
@@ -334,6 +340,7 @@ class ModelJob {
   const ModelRequest& model_;
   const Tell tell_;
   ModelReport report_;
+  std::string stage_;  // the one that runs
 };
 
 // ----------------------------------------------------------------------------------------------------- all of them

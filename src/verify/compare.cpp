@@ -17,8 +17,11 @@ double distance(double reference, double measured) {
   return reference == measured ? 0 : kInfinity;
 }
 
-// What a float32 can't hold is infinite in the files, and in PyTorch.
+// What a float32 can't hold is infinite in the files, and in PyTorch; what is too small for it is nothing, or what it
+// rounds to.
 double as_measured(double reference, double measured) {
+  constexpr double kLeast = std::numeric_limits<float>::min();
+  if (std::abs(reference) < kLeast && std::abs(measured) <= kLeast) return measured;
   const bool overflows = std::isinf(measured) && std::abs(reference) > std::numeric_limits<float>::max();
   return overflows && std::signbit(reference) == std::signbit(measured) ? measured : reference;
 }

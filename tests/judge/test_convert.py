@@ -162,6 +162,9 @@ class Function(torch.nn.Module):
         return self.function(x)
 
 
+CONSTANT = torch.tensor([[3.0, 1, 2], [0, 2, 1]])
+
+
 class TestFunctions:
     """What small programs compute at sizes that they were not exported with."""
 
@@ -183,6 +186,10 @@ class TestFunctions:
         "products of integers": lambda x: (x * 9).long() @ (x * 9).long().T,
         "constants beside results": lambda x: (x + 1, torch.ones(3), torch.tensor(2.5)),
         "scores with a mask": lambda x: (x.masked_fill(x > 0, float("-inf")), x),
+        "a constant joined with itself": lambda x: (
+            x * torch.cat([CONSTANT, CONSTANT, CONSTANT + 1]).sum(),
+            torch.cat([torch.cat([CONSTANT, CONSTANT], 1)[:, :1].expand(2, x.shape[1]), x]),
+        ),
         "logarithms near 1": lambda x: (torch.log1p(x * 1e-6), torch.atanh(x * 1e-5), torch.asinh(x * 1e-5)),
     }
 
@@ -260,6 +267,37 @@ class TestModules:
         done = run(tmp_path, "convert", "net.pt", "--input-shape", "input=2,5")
         assert done.returncode == 1
         assert "max_norm" in done.stderr
+
+
+class TestWeights:
+    """What files say of weights that are of no use."""
+
+    @pytest.mark.parametrize("form", ["net.pt2", "net.pt", "net.ts"])
+    def test_that_are_not_finite_are_named(self, tmp_path, form):
+        model = Net().eval()
+        model.layers.register_buffer("mask", torch.full((2, 2), -torch.inf))
+        with torch.no_grad():
+            model.layers[0].weight[1, 2] = torch.nan
+            model.layers[2].bias[0] = torch.inf
+        if form == "net.pt2":
+            torch.export.save(torch.export.export(model, (torch.randn(2, 5),)), tmp_path / form)
+        elif form == "net.ts":
+            torch.jit.trace(model, torch.randn(2, 5)).save(tmp_path / form)
+        else:
+            torch.save(model.layers, tmp_path / form)
+        shape = f"{'input' if form == 'net.pt' else 'x'}=2,5"
+        done = run(tmp_path, "convert", form, "--input-shape", shape, "--no-verify", "--to", "tflite")
+        assert done.returncode == 0, done.stderr
+        found = done.stderr.split("weights are NaN or infinite: ")[1].splitlines()[0]
+        assert "0.weight (1 of 40)" in found
+        assert "2.bias (1 of 3)" in found
+        assert "mask" not in found
+
+    def test_with_the_compiler_of_torch_compile(self, tmp_path):
+        torch.save(torch.compile(Net().eval()), tmp_path / "net.pt")
+        done = run(tmp_path, "convert", "net.pt")
+        assert done.returncode == 1
+        assert "model._orig_mod" in done.stderr
 
 
 class Attention(torch.nn.Module):

@@ -146,7 +146,7 @@ TEST_F(RunExport, turns_what_a_step_throws_into_that_models_error) {
   add("c", scratch.file("fine.pt"));
   const ExportReport report = run();
   EXPECT_EQ(report.models[0].error->message, "unexpected: surprise");
-  EXPECT_EQ(report.models[1].error->message, "out of memory");
+  EXPECT_EQ(report.models[1].error->message, "out of memory in the stage 'load'");
   EXPECT_FALSE(report.models[2].error);
 }
 

@@ -80,6 +80,14 @@ TEST(Compare, a_constant_reference_is_measured_by_its_magnitude) {
   EXPECT_EQ(compared({0, 0}, {0, 1}, 2).cosine, 0);
 }
 
+TEST(Compare, what_floats_are_too_coarse_for_agrees) {
+  const Comparison vanished = compared({1e-87, 3e-90}, {0, 0}, 2);
+  EXPECT_EQ(vanished.relative_error, 0);
+  EXPECT_EQ(vanished.cosine, 1);
+  EXPECT_EQ(compared({1e-87, 1}, {0, 1}, 2).relative_error, 0);
+  EXPECT_GT(compared({1e-30, 3e-30}, {0, 0}, 2).relative_error, 1);
+}
+
 TEST(Compare, the_first_of_equal_entries_is_the_top_one) {
   EXPECT_EQ(compared({1, 1, 0}, {1, 1, 0}, 3).top1_agreement, 1);
   EXPECT_EQ(compared({1, 1, 0}, {1, 2, 0}, 3).top1_agreement, 0);
