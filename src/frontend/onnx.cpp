@@ -11,6 +11,9 @@ namespace onnx_reader {
 namespace {
 
 constexpr std::int64_t kNewestOpset = 25;
+constexpr std::int64_t kOldestOpset = 7;
+constexpr std::string_view kTooOld =
+    "opsets before 7 are not read: onnx.version_converter.convert_version(model, 17) makes a newer file of it";
 constexpr std::size_t kMostNodes = 1'000'000;  // after functions are inlined and loops are unrolled
 constexpr std::int64_t kMostFolded = 4096;     // elements of operands that are computed when the file is read
 
@@ -50,6 +53,90 @@ void names_used(const onnx::GraphProto& graph, std::vector<std::string>& used, s
   for (const auto& output : graph.output()) use(output.name());
 }
 
+using Nodes = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
+
+void names_used(const onnx::NodeProto& node, std::vector<std::string>& used, std::set<std::string>& seen) {
+  for (const std::string& name : node.input())
+    if (!name.empty() && seen.insert(name).second) used.push_back(name);
+  for (const auto& attribute : node.attribute())
+    if (attribute.has_g()) names_used(attribute.g(), used, seen);
+}
+
+// The nodes, each behind those that compute what it takes. ONNX wants files so, but tools write others and ONNX Runtime
+// reads them. Nodes that wait for each other stay where they are.
+std::vector<const onnx::NodeProto*> in_order(const Nodes& nodes) {
+  std::vector<const onnx::NodeProto*> order;
+  std::unordered_map<std::string_view, int> producer;
+  for (int i = 0; i < nodes.size(); ++i) {
+    order.push_back(&nodes[i]);
+    for (const std::string& name : nodes[i].output())
+      if (!name.empty()) producer.try_emplace(name, i);
+  }
+  std::vector<std::vector<int>> users(order.size());
+  std::vector<int> waits(order.size(), 0);
+  bool sorted = true;
+  for (int i = 0; i < nodes.size(); ++i) {
+    std::vector<std::string> used;
+    std::set<std::string> seen;
+    names_used(nodes[i], used, seen);
+    for (const std::string& name : used) {
+      const auto found = producer.find(name);
+      if (found == producer.end() || found->second == i) continue;
+      sorted = sorted && found->second < i;
+      users[static_cast<std::size_t>(found->second)].push_back(i);
+      ++waits[static_cast<std::size_t>(i)];
+    }
+  }
+  if (sorted) return order;
+  std::set<int> ready;
+  for (int i = 0; i < nodes.size(); ++i)
+    if (waits[static_cast<std::size_t>(i)] == 0) ready.insert(i);
+  std::vector<const onnx::NodeProto*> moved;
+  while (!ready.empty()) {
+    const int next = *ready.begin();
+    ready.erase(ready.begin());
+    moved.push_back(&nodes[next]);
+    for (const int user : users[static_cast<std::size_t>(next)])
+      if (--waits[static_cast<std::size_t>(user)] == 0) ready.insert(user);
+  }
+  return moved.size() == order.size() ? moved : order;
+}
+
+// What to do about operators that can't be read.
+std::string_view hint_for(std::string_view domain, std::string_view op) {
+  struct Hint {
+    std::string_view domain, op, hint;  // an empty op: all of the domain
+  };
+  static constexpr std::string_view kCut =
+      "how many results there are depends on values: cut the model before it (onnx.utils.extract_model) and do this "
+      "where the files are used";
+  static constexpr std::string_view kText = "text is not read: do this where the files are used";
+  static constexpr Hint kHints[] = {
+      {"", "NonMaxSuppression", kCut},
+      {"", "Unique", kCut},
+      {"", "StringNormalizer", kText},
+      {"", "StringConcat", kText},
+      {"", "StringSplit", kText},
+      {"", "RegexFullMatch", kText},
+      {"", "TfIdfVectorizer", kText},
+      {"", "ImageDecoder", "decode images where the files are used"},
+      {"", "RandomNormal", "random numbers are not read: make them an input"},
+      {"", "RandomNormalLike", "random numbers are not read: make them an input"},
+      {"", "RandomUniform", "random numbers are not read: make them an input"},
+      {"", "RandomUniformLike", "random numbers are not read: make them an input"},
+      {"", "Bernoulli", "random numbers are not read: make them an input"},
+      {"", "Multinomial", "random numbers are not read: make them an input"},
+      {"com.microsoft.nchwc", "",
+       "ONNX Runtime wrote this file for one processor: save it with ORT_ENABLE_EXTENDED instead of ORT_ENABLE_ALL, or "
+       "convert the file that it was made from"},
+      {kContrib, "", "an operator of ONNX Runtime's own: convert the file from before its optimizer"},
+      {"ai.onnx.ml", "", "classical models are not read, only networks"},
+  };
+  for (const Hint& hint : kHints)
+    if (hint.domain == domain && (hint.op == op || hint.op.empty())) return hint.hint;
+  return {};
+}
+
 // Elements of the small integer and float types, and complex numbers, can't be told from ours by their dtype.
 int small_element(int element) {
   return dtype_from_onnx(element) ? 0 : element;
@@ -80,6 +167,11 @@ void Importer::assume_at_most(const Dim& dim, std::int64_t most) {
     range.most = std::min(range.most, most);
     range.usual = std::min(range.usual, range.most);
   }
+}
+
+void Importer::assume(std::string sentence) {
+  if (std::ranges::find(program_.assumptions, sentence) == program_.assumptions.end())
+    program_.assumptions.push_back(std::move(sentence));
 }
 
 void Importer::want(const Value* value) {
@@ -182,7 +274,8 @@ void Importer::collect_unsupported(const google::protobuf::RepeatedPtrField<onnx
     const std::int64_t number = version == opsets.end() ? 1 : version->second;
     if (find_row(domain, node.op_type(), number) == nullptr)
       unsupported_.add(operator_name(domain, node.op_type()),
-                       node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name());
+                       node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name(),
+                       domain.empty() && number < kOldestOpset ? kTooOld : hint_for(domain, node.op_type()));
     for (const auto& attribute : node.attribute())
       if (attribute.has_g()) collect_unsupported(attribute.g().node(), opsets, depth + 1);
   }
@@ -314,14 +407,16 @@ Status Importer::read_node(const onnx::NodeProto& node, Scope& scope) {
   return {};
 }
 
-Status Importer::read_nodes(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes, Scope& scope) {
-  for (const auto& node : nodes)
+Status Importer::read_nodes(const Nodes& nodes, Scope& scope) {
+  for (const onnx::NodeProto* next : in_order(nodes)) {
+    const onnx::NodeProto& node = *next;
     if (auto status = read_node(node, scope); !status) {
       Error error = std::move(status).error();
       error.message = fmt::format("{}: {}", operator_name(domain_of(node.domain()), node.op_type()), error.message);
       const std::string name = node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name();
       return std::unexpected(within(std::move(error), fmt::format("in node '{}'", clean_name(name))));
     }
+  }
   return {};
 }
 

@@ -1,4 +1,6 @@
 // ONNX's Attention and RotaryEmbedding.
+#include "frontend/onnx_attention.h"
+
 #include <cmath>
 #include <limits>
 
@@ -9,13 +11,14 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-Value* line(Call& call, const Dim& length, const Dim& start = 0) {
+}  // namespace
+
+Value* line(Call& call, const Dim& length, const Dim& start) {
   return call.build(
       "arange", {},
       {{"start", Shape{start}}, {"step", std::int64_t{1}}, {"length", Shape{length}}, {"dtype", DType::i64}});
 }
 
-// [B, L, heads D] -> [B, heads, L, D]
 Value* split_heads(Call& call, Value* x, std::int64_t heads) {
   if (call.failed() || x->type.shape.size() == 4) return x;
   const Shape shape = x->type.shape;
@@ -27,7 +30,6 @@ Value* split_heads(Call& call, Value* x, std::int64_t heads) {
   return call.permute(call.reshape(x, Shape{shape[0], shape[1], heads, *size}), {0, 2, 1, 3});
 }
 
-// Each head of keys or values as often as it serves heads of queries.
 Value* repeat_heads(Call& call, Value* x, std::int64_t times) {
   if (call.failed() || times == 1) return x;
   const Shape shape = x->type.shape;
@@ -36,11 +38,13 @@ Value* repeat_heads(Call& call, Value* x, std::int64_t times) {
   return call.reshape(wide, Shape{shape[0], shape[1] * Dim(times), shape[2], shape[3]});
 }
 
-// What is looked at: bool, or what is added to the scores. nullptr: everything.
-struct Mask {
-  Value* allowed = nullptr;
-  Value* added = nullptr;
-};
+Value* join_heads(Call& call, Value* x, std::string_view name) {
+  if (call.failed()) return nullptr;
+  const Shape shape = x->type.shape;
+  return call.reshape(call.permute(x, {0, 2, 1, 3}), Shape{shape[0], shape[2], shape[1] * shape[3]}, name);
+}
+
+namespace {
 
 Mask mask_of(Call& call, Value* query, Value* key, const Dim& past, bool causal) {
   Mask mask;
@@ -67,12 +71,18 @@ Mask mask_of(Call& call, Value* query, Value* key, const Dim& past, bool causal)
     Value* lengths = call.unsqueeze(call.cast(call.x(6), DType::i64), {1, 2, 3});
     allow(call.build("less", {line(call, columns), lengths}));
   }
-  if (mask.allowed != nullptr && mask.added != nullptr) {
-    mask.added = call.build("where", {mask.allowed, mask.added, call.number(-kInfinity, mask.added->type.dtype)});
-    mask.allowed = nullptr;
-  }
-  return mask;
+  return combined(call, mask);
 }
+
+}  // namespace
+
+Mask combined(Call& call, Mask mask) {
+  if (mask.allowed == nullptr || mask.added == nullptr) return mask;
+  const DType dtype = mask.added->type.dtype;
+  return {nullptr, call.build("where", {mask.allowed, mask.added, call.number(-kInfinity, dtype)})};
+}
+
+namespace {
 
 // The scores step by step, for those who want to see them or cap them.
 void attend_openly(Call& call, Value* query, Value* key, Value* value, const Mask& mask, double scale, double softcap,
@@ -89,10 +99,7 @@ void attend_openly(Call& call, Value* query, Value* key, Value* value, const Mas
   if (mode == 3) shown = shares;
   Value* result = call.build("matmul", {shares, value});
   if (call.failed()) return;
-  if (joined) {
-    const Shape shape = result->type.shape;
-    result = call.reshape(call.permute(result, {0, 2, 1, 3}), Shape{shape[0], shape[2], shape[1] * shape[3]});
-  }
+  if (joined) result = join_heads(call, result, call.name());
   call.set(0, result);
   if (call.wants(3)) call.set(3, shown);
 }
@@ -137,43 +144,17 @@ void read_attention(Call& call) {
   if (mask.added != nullptr) looked = call.cast(mask.added, query->type.dtype);
   Value* result = call.build("scaled_dot_product_attention", {query, key, value, looked},
                              {{"scale", scale}, {"causal", false}}, joined ? "" : call.name());
-  if (call.failed()) return;
-  if (joined) {
-    const Shape shape = result->type.shape;
-    result =
-        call.reshape(call.permute(result, {0, 2, 1, 3}), Shape{shape[0], shape[2], shape[1] * shape[3]}, call.name());
-  }
-  call.set(0, result);
+  call.set(0, joined ? join_heads(call, result, call.name()) : result);
 }
 
-// Pairs of numbers turned by the angles of their positions.
-void read_rotary(Call& call) {
-  const bool interleaved = call.flag("interleaved", false);
-  const std::int64_t heads = call.integer("num_heads", 0);
-  std::int64_t turned = call.integer("rotary_embedding_dim", 0);
-  Value* x = call.x(0);
-  if (call.failed()) return;
-  const Shape given = x->type.shape;
-  // [B, L, heads, D]
-  if (given.size() == 4) x = call.permute(x, {0, 2, 1, 3});
-  if (given.size() == 3) {
-    const auto size = heads > 0 ? divide_exactly(given[2], Dim(heads)) : std::nullopt;
-    if (!size) return call.fail(fmt::format("{} heads of shape {}", heads, shape_text(given)));
-    x = call.reshape(x, Shape{given[0], given[1], heads, *size});
-  }
-  if (call.failed()) return;
+}  // namespace
+
+Value* turn(Call& call, Value* x, Value* cosine, Value* sine, std::int64_t turned, bool interleaved) {
+  if (call.failed()) return nullptr;
   const Shape shape = x->type.shape;
-  const auto width = shape.size() == 4 ? shape[3].constant() : std::nullopt;
-  if (!width || turned < 0 || turned > *width || (turned == 0 ? *width : turned) % 2 != 0)
-    return call.fail(fmt::format("{} of shape {} are turned", turned, shape_text(shape)));
-  if (turned == 0) turned = *width;
-  const std::int64_t half = turned / 2;
-  Value* angles[2] = {call.x(1), call.x(2)};
-  for (Value*& angle : angles) {
-    if (call.has(3)) angle = call.build("gather", {angle, call.x(3)}, {{"dim", std::int64_t{0}}});
-    angle = call.unsqueeze(angle, {2});
-  }
-  Value* part = turned == *width ? x : call.slice(x, 3, 0, turned);
+  const std::int64_t width = shape[3].constant().value_or(turned), half = turned / 2;
+  Value* angles[2] = {call.unsqueeze(cosine, {2}), call.unsqueeze(sine, {2})};
+  Value* part = turned == width ? x : call.slice(x, 3, 0, turned);
   Value* first = nullptr;
   Value* second = nullptr;
   if (interleaved) {
@@ -194,8 +175,37 @@ void read_rotary(Call& call) {
   } else {
     result = call.build("concat", {real, imaginary}, {{"dim", std::int64_t{3}}});
   }
-  if (turned != *width)
-    result = call.build("concat", {result, call.slice(x, 3, turned, *width)}, {{"dim", std::int64_t{3}}});
+  if (turned != width)
+    result = call.build("concat", {result, call.slice(x, 3, turned, width)}, {{"dim", std::int64_t{3}}});
+  return result;
+}
+
+namespace {
+
+void read_rotary(Call& call) {
+  const bool interleaved = call.flag("interleaved", false);
+  const std::int64_t heads = call.integer("num_heads", 0);
+  std::int64_t turned = call.integer("rotary_embedding_dim", 0);
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  const Shape given = x->type.shape;
+  // [B, L, heads, D]
+  if (given.size() == 4) x = call.permute(x, {0, 2, 1, 3});
+  if (given.size() == 3) {
+    const auto size = heads > 0 ? divide_exactly(given[2], Dim(heads)) : std::nullopt;
+    if (!size) return call.fail(fmt::format("{} heads of shape {}", heads, shape_text(given)));
+    x = call.reshape(x, Shape{given[0], given[1], heads, *size});
+  }
+  if (call.failed()) return;
+  const Shape shape = x->type.shape;
+  const auto width = shape.size() == 4 ? shape[3].constant() : std::nullopt;
+  if (!width || turned < 0 || turned > *width || (turned == 0 ? *width : turned) % 2 != 0)
+    return call.fail(fmt::format("{} of shape {} are turned", turned, shape_text(shape)));
+  if (turned == 0) turned = *width;
+  Value* angles[2] = {call.x(1), call.x(2)};
+  for (Value*& angle : angles)
+    if (call.has(3)) angle = call.build("gather", {angle, call.x(3)}, {{"dim", std::int64_t{0}}});
+  Value* result = turn(call, x, angles[0], angles[1], turned, interleaved);
   if (given.size() == 4) return call.set(0, call.permute(result, {0, 2, 1, 3}, call.name()));
   call.set(0, call.reshape(result, given, call.name()));
 }

@@ -288,14 +288,51 @@ Value* Call::binary(std::string_view op, Value* a, double b) const {
   return a == nullptr ? nullptr : build(op, {a, number(b, a->type.dtype)});
 }
 
+std::vector<Value*> Call::apply(std::string_view op, std::int64_t of_version, const std::vector<Value*>& operands,
+                                std::initializer_list<std::string_view> kept, std::size_t results) {
+  std::vector<Value*> values(results, nullptr);
+  if (failed()) return values;
+  onnx::NodeProto inner;
+  inner.set_name(node.name());
+  inner.set_op_type(std::string(op));
+  std::vector<Slot> slots;
+  for (Value* operand : operands) {
+    inner.add_input(operand == nullptr ? "" : operand->name);
+    slots.push_back({.value = operand});
+  }
+  while (!slots.empty() && slots.back().value == nullptr) slots.pop_back();
+  for (std::size_t i = 0; i < results; ++i) inner.add_output(wants(i) ? name(i) : "result");
+  for (const std::string_view name : kept) {
+    const AttributeProto* given = attribute(name);
+    if (given == nullptr) continue;
+    AttributeProto* copy = inner.add_attribute();
+    *copy = *given;
+    copy->set_name(std::string(name));
+  }
+  const Row* row = find_row("", op, of_version);
+  if (row == nullptr) {
+    fail(fmt::format("there is no {} in version {}", op, of_version));
+    return values;
+  }
+  Call call(importer, build, inner, of_version, std::move(slots));
+  const auto found = importer.run_row(*row, call);
+  if (!found) {
+    build.set_error(found.error());
+    return values;
+  }
+  for (std::size_t i = 0; i < results; ++i) values[i] = importer.materialize(build, (*found)[i]);
+  return values;
+}
+
 // --------------------------------------------------------------------------------------------------------------- table
 
 const std::vector<Row>& rows() {
   static const std::vector<Row> table = [] {
     std::vector<Row> all;
-    for (auto* family : {elementwise_rows, matrix_rows, reduce_rows, shape_rows, index_rows, image_rows, resample_rows,
-                         sampling_rows, norm_rows, control_rows, quantized_rows, recurrent_rows, attention_rows,
-                         loss_rows, sequence_rows, signal_rows})
+    for (auto* family :
+         {elementwise_rows, matrix_rows, reduce_rows, shape_rows, index_rows, image_rows, resample_rows, sampling_rows,
+          norm_rows, control_rows, quantized_rows, recurrent_rows, attention_rows, loss_rows, sequence_rows,
+          signal_rows, contrib_rows, contrib_attention_rows, contrib_quantized_rows})
       for (Row& row : family()) all.push_back(std::move(row));
     return all;
   }();

@@ -115,6 +115,10 @@ class Call {
   Value* full(Shape shape, double value, DType dtype) const;
   Value* binary(std::string_view op, Value* a, Value* b) const { return build(op, {a, b}); }
   Value* binary(std::string_view op, Value* a, double b) const;
+  // The results of an operator of ONNX's own set, in a version of it, with those attributes of this node that `kept`
+  // names. Nullptr stands for operands that are not given, and for results after an error.
+  std::vector<Value*> apply(std::string_view op, std::int64_t of_version, const std::vector<Value*>& operands,
+                            std::initializer_list<std::string_view> kept = {}, std::size_t results = 1);
 
  private:
   std::vector<Slot> inputs_;
@@ -160,6 +164,12 @@ std::vector<Row> loss_rows();
 std::vector<Row> control_rows();
 std::vector<Row> sequence_rows();
 std::vector<Row> signal_rows();
+std::vector<Row> contrib_rows();
+std::vector<Row> contrib_attention_rows();
+std::vector<Row> contrib_quantized_rows();
+
+// The domain of the operators that ONNX Runtime adds, which its optimizers and quantizers write.
+inline constexpr std::string_view kContrib = "com.microsoft";
 
 // The row that reads an operator in a version of its operator set; nullptr if there is none.
 const Row* find_row(std::string_view domain, std::string_view op, std::int64_t version);

@@ -45,7 +45,8 @@ class Importer {
   // Remembers that `dim` must be at least or at most a number, where it is one symbol.
   void assume_at_least(const Dim& dim, std::int64_t least);
   void assume_at_most(const Dim& dim, std::int64_t most);
-  void assume(std::string sentence) { program_.assumptions.push_back(std::move(sentence)); }
+  // Tells the user what was decided for them, once.
+  void assume(std::string sentence);
   // Notes that the value of a graph's input has to be known, if `value` is one.
   void want(const Value* value);
 
@@ -53,6 +54,9 @@ class Importer {
   // or no plain tensors.
   Expected<std::optional<std::vector<Tensor>>> compute(const Row& row, const onnx::NodeProto& node,
                                                        std::int64_t version, std::span<const Slot> inputs);
+
+  // The results of a row's call, checked.
+  Expected<std::vector<Slot>> run_row(const Row& row, Call& call);
 
   Scope* scope() { return scope_; }
   const std::vector<std::string>& wanted() const { return wanted_; }
@@ -67,7 +71,6 @@ class Importer {
   Status read_initializers(const onnx::GraphProto& graph, Scope& scope, std::span<const SharedBytes> raw = {});
   Status define(Scope& scope, const std::string& name, Slot slot);
   Expected<Type> input_type(const onnx::ValueInfoProto& input, int& element);
-  Expected<std::vector<Slot>> run_row(const Row& row, Call& call);
   void collect_unsupported(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes,
                            const std::map<std::string, std::int64_t, std::less<>>& opsets, int depth);
   std::int64_t opset(const Scope& scope, const std::string& domain) const;

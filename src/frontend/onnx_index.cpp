@@ -153,6 +153,36 @@ void read_cumsum(Call& call) {
 }
 
 // Entries of an axis, or of the flattened operand, where a known condition holds.
+// Where x is not zero, [rank, count]: of constants, and of vectors that are filled with one number, whose positions
+// old exporters count with it.
+void read_nonzero(Call& call) {
+  const auto constant = call.constant(0);
+  Value* x = constant ? nullptr : call.x(0);
+  if (call.failed()) return;
+  if (constant) {
+    const std::vector<double> values = to_double(*constant);
+    const auto rank = static_cast<std::size_t>(constant->rank());
+    std::vector<Integers> places(std::max<std::size_t>(rank, 1));
+    const Integers strides = row_major_strides(constant->shape);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      for (std::size_t axis = 0; values[i] != 0 && axis < places.size(); ++axis)
+        places[axis].push_back(rank == 0 ? 0 : static_cast<std::int64_t>(i) / strides[axis] % constant->shape[axis]);
+    const auto count = static_cast<std::int64_t>(places[0].size());
+    Integers flat;
+    for (const Integers& row : places) flat.insert(flat.end(), row.begin(), row.end());
+    return call.set(0, call.build.constant(tensor_i64({static_cast<std::int64_t>(places.size()), count}, flat)));
+  }
+  const Node* maker = x->producer;
+  const bool filled = maker != nullptr && maker->op == "full" && x->type.shape.size() == 1;
+  if (!filled || maker->attrs.real("value") == 0)
+    return call.fail("how many results there are depends on values",
+                     "cut the model before it (onnx.utils.extract_model) and do this where the files are used");
+  const Shape length = x->type.shape;
+  Value* line = call.build("arange", {},
+                           {{"start", Shape{0}}, {"step", std::int64_t{1}}, {"length", length}, {"dtype", DType::i64}});
+  call.set(0, call.reshape(line, Shape{1, length[0]}, call.name()));
+}
+
 void read_compress(Call& call) {
   const bool flat = !call.has_attribute("axis");
   Value* x = call.x(0);
@@ -292,6 +322,7 @@ std::vector<Row> index_rows() {
       {.op = "OneHot", .since = 9, .read = read_one_hot},
       {.op = "TopK", .read = read_top_k},
       {.op = "CumSum", .since = 11, .read = read_cumsum},
+      {.op = "NonZero", .since = 9, .read = read_nonzero},
       {.op = "Compress", .since = 9, .read = read_compress},
       {.op = "ReverseSequence", .since = 10, .read = read_reverse_sequence},
       {.op = "ArgMax", .read = read_arg<true>},

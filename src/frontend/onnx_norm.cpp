@@ -152,8 +152,9 @@ std::vector<Row> norm_rows() {
       {.op = "BatchNormalization", .since = 7, .read = read_batch_norm},
       {.op = "InstanceNormalization", .since = 6, .read = read_instance_norm},
       {.op = "GroupNormalization", .since = 18, .read = read_group_norm},
-      {.op = "LayerNormalization", .since = 17, .read = read_layer_norm},
+      {.op = "LayerNormalization", .read = read_layer_norm},  // since 17; ONNX Runtime has it in all versions
       {.op = "RMSNormalization", .since = 23, .read = read_rms_norm},
+      {.op = "SimplifiedLayerNormalization", .read = read_rms_norm},  // ONNX Runtime's
       {.op = "LRN",
        .read =
            [](Call& c) {

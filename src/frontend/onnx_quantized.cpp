@@ -1,5 +1,9 @@
 // ONNX's operators on quantized numbers: q stands for (q - zero point) * scale.
+#include "frontend/onnx_quantized.h"
+
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "frontend/onnx_importer.h"
 #include "frontend/onnx_windows.h"
@@ -59,7 +63,8 @@ Value* along(Call& call, Value* factor, const Shape& x, std::int64_t axis, std::
   return call.reshape(factor, shape);
 }
 
-// round(x / scale) + zero, within the range of the result.
+}  // namespace
+
 Value* quantize(Call& call, Value* scaled, Value* zero, int element, DType dtype, std::string_view name) {
   if (call.failed()) return nullptr;
   Value* rounded = call.build("round", {scaled});
@@ -67,6 +72,8 @@ Value* quantize(Call& call, Value* scaled, Value* zero, int element, DType dtype
   const Range range = range_of(element, dtype);
   return call.cast(call.build("clamp", {rounded}, {{"min", range.least}, {"max", range.most}}), dtype, name);
 }
+
+namespace {
 
 void read_quantize(Call& call) {
   const std::int64_t axis = call.integer("axis", 1), block = call.integer("block_size", 0);
@@ -114,10 +121,10 @@ void read_dequantize(Call& call) {
   call.set(0, call.cast(result, *target, call.name()));
 }
 
-// The range of x, with 0 in it, on 0 to 255.
-void read_dynamic_quantize(Call& call) {
-  Value* x = call.x(0);
-  if (call.failed()) return;
+}  // namespace
+
+QuantizedValue quantize_dynamically(Call& call, Value* x, std::string_view name) {
+  if (call.failed()) return {};
   const DType dtype = x->type.dtype;
   std::vector<std::int64_t> dims;
   for (std::size_t i = 0; i < x->type.shape.size(); ++i) dims.push_back(static_cast<std::int64_t>(i));
@@ -127,25 +134,32 @@ void read_dynamic_quantize(Call& call) {
   Value* least = call.build("minimum", {call.build("amin", {x}, all), zero});
   Value* scale = call.binary("div", call.build("sub", {most, least}), 255.0);
   Value* point = quantize(call, call.build("div", {call.build("neg", {least}), scale}), nullptr, 0, DType::u8, "");
-  call.set(0, quantize(call, call.build("div", {x, scale}), point, 0, DType::u8, call.name()));
-  call.set(1, scale);
-  call.set(2, point);
+  return {quantize(call, call.build("div", {x, scale}), point, 0, DType::u8, name), scale, point};
 }
 
-// x - zero point as float32, where sums of products of bytes are exact up to 2^24.
 Value* centred(Call& call, Value* x, Value* zero) {
   Value* wide = call.cast(x, DType::f32);
   return zero == nullptr ? wide : call.build("sub", {wide, call.cast(zero, DType::f32)});
 }
 
-// Factors of the rows of a, or of the columns of b.
-Value* per_row(Call& call, Value* factor) {
-  if (call.failed() || factor == nullptr || factor->type.shape.size() != 1) return factor;
-  return factor->type.shape[0].is(1) ? call.reshape(factor, {}) : call.unsqueeze(factor, {1});
-}
 Value* per_column(Call& call, Value* factor) {
   if (call.failed() || factor == nullptr || factor->type.shape.size() != 1) return factor;
   return factor->type.shape[0].is(1) ? call.reshape(factor, {}) : factor;
+}
+
+namespace {
+
+void read_dynamic_quantize(Call& call) {
+  const QuantizedValue quantized = quantize_dynamically(call, call.x(0), call.name());
+  call.set(0, quantized.integers);
+  call.set(1, quantized.scale);
+  call.set(2, quantized.zero);
+}
+
+// Factors of the rows of a.
+Value* per_row(Call& call, Value* factor) {
+  if (call.failed() || factor == nullptr || factor->type.shape.size() != 1) return factor;
+  return factor->type.shape[0].is(1) ? call.reshape(factor, {}) : call.unsqueeze(factor, {1});
 }
 
 void read_matmul_integer(Call& call) {
@@ -202,6 +216,8 @@ void read_conv_integer(Call& call) {
 
 void read_qlinear_conv(Call& call) {
   const std::int64_t groups = call.integer("group", 1);
+  const bool last = call.flag("channels_last", false);  // in ONNX Runtime's own operator
+  if (last) call.slot(0).value = channels_to_front(call, call.x(0));
   const auto windows = windows_of_conv(call, 3);
   const DType dtype = call.dtype(7);
   if (!windows || call.failed()) return;
@@ -212,10 +228,27 @@ void read_qlinear_conv(Call& call) {
   Value* sums = call.build("conv", {x, w, bias}, conv_attrs(*windows, groups));
   Value* scale = call.build("mul", {call.x(1), per_channel(call, call.x(4), rank, 1)});
   scale = call.build("div", {scale, call.x(6)});
-  call.set(0, quantize(call, call.build("mul", {sums, scale}), call.x(7), 0, dtype, call.name()));
+  Value* result = quantize(call, call.build("mul", {sums, scale}), call.x(7), 0, dtype, last ? "" : call.name());
+  call.set(0, last ? channels_to_back(call, result) : result);
 }
 
 }  // namespace
+
+Value* channels_to_front(Call& call, Value* x) {
+  if (call.failed()) return nullptr;
+  std::vector<std::int64_t> dims(x->type.shape.size());
+  std::iota(dims.begin(), dims.end(), std::int64_t{0});
+  if (dims.size() > 2) std::rotate(dims.begin() + 1, dims.end() - 1, dims.end());
+  return call.permute(x, dims);
+}
+
+Value* channels_to_back(Call& call, Value* x) {
+  if (call.failed()) return nullptr;
+  std::vector<std::int64_t> dims(x->type.shape.size());
+  std::iota(dims.begin(), dims.end(), std::int64_t{0});
+  if (dims.size() > 2) std::rotate(dims.begin() + 1, dims.begin() + 2, dims.end());
+  return call.permute(x, dims);
+}
 
 std::vector<Row> quantized_rows() {
   return {
@@ -224,6 +257,9 @@ std::vector<Row> quantized_rows() {
       {.op = "DynamicQuantizeLinear", .since = 11, .read = read_dynamic_quantize},
       {.op = "QLinearMatMul", .since = 10, .read = read_qlinear_matmul},
       {.op = "QLinearConv", .since = 10, .read = read_qlinear_conv},
+      {.op = "QuantizeLinear", .read = read_quantize, .domain = kContrib},
+      {.op = "DequantizeLinear", .read = read_dequantize, .domain = kContrib},
+      {.op = "QLinearConv", .read = read_qlinear_conv, .domain = kContrib},
       {.op = "MatMulInteger", .since = 10, .read = read_matmul_integer},
       {.op = "ConvInteger", .since = 10, .read = read_conv_integer},
   };

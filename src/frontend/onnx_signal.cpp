@@ -164,6 +164,8 @@ void read_stft(Call& call) {
   Value* signal = call.x(0);
   const auto step = number_of(call, 1, 1);
   if (!step || call.failed()) return;
+  if (signal->type.shape.size() == 2) signal = call.unsqueeze(signal, {2});  // as torch.onnx writes reals
+  if (call.failed()) return;
   const Shape shape = signal->type.shape;
   const auto samples = shape.size() == 3 ? shape[1].constant() : std::nullopt;
   std::optional<std::int64_t> length;

@@ -232,13 +232,42 @@ TEST(Onnx, reports_all_operators_that_it_does_not_read) {
   EXPECT_THAT(text, HasSubstr("the_Bar"));
 }
 
-TEST(Onnx, refuses_values_that_are_computed_late_or_twice) {
+TEST(Onnx, reads_nodes_in_the_order_in_which_they_can_be_computed) {
+  const auto program = read(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) +
+                                     node("Relu", {"z"}, {"y"}) + node("Exp", {"x"}, {"z"})));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(operators_of(program->graph), ElementsAre("exp", "relu"));
+}
+
+TEST(Onnx, refuses_values_that_are_computed_of_themselves_or_twice) {
   EXPECT_THAT(error_of(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) + node("Relu", {"z"}, {"y"}) +
-                                node("Exp", {"x"}, {"z"}))),
+                                node("Exp", {"y"}, {"z"}))),
               HasSubstr("'z' is used before"));
   EXPECT_THAT(error_of(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) + node("Relu", {"x"}, {"y"}) +
                                 node("Exp", {"x"}, {"y"}))),
               HasSubstr("'y' is computed twice"));
+}
+
+TEST(Onnx, counts_the_entries_of_filled_vectors_as_old_exporters_do) {
+  const auto program = read(
+      model_of(value("input", "x", {"T"}) + value("output", "y", {"1", "T"}, 7) + node("Shape", {"x"}, {"length"}) +
+               node("ConstantOfShape", {"length"}, {"ones"},
+                    "attribute { name: 'value' type: TENSOR t { data_type: 7 dims: 1 int64_data: 1 } }") +
+               node("NonZero", {"ones"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(operators_of(program->graph), testing::Contains("arange"));
+  EXPECT_THAT(error_of(model_of(value("input", "x", {"3"}) + value("output", "y", {"1", "N"}, 7) +
+                                node("NonZero", {"x"}, {"y"}))),
+              HasSubstr("how many results there are depends on values"));
+}
+
+TEST(Onnx, says_what_to_do_about_opsets_that_are_too_old) {
+  const auto program =
+      read(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) +
+                        node("Add", {"x", "x"}, {"y"}, "attribute { name: 'broadcast' type: INT i: 1 }"),
+                    "opset_import { version: 6 }"));
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().hint, HasSubstr("convert_version"));
 }
 
 TEST(Onnx, refuses_attributes_that_it_does_not_read) {
