@@ -30,7 +30,7 @@ Expected<std::vector<Type>> infer_bits(const InferCall& call) {
   return call.operands.size() == 1 ? same_as_first(call) : infer_binary(call);
 }
 
-// TFLite's operators that know no int64: such values go through int32, which holds what networks count.
+// TFLite's operators that know no int64: of it they are made in other ways, as exactly.
 std::vector<TfliteDType> in_32_bits(TfliteVersion version, bool floats) {
   if (!floats) return {{DType::i32, version}};
   return {{DType::f32, version}, {DType::i32, version}};
@@ -123,6 +123,25 @@ std::vector<Value*> expand_bits(Builder& build, const Node& node, std::span<Valu
   return {build(logical, {operands.begin(), operands.end()})};
 }
 
+// What TFLite has for int32 alone, of int64: x = 2^32 high + low with low in 0 .. 2^32 - 1, whose bits int32 holds too.
+struct HalfBits {
+  Expr high, low;
+};
+constexpr double kHalf = 4294967296.0;  // 2^32
+
+HalfBits halves_of(Expr x) {
+  const Expr low = apply("remainder", x, kHalf);
+  const Expr low_signed = apply("remainder", low + kHalf / 2, kHalf) - kHalf / 2;
+  return {cast(long_quotient(x - low, x.number(kHalf)), DType::i32), cast(low_signed, DType::i32)};
+}
+
+Expr by_halves(std::string_view op, Expr a, Expr b) {
+  const HalfBits a_bits = halves_of(a), b_bits = halves_of(b);
+  const Expr high = cast(apply(op, a_bits.high, b_bits.high), DType::i64);
+  const Expr low = cast(apply(op, a_bits.low, b_bits.low), DType::i64);
+  return high * kHalf + apply("remainder", low, kHalf);
+}
+
 Op bitwise(Op op, ExpandFn expand) {
   op.infer = infer_bits;
   op.expand = expand;
@@ -160,6 +179,7 @@ std::vector<Value*> expand_and_by_bits(Builder& build, const Node& node, std::sp
 
 // a + b = (a xor b) + 2 (a and b), of the halves so that nothing overflows; the last bits are multiplied.
 Expr and_by_xor(Expr a, Expr b) {
+  if (a.dtype() == DType::i64) return by_halves("bitwise_and", a, b);
   const auto half = [](Expr x) { return apply("shift_right", x, 1.0); };
   const Expr a_half = half(a), b_half = half(b);
   const Expr last = (a - a_half * 2) * (b - b_half * 2);
@@ -174,8 +194,65 @@ Op shift(Op op, ExpandFn expand) {
   return op;
 }
 
+// 2^k, of int64 read from a table.
 Expr power_of_two(Expr exponent) {
-  return apply("pow", exponent.number(2), exponent);
+  if (exponent.dtype() != DType::i64) return apply("pow", exponent.number(2), exponent);
+  std::vector<std::int64_t> powers;
+  for (int k = 0; k < 63; ++k) powers.push_back(std::int64_t{1} << k);
+  const Expr table = {exponent.build, exponent.build->constant(tensor_i64({63}, powers))};
+  return {exponent.build, (*exponent.build)("gather", {table.value, exponent.value}, {{"dim", std::int64_t{0}}})};
+}
+
+// a^b of int64 as products: of the powers a^(2^k) those that the bits of b name. Beyond 63 only 0, 1 and -1 have
+// powers, which depend on whether b is even. Negative powers are 0, but those of 1 and -1.
+Expr long_power(Expr a, Expr b) {
+  constexpr int kBits = 6;
+  constexpr double kMost = 1 << kBits;
+  const Expr exponent = apply("abs", b);
+  const Expr even = apply("remainder", exponent, 2.0);
+  Expr rest = where(apply("less", exponent, kMost), exponent, even + (kMost - 2));
+  Expr power = a;
+  Expr product = a.number(1);
+  for (int k = 0; k < kBits; ++k) {
+    const Expr bit = apply("remainder", rest, 2.0);
+    product = product * where(apply("equal", bit, 1.0), power, 1.0);
+    if (k + 1 == kBits) break;
+    rest = long_quotient(rest - bit, rest.number(2));
+    power = power * power;
+  }
+  const Expr vanishes = apply("logical_and", apply("less", b, 0.0), apply("not_equal", a * a, 1.0));
+  return where(vanishes, product.number(0), product);
+}
+
+// The same for one exponent that is known.
+Expr known_power(Expr a, std::int64_t exponent) {
+  Expr power = a;
+  std::optional<Expr> product;
+  for (; exponent > 0; exponent /= 2) {
+    if (exponent % 2 == 1) product = product ? *product * power : power;
+    if (exponent > 1) power = power * power;
+  }
+  return *product;
+}
+
+std::vector<Value*> expand_long_power(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const DType dtype = node.operands[0]->type.dtype;
+  if (dtype != DType::i64) return call_as(dtype, build, node, operands);
+  const Expr a{&build, operands[0]}, b{&build, operands[1]};
+  const Tensor* exponent = constant_of(operands[1]);
+  if (exponent != nullptr && exponent->rank() == 0) {
+    const double known = to_double(*exponent)[0];
+    if (known >= 1 && known < 64) return {known_power(a, static_cast<std::int64_t>(known)).value};
+  }
+  return {long_power(a, b).value};
+}
+
+// -x - 1, of what knows no negative numbers the largest one - x.
+Expr inverted(Expr x) {
+  const DType dtype = x.dtype();
+  if (dtype != DType::u8 && dtype != DType::u16 && dtype != DType::u32) return -x - 1;
+  const DType wide = dtype == DType::u32 ? DType::i64 : DType::i32;
+  return cast((std::ldexp(1.0, static_cast<int>(8 * size_of(dtype))) - 1) - cast(x, wide), dtype);
 }
 
 }  // namespace
@@ -192,7 +269,7 @@ std::vector<Op> integer_ops() {
                   example_of({i32({2, 3}), i32({})}, 0, 6)};
   pow.onnx.dtypes = onnx_wide_dtypes();
   pow.tflite.dtypes = in_32_bits({1, "1.10.0"}, true);
-  pow.expand = expand_cast<DType::i64, DType::i32>;
+  pow.expand = expand_long_power;
   pow.expands_if = takes_long_integers;
   row(std::move(pow));
 
@@ -243,7 +320,7 @@ std::vector<Op> integer_ops() {
                                            return map_elements(call.operand(0), [](double x) { return -x - 1; });
                                          }),
                                    "", "Invert"),
-                           expand_bits<[](Expr x) { return -x - 1; }>);
+                           expand_bits<inverted>);
   row(std::move(bitwise_not));
   Op bitwise_and = bitwise(spelled(binary("bitwise_and", "the bits that both have",
                                           eval_bits<[](std::int64_t a, std::int64_t b) { return a & b; }>),
@@ -262,6 +339,7 @@ std::vector<Op> integer_ops() {
                            expand_bits<[](Expr a, Expr b) { return a + b - apply("bitwise_and", a, b) * 2; }>);
   bitwise_xor.tflite.dtypes = in_32_bits({1, "2.13.0"}, false);
   bitwise_xor.expand_tflite = expand_bits<[](Expr a, Expr b) {
+    if (a.dtype() == DType::i64) return by_halves("bitwise_xor", a, b);
     return cast(apply("bitwise_xor", cast(a, DType::i32), cast(b, DType::i32)), a.dtype());
   }>;
   row(std::move(bitwise_xor));
@@ -275,7 +353,6 @@ std::vector<Op> integer_ops() {
               "", "RightShift", BuiltinOperator::RIGHT_SHIFT, "2.13.0"),
       expand_as<[](Expr a, Expr b) { return apply("floor_divide", a, power_of_two(b)); }>);
   shift_right.tflite.dtypes = in_32_bits({1, "2.13.0"}, false);
-  shift_right.expand_tflite = expand_cast<DType::i64, DType::i32>;
   shift_right.expands_if = [](const Node& node, Target target) {
     return target != Target::tflite || takes_long_integers(node, target);
   };
