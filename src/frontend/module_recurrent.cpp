@@ -142,7 +142,8 @@ Result recurrent_cell(Call& call) {
 }  // namespace
 
 std::vector<ModuleRow> recurrent_modules() {
-  const std::vector<ModuleInput> one_state = {{"input"}, {"h0", DType::f32, true}};
+  const std::vector<ModuleInput> one_state = {{"input"}, {"hx", DType::f32, true}};
+  // The pair hx of forward.
   const std::vector<ModuleInput> two_states = {{"input"}, {"h0", DType::f32, true}, {"c0", DType::f32, true}};
   return {
       {.name = "LSTM", .build = recurrent, .inputs = two_states},

@@ -43,7 +43,7 @@ std::vector<ModuleRow> simple_modules() {
       {"LayerNorm", "layer_norm", "normalized_shape=.normalized_shape weight=$weight bias=$bias eps=.eps"},
       {"GroupNorm", "group_norm", "num_groups=.num_groups weight=$weight bias=$bias eps=.eps"},
       {"LocalResponseNorm", "local_response_norm", "size=.size alpha=.alpha beta=.beta k=.k"},
-      {"RMSNorm", "rms_norm", "normalized_shape=.normalized_shape weight=$weight eps=.eps"},
+      {"RMSNorm", "rms_norm", "normalized_shape=.normalized_shape weight=$weight eps=.eps", nullptr, {{"x"}}},
       {"ReLU", "relu"},
       {"ReLU6", "relu6"},
       {"Sigmoid", "sigmoid"},
