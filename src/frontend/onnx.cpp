@@ -413,6 +413,11 @@ Status Importer::read_nodes(const Nodes& nodes, Scope& scope) {
     if (auto status = read_node(node, scope); !status) {
       Error error = std::move(status).error();
       error.message = fmt::format("{}: {}", operator_name(domain_of(node.domain()), node.op_type()), error.message);
+      const bool shapes = node.op_type() == "Reshape" || node.op_type() == "Expand";
+      if (shapes && error.hint.empty() && !program_.symbols.empty())
+        error.hint =
+            "the file leaves sizes open, and its exporter may have fixed them here: give the input with numbers, "
+            "--input-shape NAME=SIZES";
       const std::string name = node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name();
       return std::unexpected(within(std::move(error), fmt::format("in node '{}'", clean_name(name))));
     }

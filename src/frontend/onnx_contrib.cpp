@@ -195,7 +195,8 @@ void read_matmul_nbits(Call& call) {
   const std::int64_t block = call.integer("block_size", 0);
   call.ignore({"accuracy_level", "weight_prepacked"});
   if (call.has(4)) return call.fail("columns in another order (g_idx) are not read");
-  if ((bits != 2 && bits != 4 && bits != 8) || block < 8 || block > 1 << 20 || columns < 1)
+  if ((bits != 2 && bits != 4 && bits != 8) || block < 8 || block > 1 << 20 || columns < 1 ||
+      columns > std::int64_t{1} << 40)
     return call.fail(fmt::format("weights of {} bits in blocks of {}", bits, block));
   const auto packed = call.needed_constant(1), scales = call.needed_constant(2);
   const auto zeros = call.has(3) ? call.needed_constant(3) : std::nullopt;

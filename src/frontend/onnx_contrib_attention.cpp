@@ -32,6 +32,11 @@ std::vector<Value*> parts_of(Call& call, Value* x, const std::vector<Dim>& sizes
   if (call.failed()) return std::vector<Value*>(sizes.size(), nullptr);
   const auto last = static_cast<std::int64_t>(x->type.shape.size()) - 1;
   Dim start = 0;
+  for (const Dim& size : sizes)
+    if (!size.constant()) {
+      call.fail(fmt::format("parts of open sizes {}", shape_text(sizes)));
+      return std::vector<Value*>(sizes.size(), nullptr);
+    }
   for (const Dim& size : sizes) {
     parts.push_back(call.build("slice", {x},
                                {{"dim", last}, {"start", start.constant().value_or(0)}, {"end", Shape{start + size}}}));

@@ -213,6 +213,10 @@ std::optional<std::vector<Known>> follow(const Row& row, Call& call) {
     return std::vector{std::move(*result)};
   }
   if (op == "Identity") return std::vector{std::move(operands[0])};
+  if (op == "Neg") {
+    for (Dim& dim : operands[0].elements) dim = Dim(0) - dim;
+    return std::vector{std::move(operands[0])};
+  }
   if (op == "Cast") {
     const auto dtype = dtype_from_onnx(static_cast<int>(call.integer("to", 0)));
     if (dtype != DType::i64 && dtype != DType::i32) return std::nullopt;

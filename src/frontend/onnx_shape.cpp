@@ -227,6 +227,13 @@ Dim place_on_axis(Call& call, const Dim& given, const Dim& size) {
     call.importer.assume_at_least(size, -*number);
     return place;
   }
+  // Surely negative: from the back.
+  const Dim back = Dim(0) - given;
+  if (std::ranges::all_of(back.terms(), [](const Dim::Term& term) { return term.coefficient > 0; })) {
+    call.importer.assume_at_least(back, 1);
+    if (size.constant()) call.importer.assume_at_most(back, *size.constant());
+    return size.constant() || surely_at_most(back, size) ? size + given : dim_max(size + given, Dim(0));
+  }
   // A symbolic end stays within a known size: the positional table of a sequence.
   if (const auto number = size.constant()) {
     call.importer.assume_at_most(place, *number);

@@ -129,10 +129,28 @@ void tell_of_nothing(Verification& verification, const Nothing& nothing) {
   }
 }
 
+// Whether the network itself rounds values to steps of small integers, as one that was quantised does: where kernels
+// compute a last digit otherwise, a value is a whole step away.
+bool rounds_to_steps(const Graph& graph) {
+  const auto made_by = [](const Value* value, std::string_view op) -> const Node* {
+    return value->producer != nullptr && value->producer->op == op ? value->producer : nullptr;
+  };
+  return std::ranges::any_of(graph.nodes(), [&](const Node& node) {
+    if (node.op != "cast" || size_of(node.results[0]->type.dtype) > 2 || is_floating(node.results[0]->type.dtype))
+      return false;
+    const Node* clamp = made_by(node.operands[0], "clamp");
+    if (clamp == nullptr) return false;
+    const Node* sum = made_by(clamp->operands[0], "add");
+    return made_by(sum == nullptr ? clamp->operands[0] : sum->operands[0], "round") != nullptr;
+  });
+}
+
 // What a file of integers may lose is the user's to say; a mix was made for its bound.
-Bounds bounds_of(const Artifact& artifact, SourceKind kind, const VerifyOptions& options) {
+Bounds bounds_of(const Artifact& artifact, SourceKind kind, const Graph& graph, const VerifyOptions& options) {
   const PrecisionRow& row = row_of_key(artifact.key);
   Bounds bounds = kind == SourceKind::family ? row.family : row.program;
+  if (kind == SourceKind::onnx && row.precision == Precision::fp32 && rounds_to_steps(graph))
+    bounds = row_of(Precision::dynamic).program;
   if (!artifact.quantization) return bounds;
   if (const auto told = options.max_error ? options.max_error : artifact.quantization->bound) bounds = {-1, *told, 1};
   return bounds;
@@ -264,8 +282,9 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
     if (!judges.contains(format))
       judges.emplace(format, judge_of(file.key, options.threads, known_shapes(model, file)));
     const Trials& trials = by_samples(file) ? samples : plain;
-    const Bounds bounds = bounds_of(file, model.info().kind, options);
-    TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judges.at(format), {model, trials}, bounds),
+    const Question question{model, trials};
+    const Bounds bounds = bounds_of(file, model.info().kind, question.graph(), options);
+    TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judges.at(format), question, bounds),
                         fmt::format("in file '{}'", path_text(file.path)));
     if (file.quantization && options.accept_loss) accept(verification);
     if (verification.note.empty()) verification.note = trials.note;

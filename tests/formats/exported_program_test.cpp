@@ -7,6 +7,8 @@
 #include "builders.h"
 #include "formats/exported_json.h"
 #include "formats/size_expression.h"
+#include "formats/text.h"
+#include "formats/zip.h"
 
 namespace taper::exported {
 namespace {
@@ -119,6 +121,47 @@ TEST(ExportedProgram, reads_a_program_by_hand) {
   ASSERT_TRUE(program) << program.error().text();
   EXPECT_EQ(program->graph.nodes.size(), 1);
   EXPECT_THAT(program->output_names, ElementsAre("output"));
+}
+
+// PyTorch 2.6 and 2.7: the flat archive of 2.5 with the schema of 2.8.
+TEST(ExportedProgram, reads_the_flat_archive_with_the_newer_schema) {
+  const auto entry = [](const std::string& file, const std::string& name) -> std::string {
+    const auto bytes = map_file(std::string(TAPER_SOURCE_DIR "/tests/fixtures/exported/") + file);
+    const auto zip = open_zip(*bytes);
+    const auto data = zip->read(*zip->find(name));
+    return std::string(as_text(data->view));
+  };
+  const std::string file =
+      zip_file({stored("version", "8.2"),
+                stored("serialized_exported_program.json", entry("program.pt2", "program/models/model.json")),
+                stored("serialized_state_dict.pt", entry("program_2_5.pt2", "serialized_state_dict.pt")),
+                stored("serialized_constants.pt", entry("program_2_5.pt2", "serialized_constants.pt")),
+                stored("serialized_example_inputs.pt", "")});
+  EXPECT_TRUE(is_exported_program(shared(file)));
+  const auto program = read_exported_program(shared(file));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->inputs.size(), 10);
+  EXPECT_THAT(program->weights.at("turned").strides, ElementsAre(1, 4));
+}
+
+TEST(ExportedProgram, reads_views_of_one_entry_of_a_big_endian_machine) {
+  const auto payload = [](const std::string& meta) {
+    return R"({"path_name": "weight_0", "is_param": true, "use_pickle": false, "tensor_meta": )" + meta + "}";
+  };
+  const std::string every_second = R"({"dtype": 7, "sizes": [{"as_int": 2}], "strides": [{"as_int": 2}],
+                                       "storage_offset": {"as_int": 1}, "layout": 7})";
+  const std::string both = R"({"config": {"w": )" + payload(every_second) + R"(, "v": )" + payload(kPair) + "}}";
+  std::string data;  // 1, 2, 3, 4
+  for (const auto& [first, second] : {std::pair{'\x3f', '\x80'}, {'\x40', '\x00'}, {'\x40', '\x40'}, {'\x40', '\x80'}})
+    data += {first, second, '\0', '\0'};
+  const std::string file = zip_file({stored("a/byteorder", "big"), stored("a/models/model.json", program_json()),
+                                     stored("a/data/weights/model_weights_config.json", both),
+                                     stored("a/data/constants/model_constants_config.json", R"({"config": {}})"),
+                                     stored("a/data/weights/weight_0", data)});
+  const auto program = read_exported_program(shared(file));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(to_double(program->weights.at("w")), ElementsAre(2, 4));
+  EXPECT_THAT(to_double(program->weights.at("v")), ElementsAre(1, 2));
 }
 
 TEST(ExportedProgram, refuses_other_schemas_and_says_which_it_reads) {

@@ -98,6 +98,19 @@ TEST(Onnx, slices_up_to_a_symbolic_size_note_what_they_assume) {
   EXPECT_EQ(program->symbols.at("T").most, 50);
 }
 
+TEST(Onnx, counts_slices_from_the_back_by_a_symbolic_size) {
+  const auto program = read(model_of(
+      value("input", "x", {"1", "T"}) + value("input", "table", {"1", "50"}) + value("output", "y", {"1", "T"}) +
+      value("output", "z", {"1", "T"}) + integers("zero", {0}) + integers("one", {1}) + integers("two", {2}) +
+      integers("far", {2147483647}) + node("Shape", {"x"}, {"shape"}) +
+      node("Slice", {"shape", "one", "two", "zero"}, {"steps"}) + node("Neg", {"steps"}, {"back"}) +
+      node("Slice", {"x", "back", "far", "one"}, {"y"}) + node("Slice", {"table", "back", "far", "one"}, {"z"})));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(shape_text(program->graph.outputs()[0].value->type.shape), "[1, T]");
+  EXPECT_EQ(shape_text(program->graph.outputs()[1].value->type.shape), "[1, T]");
+  EXPECT_EQ(program->symbols.at("T").most, 50);
+}
+
 TEST(Onnx, names_the_inputs_whose_values_have_to_be_known) {
   const SharedBytes bytes = model_of(value("input", "x", {"2", "3"}) + value("input", "axes", {"1"}, 7) +
                                      value("output", "y", {"2"}) + node("Unsqueeze", {"x", "axes"}, {"y"}));
@@ -259,6 +272,13 @@ TEST(Onnx, counts_the_entries_of_filled_vectors_as_old_exporters_do) {
   EXPECT_THAT(error_of(model_of(value("input", "x", {"3"}) + value("output", "y", {"1", "N"}, 7) +
                                 node("NonZero", {"x"}, {"y"}))),
               HasSubstr("how many results there are depends on values"));
+}
+
+TEST(Onnx, says_what_to_do_about_sizes_that_an_exporter_fixed) {
+  const auto program = read(model_of(value("input", "x", {"B", "3"}) + value("output", "y", {"3", "2"}) +
+                                     integers("shape", {3, 2}) + node("Reshape", {"x", "shape"}, {"y"})));
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().hint, HasSubstr("--input-shape"));
 }
 
 TEST(Onnx, says_what_to_do_about_opsets_that_are_too_old) {

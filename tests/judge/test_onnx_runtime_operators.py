@@ -237,3 +237,17 @@ def test_files_for_one_processor_are_refused_with_what_to_do(tmp_path):
     done = run(tmp_path, "convert", "source.onnx", "-o", "out")
     assert done.returncode == 1
     assert "ORT_ENABLE_EXTENDED" in done.stderr
+
+
+def test_values_on_steps_are_verified_within_a_step(tmp_path):
+    """0.35 / 0.1 is 3.5 in float32, which rounds to 4, and less in float64."""
+    nodes = [helper.make_node("QuantizeLinear", ["x", "scale"], ["q"]),
+             helper.make_node("DequantizeLinear", ["q", "scale"], ["y"])]
+    values = [helper.make_tensor_value_info(name, FLOAT, [4]) for name in ("x", "y")]
+    scale = numpy_helper.from_array(np.float32(0.1), "scale")
+    graph = helper.make_graph(nodes, "test", values[:1], values[1:], [scale])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              tmp_path / "source.onnx")
+    np.savez(tmp_path / "values.npz", x=np.array([0.35, 1, 5, 20], np.float32))
+    done = run(tmp_path, "convert", "source.onnx", "-o", "out", "--to", "tflite", "--verify-input", "values.npz")
+    assert done.returncode == 0, done.stderr
