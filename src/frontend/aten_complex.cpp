@@ -361,9 +361,7 @@ Expected<Arg> logarithm(Call& call) {
 }
 
 // sqrt((|z| + a) / 2) + sign(b) sqrt((|z| - a) / 2) i
-Expected<Arg> square_root(Call& call) {
-  Builder& build = call.build;
-  const Complex z = complex_argument(call, "self");
+Complex root_of(Builder& build, const Complex& z) {
   Value* half = number(build, 0.5, DType::f32);
   Value* zero = number(build, 0.0, DType::f32);
   Value* size = size_of(build, z);
@@ -373,7 +371,15 @@ Expected<Arg> square_root(Call& call) {
   };
   Value* imag = root("sub");
   imag = build("where", {build("less", {z.imag, zero}), build("neg", {imag}), imag});
-  return fresh(build, {root("add"), imag});
+  return {root("add"), imag};
+}
+Expected<Arg> square_root(Call& call) {
+  return fresh(call.build, root_of(call.build, complex_argument(call, "self")));
+}
+Expected<Arg> reciprocal_root(Call& call) {
+  Builder& build = call.build;
+  return fresh(build,
+               quotient_of(build, {number(build, 1.0, DType::f32)}, root_of(build, complex_argument(call, "self"))));
 }
 
 // Small whole powers by products, others by size and angle.
@@ -464,6 +470,7 @@ std::vector<Overload> complex_overloads() {
       {"exp(Complex self) -> Complex", exponential},
       {"log(Complex self) -> Complex", logarithm},
       {"sqrt(Complex self) -> Complex", square_root},
+      {"rsqrt(Complex self) -> Complex", reciprocal_root},
       {"square(Complex self) -> Complex", square},
       {"reciprocal(Complex self) -> Complex", reciprocal},
       {"pow.Tensor_Scalar(Complex self, Scalar exponent) -> Complex", power},

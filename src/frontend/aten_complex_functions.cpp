@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "frontend/aten_complex.h"
+#include "frontend/aten_linalg.h"
 
 namespace taper::aten {
 namespace {
@@ -209,6 +210,34 @@ Expected<Arg> angle_of_real(Call& call) {
   return fresh(build("where", {build("less", {x, zero}), number(build, std::numbers::pi, DType::f32), zero}));
 }
 
+// ------------------------------------------------------------------------------------------------------------ matrices
+
+Expected<Arg> adjoint(Call& call) {
+  Builder& build = call.build;
+  const Complex z = conjugate_of(build, complex_argument(call, "self"));
+  TAPER_TRY(build.status());
+  const std::size_t rank = z.real->type.shape.size();
+  if (rank < 2) return fail("{} has no matrices", type_text(z.real->type));
+  return fresh(build, {transpose(build, z.real, rank - 2, rank - 1), transpose(build, z.imag, rank - 2, rank - 1)});
+}
+
+// With X + Y i the inverse of A + B i, that of [A, -B; B, A] is [X, -Y; Y, X].
+Expected<Arg> inverse_matrix(Call& call, bool with_info) {
+  Builder& build = call.build;
+  const Complex z = complex_argument(call, call.schema.parameters[0].name);
+  TAPER_TRY(build.status());
+  const std::size_t rank = z.real->type.shape.size();
+  if (rank < 2) return fail("{} has no matrices", type_text(z.real->type));
+  Value* above = concat(build, {z.real, build("neg", {z.imag})}, rank - 1);
+  Value* below = concat(build, {z.imag, z.real}, rank - 1);
+  TAPER_ASSIGN(Value * inverse, inverse_of(build, concat(build, {above, below}, rank - 2)));
+  const Dim n = z.real->type.shape[rank - 1];
+  Value* left = slice(build, inverse, rank - 1, 0, n);
+  Arg result = fresh(build, {slice(build, left, rank - 2, 0, n), slice(build, left, rank - 2, n, n + n)});
+  if (!with_info) return result;
+  return Arg(Arg::List{std::move(result), Arg()});
+}
+
 }  // namespace
 
 #define TAPER_COMPLEX_PLACE \
@@ -249,6 +278,13 @@ std::vector<Overload> complex_function_overloads() {
       {"prod.dim_int(Complex self, int dim, bool keepdim=False, *, ComplexDType? dtype=None) -> Complex",
        product_along_axis},
       {"cumprod(Complex self, int dim, *, ComplexDType? dtype=None) -> Complex", running_product},
+      {"mH(Complex self) -> Complex", adjoint},
+      {"matrix_H(Complex self) -> Complex", adjoint},
+      {"adjoint(Complex self) -> Complex", adjoint},
+      {"inverse(Complex self) -> Complex", [](Call& call) { return inverse_matrix(call, false); }},
+      {"linalg_inv(Complex A) -> Complex", [](Call& call) { return inverse_matrix(call, false); }},
+      {"linalg_inv_ex(Complex A, *, bool check_errors=False) -> (Complex inverse, Tensor info)",
+       [](Call& call) { return inverse_matrix(call, true); }},
       {"sin(Complex self) -> Complex", mixed_function<kSine>},
       {"cos(Complex self) -> Complex", mixed_function<kCosine>},
       {"sinh(Complex self) -> Complex", mixed_function<kHyperbolicSine>},

@@ -1,10 +1,11 @@
 // Inverses, determinants, solutions and factors of small matrices, in steps with one column each: written out for few
 // columns, else as a loop.
+#include "frontend/aten_linalg.h"
+
 #include <cmath>
 #include <functional>
 #include <limits>
 
-#include "frontend/aten_table.h"
 #include "ops/rules.h"
 
 namespace taper::aten {
@@ -175,11 +176,15 @@ Value* identities(Builder& build, const Dim& batch, std::int64_t n) {
   return expand(build, identity(build, n), {batch, Dim(n), Dim(n)});
 }
 
+}  // namespace
+
 Expected<Value*> inverse_of(Builder& build, Value* x) {
   TAPER_ASSIGN(const Squares a, squares_of(build, x));
   Value* right = identities(build, element_count(a.batch), a.n);
   return reshape(build, solution(build, a.matrices, right, a.n, Pivots::largest), x->type.shape);
 }
+
+namespace {
 
 Value* first_tensor(Call& call) {
   return call.tensor(call.schema.parameters[0].name);

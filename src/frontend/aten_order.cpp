@@ -48,8 +48,8 @@ Expected<Arg> argsort(Call& call) {
   return fresh(sorted(call.build, x, axis, call.flag("descending"), call.flag("stable")).indices);
 }
 
-// The entry of rank `index` along an axis, and its position.
-Expected<Arg> ranked(Call& call, Value* x, std::size_t axis, const Dim& index, bool keepdim) {
+// The entry of rank `index` along an axis, and its position; or, if that counts first, an entry that is NaN.
+Expected<Arg> ranked(Call& call, Value* x, std::size_t axis, const Dim& index, bool keepdim, bool nan_first = false) {
   Builder& build = call.build;
   const Sorted found = sorted(build, x, axis, false, true);
   if (shape_of(x).empty()) return fresh_list({found.values, found.indices});
@@ -62,7 +62,17 @@ Expected<Arg> ranked(Call& call, Value* x, std::size_t axis, const Dim& index, b
     Value* entry = slice(build, from, axis, index, index + Dim(1));
     return keepdim ? entry : squeeze(build, entry, dim);
   };
-  return fresh_list({pick(found.values), pick(found.indices)});
+  Value* values = pick(found.values);
+  Value* indices = pick(found.indices);
+  if (nan_first && values != nullptr && is_floating(values->type.dtype)) {
+    Value* missing = has_nan(build, x, axis, keepdim);
+    Value* first =
+        build("argmax", {cast(build, build("is_nan", {x}), DType::f32)}, {{"dim", dim}, {"keepdim", keepdim}});
+    Value* nan = number(build, std::numeric_limits<double>::quiet_NaN(), values->type.dtype);
+    values = build("where", {missing, nan, values});
+    indices = build("where", {missing, first, indices});
+  }
+  return fresh_list({values, indices});
 }
 
 // The lower one of two in the middle.
@@ -71,14 +81,15 @@ Expected<Arg> median(Call& call) {
   TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
   const Dim size = x->type.shape.empty() ? Dim(1) : x->type.shape[axis];
   if (size.constant().value_or(1) < 1) return fail("a median over {} entries", size.text());
-  return ranked(call, x, axis, floor_divide(size - Dim(1), 2), call.flag("keepdim"));
+  return ranked(call, x, axis, floor_divide(size - Dim(1), 2), call.flag("keepdim"), true);
 }
 
 Expected<Arg> median_of_all(Call& call) {
   Value* x = call.tensor("self");
   const Dim count = element_count(x->type.shape);
   if (count.constant().value_or(1) < 1) return fail("a median of {}", type_text(x->type));
-  TAPER_ASSIGN(Arg both, ranked(call, reshape(call.build, x, {count}), 0, floor_divide(count - Dim(1), 2), false));
+  TAPER_ASSIGN(Arg both,
+               ranked(call, reshape(call.build, x, {count}), 0, floor_divide(count - Dim(1), 2), false, true));
   return both.as<Arg::List>()->front();
 }
 

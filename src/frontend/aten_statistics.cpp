@@ -35,6 +35,9 @@ Expected<Arg> running_extreme(Call& call, std::string_view keeps) {
     from = build("maximum", {from, integer_number(build, 0, DType::i32)});
     Value* earlier = build("gather", {values, from}, along);
     Value* keep = build(keeps, {values, earlier});
+    // NaN is more than all, the last one most: it compares with nothing, so that earlier ones stay.
+    if (values != nullptr && is_floating(values->type.dtype))
+      keep = build("logical_or", {keep, build("is_nan", {values})});
     indices = build("where", {keep, indices, build("gather", {indices, from}, along)});
     values = build("where", {keep, values, earlier});
   }
@@ -125,6 +128,8 @@ Expected<Arg> quantile(Call& call) {
   TAPER_ASSIGN(Value * y, between_ranks(call, rank_of(build, q, size), [&](Value* rank) {
                  return build("gather", {sorted, cast(build, rank, DType::i32)}, {{"dim", last}});
                }));
+  // A row with NaN has no ranks.
+  y = build("where", {has_nan(build, ranked.x, static_cast<std::size_t>(last), true), real(build, kUnknown), y});
   return fresh(in_pytorchs_order(call, y, ranked, is_vector));
 }
 

@@ -68,6 +68,7 @@ std::vector<Overload> index_overloads();
 std::vector<Overload> scatter_overloads();
 std::vector<Overload> matrix_overloads();
 std::vector<Overload> linalg_overloads();
+std::vector<Overload> factor_overloads();
 std::vector<Overload> norm_overloads();
 std::vector<Overload> conv_overloads();
 std::vector<Overload> pool_overloads();
@@ -172,6 +173,8 @@ Value* full(Builder& build, const Shape& shape, const Arg& value, DType dtype);
 Value* arange(Builder& build, const Dim& start, std::int64_t step, const Dim& length, DType dtype);
 // Sums and the like over axes.
 Value* reduce(Builder& build, std::string_view row, Value* x, Integers dims, bool keepdim);
+// Whether entries of x along an axis are NaN.
+Value* has_nan(Builder& build, Value* x, std::size_t axis, bool keepdim);
 // The product of an axis with a matrix [its size, its new size].
 Value* product_along(Builder& build, Value* x, std::size_t axis, Value* matrix);
 

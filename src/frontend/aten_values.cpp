@@ -209,6 +209,10 @@ Value* reduce(Builder& build, std::string_view row, Value* x, Integers dims, boo
   return build(row, {x}, {{"dims", std::move(dims)}, {"keepdim", keepdim}});
 }
 
+Value* has_nan(Builder& build, Value* x, std::size_t axis, bool keepdim) {
+  return reduce(build, "any", build("is_nan", {x}), {static_cast<std::int64_t>(axis)}, keepdim);
+}
+
 Value* product_along(Builder& build, Value* x, std::size_t axis, Value* matrix) {
   if (shape_of(x).size() == 1) return squeeze(build, build("matmul", {unsqueeze(build, x, 0), matrix}), 0);
   const std::size_t last = shape_of(x).size() - 1;

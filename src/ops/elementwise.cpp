@@ -81,6 +81,17 @@ Expr erf_of(Expr x) {
   return apply("tanh", x * polynomial(x * x, kCoefficients));
 }
 
+// Whether x is a sum with a positive number, as what norms divide by. Kernels of 1 / sqrt(x) may give NaN for x = 0.
+bool is_kept_from_zero(const Node& node) {
+  const Node* sum = node.operands[0]->producer;
+  if (sum == nullptr || sum->op != "add") return false;
+  return std::ranges::any_of(sum->operands, [](const Value* part) {
+    const Tensor* constant = constant_of(part);
+    if (constant == nullptr || constant->element_count() != 1) return false;
+    return to_double(*constant)[0] > 0;
+  });
+}
+
 // 1 / sqrt(x)
 std::vector<Value*> expand_rsqrt(Builder& build, const Node&, std::span<Value* const> operands) {
   return {build("div", {build.scalar(1), build("sqrt", {operands[0]})})};
@@ -257,6 +268,7 @@ std::vector<Op> elementwise_ops() {
   Op rsqrt = spelled(unary("rsqrt", "x^(-1/2)", eval_unary<[](double x) { return 1 / std::sqrt(x); }>), "", "Rsqrt",
                      tflite::BuiltinOperator::RSQRT, "1.10.0");
   rsqrt.expand = expand_rsqrt;
+  rsqrt.tflite.fits = is_kept_from_zero;
   for (Op* op : {&log, &sqrt, &rsqrt}) {
     op->examples = {{{f32({2, 3})}, {}, 0.1, 4}};  // the domain is x > 0
     row(std::move(*op));
