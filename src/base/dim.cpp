@@ -369,13 +369,73 @@ Dim floor_remainder(const Dim& a, const Dim& b) {
   return a - b * floor_divide(a, b);
 }
 
+namespace {
+
+// Reading a function compares what is inside of it: one that is nested deeper would be read again on every level.
+std::optional<DimFunction> small_quotient(std::string_view factor) {
+  constexpr std::size_t kLongest = 256;
+  constexpr int kDeepest = 3;
+  if (!factor.starts_with("floor_div(") || factor.size() > kLongest) return std::nullopt;
+  return std::ranges::count(factor, '(') <= kDeepest ? dim_function(factor) : std::nullopt;
+}
+
+// The sign that a difference has whatever its symbols are: floor_div(x, n) is (x - r) / n for some 0 <= r < n, so that
+// 2 floor_div(x, 2) - x is -1 or 0. Nothing: it may have both.
+std::optional<int> known_sign(const Dim& difference) {
+  constexpr int kMostRounds = 4;
+  constexpr std::int64_t kMostScale = 1 << 20;
+  Dim scaled = difference;
+  std::int64_t scale = 1, least = 0, most = 0;  // of what is added to `scaled` / `scale`
+  for (int round = 0; round < kMostRounds && !scaled.overflowed() && !scaled.constant(); ++round) {
+    Dim rest;
+    std::int64_t factor = 1;
+    std::vector<std::pair<std::int64_t, DimFunction>> quotients;
+    for (const Dim::Term& term : scaled.terms()) {
+      auto function = term.symbols.size() == 1 ? small_quotient(term.symbols[0]) : std::nullopt;
+      const auto divisor = function ? function->b.constant() : std::nullopt;
+      Dim product = term.coefficient;
+      for (const std::string& symbol : term.symbols) product = product * Dim::symbol(symbol);
+      if (!divisor || *divisor < 2 || *divisor > kMostScale) {
+        rest = rest + product;
+        continue;
+      }
+      quotients.emplace_back(term.coefficient, std::move(*function));
+      factor *= *divisor;
+      if (factor > kMostScale) return std::nullopt;
+    }
+    if (quotients.empty()) return std::nullopt;
+    scale *= factor;
+    if (scale > kMostScale) return std::nullopt;
+    scaled = rest * Dim(factor);
+    least *= factor;
+    most *= factor;
+    for (const auto& [coefficient, function] : quotients) {
+      const std::int64_t divisor = *function.b.constant();
+      const auto share = checked_mul(coefficient, factor / divisor);
+      const auto span = share ? checked_mul(*share, divisor - 1) : std::nullopt;
+      constexpr std::int64_t kMostSpan = std::int64_t{1} << 40;
+      if (!span || *span > kMostSpan || *span < -kMostSpan) return std::nullopt;
+      scaled = scaled + function.a * Dim(*share);
+      (*span > 0 ? least : most) -= *span;
+    }
+  }
+  const auto number = scaled.constant();
+  if (!number) return std::nullopt;
+  const auto low = checked_add(*number, least), high = checked_add(*number, most);
+  if (!low || !high) return std::nullopt;
+  if (*low >= 0) return *high == 0 ? 0 : 1;
+  return *high <= 0 ? std::optional(-1) : std::nullopt;
+}
+
+}  // namespace
+
 Dim dim_max(const Dim& a, const Dim& b) {
-  if (const auto difference = (a - b).constant()) return *difference < 0 ? b : a;
+  if (const auto sign = known_sign(a - b)) return *sign < 0 ? b : a;
   return a.text() < b.text() ? call_of("max", a, b) : call_of("max", b, a);
 }
 
 Dim dim_min(const Dim& a, const Dim& b) {
-  if (const auto difference = (a - b).constant()) return *difference < 0 ? a : b;
+  if (const auto sign = known_sign(a - b)) return *sign < 0 ? a : b;
   return a.text() < b.text() ? call_of("min", a, b) : call_of("min", b, a);
 }
 

@@ -41,6 +41,17 @@ std::string symbol_name(std::string_view param) {
   return name;
 }
 
+// A named size: a symbol, or what is written as one symbol's multiple with a number added ("2*T + 1").
+Dim named_size(const std::string& param) {
+  const auto written = Dim::parse(param);
+  const bool single = written && symbols_of(*written).size() == 1;
+  if (single && (*written - written->evaluate({{symbols_of(*written)[0], 0}}).value_or(0)).terms().size() == 1) {
+    const Dim::Term term = written->terms().back();
+    if (term.coefficient > 0 && term.symbols == symbols_of(*written)) return *written;
+  }
+  return Dim::symbol(symbol_name(param));
+}
+
 void names_used(const onnx::GraphProto& graph, std::vector<std::string>& used, std::set<std::string>& seen) {
   const auto use = [&](const std::string& name) {
     if (!name.empty() && seen.insert(name).second) used.push_back(name);
@@ -534,7 +545,7 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
       if (dim.dim_value() < 0) return fail("input '{}' has the size {}", clean_name(input.name()), dim.dim_value());
       type.shape.emplace_back(dim.dim_value());
     } else if (!dim.dim_param().empty() && !is_free) {
-      type.shape.push_back(Dim::symbol(symbol_name(dim.dim_param())));
+      type.shape.push_back(named_size(dim.dim_param()));
     } else {
       type.shape.push_back(symbol_names_.symbol(input.name(), static_cast<std::size_t>(axis)));
     }

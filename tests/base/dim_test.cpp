@@ -106,6 +106,9 @@ TEST(Dim, functions_are_read_evaluated_and_substituted) {
   EXPECT_EQ(substitute(dim, {{"T", symbol("S")}}).text(), "3*floor_div(H + 1, 2) + max(S, min(4, S))");
   EXPECT_THAT(symbols_of(dim), testing::ElementsAre("H", "S", "T"));
   EXPECT_EQ(dim_max(symbol("T") + 2, symbol("T")), symbol("T") + 2);
+  EXPECT_EQ(dim_min(2 * floor_divide(symbol("T"), 2) + 1, symbol("T") + 3), 2 * floor_divide(symbol("T"), 2) + 1);
+  EXPECT_EQ(dim_max(2 * floor_divide(symbol("T") + 1, 2), symbol("T")), 2 * floor_divide(symbol("T") + 1, 2));
+  EXPECT_EQ(dim_min(4 * floor_divide(symbol("T"), 4), symbol("T") - 2).text(), "min(4*floor_div(T, 4), T - 2)");
   EXPECT_EQ(floor_divide(symbol("T"), 2).as_symbol(), std::nullopt);
 }
 
