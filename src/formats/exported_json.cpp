@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "formats/exported_guards.h"
 #include "formats/size_expression.h"
 #include "formats/text.h"
 
@@ -594,6 +595,7 @@ Expected<Program> program_from_json(const Json& json) {
   std::size_t count = 0;
   for (const Output& output : program.outputs) count += output.kind == OutputKind::user ? 1 : 0;
   program.output_names = output_names(*module, count);
+  program.zeros = zeros_of_guards(json, program);
   return program;
 }
 

@@ -1,11 +1,13 @@
 #include "frontend/exported_program.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <tuple>
 
 #include "formats/exported_program.h"
 #include "frontend/aten_complex.h"
+#include "frontend/divisible_sizes.h"
 #include "frontend/exported_nodes.h"
 #include "frontend/read_back.h"
 
@@ -32,8 +34,9 @@ class Importer {
     for (const exported::Input& input : program_.inputs)
       if (input.kind == InputKind::user) TAPER_TRY(settle_symbols(input));
     TAPER_TRY(add_symbols());
+    TAPER_TRY(settle_multiples());
     for (const exported::Input& input : program_.inputs) TAPER_TRY(add_input(input));
-    TAPER_TRY(exported::run_nodes(import_, context_, program_.graph, values_));
+    TAPER_TRY(run_calls());
     TAPER_TRY(settle_freed_sizes());
     TAPER_TRY(add_outputs());
     note_mutations();
@@ -44,6 +47,16 @@ class Importer {
   }
 
  private:
+  Status run_calls() {
+    auto status = exported::run_nodes(import_, context_, program_.graph, values_);
+    if (status || import_.freeing.sizes.empty()) return status;
+    Error error = std::move(status).error();
+    if (error.hint.empty())
+      error.hint =
+          "export with dynamic_shapes, where PyTorch itself knows what follows from the size, instead of --dynamic";
+    return std::unexpected(std::move(error));
+  }
+
   // The input's name, if it is a tensor of the user's.
   const exported::TensorMeta* meta_of(const Argument& argument) const {
     const auto* name = argument.as<ValueName>();
@@ -189,6 +202,36 @@ class Importer {
       SymbolRange& range = result_.symbols[symbol];
       range.least = std::max<std::int64_t>(range.least, 1);
       range.usual = size;
+    }
+    return {};
+  }
+
+  // Sizes that the program takes in multiples alone are written as such.
+  Status settle_multiples() {
+    TAPER_ASSIGN(const auto multiples, exported::divisible_sizes(program_, import_.replacements));
+    for (auto& [symbol, size] : import_.replacements) size = substitute(size, multiples);
+    for (const auto& [symbol, size] : multiples) {
+      import_.replacements.emplace(symbol, size);
+      const auto known = result_.symbols.find(symbol);
+      if (known == result_.symbols.end()) continue;
+      import_.assume(fmt::format("the size '{}' is {}: the program takes no others", symbol, size.text()));
+      const SymbolRange range = known->second;
+      result_.symbols.erase(known);
+      const std::vector<std::string> names = symbols_of(size);
+      const Dim added = size.evaluate({{names[0], 0}}).value_or(0);
+      const Dim factor = size - added, one = Dim::symbol(names[0]);
+      const auto times = divide_exactly(factor, one);
+      if (names.size() != 1 || !times || !times->constant()) continue;
+      const auto share = [&](std::int64_t whole, bool up) {
+        const Dim rest = Dim(whole) - added;
+        return (up ? ceil_divide(rest, *times) : floor_divide(rest, *times)).constant().value_or(whole);
+      };
+      const bool open = range.most == std::numeric_limits<std::int64_t>::max();
+      SymbolRange shares{share(range.least, true), open ? range.most : share(range.most, false), 1};
+      if (shares.least > shares.most)
+        return fail("size {} = {} lies between {} and {}: nothing does", symbol, size.text(), range.least, range.most);
+      shares.usual = std::clamp(share(range.usual, true), shares.least, shares.most);
+      result_.symbols[names[0]] = shares;
     }
     context_.symbols = result_.symbols;
     return {};

@@ -146,7 +146,8 @@ std::string tensor_meta(const std::string& sizes_text) {
 }
 
 // A program of inputs named x, y with these sizes, and of `nodes`; it gives `out`.
-std::string program_of(const std::string& nodes, const std::string& tensors, const std::string& inputs = R"("x")") {
+std::string program_of(const std::string& nodes, const std::string& tensors, const std::string& inputs = R"("x")",
+                       const std::string& guards = "") {
   std::string specs, arguments;
   for (const char name : {'x', 'y'}) {
     if (inputs.find(name) == std::string::npos) continue;
@@ -154,7 +155,9 @@ std::string program_of(const std::string& nodes, const std::string& tensors, con
     specs += (specs.empty() ? "" : ", ") + fmt::format(R"({{"user_input": {{"arg": {}}}}})", argument);
     arguments += (arguments.empty() ? "" : ", ") + argument;
   }
-  const std::string json = R"({"schema_version": {"major": 8, "minor": 20}, "range_constraints": {}, "graph_module": {
+  const std::string json = R"({"schema_version": {"major": 8, "minor": 20}, "range_constraints": {},
+    "guards_code": [)" + guards +
+                           R"(], "graph_module": {
     "signature": {"input_specs": [)" +
                            specs + R"(],
                   "output_specs": [{"user_output": {"arg": {"as_tensor": {"name": "out"}}}}]},
@@ -250,6 +253,38 @@ std::string freed(const std::string& from, const std::string& to, const std::vec
       import_text(program_of(node("torch.ops.aten.view.default", view_of(to), "out"), "\"x\": " + tensor_meta(from)),
                   {.dynamic = {{"x", axes}}});
   return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
+}
+
+// The shape of x [b, t] in a program with these guards.
+std::string shape_with(const std::string& guards, const std::string& t = "t") {
+  const auto symbolic = [](const std::string& text) { return R"({"as_expr": {"expr_str": ")" + text + R"("}})"; };
+  const std::string meta = tensor_meta(symbolic("b") + ", " + symbolic("t"));
+  ProgramOptions options;
+  options.input_shapes["x"] = {Dim::symbol("b"), *Dim::parse(t)};
+  const auto program = import_text(program_of(node("torch.ops.aten.relu.default", tensor("self", "x"), "out"),
+                                              R"("x": )" + meta + R"(, "out": )" + meta, R"("x")", guards),
+                                   options);
+  return program ? shape_text(program->graph.inputs()[0]->type.shape) : program.error().text();
+}
+
+TEST(ExportedProgram, knows_from_guards_which_sizes_are_multiples) {
+  EXPECT_EQ(shape_with(R"g("L['x'].size()[1] % 2 == 0")g"), "[b, 2*t_over_2]");
+  EXPECT_EQ(shape_with(R"g("(4*L['x'].size()[1]*L['x'].size()[0]) == (8*L['x'].size()[0]*(L['x'].size()[1] // 2))")g"),
+            "[b, 2*t_over_2]");
+  EXPECT_EQ(shape_with(R"g("(L['x'].size()[1] % (L['x'].size()[1] // 2)) == 0",
+                           "(L['x'].size()[1] // (L['x'].size()[1] // 2)) == 2")g"),
+            "[b, 2*t_over_2]");
+  EXPECT_EQ(shape_with(R"g("L['x'].size()[1] % 2 == 0", "L['x'].size()[1] % 3 == 0")g"), "[b, 6*t_over_2_over_3]");
+  EXPECT_EQ(shape_with(R"g("2*((L['x'].size()[1] - 1) // 2) + 1 == L['x'].size()[1]")g"), "[b, 2*t_over_2 + 1]");
+  EXPECT_EQ(shape_with(R"g("L['x'].size()[1] % 2 == 0")g", "6"), "[b, 6]");
+  EXPECT_THAT(shape_with(R"g("L['x'].size()[1] % 2 == 0")g", "7"), HasSubstr("its guards don't hold"));
+}
+
+TEST(ExportedProgram, takes_nothing_from_guards_that_say_nothing_or_too_much) {
+  for (const char* guard : {"L['x'].size()[1] != 2", "L['x'].size()[1] // 2 == 0", "L['x'].size()[9] % 2 == 0",
+                            "L['y'].size()[1] % 2 == 0", "L['x' == 0", "L['x'].size()[1] % 0 == 0",
+                            " == ", "L['x'].size()[1] % 9999999 == 0", "L['x'].size()[1] % L['x'].size()[0] == 0"})
+    EXPECT_EQ(shape_with(fmt::format(R"("{}")", guard)), "[b, t]") << guard;
 }
 
 TEST(ExportedProgram, sets_frozen_sizes_free_where_reshapes_keep_them) {

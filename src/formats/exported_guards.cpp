@@ -1,0 +1,119 @@
+#include "formats/exported_guards.h"
+
+#include <charconv>
+
+#include "formats/size_expression.h"
+
+namespace taper::exported {
+namespace {
+
+constexpr std::size_t kMostGuards = 1024;
+constexpr std::size_t kLongestGuard = 4096;
+
+using Inputs = std::map<std::string, const TensorMeta*, std::less<>>;
+
+Inputs user_inputs(const Program& program) {
+  Inputs inputs;
+  for (const Input& input : program.inputs) {
+    const auto* name = input.argument.as<ValueName>();
+    if (name == nullptr || input.kind != InputKind::user) continue;
+    if (const auto found = program.graph.tensors.find(name->name); found != program.graph.tensors.end())
+      inputs.emplace(name->name, &found->second);
+  }
+  return inputs;
+}
+
+// Replaces "L['x']['y'][0].size()[1]" by the size that input x_y_0 has there.
+class GuardReader {
+ public:
+  GuardReader(std::string_view text, const Inputs& inputs) : text_(text), inputs_(inputs) {}
+
+  // Nothing: it speaks of something else.
+  std::optional<std::string> run() {
+    std::string out;
+    while (at_ < text_.size()) {
+      if (!text_.substr(at_).starts_with("L[")) {
+        out += text_[at_++];
+        continue;
+      }
+      ++at_;
+      const auto size = reference();
+      if (!size) return std::nullopt;
+      out += "(" + size->text() + ")";
+    }
+    return out;
+  }
+
+ private:
+  bool take(std::string_view token) {
+    if (!text_.substr(at_).starts_with(token)) return false;
+    at_ += token.size();
+    return true;
+  }
+
+  // What stands in brackets, without quotes.
+  std::optional<std::string_view> key() {
+    if (!take("[")) return std::nullopt;
+    const std::size_t end = text_.find(']', at_);
+    if (end == std::string_view::npos) return std::nullopt;
+    std::string_view inside = text_.substr(at_, end - at_);
+    at_ = end + 1;
+    if (inside.size() >= 2 && (inside[0] == '\'' || inside[0] == '"') && inside.back() == inside[0])
+      inside = inside.substr(1, inside.size() - 2);
+    return inside;
+  }
+
+  std::optional<Dim> reference() {
+    std::string name;
+    while (at_ < text_.size() && text_[at_] == '[') {
+      const auto part = key();
+      if (!part) return std::nullopt;
+      name += (name.empty() ? "" : "_") + std::string(*part);
+    }
+    const auto input = inputs_.find(name);
+    if (input == inputs_.end() || !take(".size()")) return std::nullopt;
+    const auto index = key();
+    std::size_t axis = 0;
+    if (!index) return std::nullopt;
+    const auto [end, error] = std::from_chars(index->data(), index->data() + index->size(), axis);
+    if (error != std::errc{} || end != index->data() + index->size() || axis >= input->second->sizes.size())
+      return std::nullopt;
+    return input->second->sizes[axis];
+  }
+
+  std::string_view text_;
+  const Inputs& inputs_;
+  std::size_t at_ = 0;
+};
+
+// A side of a guard; functions in the spelling of dimensions are no Python.
+std::optional<Dim> side(std::string_view text, const Inputs& inputs) {
+  const auto written = GuardReader(text, inputs).run();
+  if (!written) return std::nullopt;
+  auto dim = parse_size_expression(*written);
+  return dim ? std::optional(std::move(*dim)) : std::nullopt;
+}
+
+}  // namespace
+
+std::vector<Dim> zeros_of_guards(const Json& json, const Program& program) {
+  std::vector<Dim> zeros;
+  const Json* guards = optional_member(json, "guards_code");
+  if (guards == nullptr || !guards->is_array()) return zeros;
+  const Inputs inputs = user_inputs(program);
+  for (std::size_t i = 0; i < guards->size() && i < kMostGuards; ++i) {
+    const Json& guard = (*guards)[i];
+    if (!guard.is_string()) continue;
+    const std::string_view text = guard.get_ref<const std::string&>();
+    constexpr std::string_view kEqual = " == ";
+    const std::size_t equal = text.find(kEqual);
+    if (equal == std::string_view::npos || text.size() > kLongestGuard) continue;
+    const auto left = side(text.substr(0, equal), inputs), right = side(text.substr(equal + kEqual.size()), inputs);
+    if (!left || !right) continue;
+    Dim difference = *left - *right;
+    if (!difference.overflowed() && !difference.constant()) zeros.push_back(std::move(difference));
+  }
+  return zeros;
+}
+
+}  // namespace taper::exported
