@@ -25,22 +25,74 @@ Expected<Integers> per_axis(Integers values, std::size_t axes) {
   return values;
 }
 
-Expected<Attrs> pool_attrs(Call& call, std::size_t axes) {
-  TAPER_ASSIGN(const Integers kernel, per_axis(call.integers("kernel_size"), axes));
-  const Integers given = call.integers("stride");
-  TAPER_ASSIGN(const Integers stride, per_axis(given.empty() ? kernel : given, axes));
+// A pool, and the axes of open size that one window takes as a whole: to the attributes they are axes of one entry.
+struct Windowed {
+  Attrs attrs;
+  Integers whole;  // of the input with a batch
+};
+
+// A window of open size is a whole axis, or nothing that files could say.
+Expected<Windowed> windowed(Call& call, const Shape& input, std::size_t axes) {
+  if (input.size() != axes + 2) return fail("{} for {} spatial axes", shape_text(input), axes);
+  Shape sizes = call.sizes("kernel_size"), steps = call.sizes("stride");
+  if (sizes.size() == 1) sizes.resize(axes, sizes[0]);
+  if (steps.empty()) steps = sizes;
+  if (steps.size() == 1) steps.resize(axes, steps[0]);
+  if (sizes.size() != axes || steps.size() != axes)
+    return fail("{} sizes and {} steps of windows for {} axes", sizes.size(), steps.size(), axes);
   TAPER_ASSIGN(Integers padding, per_axis(call.integers("padding"), axes));
+  Windowed result;
+  Integers kernel, stride;
+  for (std::size_t axis = 0; axis < axes; ++axis) {
+    const Dim& size = input[axis + 2];
+    const auto number = sizes[axis].constant(), step = steps[axis].constant();
+    const bool is_whole = !number && sizes[axis] == size && padding[axis] == 0;
+    if (!is_whole && !(number && step))
+      return fail_with_hint(fmt::format("windows of {} entries, {} apart, along an axis of {}: only windows of fixed "
+                                        "size, or of the whole axis without padding, are read",
+                                        sizes[axis].text(), steps[axis].text(), size.text()),
+                            "give adaptive_avg_pool or adaptive_max_pool the number of bins");
+    kernel.push_back(is_whole ? 1 : *number);
+    stride.push_back(is_whole ? 1 : *step);
+    if (is_whole) result.whole.push_back(static_cast<std::int64_t>(axis) + 2);
+  }
   padding.insert(padding.end(), padding.begin(), padding.begin() + static_cast<std::ptrdiff_t>(axes));
-  return Attrs{{"kernel", kernel}, {"stride", stride}, {"padding", padding}, {"ceil_mode", call.flag("ceil_mode")}};
+  result.attrs = {{"kernel", kernel}, {"stride", stride}, {"padding", padding}, {"ceil_mode", call.flag("ceil_mode")}};
+  return result;
+}
+
+// The largest of axes, and where it stands among their entries: of several the first.
+Expected<Arg> largest_of_axes(Builder& build, const Batched& input, std::size_t axes) {
+  const Shape& shape = shape_of(input.x);
+  const Shape behind(shape.begin() + 2, shape.end());
+  Value* flat = reshape(build, input.x, {shape[0], shape[1], element_count(behind)});
+  const auto back = [&](Value* y) {
+    Shape ones = {shape[0], shape[1]};
+    ones.resize(axes + 2, Dim(1));
+    return without_batch(build, input, reshape(build, y, ones));
+  };
+  Value* values = reduce(build, "amax", flat, {2}, true);
+  Value* positions = build("argmax", {flat}, {{"dim", std::int64_t{2}}, {"keepdim", true}});
+  return fresh_list({back(values), back(positions)});
 }
 
 Expected<Arg> max_pool(Call& call, std::size_t axes, bool with_indices) {
   Builder& build = call.build;
-  TAPER_ASSIGN(Attrs attrs, pool_attrs(call, axes));
+  Batched input = with_batch(build, call.tensor("self"), axes);
+  TAPER_TRY(build.status());
+  TAPER_ASSIGN(Windowed pool, windowed(call, shape_of(input.x), axes));
   TAPER_ASSIGN(const Integers dilation, per_axis(call.integers("dilation"), axes));
+  for (const std::int64_t axis : pool.whole)
+    if (dilation[static_cast<std::size_t>(axis) - 2] != 1) return fail("windows of a whole axis have holes");
+  if (with_indices && pool.whole.size() == axes) return largest_of_axes(build, input, axes);
+  if (with_indices && !pool.whole.empty())
+    return fail("positions of the largest in windows of which some axes are whole ones of open size");
+  if (!pool.whole.empty()) input.x = reduce(build, "amax", input.x, pool.whole, true);
+  Attrs attrs = std::move(pool.attrs);
   attrs.set("dilation", dilation);
-  const Batched input = with_batch(build, call.tensor("self"), axes);
-  if (!with_indices) return fresh(without_batch(build, input, build("max_pool", {input.x}, std::move(attrs))));
+  if (!with_indices)
+    return fresh(without_batch(build, input,
+                               pool.whole.size() == axes ? input.x : build("max_pool", {input.x}, std::move(attrs))));
   // Positions that nobody asks for are not computed.
   Value* values = build("max_pool", {input.x}, attrs);
   const auto results = build.call("max_pool_with_indices", {input.x}, std::move(attrs));
@@ -49,11 +101,16 @@ Expected<Arg> max_pool(Call& call, std::size_t axes, bool with_indices) {
 
 Expected<Arg> avg_pool(Call& call, std::size_t axes) {
   Builder& build = call.build;
-  TAPER_ASSIGN(Attrs attrs, pool_attrs(call, axes));
-  attrs.set("count_include_pad", call.flag("count_include_pad"));
-  attrs.set("divisor", call.integer_or("divisor_override", 0));
-  const Batched input = with_batch(build, call.tensor("self"), axes);
-  return fresh(without_batch(build, input, build("avg_pool", {input.x}, std::move(attrs))));
+  Batched input = with_batch(build, call.tensor("self"), axes);
+  TAPER_TRY(build.status());
+  TAPER_ASSIGN(Windowed pool, windowed(call, shape_of(input.x), axes));
+  const std::int64_t divisor = axes == 1 ? 0 : call.integer_or("divisor_override", 0);
+  if (!pool.whole.empty()) input.x = reduce(build, divisor == 0 ? "mean" : "sum", input.x, pool.whole, true);
+  pool.attrs.set("count_include_pad", call.flag("count_include_pad"));
+  pool.attrs.set("divisor", divisor);
+  // What is one entry to the pool is a sum already.
+  if (pool.whole.size() < axes || divisor != 0) input.x = build("avg_pool", {input.x}, std::move(pool.attrs));
+  return fresh(without_batch(build, input, input.x));
 }
 
 Expected<Shape> bins_of(Call& call, std::size_t axes) {
@@ -166,11 +223,11 @@ Expected<Arg> max_unpool(Call& call, std::size_t axes) {
 
 }  // namespace
 
-#define TAPER_POOL(size)                                                                                     \
-  "(Tensor self, int[" #size "] kernel_size, int[" #size "] stride=[], int[" #size "] padding=0, int[" #size \
+#define TAPER_POOL(size)                                                                                           \
+  "(Tensor self, SymInt[" #size "] kernel_size, SymInt[" #size "] stride=[], int[" #size "] padding=0, int[" #size \
   "] dilation=1, bool ceil_mode=False) -> "
 #define TAPER_AVERAGE(size) \
-  "(Tensor self, int[" #size "] kernel_size, int[" #size "] stride=[], int[" #size "] padding=0, bool "
+  "(Tensor self, SymInt[" #size "] kernel_size, SymInt[" #size "] stride=[], int[" #size "] padding=0, bool "
 
 std::vector<Overload> pool_overloads() {
   return {

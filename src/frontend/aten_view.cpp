@@ -460,9 +460,15 @@ Expected<Arg> chunk(Call& call) {
   const std::int64_t chunks = call.integer("chunks");
   if (shape.empty() || chunks < 1) return fail("{} parts of {}", chunks, shape_text(shape));
   if (const auto exact = divide_exactly(shape[axis], Dim(chunks))) return split_by(call, axis, *exact);
+  const Dim length = ceil_divide(shape[axis], Dim(chunks));
+  // More than two parts of an open size may be fewer than that.
+  if (!shape[axis].constant() && chunks == 2) return parts_of(call, axis, {length, shape[axis] - length});
   if (!shape[axis].constant())
-    return fail("{} parts of an axis of size {}, which may not be equal", chunks, shape[axis].text());
-  return split_by(call, axis, ceil_divide(shape[axis], Dim(chunks)));
+    return fail_with_hint(
+        fmt::format("{} parts of an axis of size {}, which may not be equal", chunks, shape[axis].text()),
+        fmt::format("export with a size that is a multiple: {} * Dim(...), or with split and the sizes of the parts",
+                    chunks));
+  return split_by(call, axis, length);
 }
 
 // Parts that differ by at most one entry.

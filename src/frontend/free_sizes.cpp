@@ -342,6 +342,52 @@ void free_divisor(const FreeCall& call) {
   if (call.assume(size, true)) arg->value = std::move(size);
 }
 
+// A window as large as a freed axis, with steps as large, is the whole axis: a global pool.
+void free_windows(const FreeCall& call) {
+  const Shape* from = call.self();
+  Arg* arg = call.argument("kernel_size", 1);
+  auto kernel = shape_in(arg);
+  if (from == nullptr || !kernel || kernel->empty() || kernel->size() >= from->size()) return tell_of_others(call);
+  const std::size_t axes = call.name.ends_with("3d") ? 3 : call.name.ends_with("2d") ? 2 : 1;
+  Arg* steps = call.argument("stride", 2);
+  const auto stride = shape_in(steps);
+  const auto padding = shape_in(call.argument("padding", 3));
+  if (axes >= from->size()) return;
+  if (kernel->size() == 1) kernel->resize(axes, Dim(*kernel->begin()));
+  if (kernel->size() != axes) return;
+  const auto entry = [](const std::optional<Shape>& list, std::size_t axis, const Dim& otherwise) {
+    return !list || list->empty() ? otherwise
+           : list->size() == 1    ? (*list)[0]
+                                  : (*list)[std::min(axis, list->size() - 1)];
+  };
+  Shape moved(axes);
+  bool any = false;
+  for (std::size_t axis = 0; axis < axes; ++axis) {
+    Dim& size = (*kernel)[axis];
+    const Dim& whole = (*from)[from->size() - axes + axis];
+    moved[axis] = entry(stride, axis, size);
+    if (!call.freed(whole) || frozen(whole, call.sizes()) != size) continue;
+    const auto number = size.constant();
+    const bool is_whole = number && *number >= kLeastTelling && moved[axis] == size && entry(padding, axis, 0).is(0);
+    call.note(whole,
+              fmt::format("windows of {} entries of {} along an axis of the freed size '{}' {}", size.text(), call.name,
+                          whole.text(), is_whole ? "are taken as the whole axis" : "stay as they are"));
+    if (!is_whole) continue;
+    size = moved[axis] = whole;
+    any = true;
+  }
+  if (!any) return;
+  set_shape(*arg, std::move(*kernel));
+  if (steps != nullptr) set_shape(*steps, std::move(moved));
+}
+
+// How far an axis is turned.
+void tell_of_shifts(const FreeCall& call) {
+  tell_of_others(call);
+  if (const auto shifts = shape_in(call.argument("shifts", 1)))
+    for (const Dim& shift : *shifts) call.tell_of_shares(shift.constant().value_or(0) < 0 ? shift * -1 : shift);
+}
+
 // More at the end of a freed axis than at its start fills it up to a size that Python computed.
 void tell_of_padding(const FreeCall& call) {
   const Shape* from = call.self();
@@ -487,6 +533,15 @@ constexpr auto kRules = std::to_array<NamedRule>({
     {"linspace", [](const FreeCall& call) { free_length(call, "steps", 2); }},
     {"eye", [](const FreeCall& call) { free_length(call, "n", 0); }},
     {"div", free_divisor},
+    {"avg_pool1d", free_windows},
+    {"avg_pool2d", free_windows},
+    {"avg_pool3d", free_windows},
+    {"max_pool1d", free_windows},
+    {"max_pool2d", free_windows},
+    {"max_pool3d", free_windows},
+    {"max_pool2d_with_indices", free_windows},
+    {"max_pool3d_with_indices", free_windows},
+    {"roll", tell_of_shifts},
     {"dropout", [](const FreeCall&) {}},
     {"pad", tell_of_padding},
     {"constant_pad_nd", tell_of_padding},
