@@ -318,7 +318,7 @@ Expected<Arg> columns(Call& call, std::string_view row) {
                  {"stride", call.integers("stride")},
                  {"padding", call.integers("padding")},
                  {"dilation", call.integers("dilation")}};
-  if (to_image) attrs.set("output_size", call.integers("output_size"));
+  if (to_image) attrs.set("output_size", call.sizes("output_size"));
   Value* y = build(row, {x}, std::move(attrs));
   return fresh(single ? squeeze(build, y, 0) : y);
 }
@@ -412,7 +412,8 @@ std::vector<Overload> image_overloads() {
       {"native_channel_shuffle(Tensor self, int groups) -> Tensor", channel_shuffle},
       {"im2col(Tensor self, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) -> Tensor",
        [](Call& call) { return columns(call, "im2col"); }},
-      {"col2im(Tensor self, int[2] output_size, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) -> "
+      {"col2im(Tensor self, SymInt[2] output_size, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) "
+       "-> "
        "Tensor",
        [](Call& call) { return columns(call, "col2im"); }},
   };

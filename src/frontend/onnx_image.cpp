@@ -352,12 +352,13 @@ void read_col2im(Call& call) {
   Integers half(padding.begin(), padding.begin() + static_cast<std::ptrdiff_t>(axes));
   if (!std::equal(half.begin(), half.end(), padding.begin() + static_cast<std::ptrdiff_t>(axes)))
     return call.fail("pads differ at the two ends");
-  call.set(
-      0,
-      call.build(
-          "col2im", {call.x(0)},
-          {{"output_size", image}, {"kernel", kernel}, {"stride", stride}, {"padding", half}, {"dilation", dilation}},
-          call.name()));
+  call.set(0, call.build("col2im", {call.x(0)},
+                         {{"output_size", to_shape(image)},
+                          {"kernel", kernel},
+                          {"stride", stride},
+                          {"padding", half},
+                          {"dilation", dilation}},
+                         call.name()));
 }
 
 }  // namespace

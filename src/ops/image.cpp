@@ -250,10 +250,14 @@ Op im2col() {
 }
 
 Expected<Shape> col2im_counts(const Attrs& attrs, const Windows& windows) {
-  const Integers& sizes = attrs.integers("output_size");
-  if (sizes.size() != 2 || std::ranges::min(sizes) < 1 || std::ranges::max(sizes) > (1 << 24))
-    return fail("output_size [{}], expected two sizes", fmt::join(sizes, ", "));
-  return window_counts(to_shape(sizes), windows);
+  const Shape& sizes = attrs.get<Shape>("output_size");
+  const auto is_size = [](const Dim& size) {
+    const auto number = size.constant();
+    return !size.overflowed() && (!number || (*number >= 1 && *number <= (1 << 24)));
+  };
+  if (sizes.size() != 2 || !std::ranges::all_of(sizes, is_size))
+    return fail("output_size {}, expected two sizes", shape_text(sizes));
+  return window_counts(sizes, windows);
 }
 
 Expected<std::vector<Type>> infer_col2im(const InferCall& call) {
@@ -263,15 +267,15 @@ Expected<std::vector<Type>> infer_col2im(const InferCall& call) {
   if (x[2] != counts[0] * counts[1])
     return fail("x has {} columns, output_size has {} windows", x[2].text(), (counts[0] * counts[1]).text());
   TAPER_ASSIGN(Dim channels, divided(x[1], windows.taps(), "the number of rows"));
-  const Integers& sizes = call.attrs.integers("output_size");
+  const Shape& sizes = call.attrs.get<Shape>("output_size");
   return std::vector{Type{call.type(0).dtype, {x[0], std::move(channels), sizes[0], sizes[1]}}};
 }
 
 Expected<std::vector<Array>> eval_col2im(const EvalCall& call) {
   const Array& x = call.operand(0);
   const Windows windows = accepted_windows(with_both_sides(call.attrs), call.attrs.integers("kernel"));
-  TAPER_ASSIGN(const Shape counts, col2im_counts(call.attrs, windows));
-  const Integers& sizes = call.attrs.integers("output_size");
+  TAPER_ASSIGN(const Integers sizes, evaluate(call.attrs.get<Shape>("output_size"), call.bindings));
+  TAPER_ASSIGN(const Shape counts, window_counts(to_shape(sizes), windows));
   const Grid grid = grid_of(sizes, *constant_sizes(counts), windows);
   Array y = make_array(x.dtype, {x.size(0), x.size(1) / grid.taps(), sizes[0], sizes[1]});
   for (std::int64_t plane = 0; plane < y.size(0) * y.size(1); ++plane)
@@ -286,16 +290,18 @@ Expected<std::vector<Array>> eval_col2im(const EvalCall& call) {
 std::vector<Value*> expand_col2im(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& x = node.operands[0]->type.shape;
   const Windows windows = accepted_windows(with_both_sides(node.attrs), node.attrs.integers("kernel"));
-  const Integers& sizes = node.attrs.integers("output_size");
-  const Integers counts = *constant_sizes(*window_counts(to_shape(sizes), windows));
-  // What the windows leave over at the end.
+  const Shape& sizes = node.attrs.get<Shape>("output_size");
+  const Shape counts = *window_counts(sizes, windows);
+  // What the windows leave over at the end; where a symbol decides, more is added than there may be, and cut off.
   Attrs attrs = with_both_sides(node.attrs);
   Integers rest, padding = attrs.integers("padding");
+  std::vector<bool> cut;
   for (std::size_t axis = 0; axis < 2; ++axis) {
-    const std::int64_t reach = (counts[axis] - 1) * windows.stride[axis] + windows.extent(axis);
-    const std::int64_t left = sizes[axis] + windows.before[axis] - reach;  // negative: padding at the end
-    padding[2 + axis] = std::max<std::int64_t>(0, -left);
-    rest.push_back(std::max<std::int64_t>(0, left));
+    const Dim reach = (counts[axis] - 1) * windows.stride[axis] + windows.extent(axis);
+    const auto left = (sizes[axis] + windows.before[axis] - reach).constant();  // negative: padding at the end
+    padding[2 + axis] = left ? std::max<std::int64_t>(0, -*left) : 0;
+    rest.push_back(left ? std::max<std::int64_t>(0, *left) : windows.stride[axis] - 1);
+    cut.push_back(!left);
   }
   attrs.set("padding", padding);
   attrs.set("output_padding", Integers{0, 0});
@@ -304,13 +310,15 @@ std::vector<Value*> expand_col2im(Builder& build, const Node& node, std::span<Va
   Value* y = build("conv_transpose", {taps, build.constant(taps_apart(windows), "taps")}, attrs);
   if (rest[0] > 0 || rest[1] > 0)
     y = build("pad", {y}, {{"before", Integers{0, 0, 0, 0}}, {"after", Integers{0, 0, rest[0], rest[1]}}});
+  for (std::size_t axis = 0; axis < 2; ++axis)
+    if (cut[axis]) y = build("slice", {y}, {{"dim", static_cast<std::int64_t>(axis + 2)}, {"end", Shape{sizes[axis]}}});
   return {build("reshape", {y}, {{"shape", node.results[0]->type.shape}})};
 }
 
 Op col2im() {
   std::vector<AttrSpec> attrs = patch_attrs();
-  attrs.push_back({"output_size", AttrKind::integers});
-  const auto with_size = [](Attrs all, Integers sizes) {
+  attrs.push_back({"output_size", AttrKind::shape});
+  const auto with_size = [](Attrs all, Shape sizes) {
     all.set("output_size", std::move(sizes));
     return all;
   };

@@ -259,38 +259,53 @@ Expected<std::vector<Type>> infer_pool_with_indices(const InferCall& call) {
   return std::vector{Type{call.type(0).dtype, shape}, Type{DType::i64, shape}};
 }
 
+// What lies between neighbours along each spatial axis, in the plane.
+Shape strides_in_plane(const Shape& sizes) {
+  Shape strides(sizes.size(), Dim(1));
+  for (std::size_t axis = sizes.size() - 1; axis-- > 0;) strides[axis] = strides[axis + 1] * sizes[axis + 1];
+  return strides;
+}
+
+Value* size_value(Builder& build, const Dim& size) {
+  const auto number = size.constant();
+  return number ? build.constant(tensor_i64({1}, Integers{*number}))
+                : build("sizes", {}, {{"sizes", Shape{size}}, {"dtype", DType::i64}});
+}
+
+// The sum over axes of what a table says for each position along it, times the axis' stride.
+template <class AxisValue>
+Value* position_in_plane(Builder& build, const Shape& strides, AxisValue along) {
+  Value* sum = nullptr;
+  for (std::size_t axis = 0; axis < strides.size(); ++axis) {
+    Value* part = along(axis);
+    if (!strides[axis].is(1)) part = build("mul", {part, size_value(build, strides[axis])});
+    sum = sum == nullptr ? part : build("add", {sum, part});
+  }
+  return sum;
+}
+
 // Positions by arithmetic on whole results: of the first tap of each window that holds its largest.
 std::vector<Value*> expand_with_indices(Builder& build, const Node& node, std::span<Value* const> operands) {
   Value* values = build("max_pool", {operands[0]}, node.attrs);
-  const Shape& in = node.operands[0]->type.shape;
-  const Shape& out = node.results[0]->type.shape;
   const Windows windows = accepted_windows(node.attrs, node.attrs.integers("kernel"));
-  const auto sizes = constant_sizes(spatial_sizes(in));
-  const auto counts = constant_sizes(spatial_sizes(out));
-  if (!sizes || !counts) {
-    build.set_error({"positions in axes of symbolic sizes", {}, {}});
-    return {values, nullptr};
-  }
-  const Integers behind = *overhang(node, windows);
-  Integers after = windows.after;
-  for (std::size_t axis = 0; axis < windows.axes(); ++axis) after[axis] += behind[axis];
-  Value* padded = pad_spatial(build, operands[0], windows.before, after, std::numeric_limits<float>::lowest());
+  const Shape counts = spatial_sizes(node.results[0]->type.shape);
+  const Shape strides = strides_in_plane(spatial_sizes(node.operands[0]->type.shape));
+  const auto numbers = constant_sizes(strides), known_counts = constant_sizes(counts);
+  Value* padded = pad_for_windows(build, node, operands[0], windows, std::numeric_limits<float>::lowest()).x;
   std::vector<Value*> taps;
+  std::vector<Integers> offsets(windows.axes());  // by axis and tap
   Integers tap(windows.axes(), 0);
-  Integers offsets;  // in the plane, by tap
   for (std::int64_t k = 0; k < windows.taps(); ++k) {
     Value* entries = padded;
-    std::int64_t offset = 0;
     for (std::size_t axis = 0; axis < windows.axes(); ++axis) {
       const std::int64_t start = tap[axis] * windows.dilation[axis];
-      offset = offset * (*sizes)[axis] + start;
+      offsets[axis].push_back(start);
       entries = build("slice", {entries},
                       {{"dim", static_cast<std::int64_t>(axis + 2)},
                        {"start", start},
-                       {"end", Shape{start + ((*counts)[axis] - 1) * windows.stride[axis] + 1}},
+                       {"end", Shape{(counts[axis] - 1) * windows.stride[axis] + (start + 1)}},
                        {"step", windows.stride[axis]}});
     }
-    offsets.push_back(offset);
     taps.push_back(build("unsqueeze", {entries}, {{"dims", Integers{-1}}}));
     for (std::size_t axis = windows.axes(); axis-- > 0;) {
       if (++tap[axis] < windows.kernel[axis]) break;
@@ -298,31 +313,45 @@ std::vector<Value*> expand_with_indices(Builder& build, const Node& node, std::s
     }
   }
   Value* first = build("argmax", {build("concat", taps, {{"dim", std::int64_t{-1}}})}, {{"dim", std::int64_t{-1}}});
-  Value* offset =
-      build("gather", {build.constant(tensor_i64({static_cast<std::int64_t>(offsets.size())}, offsets)), first},
-            {{"dim", std::int64_t{0}}});
+  const auto looked_up = [&](const Integers& table) {
+    Value* entries = build.constant(tensor_i64({static_cast<std::int64_t>(table.size())}, table));
+    return build("gather", {entries, first}, {{"dim", std::int64_t{0}}});
+  };
+  if (!numbers || !known_counts) {
+    const auto corner = [&](std::size_t axis) {
+      Shape along(windows.axes(), Dim(1));
+      along[axis] = counts[axis];
+      Value* steps = build("arange", {},
+                           {{"start", Shape{Dim(-windows.before[axis])}},
+                            {"step", windows.stride[axis]},
+                            {"length", Shape{counts[axis]}},
+                            {"dtype", DType::i64}});
+      return build("add", {looked_up(offsets[axis]), build("reshape", {steps}, {{"shape", along}})});
+    };
+    return {values, position_in_plane(build, strides, corner)};
+  }
+  Integers offset(taps.size(), 0);  // in the plane, by tap
+  for (std::size_t axis = 0; axis < windows.axes(); ++axis)
+    for (std::size_t k = 0; k < offset.size(); ++k) offset[k] += offsets[axis][k] * (*numbers)[axis];
   Integers corners;  // of windows in the plane
-  const std::int64_t count = std::accumulate(counts->begin(), counts->end(), std::int64_t{1}, std::multiplies{});
+  const std::int64_t count =
+      std::accumulate(known_counts->begin(), known_counts->end(), std::int64_t{1}, std::multiplies{});
   for (std::int64_t i = 0; i < count; ++i) {
-    std::int64_t rest = i, corner = 0, scale = 1;
+    std::int64_t rest = i, corner = 0;
     for (std::size_t axis = windows.axes(); axis-- > 0;) {
-      corner += (rest % (*counts)[axis] * windows.stride[axis] - windows.before[axis]) * scale;
-      rest /= (*counts)[axis];
-      scale *= (*sizes)[axis];
+      corner += (rest % (*known_counts)[axis] * windows.stride[axis] - windows.before[axis]) * (*numbers)[axis];
+      rest /= (*known_counts)[axis];
     }
     corners.push_back(corner);
   }
-  return {values, build("add", {offset, build.constant(tensor_i64(*counts, corners))})};
+  return {values, build("add", {looked_up(offset), build.constant(tensor_i64(*known_counts, corners))})};
 }
 
 // ONNX counts positions through the whole tensor.
 std::vector<Value*> expand_with_indices_onnx(Builder& build, const Node& node, std::span<Value* const> operands) {
   if (has_overhang(node) || !padding_below_kernel(node)) return expand_with_indices(build, node, operands);
   const std::vector<Value*> results = build.call("onnx_max_pool", {operands[0]}, node.attrs);
-  const Dim plane = element_count(spatial_sizes(node.operands[0]->type.shape));
-  const auto number = plane.constant();
-  Value* size = number ? build.constant(tensor_i64({1}, Integers{*number}))
-                       : build("sizes", {}, {{"sizes", Shape{plane}}, {"dtype", DType::i64}});
+  Value* size = size_value(build, element_count(spatial_sizes(node.operands[0]->type.shape)));
   return {results[0], build("remainder", {results[1], size})};
 }
 

@@ -285,7 +285,7 @@ const std::vector<Fixture> kFixtures = {
      "col2im",
      {{1, 6, 6}},
      {{"kernel", Integers{2, 3}}, {"stride", Integers{2, 1}}, {"padding", Integers{1, 0}}, {"dilation",
-      Integers{1, 1}}, {"output_size", Integers{4, 4}}},
+      Integers{1, 1}}, {"output_size", Shape{4, 4}}},
      {1, 1, 4, 4},
      {0.2, 1.54, 0.32, -0.28, 0.48, 0.08, -1.14, 0, -0.34, 0.46, 1.26, -0.82, -0.06, 1.02, -0.2, -0.54}},
     {"pixel_shuffle",
