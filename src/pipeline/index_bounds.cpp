@@ -24,40 +24,57 @@ constexpr std::array kSelections = {
 };
 
 // Operators whose results hold elements of their operands, beside those whose row can rearrange constants.
-constexpr std::array<std::string_view, 9> kMoving = {"cast",   "expand", "tile",    "where", "clamp",
-                                                     "concat", "pad",    "reshape", "flip"};
+constexpr std::array<std::string_view, 11> kMoving = {"cast", "expand",  "tile", "where", "clamp", "concat",
+                                                      "pad",  "reshape", "flip", "slice", "select"};
 
 bool moves_elements(const Node& node) {
   const Op* row = find_op(node.op);
   return (row != nullptr && row->rearrange != nullptr) || std::ranges::find(kMoving, node.op) != kMoving.end();
 }
 
+// Operators whose results are zero only where an operand is.
+constexpr std::array<std::string_view, 3> kKeepingZeros = {"mul", "neg", "abs"};
+
+constexpr std::array<std::string_view, 4> kDivisions = {"floor_divide", "trunc_divide", "remainder", "fmod"};
+
 using Inputs = std::set<const Value*>;
 
-class Search {
+// The integer inputs whose elements values hold.
+class Holding {
  public:
-  explicit Search(std::map<const Value*, std::vector<Dim>>& bounds) : bounds_(bounds) {}
-
-  void walk(const Graph& graph) {
-    for (const Node& node : graph.nodes()) {
-      note_selection(node);
-      if (!moves_elements(node)) continue;
-      Inputs held;
-      for (const Value* operand : node.operands)
-        if (const Inputs* found = inputs_of(operand)) held.insert(found->begin(), found->end());
-      if (held.empty()) continue;
-      for (const Value* result : node.results) held_[result] = held;
-    }
+  explicit Holding(const Graph& graph) {
+    for (const Value* input : graph.inputs())
+      if (!is_floating(input->type.dtype) && input->type.dtype != DType::boolean) held_[input] = {input};
   }
 
-  void add_input(const Value* value) { held_[value] = {value}; }
-
- private:
   const Inputs* inputs_of(const Value* value) const {
     const auto found = held_.find(value);
     return found == held_.end() ? nullptr : &found->second;
   }
 
+  // After a node that hands elements on.
+  void hand_on(const Node& node) {
+    Inputs held;
+    for (const Value* operand : node.operands)
+      if (const Inputs* found = inputs_of(operand)) held.insert(found->begin(), found->end());
+    if (held.empty()) return;
+    for (const Value* result : node.results) held_[result] = held;
+  }
+
+ private:
+  std::unordered_map<const Value*, Inputs> held_;
+};
+
+class Search {
+ public:
+  Search(const Graph& graph, std::map<const Value*, std::vector<Dim>>& bounds) : bounds_(bounds), held_(graph) {
+    for (const Node& node : graph.nodes()) {
+      note_selection(node);
+      if (moves_elements(node)) held_.hand_on(node);
+    }
+  }
+
+ private:
   void note_selection(const Node& node) {
     if (node.op == "one_hot") return bound(node.operands[0], Dim(node.attrs.integer("depth")));
     if (node.op == "gather_nd" || node.op == "scatter_nd") return note_coordinates(node);
@@ -83,7 +100,7 @@ class Search {
   }
 
   void bound(const Value* index, const Dim& size) {
-    const Inputs* inputs = inputs_of(index);
+    const Inputs* inputs = held_.inputs_of(index);
     if (inputs == nullptr) return;
     for (const Value* input : *inputs) {
       std::vector<Dim>& sizes = bounds_[input];
@@ -92,18 +109,27 @@ class Search {
   }
 
   std::map<const Value*, std::vector<Dim>>& bounds_;
-  std::unordered_map<const Value*, Inputs> held_;
+  Holding held_;
 };
 
 }  // namespace
 
 std::map<const Value*, std::vector<Dim>> index_bounds(const Graph& graph) {
   std::map<const Value*, std::vector<Dim>> bounds;
-  Search search(bounds);
-  for (const Value* input : graph.inputs())
-    if (!is_floating(input->type.dtype) && input->type.dtype != DType::boolean) search.add_input(input);
-  search.walk(graph);
+  Search(graph, bounds);
   return bounds;
+}
+
+std::set<const Value*> integer_divisors(const Graph& graph) {
+  Inputs divisors;
+  Holding held(graph);
+  for (const Node& node : graph.nodes()) {
+    const bool divides = std::ranges::find(kDivisions, node.op) != kDivisions.end();
+    if (const Inputs* found = divides ? held.inputs_of(node.operands[1]) : nullptr)
+      divisors.insert(found->begin(), found->end());
+    if (moves_elements(node) || std::ranges::find(kKeepingZeros, node.op) != kKeepingZeros.end()) held.hand_on(node);
+  }
+  return divisors;
 }
 
 }  // namespace taper

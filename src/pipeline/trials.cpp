@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <random>
+#include <set>
 
 #include "ops/evaluate.h"
 #include "passes/passes.h"
@@ -31,7 +32,7 @@ constexpr Draw kDraws[] = {Draw::wide, Draw::positive, Draw::small, Draw::ones, 
 class Drawing {
  public:
   Drawing(const Graph& graph, Draw draw, std::uint64_t seed)
-      : graph_(graph), draw_(draw), seed_(seed), bounds_(index_bounds(graph)) {}
+      : graph_(graph), draw_(draw), seed_(seed), bounds_(index_bounds(graph)), divisors_(integer_divisors(graph)) {}
 
   Expected<InputSet> at(const Bindings& sizes) const {
     InputSet set;
@@ -56,12 +57,15 @@ class Drawing {
       for (double& value : array.values) value = draw_ == Draw::wide ? 2 * uniform() - 1 : uniform();
       return array;
     }
+    const bool divides = divisors_.contains(&input);
     if (draw_ == Draw::ones || draw_ == Draw::zeros) {
-      std::ranges::fill(array.values, draw_ == Draw::ones ? 1 : 0);
+      std::ranges::fill(array.values, draw_ == Draw::ones || divides ? 1 : 0);
       return array;
     }
-    const auto below = static_cast<double>(bound_of(input, sizes));
-    for (double& value : array.values) value = std::floor(uniform() * below);
+    constexpr double kDivisors = 8;
+    const double least = divides ? 1 : 0;
+    const double below = divides ? kDivisors : static_cast<double>(bound_of(input, sizes));
+    for (double& value : array.values) value = least + std::floor(uniform() * below);
     return array;
   }
 
@@ -82,6 +86,7 @@ class Drawing {
   Draw draw_;
   std::uint64_t seed_;
   std::map<const Value*, std::vector<Dim>> bounds_;
+  std::set<const Value*> divisors_;
 };
 
 double seconds_since(std::chrono::steady_clock::time_point start) {

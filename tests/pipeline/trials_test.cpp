@@ -45,6 +45,17 @@ TEST(Trials, draw_integers_that_select_from_the_axis_they_index) {
   EXPECT_EQ(*std::ranges::max_element(ids.values), 4);
 }
 
+TEST(Trials, divide_by_no_zeros) {
+  const Trials trials = trials_of(program(R"(graph "" (%x: i64[B, 4], %n: i64[B, 4]) {
+  %first = slice(%n) {dim = 1, end = shape[1]} : i64[B, 1]
+  %y = floor_divide(%x, %first) : i64[B, 4]
+  return output = %y
+})",
+                                          {{"B", {.usual = 50}}}));
+  EXPECT_THAT(trials.all[0].inputs[1].values, Each(AllOf(Ge(1), Lt(9))));
+  EXPECT_THAT(trials.all[0].inputs[0].values, testing::Contains(0));
+}
+
 TEST(Trials, have_other_sizes_the_second_time) {
   const Trials trials = trials_of(program(kLookUp, {{"B", {.usual = 1}}, {"T", {.usual = 40}}}));
   ASSERT_EQ(trials.all.size(), 2u);
