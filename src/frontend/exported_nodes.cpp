@@ -190,6 +190,59 @@ Expected<std::vector<NamedArg>> arguments_of(const Values& values, const Node& n
   return arguments;
 }
 
+// What Python's operators give of numbers that are taken out of tensors when the program runs, or of sizes where they
+// are compared; null if they give none.
+Value* run_time_number(Builder& build, std::string_view name, std::span<const Arg> arguments) {
+  struct NumberRow {
+    std::string_view name, op;
+    bool of_sizes;  // also where no operand is a tensor
+  };
+  constexpr NumberRow kNumbers[] = {
+      {"add", "add", false},         {"sub", "sub", false},
+      {"mul", "mul", false},         {"floordiv", "floor_divide", false},
+      {"mod", "remainder", false},   {"truediv", "div", false},
+      {"le", "less_equal", true},    {"lt", "less", true},
+      {"ge", "greater_equal", true}, {"gt", "greater", true},
+      {"eq", "equal", true},         {"ne", "not_equal", true},
+  };
+  const auto* row = std::ranges::find(kNumbers, name, &NumberRow::name);
+  if (row == std::end(kNumbers) || arguments.size() != 2) return nullptr;
+  bool any_tensor = false, any_real = name == "truediv";
+  for (const Arg& argument : arguments) {
+    const auto* tensor = argument.as<TensorPtr>();
+    if (tensor != nullptr && (!(*tensor)->type().shape.empty() || (*tensor)->type().dtype == DType::boolean))
+      return nullptr;
+    if (tensor == nullptr && argument.as<Dim>() == nullptr && argument.as<double>() == nullptr) return nullptr;
+    any_tensor = any_tensor || tensor != nullptr;
+    any_real =
+        any_real || argument.as<double>() != nullptr || (tensor != nullptr && is_floating((*tensor)->type().dtype));
+  }
+  if (!any_tensor && !(row->of_sizes && !any_real)) return nullptr;
+  const DType dtype = any_real ? DType::f32 : DType::i64;
+  std::vector<Value*> operands;
+  for (const Arg& argument : arguments) {
+    const auto* tensor = argument.as<TensorPtr>();
+    const Dim* size = argument.as<Dim>();
+    const double* real = argument.as<double>();
+    if (tensor != nullptr)
+      operands.push_back(build("cast", {(*tensor)->content(build)}, {{"to", dtype}}));
+    else if (real != nullptr)
+      operands.push_back(build("reshape", {build.constant(tensor_f32({1}, std::array{static_cast<float>(*real)}))},
+                               {{"shape", Shape{}}}));
+    else
+      operands.push_back(
+          build("cast", {build("reshape", {build("sizes", {}, {{"sizes", Shape{*size}}})}, {{"shape", Shape{}}})},
+                {{"to", dtype}}));
+  }
+  return build(row->op, std::move(operands));
+}
+
+Status bind_number(Import& import, const Graph& graph, const Node& node, Value* number, Values& values) {
+  const TensorPtr tensor = aten::Tensor::make(number);
+  import.run_time_numbers.insert(tensor);
+  return bind_all(import, graph, node, Arg(tensor), values);
+}
+
 // Python's operators on sizes. What can't be computed from our sizes is taken from the program: an expression over its
 // symbols.
 Status run_on_sizes(Import& import, const aten::Context& context, const Graph& graph, const Node& node,
@@ -204,6 +257,13 @@ Status run_on_sizes(Import& import, const aten::Context& context, const Graph& g
         if (auto note = aten::note_on_scaled_sizes(*scale)) import.assume(std::move(*note));
     const auto result = aten::call_on_sizes(context, operation, plain);
     if (result && *result) return bind_all(import, graph, node, **result, values);
+    if (Value* number = run_time_number(context.build, operation, plain))
+      return bind_number(import, graph, node, number, values);
+    const auto is_tensor = [](const Arg& arg) { return arg.as<TensorPtr>() != nullptr; };
+    if (std::ranges::any_of(plain, is_tensor)) {
+      bind_nothing(node, values);
+      return {};
+    }
   }
   for (const Argument& output : node.outputs) {
     const auto* name = output.as<ValueName>();
@@ -218,6 +278,43 @@ Status run_on_sizes(Import& import, const aten::Context& context, const Graph& g
   return {};
 }
 
+bool is_item(std::string_view name) {
+  return name == "item.default" || name == "_local_scalar_dense.default";
+}
+
+// A number of a tensor; where it is only known when the program runs, a tensor of rank 0.
+Expected<Arg> item(Import& import, aten::Context& context, std::string_view name, std::span<const NamedArg> arguments) {
+  auto known = aten::call(context, name, arguments);
+  const auto* tensor = arguments.empty() ? nullptr : arguments[0].arg.as<TensorPtr>();
+  if (known || tensor == nullptr || !element_count((*tensor)->type().shape).is(1)) return known;
+  Value* number = (*tensor)->content(context.build);
+  if (!(*tensor)->type().shape.empty()) number = context.build("reshape", {number}, {{"shape", Shape{}}});
+  TAPER_TRY(context.build.status());
+  const TensorPtr result = aten::Tensor::make(number);
+  import.run_time_numbers.insert(result);
+  return Arg(result);
+}
+
+bool is_run_time_number(const Import& import, const Arg& arg) {
+  if (const auto* list = arg.as<Arg::List>())
+    return std::ranges::any_of(*list, [&](const Arg& each) { return is_run_time_number(import, each); });
+  const auto* tensor = arg.as<TensorPtr>();
+  return tensor != nullptr && import.run_time_numbers.contains(*tensor);
+}
+
+// The entry of an axis whose number is computed.
+Expected<Arg> select_entry(aten::Context& context, std::span<const NamedArg> arguments) {
+  const auto* index = arguments.back().arg.as<TensorPtr>();
+  if (index == nullptr || arguments.size() != 3) return fail("an entry of an axis that is no number");
+  Value* vector = context.build("reshape", {(*index)->content(context.build)}, {{"shape", Shape{1}}});
+  TAPER_TRY(context.build.status());
+  const NamedArg dim{"", arguments[1].arg};
+  TAPER_ASSIGN(Arg entries,
+               aten::call(context, "index_select",
+                          std::vector<NamedArg>{{"", arguments[0].arg}, dim, {"", aten::Tensor::make(vector)}}));
+  return aten::call(context, "squeeze.dim", std::vector<NamedArg>{{"", std::move(entries)}, dim});
+}
+
 Expected<Arg> call_node(Import& import, aten::Context& context, const Node& node, const Values& values) {
   if (node.target.starts_with(kHigherOrder))
     return call_higher_order(import, context, std::string_view(node.target).substr(kHigherOrder.size()), node, values);
@@ -227,7 +324,17 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Node& node
   if (is_size_query(*name)) return size_query(*name, arguments);
   import.freeing.place = place_of(node);
   TAPER_TRY(free_literals(context.build, *name, arguments, import.freeing));
-  TAPER_ASSIGN(Arg result, aten::call(context, *name, arguments));
+  if (is_item(*name)) return item(import, context, *name, arguments);
+  if (*name == "select.int" && is_run_time_number(import, arguments.back().arg))
+    return select_entry(context, arguments);
+  auto called = aten::call(context, *name, arguments);
+  if (!called &&
+      std::ranges::any_of(arguments, [&](const NamedArg& each) { return is_run_time_number(import, each.arg); }))
+    return fail_with_hint(
+        fmt::format("{} takes a number that is computed when the program runs: {}", *name, called.error().text()),
+        "sizes and the ends of slices have to follow from the sizes of inputs: give a mask instead, "
+        "or pass a tensor that is as long");
+  TAPER_ASSIGN(Arg result, std::move(called));
   remember_sizes(result, import.freeing);
   return result;
 }

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,7 @@ struct Import {
   std::map<std::string, Dim, std::less<>> replacements;  // symbols of the program that the caller named or fixed
   Freeing freeing;                                       // of sizes that the program had frozen
   std::vector<std::string> assumptions;
+  std::set<aten::TensorPtr> run_time_numbers;  // that Python takes out of tensors: of rank 0
 
   void assume(std::string sentence);
   Shape shape(const Shape& declared) const;  // with the replacements
