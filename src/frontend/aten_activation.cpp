@@ -101,6 +101,8 @@ Expected<Arg> prelu(Call& call) {
 
 // What a random slope between two bounds is on average.
 Expected<Arg> rrelu(Call& call) {
+  if (call.flag("training"))
+    return fail_with_hint("rrelu draws its slopes at random in training", "export after model.eval()");
   const double slope = (call.real("lower") + call.real("upper")) / 2;
   return fresh(call.build("leaky_relu", {call.tensor("self")}, {{"negative_slope", slope}}));
 }

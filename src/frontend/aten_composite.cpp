@@ -166,7 +166,51 @@ Expected<Arg> trapezoid(Call& call) {
   } else {
     sums = build("mul", {sums, number(build, call.arg("dx"), DType::f32)});
   }
-  return fresh(reduce(build, "sum", sums, {static_cast<std::int64_t>(axis)}, false));
+  const auto dim = static_cast<std::int64_t>(axis);
+  if (call.schema.name == "cumulative_trapezoid") return fresh(build("cumsum", {sums}, {{"dim", dim}}));
+  return fresh(reduce(build, "sum", sums, {dim}, false));
+}
+
+// Differences of neighbours on both sides, at the ends those of one side: of one step, or by `edge_order` 2 of two.
+Value* slope_along(Builder& build, Value* x, std::size_t axis, double step, bool two_steps) {
+  const Dim size = shape_of(x)[axis];
+  const auto entry = [&](const Dim& at) { return slice(build, x, axis, at, at + Dim(1)); };
+  const auto scaled = [&](Value* y, double by) { return build("mul", {y, number(build, by, DType::f32)}); };
+  const auto end = [&](const Dim& first, const Dim& second, const Dim& third, double sign) {
+    if (!two_steps) return scaled(build("sub", {entry(second), entry(first)}), sign / step);
+    Value* sum = build("sub", {scaled(entry(second), 4), build("add", {scaled(entry(first), 3), entry(third)})});
+    return scaled(sum, sign / (2 * step));
+  };
+  Value* inside =
+      scaled(build("sub", {slice(build, x, axis, 2, size), slice(build, x, axis, 0, size - Dim(2))}), 1 / (2 * step));
+  return concat(build, {end(0, 1, 2, 1), inside, end(size - Dim(1), size - Dim(2), size - Dim(3), -1)}, axis);
+}
+
+Expected<Arg> gradient(Call& call) {
+  Value* x = call.promoted({"self"}, Promotion::floating)[0];
+  const std::size_t rank = shape_of(x).size();
+  const std::int64_t edge_order = call.integer("edge_order");
+  if (edge_order != 1 && edge_order != 2) return fail("edge_order is {}, expected 1 or 2", edge_order);
+  Integers dims = all_axes(rank);
+  if (call.given("dim")) {
+    const auto one = constant_integer(call.arg("dim"));
+    dims = one ? Integers{*one} : call.integers("dim");
+  }
+  std::vector<double> steps(dims.size(), 1);
+  if (call.given("spacing")) {
+    const auto* list = call.arg("spacing").as<Arg::List>();
+    if (list != nullptr && list->size() != dims.size())
+      return fail("{} distances for {} axes", list->size(), dims.size());
+    steps = list != nullptr ? call.reals("spacing") : std::vector<double>(dims.size(), call.real("spacing"));
+  }
+  std::vector<Value*> slopes;
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    TAPER_ASSIGN(const std::size_t axis, axis_of(dims[i], rank));
+    if (const auto size = shape_of(x)[axis].constant(); rank == 0 || (size && *size <= edge_order))
+      return fail("slopes along an axis of {}", type_text(x->type));
+    slopes.push_back(slope_along(call.build, x, axis, steps[i], edge_order == 2));
+  }
+  return fresh_list(slopes);
 }
 
 // All products of entries, block by block.
@@ -212,11 +256,14 @@ Expected<Arg> nan_mean(Call& call) {
 
 // ------------------------------------------------------------------------------------------------------------- tables
 
-// The number of boundaries below x, or with `right` those up to x.
+// The number of boundaries below x, or with `right` those up to x: of all, or of each row of x its own.
 Expected<Arg> count_boundaries(Call& call, std::string_view boundaries, std::string_view x) {
   Builder& build = call.build;
-  const auto operands = call.promoted({x, boundaries}, Promotion::common);
-  if (shape_of(operands[1]).size() != 1) return fail("boundaries in more than one axis");
+  auto operands = call.promoted({x, boundaries}, Promotion::common);
+  const std::size_t rank = shape_of(operands[1]).size();
+  if (rank == 0 || (rank > 1 && shape_of(operands[0]).size() != rank))
+    return fail("boundaries {} for {}", type_text(operands[1]->type), type_text(operands[0]->type));
+  if (rank > 1) operands[1] = unsqueeze(build, operands[1], static_cast<std::int64_t>(rank) - 1);
   bool right = call.flag("right");
   if (call.given("side")) right = call.text("side") == "right";
   Value* each = unsqueeze(build, operands[0], static_cast<std::int64_t>(shape_of(operands[0]).size()));
@@ -290,6 +337,15 @@ std::vector<Overload> composite_overloads() {
       {"linalg_vander(Tensor x, *, SymInt? N=None) -> Tensor", [](Call& call) { return powers(call, true); }},
       {"trapezoid.x(Tensor y, Tensor x, *, int dim=-1) -> Tensor", trapezoid},
       {"trapezoid.dx(Tensor y, *, Scalar dx=1, int dim=-1) -> Tensor", trapezoid},
+      {"cumulative_trapezoid.x(Tensor y, Tensor x, *, int dim=-1) -> Tensor", trapezoid},
+      {"cumulative_trapezoid.dx(Tensor y, *, Scalar dx=1, int dim=-1) -> Tensor", trapezoid},
+      {"gradient.scalarint(Tensor self, *, Scalar? spacing=None, int? dim=None, int edge_order=1) -> Tensor[]",
+       gradient},
+      {"gradient.scalararray(Tensor self, *, Scalar spacing, int[] dim, int edge_order=1) -> Tensor[]", gradient},
+      {"gradient.array(Tensor self, *, int[] dim, int edge_order=1) -> Tensor[]", gradient},
+      {"gradient.scalarrayint(Tensor self, *, Scalar[] spacing, int? dim=None, int edge_order=1) -> Tensor[]",
+       gradient},
+      {"gradient.scalarrayarray(Tensor self, *, Scalar[] spacing, int[] dim, int edge_order=1) -> Tensor[]", gradient},
       {"trace(Tensor self) -> Tensor", trace},
       {"fill_diagonal(Tensor self, Scalar fill_value, bool wrap=False) -> Tensor", fill_diagonal},
       {"kron(Tensor self, Tensor other) -> Tensor", kronecker},
@@ -300,7 +356,12 @@ std::vector<Overload> composite_overloads() {
       {"searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? "
        "side=None, Tensor? sorter=None) -> Tensor",
        [](Call& call) -> Expected<Arg> {
-         if (call.given("sorter")) return fail("boundaries in another order");
+         if (call.given("sorter")) {
+           Value* order = cast(call.build, call.tensor("sorter"), DType::i64);
+           call.args[0] = fresh(
+               call.build("gather_elements", {call.tensor("sorted_sequence"), order}, {{"dim", std::int64_t{-1}}}));
+           TAPER_TRY(call.build.status());
+         }
          return count_boundaries(call, "sorted_sequence", "self");
        }},
       {"isin.Tensor_Tensor(Tensor elements, Tensor test_elements, *, bool assume_unique=False, bool invert=False) -> "

@@ -31,6 +31,14 @@ Expected<Arg> full_of(Call& call) {
   return filled(call, call.sizes("size"), value, dtype_or(call, number_type(value)));
 }
 
+// Filled with a number that is computed when the program runs.
+Expected<Arg> full_of_tensor(Call& call) {
+  Value* value = call.tensor("fill_value");
+  if (!shape_of(value).empty()) return fail("a tensor filled with {}", type_text(value->type));
+  const DType dtype = dtype_or(call, value->type.dtype);
+  return fresh(expand(call.build, cast(call.build, value, dtype), call.sizes("size")));
+}
+
 Expected<Arg> like(Call& call, const Arg& value) {
   const Type& type = call.place("self")->type();
   return filled(call, type.shape, value, dtype_or(call, type.dtype));
@@ -225,6 +233,7 @@ std::vector<Overload> creation_overloads() {
       {"empty_strided(SymInt[] size, SymInt[] stride, *, " TAPER_PLACE ") -> Tensor", zeros},
       {"empty_permuted(SymInt[] size, int[] physical_layout, *, " TAPER_PLACE ") -> Tensor", zeros},
       {"full(SymInt[] size, Scalar fill_value, *, " TAPER_PLACE ") -> Tensor", full_of},
+      {"full(SymInt[] size, Tensor fill_value, *, " TAPER_PLACE ") -> Tensor", full_of_tensor},
       {"zeros_like(Tensor self, *, " TAPER_FORMAT ") -> Tensor", [](Call& call) { return like(call, Arg(Dim(0))); }},
       {"ones_like(Tensor self, *, " TAPER_FORMAT ") -> Tensor", [](Call& call) { return like(call, Arg(Dim(1))); }},
       {"empty_like(Tensor self, *, " TAPER_FORMAT ") -> Tensor", [](Call& call) { return like(call, Arg(Dim(0))); }},

@@ -296,6 +296,35 @@ Expected<Arg> nonzero(Call& call) {
   return fresh(concat(build, std::move(parts), 1));
 }
 
+// The positions of the first `size` entries that are not zero, a row each; where there are fewer, `fill_value`.
+Expected<Arg> static_nonzero(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  const Shape shape = shape_of(x);
+  const Dim count = element_count(shape), size = call.size("size");
+  const auto whole = [&](const Dim& dim) { return number(build, Arg(dim), DType::i64); };
+  if (shape.empty()) return fail("positions in a number");
+  Value* found = cast(build, reshape(build, cast(build, x, DType::boolean), {count}), DType::i64);
+  Value* order = build("sub", {build("cumsum", {found}, {{"dim", std::int64_t{0}}}), whole(1)});
+  // What isn't wanted goes behind the last row, to be cut off.
+  Value* wanted = build("logical_and", {cast(build, found, DType::boolean), build("less", {order, whole(size)})});
+  Value* places = build("where", {wanted, order, expand(build, whole(size), {count})});
+  Value* positions =
+      build("scatter_elements",
+            {full(build, {size + 1}, Arg(Dim(-1)), DType::i64), places, arange(build, 0, 1, count, DType::i64)},
+            {{"dim", std::int64_t{0}}, {"reduction", std::string("none")}});
+  Value* rest = slice(build, positions, 0, 0, size);
+  Value* missing = build("less", {rest, whole(0)});
+  std::vector<Value*> columns;
+  for (std::size_t axis = shape.size(); axis-- > 0;) {
+    Value* column = axis == 0 ? rest : build("remainder", {rest, whole(shape[axis])});
+    column = build("where", {missing, whole(call.integer("fill_value")), column});
+    columns.insert(columns.begin(), unsqueeze(build, column, 1));
+    if (axis > 0) rest = build("floor_divide", {rest, whole(shape[axis])});
+  }
+  return fresh(concat(build, std::move(columns), 1));
+}
+
 Expected<Arg> one_hot(Call& call) {
   const std::int64_t depth = call.integer("num_classes");
   Value* x = call.tensor("self");
@@ -445,6 +474,7 @@ std::vector<Overload> index_overloads() {
       {"masked_select(Tensor self, Tensor mask) -> Tensor", masked_select},
       {"nonzero(Tensor self) -> Tensor", nonzero},
       {"nonzero_numpy(Tensor self) -> Tensor[]", nonzero},
+      {"nonzero_static(Tensor self, *, SymInt size, int fill_value=-1) -> Tensor", static_nonzero},
       {"one_hot(Tensor self, int num_classes=-1) -> Tensor", one_hot},
   };
 }

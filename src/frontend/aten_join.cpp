@@ -254,6 +254,26 @@ Expected<Arg> mesh_grid(Call& call) {
   return fresh_list(grids);
 }
 
+// All pairs, triples, ... of the entries of vectors, a row each.
+Expected<Arg> cartesian_product(Call& call) {
+  Builder& build = call.build;
+  std::vector<Value*> parts = promoted_list(call, "tensors");
+  TAPER_TRY(build.status());
+  Shape shape;
+  for (const Value* part : parts) {
+    if (shape_of(part).size() != 1) return fail("a product with {}, expected vectors", type_text(part->type));
+    shape.push_back(shape_of(part)[0]);
+  }
+  if (parts.empty()) return fail("nothing to combine");
+  if (parts.size() == 1) return fresh(parts[0]);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    Shape along(parts.size(), Dim(1));
+    along[i] = shape[i];
+    parts[i] = reshape(build, expand(build, reshape(build, parts[i], along), shape), {element_count(shape), 1});
+  }
+  return fresh(concat(build, std::move(parts), 1));
+}
+
 Expected<Shape> common_shape(const std::vector<Value*>& values) {
   Shape shape;
   for (Value* value : values) {
@@ -311,6 +331,7 @@ std::vector<Overload> join_overloads() {
       {.schema = "triu(Tensor self, int diagonal=0) -> Tensor", .build = triangle, .row = "triu"},
       {"meshgrid(Tensor[] tensors) -> Tensor[]", mesh_grid},
       {"meshgrid.indexing(Tensor[] tensors, *, str indexing) -> Tensor[]", mesh_grid},
+      {"cartesian_prod(Tensor[] tensors) -> Tensor", cartesian_product},
       {"broadcast_tensors(Tensor[] tensors) -> Tensor[]", broadcast_tensors},
       {"atleast_1d(Tensor self) -> Tensor", [](Call& call) { return at_least_rank(call, 1); }},
       {"atleast_2d(Tensor self) -> Tensor", [](Call& call) { return at_least_rank(call, 2); }},

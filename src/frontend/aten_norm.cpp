@@ -176,6 +176,43 @@ Expected<Arg> weight_norm(Call& call) {
   return fresh(build("mul", {v, build("div", {call.tensor("g"), build("sqrt", {squares})})}));
 }
 
+// Entries along an axis, shortened to `most` where their norm is larger.
+Value* shortened(Builder& build, Value* x, double order, std::size_t axis, double most) {
+  Integers others;
+  for (std::size_t i = 0; i < shape_of(x).size(); ++i)
+    if (i != axis) others.push_back(static_cast<std::int64_t>(i));
+  Value* norm = others.empty() ? build("abs", {x}) : vector_norm(build, x, order, others, true);
+  Value* limit = number(build, most, DType::f32);
+  Value* factor = build("div", {limit, build("add", {norm, number(build, 1e-7, DType::f32)})});
+  Value* longer = build("greater", {norm, limit});
+  return build("mul", {x, build("where", {longer, factor, number(build, 1.0, DType::f32)})});
+}
+
+Expected<Arg> renorm(Call& call) {
+  Value* x = call.tensor("self");
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", shape_of(x).size()));
+  if (shape_of(x).size() < 2) return fail("{} has no entries of more than a number", type_text(x->type));
+  return fresh(shortened(call.build, x, call.real("p"), axis, call.real("maxnorm")));
+}
+
+// The rows of a table that are looked up are shortened in it.
+Expected<Arg> embedding_renorm(Call& call) {
+  Builder& build = call.build;
+  Value* table = call.tensor("self");
+  Value* rows = call.tensor("indices");
+  if (shape_of(table).size() != 2) return fail("a table {}, expected rows", type_text(table->type));
+  rows = cast(build, reshape(build, rows, {element_count(shape_of(rows))}), DType::i64);
+  TAPER_TRY(build.status());
+  const Shape column = {shape_of(table)[0]};
+  Value* none = full(build, column, Arg(0.0), DType::f32);
+  Value* ones = full(build, shape_of(rows), Arg(1.0), DType::f32);
+  Value* used =
+      build("scatter_elements", {none, rows, ones}, {{"dim", std::int64_t{0}}, {"reduction", std::string("none")}});
+  used = unsqueeze(build, build("greater", {used, number(build, 0.0, DType::f32)}), 1);
+  Value* shorter = shortened(build, table, call.real("norm_type"), 0, call.real("max_norm"));
+  return fresh(build("where", {used, shorter, table}));
+}
+
 Expected<Arg> local_response_norm(Call& call) {
   return fresh(call.build("local_response_norm", {call.tensor("self")},
                           {{"size", call.integer("size")},
@@ -236,6 +273,8 @@ std::vector<Overload> norm_overloads() {
        instance_norm},
       {"local_response_norm(Tensor self, int size, float alpha=0.0001, float beta=0.75, float k=1.0) -> Tensor",
        local_response_norm},
+      {"renorm(Tensor self, Scalar p, int dim, Scalar maxnorm) -> Tensor", renorm},
+      {"embedding_renorm(Tensor self, Tensor indices, float max_norm, float norm_type) -> Tensor", embedding_renorm},
       {"_weight_norm(Tensor v, Tensor g, int dim=0) -> Tensor", weight_norm},
   };
 }

@@ -148,7 +148,8 @@ Expected<Arg> deviation_and_mean(Call& call) {
 
 // --------------------------------------------------------------------------------------------------------------- norms
 
-// (sum |x|^p)^(1/p)
+}  // namespace
+
 Value* vector_norm(Builder& build, Value* x, double order, const Integers& dims, bool keepdim) {
   if (x == nullptr) return nullptr;
   if (order == 2) return build("sqrt", {reduce(build, "sum", build("mul", {x, x}), dims, keepdim)});
@@ -160,6 +161,8 @@ Value* vector_norm(Builder& build, Value* x, double order, const Integers& dims,
   Value* powers = build("pow", {size, number(build, order, DType::f32)});
   return build("pow", {reduce(build, "sum", powers, dims, keepdim), number(build, 1 / order, DType::f32)});
 }
+
+namespace {
 
 Expected<Arg> norm_by(Call& call, std::string_view order) {
   Value* x = call.tensor("self");

@@ -3,6 +3,7 @@
 #include <initializer_list>
 #include <limits>
 #include <numbers>
+#include <vector>
 
 #include "frontend/aten_table.h"
 
@@ -97,6 +98,51 @@ Value* digamma(Formula& f, Value* x) {
   // There is no value at negative integers.
   reflected = f.where(f.equal(beside, 0), f.where(f.less(x, 0), f.real(std::nan("")), reflected), reflected);
   return f.where(low, reflected, y);
+}
+
+// d^n cot(pi x) / dx^n as a polynomial in c = cot(pi x): p' is -pi (1 + c^2) dp/dc.
+std::vector<double> cotangent_derivative(std::int64_t n) {
+  std::vector<double> p = {0, 1};
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::vector<double> next(p.size() + 1, 0);
+    for (std::size_t k = 1; k < p.size(); ++k)
+      for (const std::size_t power : {k - 1, k + 1}) next[power] -= pi * static_cast<double>(k) * p[k];
+    p = std::move(next);
+  }
+  return p;
+}
+
+// The n-th derivative of digamma, (-1)^(n + 1) n! sum 1 / (x + k)^(n + 1): the first terms, and what Euler and
+// Maclaurin say of the rest. Below 1/2 psi_n(x) = (-1)^n psi_n(1 - x) - pi d^n cot(pi x) / dx^n.
+Expected<Arg> polygamma(Call& call) {
+  constexpr std::int64_t kMost = 8;
+  constexpr int kTerms = 8;
+  const std::int64_t n = call.integer("n");
+  if (n < 0 || n > kMost) return fail("derivative {} of digamma, 0 to {} are read", n, kMost);
+  Formula f(call.build);
+  Value* x = operand(call, 1);
+  if (n == 0) return fresh(digamma(f, x));
+  const auto s = static_cast<double>(n + 1);
+  const auto power = [&](Value* base) { return call.build("pow", {base, f.real(-s)}); };
+  Value* low = f.less(x, 0.5);
+  Value* z = f.where(low, f.sub(1, x), x);
+  Value* sum = power(z);
+  for (int k = 1; k < kTerms; ++k) sum = f.add(sum, power(f.add(z, k)));
+  Value* far = f.add(z, kTerms);
+  Value* square = f.div(1, f.mul(far, far));
+  // 1 / (s - 1) + 1 / (2 a) + s / (12 a^2) - ..., times a^(1 - s)
+  const double second = -s * (s + 1) * (s + 2) / 720, third = second * (s + 3) * (s + 4) * -720 / 30240;
+  Value* tail =
+      f.add(f.mul(far, f.add(f.mul(square, f.polynomial(square, {s / 12, second, third})), 1 / (s - 1))), 0.5);
+  sum = f.add(sum, f.mul(power(far), tail));
+  const double sign = n % 2 == 0 ? -1 : 1;
+  Value* y = f.mul(sum, sign * std::tgamma(s));
+  Value* cotangent = f.div(1, f.of("tan", f.mul(beside_integer(f, x), pi)));
+  const std::vector<double> derivative = cotangent_derivative(n);
+  Value* turned = nullptr;
+  for (std::size_t k = derivative.size(); k-- > 0;)
+    turned = turned == nullptr ? f.real(derivative[k]) : f.add(f.mul(turned, cotangent), derivative[k]);
+  return fresh(f.where(low, f.sub(f.mul(y, -sign), f.mul(turned, pi)), y));
 }
 
 // The sum of ln gamma(x - j / 2) for j < p, and p (p - 1) / 4 ln pi
@@ -231,6 +277,7 @@ std::vector<Overload> special_overloads() {
   return {
       {"lgamma(Tensor self) -> Tensor", elementwise<log_gamma>},
       {"digamma(Tensor self) -> Tensor", elementwise<digamma>},
+      {"polygamma(int n, Tensor self) -> Tensor", polygamma},
       {"mvlgamma(Tensor self, int p) -> Tensor", log_gamma_of_many},
       {"erfinv(Tensor self) -> Tensor", elementwise<inverse_error>},
       {"special_ndtri(Tensor self) -> Tensor", elementwise<normal_quantile>},

@@ -175,6 +175,8 @@ Value* arange(Builder& build, const Dim& start, std::int64_t step, const Dim& le
 Value* reduce(Builder& build, std::string_view row, Value* x, Integers dims, bool keepdim);
 // Whether entries of x along an axis are NaN.
 Value* has_nan(Builder& build, Value* x, std::size_t axis, bool keepdim);
+// (sum |x|^p)^(1/p) over axes.
+Value* vector_norm(Builder& build, Value* x, double order, const Integers& dims, bool keepdim);
 // The product of an axis with a matrix [its size, its new size].
 Value* product_along(Builder& build, Value* x, std::size_t axis, Value* matrix);
 

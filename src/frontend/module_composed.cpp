@@ -288,18 +288,21 @@ Result upsample(Call& call) {
   return call.aten(fmt::format("upsample_{}{}d.vec", mode_name, rank - 2), std::move(arguments));
 }
 
-// Rows that are too long are shortened in the table itself, call by call.
+// The rows of a table. PyTorch shortens those that are longer than max_norm when they are looked up.
+Result table(Call& call) {
+  TAPER_ASSIGN(Arg weight, call.tensor("weight"));
+  const Arg most = call.attr("max_norm");
+  if (most.is_none()) return weight;
+  return call.aten("renorm", {{"", weight}, {"p", call.attr("norm_type")}, {"dim", Arg(Dim(0))}, {"maxnorm", most}});
+}
+
 Result embedding(Call& call) {
-  if (!call.attr("max_norm").is_none())
-    return fail("module '{}' shortens rows that are longer than max_norm", call.path);
-  TAPER_ASSIGN(const Arg weight, call.tensor("weight"));
+  TAPER_ASSIGN(const Arg weight, table(call));
   return call.aten("embedding", {{"weight", weight}, {"indices", call.input(0)}});
 }
 
 // Rows of a matrix of indices are bags; those of a vector start where `offsets` say.
 Result embedding_bag(Call& call) {
-  if (!call.attr("max_norm").is_none())
-    return fail("module '{}' shortens rows that are longer than max_norm", call.path);
   TAPER_ASSIGN(const Shape shape, call.shape(0));
   Arg indices = call.input(0), offsets = call.input(1), factors = call.input(2);
   if (shape.size() == 2 && !offsets.is_none())
@@ -323,7 +326,7 @@ Result embedding_bag(Call& call) {
   const Arg mode = call.attr("mode");
   const auto* name = mode.as<std::string>();
   const auto* found = name ? std::ranges::find(kModes, *name) : std::end(kModes);
-  TAPER_ASSIGN(const Arg weight, call.tensor("weight"));
+  TAPER_ASSIGN(const Arg weight, table(call));
   TAPER_ASSIGN(const Arg result,
                call.aten("embedding_bag.padding_idx", {{"", weight},
                                                        {"", indices},
