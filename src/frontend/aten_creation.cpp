@@ -32,11 +32,10 @@ Expected<Arg> full_of(Call& call) {
 }
 
 // Filled with a number that is computed when the program runs.
-Expected<Arg> full_of_tensor(Call& call) {
+Expected<Arg> full_of_tensor(Call& call, const Shape& shape, DType dtype) {
   Value* value = call.tensor("fill_value");
   if (!shape_of(value).empty()) return fail("a tensor filled with {}", type_text(value->type));
-  const DType dtype = dtype_or(call, value->type.dtype);
-  return fresh(expand(call.build, cast(call.build, value, dtype), call.sizes("size")));
+  return fresh(expand(call.build, cast(call.build, value, dtype), shape));
 }
 
 Expected<Arg> like(Call& call, const Arg& value) {
@@ -233,12 +232,20 @@ std::vector<Overload> creation_overloads() {
       {"empty_strided(SymInt[] size, SymInt[] stride, *, " TAPER_PLACE ") -> Tensor", zeros},
       {"empty_permuted(SymInt[] size, int[] physical_layout, *, " TAPER_PLACE ") -> Tensor", zeros},
       {"full(SymInt[] size, Scalar fill_value, *, " TAPER_PLACE ") -> Tensor", full_of},
-      {"full(SymInt[] size, Tensor fill_value, *, " TAPER_PLACE ") -> Tensor", full_of_tensor},
+      {"full(SymInt[] size, Tensor fill_value, *, " TAPER_PLACE ") -> Tensor",
+       [](Call& call) {
+         return full_of_tensor(call, call.sizes("size"), dtype_or(call, call.place("fill_value")->type().dtype));
+       }},
       {"zeros_like(Tensor self, *, " TAPER_FORMAT ") -> Tensor", [](Call& call) { return like(call, Arg(Dim(0))); }},
       {"ones_like(Tensor self, *, " TAPER_FORMAT ") -> Tensor", [](Call& call) { return like(call, Arg(Dim(1))); }},
       {"empty_like(Tensor self, *, " TAPER_FORMAT ") -> Tensor", [](Call& call) { return like(call, Arg(Dim(0))); }},
       {"full_like(Tensor self, Scalar fill_value, *, " TAPER_FORMAT ") -> Tensor",
        [](Call& call) { return like(call, call.arg("fill_value")); }},
+      {"full_like(Tensor self, Tensor fill_value, *, " TAPER_FORMAT ") -> Tensor",
+       [](Call& call) {
+         const Type& type = call.place("self")->type();
+         return full_of_tensor(call, type.shape, dtype_or(call, type.dtype));
+       }},
       {"new_zeros(Tensor self, SymInt[] size, *, " TAPER_PLACE ") -> Tensor",
        [](Call& call) { return new_of(call, Arg(Dim(0))); }},
       {"new_ones(Tensor self, SymInt[] size, *, " TAPER_PLACE ") -> Tensor",

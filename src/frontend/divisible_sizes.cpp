@@ -24,22 +24,37 @@ bool has_quotients(const Dim& size) {
   });
 }
 
-const TensorMeta* meta_of(const Graph& graph, const Argument& argument) {
-  const auto* name = argument.as<ValueName>();
-  const auto found = name == nullptr ? graph.tensors.end() : graph.tensors.find(name->name);
-  return found == graph.tensors.end() ? nullptr : &found->second;
+// The sizes that a call names, by the program's symbols. Nothing: one is left to the operator, or unknown.
+std::optional<Dim> named_count(const Graph& graph, const Node& node) {
+  const auto* list = node.inputs.size() != 2 ? nullptr : node.inputs[1].value.as<Argument::List>();
+  if (list == nullptr) return std::nullopt;
+  Dim count = 1;
+  for (const Argument& argument : *list) {
+    const auto* number = argument.as<std::int64_t>();
+    const auto* name = argument.as<ValueName>();
+    const auto symbolic = name == nullptr ? graph.integers.end() : graph.integers.find(name->name);
+    if (number == nullptr ? symbolic == graph.integers.end() : *number < 0) return std::nullopt;
+    count = count * (number != nullptr ? Dim(*number) : symbolic->second);
+  }
+  return count;
 }
 
 std::vector<Dim> zeros_of_reshapes(const Graph& graph) {
   std::vector<Dim> zeros;
+  const auto meta_of = [&](const Argument& argument) {
+    const auto* name = argument.as<ValueName>();
+    return name == nullptr ? graph.tensors.end() : graph.tensors.find(name->name);
+  };
   for (const Node& node : graph.nodes) {
     if (std::ranges::find(kKeepingCounts, node.target) == kKeepingCounts.end()) continue;
     if (node.inputs.empty() || node.outputs.size() != 1 || zeros.size() >= kMostZeros) continue;
-    const TensorMeta* from = meta_of(graph, node.inputs[0].value);
-    const TensorMeta* to = meta_of(graph, node.outputs[0]);
-    if (from == nullptr || to == nullptr) continue;
-    Dim difference = element_count(from->sizes) - element_count(to->sizes);
-    if (!difference.overflowed() && has_quotients(difference)) zeros.push_back(std::move(difference));
+    const auto from = meta_of(node.inputs[0].value), to = meta_of(node.outputs[0]);
+    if (from == graph.tensors.end() || to == graph.tensors.end()) continue;
+    const Dim before = element_count(from->second.sizes);
+    for (const auto& after : {std::optional(element_count(to->second.sizes)), named_count(graph, node)}) {
+      const Dim difference = after ? before - *after : Dim();
+      if (!difference.overflowed() && has_quotients(difference)) zeros.push_back(difference);
+    }
   }
   return zeros;
 }

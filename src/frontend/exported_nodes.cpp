@@ -256,7 +256,10 @@ Status run_on_sizes(Import& import, const aten::Context& context, const Graph& g
       if (const double* scale = operation == "mul" ? arg.as<double>() : nullptr)
         if (auto note = aten::note_on_scaled_sizes(*scale)) import.assume(std::move(*note));
     const auto result = aten::call_on_sizes(context, operation, plain);
-    if (result && *result) return bind_all(import, graph, node, **result, values);
+    if (result && *result) {
+      if (const auto* tensor = (*result)->as<TensorPtr>()) import.run_time_numbers.insert(*tensor);
+      return bind_all(import, graph, node, **result, values);
+    }
     if (Value* number = run_time_number(context.build, operation, plain))
       return bind_number(import, graph, node, number, values);
     const auto is_tensor = [](const Arg& arg) { return arg.as<TensorPtr>() != nullptr; };
@@ -327,9 +330,13 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Node& node
   if (is_item(*name)) return item(import, context, *name, arguments);
   if (*name == "select.int" && is_run_time_number(import, arguments.back().arg))
     return select_entry(context, arguments);
+  const bool is_computed =
+      std::ranges::any_of(arguments, [&](const NamedArg& each) { return is_run_time_number(import, each.arg); });
   auto called = aten::call(context, *name, arguments);
-  if (!called &&
-      std::ranges::any_of(arguments, [&](const NamedArg& each) { return is_run_time_number(import, each.arg); }))
+  // Where a number is a tensor, the overload for tensors does the same.
+  if (!called && is_computed)
+    if (auto other = aten::call(context, without_overload(*name), arguments)) called = std::move(other);
+  if (!called && is_computed)
     return fail_with_hint(
         fmt::format("{} takes a number that is computed when the program runs: {}", *name, called.error().text()),
         "sizes and the ends of slices have to follow from the sizes of inputs: give a mask instead, "

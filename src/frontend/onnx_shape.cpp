@@ -221,8 +221,15 @@ Dim place_on_axis(Call& call, const Dim& given, const Dim& size) {
     if (*number >= (std::int64_t{1} << 31) - 1) return size;
     if (size.constant()) return std::clamp(*place.constant(), std::int64_t{0}, *size.constant());
     if (*number >= 0) {
-      call.importer.assume_at_least(size, *number);
-      return size.as_symbol() || *number == 0 || surely_at_most(place, size) ? place : dim_min(place, size);
+      const auto terms = size.terms();
+      const Dim one = terms.size() == 1 && terms[0].coefficient > 0 && terms[0].symbols.size() == 1
+                          ? Dim::symbol(terms[0].symbols[0])
+                          : Dim();
+      if (one.as_symbol()) {
+        call.importer.assume_at_least(one, *ceil_divide(*number, terms[0].coefficient).constant());
+        return place;
+      }
+      return *number == 0 || surely_at_most(place, size) ? place : dim_min(place, size);
     }
     call.importer.assume_at_least(size, -*number);
     return place;
