@@ -7,6 +7,10 @@
 namespace taper::aten {
 namespace {
 
+// What to do where the number of entries would depend on their values.
+constexpr const char* kFixedNumber =
+    "keep all entries (torch.where(mask, x, 0), sums of x * mask), or take a fixed number with torch.nonzero_static";
+
 // Whether no integer of the value is below 0, as far as its making shows within a budget of values looked at.
 bool is_never_negative(const Value* value, int& budget) {
   if (value == nullptr || value->producer == nullptr || --budget < 0) return false;
@@ -120,7 +124,8 @@ Expected<std::vector<Value*>> as_positions(Builder& build, Value* index) {
   if (index->type.dtype != DType::boolean && index->type.dtype != DType::u8) return std::vector{index};
   const auto known = constant_value(index);
   if (!known)
-    return fail("a mask that is computed when the program runs picks entries, whose number is then not known");
+    return fail_with_hint("a mask that is computed when the program runs picks entries, whose number is then not known",
+                          kFixedNumber);
   std::vector<Integers> found(known->shape.size());
   for (std::size_t i = 0; i < known->values.size(); ++i) {
     if (known->values[i] == 0) continue;
@@ -287,7 +292,8 @@ Expected<Arg> nonzero(Call& call) {
   Builder& build = call.build;
   Value* x = cast(build, call.tensor("self"), DType::boolean);
   TAPER_TRY(build.status());
-  if (!constant_value(x)) return fail("how many entries are not zero is only known when the program runs");
+  if (!constant_value(x))
+    return fail_with_hint("how many entries are not zero is only known when the program runs", kFixedNumber);
   TAPER_ASSIGN(const std::vector<Value*> found, as_positions(build, x));
   if (call.schema.name == "nonzero_numpy") return fresh_list(found);
   std::vector<Value*> parts;
