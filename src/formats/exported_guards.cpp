@@ -7,8 +7,9 @@
 namespace taper::exported {
 namespace {
 
-constexpr std::size_t kMostGuards = 1024;
-constexpr std::size_t kLongestGuard = 4096;
+constexpr std::size_t kMostGuards = 512;
+constexpr std::size_t kLongestGuard = 2048;
+constexpr std::size_t kMostTerms = 12;
 
 using Inputs = std::map<std::string, const TensorMeta*, std::less<>>;
 
@@ -111,7 +112,8 @@ std::vector<Dim> zeros_of_guards(const Json& json, const Program& program) {
     const auto left = side(text.substr(0, equal), inputs), right = side(text.substr(equal + kEqual.size()), inputs);
     if (!left || !right) continue;
     Dim difference = *left - *right;
-    if (!difference.overflowed() && !difference.constant()) zeros.push_back(std::move(difference));
+    if (!difference.overflowed() && !difference.constant() && difference.terms().size() <= kMostTerms)
+      zeros.push_back(std::move(difference));
   }
   return zeros;
 }

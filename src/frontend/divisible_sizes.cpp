@@ -176,6 +176,13 @@ std::vector<Multiple> multiples_in(const Dim& zero, std::int64_t& tries) {
   return multiples;
 }
 
+// Whether no number in it is beyond what sizes are made of.
+bool is_modest(const Dim& size) {
+  constexpr std::int64_t kMost = 1 << 20;
+  return !size.overflowed() &&
+         std::ranges::all_of(size.terms(), [](const Dim::Term& term) { return term.coefficient <= kMost; });
+}
+
 }  // namespace
 
 Expected<DivisibleSizes> divisible_sizes(const Program& program, const Replacements& replacements) {
@@ -197,7 +204,10 @@ Expected<DivisibleSizes> divisible_sizes(const Program& program, const Replaceme
     Replacements one;
     for (const auto& [symbol, parts, rest] : next)
       one[symbol] = Dim(parts) * Dim::symbol(fmt::format("{}_over_{}", symbol, parts)) + Dim(rest);
-    for (auto& [symbol, size] : found) size = substitute(size, one);
+    DivisibleSizes together = found;
+    for (auto& [symbol, size] : together) size = substitute(size, one);
+    if (!std::ranges::all_of(together, [](const auto& each) { return is_modest(each.second); })) break;
+    found = std::move(together);
     found.insert(one.begin(), one.end());
     for (Dim& zero : zeros) zero = substitute(zero, one);
     std::erase_if(zeros, [](const Dim& zero) { return zero.overflowed() || zero.constant(); });

@@ -218,10 +218,11 @@ class Importer {
       const SymbolRange range = known->second;
       result_.symbols.erase(known);
       const std::vector<std::string> names = symbols_of(size);
+      if (names.size() != 1) continue;
       const Dim added = size.evaluate({{names[0], 0}}).value_or(0);
       const Dim factor = size - added, one = Dim::symbol(names[0]);
       const auto times = divide_exactly(factor, one);
-      if (names.size() != 1 || !times || !times->constant()) continue;
+      if (!times || !times->constant()) continue;
       const auto share = [&](std::int64_t whole, bool up) {
         const Dim rest = Dim(whole) - added;
         return (up ? ceil_divide(rest, *times) : floor_divide(rest, *times)).constant().value_or(whole);

@@ -280,6 +280,13 @@ TEST(ExportedProgram, knows_from_guards_which_sizes_are_multiples) {
   EXPECT_THAT(shape_with(R"g("L['x'].size()[1] % 2 == 0")g", "7"), HasSubstr("its guards don't hold"));
 }
 
+TEST(ExportedProgram, stops_where_guards_multiply_beyond_all_sizes) {
+  std::string guards;
+  for (const int prime : {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61})
+    guards += fmt::format(R"g({}"L['x'].size()[1] % {} == 0")g", guards.empty() ? "" : ", ", prime);
+  EXPECT_THAT(shape_with(guards), HasSubstr("[b, 510510*t_over_2"));
+}
+
 TEST(ExportedProgram, takes_nothing_from_guards_that_say_nothing_or_too_much) {
   for (const char* guard : {"L['x'].size()[1] != 2", "L['x'].size()[1] // 2 == 0", "L['x'].size()[9] % 2 == 0",
                             "L['y'].size()[1] % 2 == 0", "L['x' == 0", "L['x'].size()[1] % 0 == 0",
