@@ -401,16 +401,38 @@ void refresh(Builder& build, const Arg& arg) {
     for (const Arg& entry : *list) refresh(build, entry);
 }
 
+bool is_row_major(const Arg& arg) {
+  if (const auto* tensor = arg.as<TensorPtr>()) return *tensor == nullptr || (*tensor)->contiguous() == true;
+  const auto* list = arg.as<Arg::List>();
+  return list == nullptr || std::ranges::all_of(*list, is_row_major);
+}
+
+// PyTorch's operators often leave the order of a result's elements to their operands: only that of results of row-major
+// ones is known.
+void forget_strides(const Row& row, std::span<const Arg> operands, const Arg& result) {
+  constexpr std::array<std::string_view, 8> kRowMajor = {"cat",   "contiguous", "flatten",    "ravel",
+                                                         "stack", "reshape",    "reshape_as", "repeat"};
+  if (std::ranges::find(kRowMajor, row.schema.name) != kRowMajor.end()) return;
+  if (const auto* tensor = result.as<TensorPtr>(); tensor != nullptr && (*tensor)->bases().empty()) {
+    const auto is_result = [&](const Arg& arg) { return arg.as<TensorPtr>() && *arg.as<TensorPtr>() == *tensor; };
+    if (std::ranges::none_of(operands, is_result)) (*tensor)->forget_strides();
+  }
+  if (const auto* list = result.as<Arg::List>())
+    for (const Arg& entry : *list) forget_strides(row, operands, entry);
+}
+
 Expected<Arg> run(Context& context, const Row& row, std::vector<Arg> args, bool in_place) {
   Builder& build = context.build;
   for (const Arg& arg : args) refresh(build, arg);
   TAPER_TRY(build.status());
   const bool has_place = in_place && !args.empty() && (args[0].as<TensorPtr>() != nullptr || is_complex(args[0]));
   const Arg target = has_place ? args[0] : Arg{};
+  const bool row_major = std::ranges::all_of(args, is_row_major);
   Call call(context, row.overload, row.schema, std::move(args));
   TAPER_ASSIGN(Arg result, row.overload.build != nullptr ? row.overload.build(call) : build_row(call));
   TAPER_TRY(build.status());
   if (has_null(result)) return fail("has no result");
+  if (!row_major) forget_strides(row, call.args, result);
   // What PyTorch turns in place is a view here, which callers take for the tensor from now on.
   constexpr std::array<std::string_view, 6> kTurned = {"squeeze",   "swapaxes",  "t",
                                                        "transpose", "unsqueeze", "as_strided"};

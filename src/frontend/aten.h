@@ -79,19 +79,33 @@ using WriteBack = std::function<Value*(Builder&, Value* base, Value* written)>;
 // The view, cut from the present value of what it is a view of.
 using View = std::function<Value*(Builder&, Value* base)>;
 
-// A tensor as PyTorch has it: a place whose content in-place operators replace. Views are of the same dtype as their
-// base and have no content of their own.
+// Which of two tensors is meant: a bool of rank 0.
+using Flag = std::function<Value*(Builder&)>;
+// How far apart, in elements, neighbours along each axis lie; nothing where that isn't known.
+using Strides = std::optional<Shape>;
+// Of a tensor of that shape whose elements follow one another.
+Shape row_major(const Shape& shape);
+
+// A tensor as PyTorch has it: a place whose content in-place operators replace. Views are of the same dtype as what
+// they are cut from and have no content of their own. What shares storage with several tensors is a view of all of
+// them.
 class Tensor {
  public:
   // A tensor of its own storage, row-major.
   static TensorPtr make(Value* content);
   // A view of `base`, which is cut at once unless `content` is the view already. Without `write_back` writing through
-  // it is an error. `contiguous`: the elements of the view follow one another in row-major order. Null if cutting
-  // failed: the builder has the error.
-  static TensorPtr make_view(Builder& build, TensorPtr base, View view, WriteBack write_back, bool contiguous,
+  // it is an error. Null if cutting failed: the builder has the error.
+  static TensorPtr make_view(Builder& build, TensorPtr base, View view, WriteBack write_back, Strides strides,
                              Value* content = nullptr);
   // The same view of another base of that type. Null if cutting failed: the builder has the error.
   TensorPtr view_of(Builder& build, TensorPtr base) const;
+  // `a` where the flag holds, else `b`, which are of one type. `content` is where(flag, a, b).
+  static TensorPtr make_choice(Flag flag, const TensorPtr& a, const TensorPtr& b, Value* content);
+  // `content`, which may or may not share elements with some of `bases`. Neither can be read once the other has been
+  // written to: that is an error, which says `why`.
+  static TensorPtr make_uncertain(std::vector<TensorPtr> bases, Value* content, std::string why);
+  // The same of other bases; `content` is needed for an uncertain one.
+  TensorPtr like(Builder& build, std::vector<TensorPtr> bases, Value* content) const;
 
   // The present content. Null if building it failed: the builder has the error.
   Value* content(Builder& build);
@@ -99,22 +113,47 @@ class Tensor {
   Value* present() const { return content_; }
   // The type, which never changes.
   const Type& type() const { return content_->type; }
-  bool contiguous() const { return contiguous_; }
-  // What it is cut from; null for a tensor of its own storage.
-  const TensorPtr& base() const { return base_; }
+  Strides strides() const { return row_major_ ? Strides(row_major(type().shape)) : strides_; }
+  // Whether the elements follow one another in row-major order; nothing where that isn't known.
+  std::optional<bool> contiguous() const;
+  // For operators that leave the order of elements to their operands.
+  void forget_strides();
+  // What it is cut from; none for a tensor of its own storage.
+  const std::vector<TensorPtr>& bases() const { return bases_; }
+  // The tensors of own storage that chains of bases end in; none for one of these.
+  const std::vector<TensorPtr>& roots() const { return roots_; }
+  bool uncertain() const { return kind_ == Kind::uncertain; }
   // Replaces the content, and that of what it is a view of. Errors: another type, a view that can't be written through.
   Status write(Builder& build, Value* content);
+  // Whether content() can succeed: nothing it needs is lost.
+  bool readable() const;
+  // The content, and that of all it shares storage with, is not known from now on, until it is written anew.
+  void lose(const std::string& why);
+  const std::optional<std::string>& lost() const { return lost_; }
+  // The content has to be cut again before it is read.
+  void outdate() { version_ = kOutdated; }
 
  private:
+  enum class Kind { own, view, choice, uncertain };
+  static constexpr std::uint64_t kOutdated = ~std::uint64_t{0};
   Tensor() = default;
+  static TensorPtr make_cut(Kind kind, std::vector<TensorPtr> bases, Value* content);
+  std::uint64_t versions() const;  // of the roots together
+  Value* cut(Builder& build) const;
+  Status write_through(Builder& build, Value* written) const;
 
+  Kind kind_ = Kind::own;
   Value* content_ = nullptr;
-  std::uint64_t version_ = 0;  // of a root: counts writes; of a view: the root's when content_ was cut
-  TensorPtr base_, root_;      // of a view: what it is cut from, and where that chain ends
-  std::size_t depth_ = 0;      // views between this and the root
+  std::uint64_t version_ = 0;  // of a root: counts writes; else: what versions() gave when content_ was cut
+  std::vector<TensorPtr> bases_, roots_;
+  std::size_t depth_ = 0;  // views between this and its roots
   View view_;
   WriteBack write_back_;
-  bool contiguous_ = true;
+  Flag flag_;                        // of a choice
+  std::string why_;                  // of an uncertain one
+  std::optional<std::string> lost_;  // of a root
+  bool row_major_ = true;
+  Strides strides_;  // unless row-major
 };
 
 // Calls `name`, with its overload ("add.Tensor") or without ("add"): then the first overload that takes these

@@ -210,7 +210,10 @@ Expected<Arg> as_real(Call& call) {
     return concat(builder, {unsqueeze(builder, real, behind), unsqueeze(builder, imag->content(builder), behind)},
                   rank);
   };
-  return Arg(Tensor::make_view(build, z->real, stacked, nullptr, true));
+  Shape shape = z->real->type().shape;
+  shape.emplace_back(2);
+  const Strides strides = z->real->contiguous() == true ? Strides(row_major(shape)) : std::nullopt;
+  return Arg(Tensor::make_view(build, z->real, stacked, nullptr, strides));
 }
 
 Expected<Arg> as_complex(Call& call) {
@@ -233,7 +236,7 @@ Expected<Arg> part_alone(Call& call, std::size_t part) {
   const auto* tensor = found.as<TensorPtr>();
   if (tensor == nullptr) return fail("a part of a number");
   return Arg(Tensor::make_view(
-      call.build, *tensor, [](Builder&, Value* base) { return base; }, nullptr, (*tensor)->contiguous()));
+      call.build, *tensor, [](Builder&, Value* base) { return base; }, nullptr, (*tensor)->strides()));
 }
 Expected<Arg> real_part(Call& call) {
   return part_alone(call, 0);
@@ -247,7 +250,7 @@ Expected<Arg> conjugate(Call& call) {
   if (z == nullptr) return fresh(call.build, conjugate_of(call.build, complex_argument(call, "self")));
   const View negated = [](Builder& build, Value* imag) { return build("neg", {imag}); };
   const WriteBack back = [](Builder& build, Value*, Value* written) { return build("neg", {written}); };
-  return Arg(ComplexTensor{z->real, Tensor::make_view(call.build, z->imag, negated, back, z->imag->contiguous())});
+  return Arg(ComplexTensor{z->real, Tensor::make_view(call.build, z->imag, negated, back, z->imag->strides())});
 }
 
 Expected<Arg> itself(Call& call) {

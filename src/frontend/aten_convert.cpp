@@ -31,7 +31,9 @@ Expected<Arg> clone(Call& call) {
 
 Expected<Arg> contiguous(Call& call) {
   const TensorPtr self = call.place("self");
-  return self->contiguous() ? Arg(self) : fresh(self->content(call.build));
+  if (self->contiguous() == true) return Arg(self);
+  Value* content = self->content(call.build);
+  return self->contiguous() == false ? fresh(content) : perhaps_view(self, content);
 }
 
 Expected<Arg> same(Call& call) {
@@ -111,9 +113,8 @@ Expected<Arg> size_of_axis(Call& call) {
 Expected<Arg> stride_of_axis(Call& call) {
   const TensorPtr self = call.place("self");
   const Shape& shape = self->type().shape;
-  if (!self->contiguous()) return fail("the strides of a view");
-  Shape strides(shape.size(), Dim(1));
-  for (std::size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  if (!self->strides()) return fail("the strides of a tensor that may be a view");
+  const Shape strides = *self->strides();
   if (!call.given("dim")) {
     Arg::List list;
     for (const Dim& stride : strides) list.emplace_back(stride);
@@ -205,7 +206,7 @@ std::vector<Overload> convert_overloads() {
        [](Call& call) { return Expected<Arg>(Arg(is_floating(call.place("self")->type().dtype) ? true : false)); }},
       {"is_complex(Tensor self) -> bool", [](Call&) { return Expected<Arg>(Arg(false)); }},
       {"sym_is_contiguous(Tensor self, MemoryFormat memory_format=contiguous_format) -> SymBool",
-       [](Call& call) { return Expected<Arg>(Arg(call.place("self")->contiguous() ? true : false)); }},
+       [](Call& call) { return Expected<Arg>(Arg(call.place("self")->contiguous() != false)); }},
       {"is_same_size(Tensor self, Tensor other) -> bool",
        [](Call& call) {
          return Expected<Arg>(Arg(call.place("self")->type().shape == call.place("other")->type().shape));

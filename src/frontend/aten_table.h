@@ -134,6 +134,8 @@ inline Arg fresh(Value* content) {
   return Tensor::make(content);
 }
 Arg fresh_list(const std::vector<Value*>& contents);
+// What PyTorch gives as a view or as a copy, by what isn't known here.
+Arg perhaps_view(const TensorPtr& self, Value* content);
 // Warns of what many calls of a program may give a reason for.
 void warn_once(Call& call, std::string warning);
 

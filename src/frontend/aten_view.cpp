@@ -10,16 +10,31 @@ namespace {
 
 constexpr std::int64_t kMostParts = 65536;
 
-// How a view is cut, and how its base is rebuilt around what is written into it.
+// The strides of a view by those of its base.
+using Restride = std::function<Strides(const Shape& base)>;
+
+// How a view is cut, how its base is rebuilt around what is written into it, and where its elements lie.
 struct Cut {
   View view;
   WriteBack write_back;
-  bool contiguous = true;
+  Restride strides;
 };
 
+Strides same_strides(const Shape& base) {
+  return base;
+}
+Restride without_axis(std::size_t axis) {
+  return [axis](const Shape& base) {
+    Shape strides = base;
+    strides.erase(strides.begin() + static_cast<std::ptrdiff_t>(axis));
+    return Strides(strides);
+  };
+}
+
 Expected<Arg> view_of(Call& call, const TensorPtr& base, Cut cut, Value* content = nullptr) {
+  const Strides of_base = base->strides();
   TensorPtr tensor = Tensor::make_view(call.build, base, std::move(cut.view), std::move(cut.write_back),
-                                       base->contiguous() && cut.contiguous, content);
+                                       of_base && cut.strides ? cut.strides(*of_base) : std::nullopt, content);
   if (!tensor) {
     TAPER_TRY(call.build.status());
     return fail("the view is empty");
@@ -61,9 +76,46 @@ Expected<Shape> resolved(const Shape& from, Shape to) {
   return to;
 }
 
+// Whether PyTorch gives another shape as a view, and with which strides (computeStride in ATen/TensorUtils.cpp): axes
+// of the old shape that lie evenly in memory are one piece, which axes of the new shape divide.
+struct Reshaped {
+  std::optional<bool> is_view;  // nothing: it depends on sizes that are not known
+  Strides strides;
+};
+Reshaped reshaped_strides(const Shape& from, const Shape& strides, const Shape& to) {
+  if (from == to) return {true, strides};
+  if (strides == row_major(from) || element_count(from).is(0)) return {true, row_major(to)};
+  std::optional<bool> otherwise = false;  // what it is if it turns out to be no view
+  Shape found(to.size(), Dim(1));
+  std::size_t next = to.size();
+  Dim piece = 1, filled = 1, step = strides.back();
+  for (std::size_t i = from.size(); i-- > 0;) {
+    piece = piece * from[i];
+    if (i > 0) {
+      if (from[i - 1].is(1) || strides[i - 1] == piece * step) continue;
+      // Taken to be apart, which is the stricter way.
+      if (!from[i - 1].constant() || !(strides[i - 1] - piece * step).constant()) otherwise = std::nullopt;
+    }
+    while (next > 0 && (filled != piece || to[next - 1].is(1))) {
+      if (filled.constant() && piece.constant() && *filled.constant() > *piece.constant()) break;
+      --next;
+      found[next] = filled * step;
+      filled = filled * to[next];
+    }
+    if (filled != piece) {
+      if (!(filled - piece).constant()) otherwise = std::nullopt;
+      return {otherwise, std::nullopt};
+    }
+    if (i > 0) step = strides[i - 1];
+    piece = filled = 1;
+  }
+  return {next == 0 ? std::optional(true) : otherwise, found};
+}
+
 Cut reshaped(const Shape& from, const Shape& to) {
   return {[to](Builder& build, Value* base) { return reshape(build, base, to); },
-          [from](Builder& build, Value*, Value* written) { return reshape(build, written, from); }};
+          [from](Builder& build, Value*, Value* written) { return reshape(build, written, from); },
+          [from, to](const Shape& strides) { return reshaped_strides(from, strides, to).strides; }};
 }
 
 Expected<Arg> view_as_shape(Call& call, const Shape& shape) {
@@ -74,8 +126,13 @@ Expected<Arg> view_as_shape(Call& call, const Shape& shape) {
 // A view where PyTorch can make one, else a copy.
 Expected<Arg> reshape_to(Call& call, const Shape& shape) {
   const TensorPtr self = call.place("self");
-  if (self->contiguous() || shape == self->type().shape) return view_as_shape(call, shape);
-  return fresh(reshape(call.build, self->content(call.build), shape));
+  const Strides strides = self->strides();
+  const bool same = shape == self->type().shape;
+  const auto is_view = strides ? reshaped_strides(self->type().shape, *strides, shape).is_view : std::nullopt;
+  if (same || is_view == true) return view_as_shape(call, shape);
+  Value* content = reshape(call.build, self->content(call.build), shape);
+  if (is_view == false || content == nullptr) return fresh(content);
+  return perhaps_view(self, content);
 }
 
 Expected<Arg> view(Call& call) {
@@ -126,7 +183,13 @@ Expected<Arg> unsqueeze_view(Call& call) {
   TAPER_ASSIGN(const std::size_t axis, axis_of(call.integer("dim"), shape.size() + 1));
   const auto dim = static_cast<std::int64_t>(axis);
   return view_of(call, {[dim](Builder& build, Value* base) { return unsqueeze(build, base, dim); },
-                        [dim](Builder& build, Value*, Value* written) { return squeeze(build, written, dim); }});
+                        [dim](Builder& build, Value*, Value* written) { return squeeze(build, written, dim); },
+                        [axis, shape](const Shape& base) {
+                          Shape strides = base;
+                          const Dim around = axis < shape.size() ? shape[axis] * base[axis] : Dim(1);
+                          strides.insert(strides.begin() + static_cast<std::ptrdiff_t>(axis), around);
+                          return Strides(strides);
+                        }});
 }
 
 // Without the named axes that are of size 1.
@@ -136,12 +199,17 @@ Expected<Arg> squeeze_axes(Call& call, const Integers& axes) {
   for (const std::int64_t axis : axes)
     if (from[static_cast<std::size_t>(axis)].is(1)) dims.push_back(axis);
   if (dims.empty())
-    return view_of(
-        call, {[](Builder&, Value* base) { return base; }, [](Builder&, Value*, Value* written) { return written; }});
-  return view_of(call, {[dims](Builder& build, Value* base) { return build("squeeze", {base}, {{"dims", dims}}); },
-                        [dims](Builder& build, Value*, Value* written) {
-                          return build("unsqueeze", {written}, {{"dims", dims}});
-                        }});
+    return view_of(call, {[](Builder&, Value* base) { return base; },
+                          [](Builder&, Value*, Value* written) { return written; }, same_strides});
+  return view_of(
+      call, {[dims](Builder& build, Value* base) { return build("squeeze", {base}, {{"dims", dims}}); },
+             [dims](Builder& build, Value*, Value* written) { return build("unsqueeze", {written}, {{"dims", dims}}); },
+             [dims](const Shape& base) {
+               Shape strides;
+               for (std::size_t i = 0; i < base.size(); ++i)
+                 if (std::ranges::find(dims, static_cast<std::int64_t>(i)) == dims.end()) strides.push_back(base[i]);
+               return Strides(strides);
+             }});
 }
 
 Expected<Arg> squeeze_view(Call& call) {
@@ -160,7 +228,11 @@ Cut permuted(const Integers& dims) {
   for (std::size_t i = 0; i < dims.size(); ++i) back[static_cast<std::size_t>(dims[i])] = static_cast<std::int64_t>(i);
   return {[dims](Builder& build, Value* base) { return permute(build, base, dims); },
           [back](Builder& build, Value*, Value* written) { return permute(build, written, back); },
-          std::ranges::is_sorted(dims)};
+          [dims](const Shape& base) {
+            Shape strides;
+            for (const std::int64_t dim : dims) strides.push_back(base[static_cast<std::size_t>(dim)]);
+            return Strides(strides);
+          }};
 }
 
 Expected<Arg> permute_view(Call& call) {
@@ -227,12 +299,6 @@ Expected<Arg> move_axes(Call& call, const Integers& source, const Integers& dest
 
 // -------------------------------------------------------------------------------------------------------------- pieces
 
-// Whether entries of an axis that follow one another in it do so in the whole tensor.
-bool outermost(const Shape& shape, std::size_t axis) {
-  return std::all_of(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(axis),
-                     [](const Dim& size) { return size.is(1); });
-}
-
 Value* rebuilt_around(Builder& build, Value* base, Value* written, std::size_t axis, const Dim& start, const Dim& end) {
   if (base == nullptr || written == nullptr) return nullptr;
   const Dim size = base->type.shape[axis];
@@ -243,12 +309,12 @@ Value* rebuilt_around(Builder& build, Value* base, Value* written, std::size_t a
   return concat(build, std::move(parts), axis);
 }
 
-Cut piece(const Shape& shape, std::size_t axis, const Dim& start, const Dim& end) {
+Cut piece(std::size_t axis, const Dim& start, const Dim& end) {
   return {[=](Builder& build, Value* base) { return slice(build, base, axis, start, end); },
           [=](Builder& build, Value* base, Value* written) {
             return rebuilt_around(build, base, written, axis, start, end);
           },
-          outermost(shape, axis)};
+          same_strides};
 }
 
 // The positions of an axis, those that a view with steps has replaced by the places behind the axis.
@@ -267,7 +333,11 @@ Value* interleaved_positions(Builder& build, const Dim& size, std::int64_t start
 Cut stepped(const Shape& shape, std::size_t axis, std::int64_t start, const Dim& end, std::int64_t step) {
   const auto dim = static_cast<std::int64_t>(axis);
   Cut cut;
-  cut.contiguous = false;
+  cut.strides = [=](const Shape& base) {
+    Shape strides = base;
+    strides[axis] = strides[axis] * Dim(step);
+    return Strides(strides);
+  };
   cut.view = [=](Builder& build, Value* base) {
     return build("slice", {base}, {{"dim", dim}, {"start", start}, {"end", Shape{end}}, {"step", step}});
   };
@@ -328,7 +398,7 @@ Expected<Cut> slice_cut(Call& call, const Shape& shape) {
     assume_at_most(call.context, call.size("end"), size);
     end = larger(call.context, start, clamp_position(call.context, call.size("end"), size));
   }
-  if (*step == 1) return piece(shape, axis, start, end);
+  if (*step == 1) return piece(axis, start, end);
   const auto first = start.constant();
   if (!first) return fail("a slice with step {} from {}", *step, start.text());
   return stepped(shape, axis, *first, end, *step);
@@ -352,7 +422,7 @@ Expected<Cut> select_cut(Call& call, const Shape& shape) {
              [=](Builder& build, Value* base, Value* written) {
                return rebuilt_around(build, base, unsqueeze(build, written, dim), axis, index, index + Dim(1));
              },
-             outermost(shape, axis)};
+             without_axis(axis)};
 }
 
 Expected<Arg> slice_view(Call& call) {
@@ -376,7 +446,7 @@ Expected<Arg> narrow(Call& call) {
     start = known->front();
   }
   if (known_less(call.context, start, 0) == true) start = start + shape[axis];
-  return view_of(call, piece(shape, axis, start, start + call.size("length")));
+  return view_of(call, piece(axis, start, start + call.size("length")));
 }
 
 // The tensor in which a piece is replaced.
@@ -409,7 +479,7 @@ Expected<Arg> parts_of(Call& call, std::size_t axis, const Shape& lengths) {
   Dim start = 0;
   for (std::size_t i = 0; i < lengths.size(); ++i) {
     const Dim end = start + lengths[i];
-    TAPER_ASSIGN(Arg part, view_of(call, self, piece(shape, axis, start, end), contents[i]));
+    TAPER_ASSIGN(Arg part, view_of(call, self, piece(axis, start, end), contents[i]));
     list.push_back(std::move(part));
     start = end;
   }
@@ -530,7 +600,7 @@ Expected<Arg> unbind(Call& call) {
                  [=](Builder& build, Value* base, Value* written) {
                    return rebuilt_around(build, base, unsqueeze(build, written, dim), axis, i, i + 1);
                  },
-                 outermost(shape, axis)}));
+                 without_axis(axis)}));
     list.push_back(std::move(entry));
   }
   return Arg(std::move(list));
@@ -548,9 +618,14 @@ Expected<Arg> expand_view(Call& call, Shape shape) {
       shape[i] = from[i - added];
     }
   const bool same = shape == from;
-  return view_of(call,
-                 {[shape](Builder& build, Value* base) { return expand(build, base, shape); },
-                  same ? WriteBack([](Builder&, Value*, Value* written) { return written; }) : WriteBack(), same});
+  return view_of(call, {[shape](Builder& build, Value* base) { return expand(build, base, shape); },
+                        same ? WriteBack([](Builder&, Value*, Value* written) { return written; }) : WriteBack(),
+                        [=](const Shape& base) {
+                          Shape strides(shape.size(), Dim(0));
+                          for (std::size_t i = added; i < shape.size(); ++i)
+                            if (from[i - added] == shape[i]) strides[i] = base[i - added];
+                          return Strides(strides);
+                        }});
 }
 
 // The diagonal of two axes as the last one: entries of the two axes, flattened, at even distances.
@@ -593,7 +668,13 @@ Expected<Cut> diagonal_cut(Call& call, const Shape& shape) {
                Value* mixed = build("gather", {both, integer_vector(build, from)}, {{"dim", dim}});
                return permute(build, reshape(build, mixed, apart), back);
              },
-             false};
+             [=](const Shape& base) {
+               Shape strides;
+               for (std::size_t i = 0; i < base.size(); ++i)
+                 if (i != first && i != second) strides.push_back(base[i]);
+               strides.push_back(base[first] + base[second]);
+               return Strides(strides);
+             }};
 }
 
 Expected<Arg> diagonal(Call& call) {
@@ -617,7 +698,7 @@ Expected<Arg> unfold(Call& call) {
   Integers dims = all_axes(y->type.shape.size());
   dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(axis) + 1);
   dims.push_back(static_cast<std::int64_t>(axis) + 1);
-  return fresh(permute(build, y, dims));
+  return perhaps_view(call.place("self"), permute(build, y, dims));
 }
 
 // Elements of a row-major tensor by their distances.
@@ -627,7 +708,7 @@ Expected<Arg> as_strided(Call& call) {
   const auto sizes = constant_sizes(call.sizes("size")), strides = constant_sizes(call.sizes("stride"));
   const std::int64_t offset = call.integer_or("storage_offset", 0);
   const auto total = element_count(self->type().shape).constant();
-  if (!self->contiguous() || !sizes || !strides || sizes->size() != strides->size() || !total)
+  if (self->contiguous() != true || !sizes || !strides || sizes->size() != strides->size() || !total)
     return fail("elements of {} by strides", type_text(self->type()));
   if (offset == 0 && row_major_strides(*sizes) == *strides && element_count(call.sizes("size")).is(*total))
     return view_as_shape(call, call.sizes("size"));
@@ -644,7 +725,7 @@ Expected<Arg> as_strided(Call& call) {
   }
   Value* flat = reshape(build, self->content(build), {Dim(*total)});
   Value* found = build("gather", {flat, integer_vector(build, positions)}, {{"dim", std::int64_t{0}}});
-  return fresh(reshape(build, found, call.sizes("size")));
+  return perhaps_view(self, reshape(build, found, call.sizes("size")));
 }
 
 Expected<Arg> same(Call& call) {

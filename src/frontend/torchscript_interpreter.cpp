@@ -363,7 +363,7 @@ Status Interpreter::run_while(const Statement& statement) {
       if (condition.as<Undecided>())
         return error_here(fmt::format("a loop runs while {}, which is not known", condition.as<Undecided>()->text),
                           "give these sizes as numbers with --input-shape");
-      return loop_on(statement, nullptr);
+      return loop_on(statement, nullptr, condition);
     }
     if (!*holds) return {};
     TAPER_TRY(run_block(statement.body));
@@ -401,7 +401,8 @@ Status Interpreter::run_for(const Statement& statement) {
   const auto times = count.integer();
   if (!times) {
     if (!count.as<Dim>() && !count.tensor()) return error_here(fmt::format("a loop runs {} times", describe(count)));
-    return loop_on(statement, &count);
+    TAPER_ASSIGN(const Value entered, call_operator("gt", {{"", count}, {"", Dim(0)}}));
+    return loop_on(statement, &count, entered);
   }
   for (std::int64_t i = 0; i < *times && !frame_->result; ++i) {
     TAPER_TRY(spend(statement.line));

@@ -29,7 +29,8 @@ struct Capture {
 // Storages of an outer region, by their roots. Tensors of one storage are captured apart, which is cheap, unless a
 // region writes to it: then the root is captured and views are cut from it anew.
 using Storages = std::vector<aten::TensorPtr>;
-aten::TensorPtr root_of(aten::TensorPtr tensor);
+Storages storages_of(const aten::TensorPtr& tensor);
+bool share_storage(const aten::TensorPtr& a, const aten::TensorPtr& b);
 
 // A graph under construction: the program's, or one of a branch or loop that depends on data.
 struct Region {
@@ -42,7 +43,8 @@ struct Region {
   Builder build;
   aten::Context context;
   std::deque<Capture> captures;
-  Storages shared;                                                         // of the region around
+  Storages shared;    // of the region around
+  Storages variable;  // constants of the region around that this one writes to in a loop
   std::shared_ptr<const bool> alive = std::make_shared<const bool>(true);  // for views that may outlive the region
   // Tensors of the region around (first), as this one sees them.
   std::unordered_map<const aten::Tensor*, std::pair<aten::TensorPtr, aten::TensorPtr>> known;
@@ -114,7 +116,12 @@ class Interpreter {
   struct Attempts {
     std::set<std::string_view> carried;  // numbers that iterations change
     std::set<std::string_view> kept;     // tensors that iterations write to but never replace
+    std::set<std::string_view> strided;  // carried tensors that don't stay row-major
+    // Carried tensors that may share elements with tensors of outside, or with one another, of which one is written to.
+    std::map<std::string_view, Storages> aliases;
+    std::set<std::pair<std::string_view, std::string_view>> paired;
     Storages shared;
+    Storages variable;  // constants that iterations write to
   };
   Status branch_on(const TensorRef& condition, const Statement& statement);
   Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared);
@@ -123,11 +130,28 @@ class Interpreter {
   Expected<bool> add_shared(std::span<Branch* const> branches, Storages& shared);
   Expected<Value> merge(Merge& merging, const Value& a, const Value& b);
   Expected<std::optional<Value>> merge_scalars(Merge& merging, const Value& a, const Value& b);
-  Value merged_result(const Branch& then, const Branch& otherwise, const Merge& merging, std::size_t i,
-                      taper::Value* flag, taper::Value* made);
+  struct Origin;
+  Expected<Origin> origin_of(const Branch& branch, const Value& value);
+  aten::TensorPtr given_by(const Origin& origin, taper::Value* made);
+  Expected<std::vector<Value>> merged_results(const std::vector<std::pair<Origin, Origin>>& origins,
+                                              const Merge& merging, taper::Value* flag,
+                                              std::span<taper::Value* const> made);
+  Expected<bool> is_changed(Region& region, const Capture& capture);
   Expected<taper::Value*> merged_output(Branch& branch, const Value& value, const Value& other);
-  Status loop_on(const Statement& statement, const Value* count);
-  Expected<bool> try_loop(const Statement& statement, const Value* count, Attempts& attempts);
+  // `entered`: whether there is a first iteration.
+  Status loop_on(const Statement& statement, const Value* count, const Value& entered);
+  Expected<bool> try_loop(const Statement& statement, const Value* count, const Value& entered, Attempts& attempts);
+  Status find_carried(Loop& loop, const Attempts& attempts);
+  Expected<std::vector<aten::TensorPtr>> enter(Loop& loop, Branch& branch, const Attempts& attempts);
+  Status run_body(Loop& loop, const Attempts& attempts);
+  Expected<bool> carry_more(const Loop& loop, Attempts& attempts);
+  Expected<bool> relate(Loop& loop, Attempts& attempts);
+  Status run_condition(Loop& loop, const Attempts& attempts);
+  Status find_next(Loop& loop);
+  Expected<bool> write_constants(const Loop& loop, Attempts& attempts);
+  Status finish(Loop& loop, const Value& entered);
+  Expected<aten::TensorPtr> result_of(const Loop& loop, std::size_t i, std::span<const aten::TensorPtr> others,
+                                      taper::Value* made, const Value& entered);
   Expected<Value> iterate_item(const Value& iterated, const Value& index);
 
   // ---- expressions
@@ -169,7 +193,7 @@ class Interpreter {
   Expected<taper::Value*> content_of(Region& region, aten::Tensor& seen);
   // A value of the present region as views cut from it see it, in regions inside too.
   std::function<taper::Value*(Builder&)> seen_by_views(taper::Value* content);
-  Expected<aten::TensorPtr> view_in(Region& region, const aten::Tensor& view);
+  Expected<aten::TensorPtr> view_in(Region& region, const aten::Tensor& view, std::vector<aten::TensorPtr> bases);
   Expected<aten::Arg> to_arg(const Value& value);
   Value from_arg(const aten::Arg& arg, bool is_number);
   // A number or bool as a tensor of rank 0.

@@ -30,9 +30,14 @@ bool holds_number(const Value& value) {
 
 }  // namespace
 
-aten::TensorPtr root_of(aten::TensorPtr tensor) {
-  while (tensor->base()) tensor = tensor->base();
-  return tensor;
+Storages storages_of(const aten::TensorPtr& tensor) {
+  return tensor->roots().empty() ? Storages{tensor} : tensor->roots();
+}
+
+bool share_storage(const aten::TensorPtr& a, const aten::TensorPtr& b) {
+  const Storages of_b = storages_of(b);
+  return std::ranges::any_of(storages_of(a),
+                             [&](const auto& root) { return std::ranges::find(of_b, root) != of_b.end(); });
 }
 
 // ---- regions
@@ -46,33 +51,46 @@ Expected<aten::TensorPtr> Interpreter::use_in(Region& region, const TensorRef& t
   if (!region.outer) return error_here("a tensor is used outside of the branch or loop that makes it");
   TAPER_ASSIGN(const aten::TensorPtr outer, use_in(*region.outer, tensor));
   if (const auto known = region.known.find(outer.get()); known != region.known.end()) return known->second.second;
-  if (outer->base() && std::ranges::find(region.shared, root_of(outer)) != region.shared.end()) {
-    TAPER_ASSIGN(const aten::TensorPtr view, view_in(region, *outer));
-    region.known.emplace(outer.get(), std::pair(outer, view));
-    return view;
+  const bool is_shared = std::ranges::any_of(outer->roots(), [&](const aten::TensorPtr& root) {
+    return std::ranges::find(region.shared, root) != region.shared.end();
+  });
+  std::vector<aten::TensorPtr> bases;
+  if (is_shared) {
+    for (const aten::TensorPtr& base : outer->bases()) {
+      TAPER_ASSIGN(aten::TensorPtr seen, use_in(region, {base, region.outer, false}));
+      bases.push_back(std::move(seen));
+    }
+    if (!outer->uncertain()) {
+      TAPER_ASSIGN(const aten::TensorPtr view, view_in(region, *outer, std::move(bases)));
+      region.known.emplace(outer.get(), std::pair(outer, view));
+      return view;
+    }
   }
   TAPER_ASSIGN(taper::Value * outer_value, content_of(*region.outer, *outer));
   Capture capture;
   capture.outer = {outer, region.outer, tensor.is_number};
   capture.outer_value = outer_value;
-  if (const Tensor* constant = constant_of(outer_value)) {
+  const Tensor* constant = constant_of(outer_value);
+  if (constant != nullptr && std::ranges::find(region.variable, outer) == region.variable.end()) {
     capture.initial = region.build.constant(*constant, outer_value->name);
   } else {
     capture.input = region.graph.add_input(outer_value->name, outer_value->type);
     capture.initial = capture.input;
   }
   TAPER_TRY(region.build.status());
-  capture.inner = {aten::Tensor::make(capture.initial), &region, tensor.is_number};
+  aten::TensorPtr inner = aten::Tensor::make(capture.initial);
+  if (is_shared) inner = outer->like(region.build, std::move(bases), capture.initial);
+  capture.inner = {inner, &region, tensor.is_number};
   region.known.emplace(outer.get(), std::pair(outer, capture.inner.tensor));
   region.captures.push_back(capture);
   return capture.inner.tensor;
 }
 
-// A view of the region around, cut from its base as the region sees that.
-Expected<aten::TensorPtr> Interpreter::view_in(Region& region, const aten::Tensor& view) {
-  TAPER_ASSIGN(aten::TensorPtr base, use_in(region, {view.base(), region.outer, false}));
+// A view of the region around, cut from its bases as the region sees them.
+Expected<aten::TensorPtr> Interpreter::view_in(Region& region, const aten::Tensor& view,
+                                               std::vector<aten::TensorPtr> bases) {
   Region* const before = std::exchange(region_, &region);
-  aten::TensorPtr cut = view.view_of(region.build, std::move(base));
+  aten::TensorPtr cut = view.like(region.build, std::move(bases), nullptr);
   region_ = before;
   TAPER_TRY(region.build.status());
   if (!cut) return error_here("a view can't be cut in a branch or loop that depends on data");
@@ -372,9 +390,8 @@ Expected<Value> Interpreter::dynamic_select(const TensorRef& x, const Value& dim
   taper::Value* negative = build("less", {start, aten::number(build, 0.0, start->type.dtype)});
   start = build("where", {negative, build("add", {start, size}), start});
   TAPER_TRY(build.status());
-  const bool outermost = std::all_of(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(at),
-                                     [](const Dim& before) { return before.is(1); });
-  const bool contiguous = outermost && base->contiguous();
+  aten::Strides strides = base->strides();
+  if (strides) strides->erase(strides->begin() + static_cast<std::ptrdiff_t>(at));
   const auto seen_place = seen_by_views(start);
   aten::TensorPtr view = aten::Tensor::make_view(
       build, std::move(base),
@@ -385,7 +402,7 @@ Expected<Value> Interpreter::dynamic_select(const TensorRef& x, const Value& dim
       [=](Builder& cutting, taper::Value* around, taper::Value* written) -> taper::Value* {
         return with_entry_at(cutting, around, seen_place(cutting), at, written);
       },
-      contiguous);
+      std::move(strides));
   TAPER_TRY(build.status());
   return TensorRef{std::move(view), region_, false};
 }

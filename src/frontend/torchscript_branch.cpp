@@ -1,0 +1,367 @@
+// Branches of TorchScript that depend on data: the row `if`.
+#include <algorithm>
+
+#include "formats/text.h"
+#include "frontend/aten_table.h"
+#include "frontend/torchscript_regions.h"
+
+namespace taper::torchscript {
+
+// Pairs of values, one per branch, that become the results of the `if`.
+struct Interpreter::Merge {
+  struct Pair {
+    Value a, b;
+    std::optional<DType> number;  // of numbers: their dtype
+  };
+  std::vector<Pair> pairs;
+};
+
+Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statement>& block, const Storages& shared) {
+  Branch branch;
+  branch.region = std::make_unique<Region>(*branch.graph, region_);
+  branch.region->shared = shared;
+  branch.region->context.symbols = region_->context.symbols;
+  branch.region->build.set_scope(frame_->scope);
+  Region* const before = std::exchange(region_, branch.region.get());
+  Variables saved = frame_->variables;
+  const Status status = run_block(block);
+  branch.variables = std::exchange(frame_->variables, std::move(saved));
+  region_ = before;
+  if (!status) return std::unexpected(status.error());
+  return branch;
+}
+
+// What a variable is after both branches. Pairs of tensors are noted, and stand as Pending until the results exist.
+Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& b) {
+  const auto note = [&](const Value& x, const Value& y, std::optional<DType> number) -> Value {
+    merging.pairs.push_back({x, y, number});
+    return Pending{merging.pairs.size() - 1};
+  };
+  if (a.as<Uninitialized>() && b.as<Uninitialized>()) return a;
+  if (a.is_unknown() || b.is_unknown()) return a.is_unknown() ? a : b;
+  if (a.tensor() && b.tensor() && a.tensor()->tensor == b.tensor()->tensor) return a;
+  if (a.is_tensor() || b.is_tensor()) {
+    const bool usable = (a.is_tensor() || a.as<Uninitialized>()) && (b.is_tensor() || b.as<Uninitialized>());
+    if (!usable) return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
+    if (a.is_tensor() && b.is_tensor() && a.tensor()->tensor->type() != b.tensor()->tensor->type())
+      return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
+    return note(a, b, std::nullopt);
+  }
+  if (a.as<Uninitialized>()) return b.tensor() ? note(a, b, number_dtype(b)) : b;
+  if (b.as<Uninitialized>()) return a.tensor() ? note(a, b, number_dtype(a)) : a;
+  if (same_value(a, b) == true) return a;
+  if (is_number_value(a) && is_number_value(b)) {
+    const DType dtype_a = *number_dtype(a);
+    const DType dtype_b = *number_dtype(b);
+    if (dtype_a != dtype_b)
+      return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
+    return note(a, b, dtype_a);
+  }
+  if (a.items() && b.items() && a.items()->size() == b.items()->size() && a.data.index() == b.data.index()) {
+    std::vector<Value> items;
+    for (std::size_t i = 0; i < a.items()->size(); ++i) {
+      TAPER_ASSIGN(Value item, merge(merging, (*a.items())[i], (*b.items())[i]));
+      items.push_back(std::move(item));
+    }
+    if (const auto* tuple = a.as<std::shared_ptr<Tuple>>())
+      return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
+    return new_list(std::move(items));
+  }
+  if (a.data.index() == b.data.index() && (a.as<Device>() || a.as<Undecided>())) return a;
+  return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
+}
+
+// The value that a branch gives for a pair.
+Expected<taper::Value*> Interpreter::merged_output(Branch& branch, const Value& value, const Value& other) {
+  Region& region = *branch.region;
+  if (value.as<Uninitialized>()) {
+    // Nobody reads it: zeros of the other's type.
+    const Type& type = other.tensor()->tensor->type();
+    taper::Value* zeros = aten::full(region.build, type.shape, aten::Arg(Dim(0)), type.dtype);
+    TAPER_TRY(region.build.status());
+    return zeros;
+  }
+  if (value.is_tensor()) return content_in(region, *value.tensor());
+  return number_in(region, value, number_dtype(other.as<Uninitialized>() ? value : other));
+}
+
+namespace {
+
+bool holds_pending(const Value& value) {
+  if (value.as<Pending>()) return true;
+  return value.items() && std::ranges::any_of(*value.items(), holds_pending);
+}
+
+// Puts results in the place of what merge() noted.
+Value with_results(const Value& value, const std::vector<Value>& results) {
+  if (const auto* pending = value.as<Pending>()) return results[pending->index];
+  const auto replace = [&](const std::vector<Value>& items) {
+    std::vector<Value> replaced;
+    for (const Value& item : items) replaced.push_back(with_results(item, results));
+    return replaced;
+  };
+  if (const auto* tuple = value.as<std::shared_ptr<Tuple>>())
+    return std::make_shared<Tuple>(replace((*tuple)->items), (*tuple)->type);
+  if (const auto* list = value.as<std::shared_ptr<List>>(); list && holds_pending(value))
+    return std::make_shared<List>(replace((*list)->items), (*list)->home);
+  return value;
+}
+
+}  // namespace
+
+// How a branch cuts a tensor from what it captured.
+struct Interpreter::Origin {
+  aten::TensorPtr outer;              // the tensor as the region around has it; null: made in the branch
+  std::vector<aten::TensorPtr> cuts;  // from there on
+  Storages mixed;                     // what else of the region around it may share elements with
+  Storages made;                      // storages of the branch
+  bool row_major = true;
+};
+
+Expected<Interpreter::Origin> Interpreter::origin_of(const Branch& branch, const Value& value) {
+  Origin origin;
+  if (!value.is_tensor()) return origin;
+  aten::TensorPtr tensor = value.tensor()->tensor;
+  if (value.tensor()->home != branch.region.get()) {
+    TAPER_ASSIGN(origin.outer, use(*value.tensor()));
+    return origin;
+  }
+  origin.row_major = tensor->contiguous() == true;
+  const auto captured = [&](const aten::TensorPtr& part) -> aten::TensorPtr {
+    const auto is_inner = [&](const Capture& capture) { return capture.inner.tensor == part; };
+    const auto found = std::ranges::find_if(branch.region->captures, is_inner);
+    return found == branch.region->captures.end() ? nullptr : found->outer.tensor;
+  };
+  for (const aten::TensorPtr& part : parts_of(tensor)) {
+    if (aten::TensorPtr outer = captured(part))
+      origin.mixed.push_back(std::move(outer));
+    else if (part->bases().empty())
+      origin.made.push_back(part);
+  }
+  if (origin.mixed.empty()) return origin;
+  for (; !captured(tensor) && tensor->bases().size() == 1 && !tensor->uncertain(); tensor = tensor->bases().front())
+    origin.cuts.insert(origin.cuts.begin(), tensor);
+  origin.outer = captured(tensor);
+  if (origin.outer) origin.mixed.clear();
+  return origin;
+}
+
+namespace {
+
+constexpr std::string_view kChosen =
+    "which tensors share elements depends on the branch that the running program takes: one of them is written to, and "
+    "another one read afterwards (clone() what a branch gives)";
+
+aten::TensorPtr cut_again(Builder& build, const std::vector<aten::TensorPtr>& cuts, aten::TensorPtr from) {
+  for (const aten::TensorPtr& cut : cuts)
+    if (from) from = cut->view_of(build, std::move(from));
+  return from;
+}
+
+}  // namespace
+
+// What a branch gives, as the region around has it; `made` is the result of the `if`, which it is where the branch is
+// taken.
+aten::TensorPtr Interpreter::given_by(const Origin& origin, taper::Value* made) {
+  if (!origin.mixed.empty()) return aten::Tensor::make_uncertain(origin.mixed, made, std::string(kChosen));
+  if (!origin.outer) {
+    aten::TensorPtr tensor = aten::Tensor::make(made);
+    if (!origin.row_major) tensor->forget_strides();
+    return tensor;
+  }
+  if (origin.cuts.empty()) return origin.outer;
+  const auto cut = [cuts = origin.cuts](Builder& build, taper::Value* from) -> taper::Value* {
+    const aten::TensorPtr tensor = cut_again(build, cuts, aten::Tensor::make(from));
+    return tensor ? tensor->content(build) : nullptr;
+  };
+  const auto write_back = [cuts = origin.cuts](Builder& build, taper::Value* from,
+                                               taper::Value* written) -> taper::Value* {
+    const aten::TensorPtr root = aten::Tensor::make(from);
+    const aten::TensorPtr tensor = cut_again(build, cuts, root);
+    if (!tensor) return nullptr;
+    if (const Status status = tensor->write(build, written); !status) build.set_error(status.error());
+    return root->content(build);
+  };
+  const aten::Strides strides = origin.row_major ? aten::Strides(aten::row_major(made->type.shape)) : std::nullopt;
+  aten::TensorPtr view = aten::Tensor::make_view(region_->build, origin.outer, cut, write_back, strides, made);
+  if (view) view->outdate();
+  return view;
+}
+
+// The results of an `if`: each is what one or the other branch gives, also where that is written to later.
+Expected<std::vector<Value>> Interpreter::merged_results(const std::vector<std::pair<Origin, Origin>>& origins,
+                                                         const Merge& merging, taper::Value* flag,
+                                                         std::span<taper::Value* const> made) {
+  std::vector<Value> results;
+  const auto share = [](const Origin& x, const Origin& y) {
+    return std::ranges::any_of(
+        x.made, [&](const aten::TensorPtr& part) { return std::ranges::find(y.made, part) != y.made.end(); });
+  };
+  for (std::size_t i = 0; i < origins.size(); ++i) {
+    const auto& [then, otherwise] = origins[i];
+    aten::TensorPtr tensor = aten::Tensor::make(made[i]);
+    if (!merging.pairs[i].number) {
+      const aten::TensorPtr a = given_by(then, made[i]);
+      const aten::TensorPtr b = given_by(otherwise, made[i]);
+      TAPER_TRY(region_->build.status());
+      const bool fresh = a->bases().empty() && b->bases().empty() && !then.outer && !otherwise.outer;
+      if (!fresh) tensor = aten::Tensor::make_choice(seen_by_views(flag), a, b, made[i]);
+      if (fresh && !(then.row_major && otherwise.row_major)) tensor->forget_strides();
+    }
+    // Two of what one branch makes may share elements.
+    std::vector<aten::TensorPtr> relatives;
+    for (std::size_t j = 0; j < i; ++j)
+      if (share(then, origins[j].first) || share(otherwise, origins[j].second))
+        relatives.push_back(results[j].tensor()->tensor);
+    if (!relatives.empty()) {
+      relatives.push_back(tensor);
+      tensor = aten::Tensor::make_uncertain(std::move(relatives), made[i], std::string(kChosen));
+    }
+    results.emplace_back(TensorRef{tensor, region_, merging.pairs[i].number.has_value()});
+  }
+  return results;
+}
+
+Expected<bool> Interpreter::add_shared(std::span<Branch* const> branches, Storages& shared) {
+  Storages read, written;
+  for (const Branch* branch : branches)
+    for (const Capture& capture : branch->region->captures) {
+      TAPER_ASSIGN(const bool changed, is_changed(*branch->region, capture));
+      read.push_back(capture.outer.tensor);
+      if (changed) written.push_back(capture.outer.tensor);
+    }
+  bool added = false;
+  for (const aten::TensorPtr& tensor : written) {
+    if (std::ranges::none_of(
+            read, [&](const aten::TensorPtr& other) { return other != tensor && share_storage(other, tensor); }))
+      continue;
+    for (const aten::TensorPtr& root : storages_of(tensor)) {
+      if (std::ranges::find(shared, root) != shared.end()) continue;
+      shared.push_back(root);
+      added = true;
+    }
+  }
+  return added;
+}
+
+// Whether a region wrote to what it captured.
+Expected<bool> Interpreter::is_changed(Region& region, const Capture& capture) {
+  if (!capture.inner.tensor->readable()) return true;
+  TAPER_ASSIGN(const taper::Value* content, content_of(region, *capture.inner.tensor));
+  return content != capture.initial;
+}
+
+// The branches are run again where they turn out to write to a storage that several tensors read.
+Status Interpreter::branch_on(const TensorRef& condition, const Statement& statement) {
+  if (gives_back(statement.body) || gives_back(statement.otherwise))
+    return error_here("a branch that depends on data returns");
+  Storages shared;
+  while (true) {
+    TAPER_ASSIGN(const bool done, try_branches(condition, statement, shared));
+    if (done) return {};
+  }
+}
+
+Expected<bool> Interpreter::try_branches(const TensorRef& condition, const Statement& statement, Storages& shared) {
+  const UnsupportedOperators unsupported_before = unsupported;
+  TAPER_ASSIGN(Branch then, run_branch(statement.body, shared));
+  TAPER_ASSIGN(Branch otherwise, run_branch(statement.otherwise, shared));
+
+  std::vector<std::string_view> names;
+  add_assigned(statement.body, names);
+  add_assigned(statement.otherwise, names);
+  Merge merging;
+  std::vector<std::pair<std::string_view, Value>> merged;
+  for (const std::string_view name : names) {
+    const auto a = then.variables.find(name);
+    const auto b = otherwise.variables.find(name);
+    if (a == then.variables.end() || b == otherwise.variables.end()) {
+      frame_->variables.erase(name);  // set on one way only: nobody may read it
+      continue;
+    }
+    if (!is_walkable(a->second) || !is_walkable(b->second)) return error_here(fmt::format("'{}' is too large", name));
+    TAPER_ASSIGN(Value value, merge(merging, a->second, b->second));
+    merged.emplace_back(name, std::move(value));
+  }
+  // Tensors of outside that a branch wrote to, and those that can't be read any more.
+  std::vector<TensorRef> written;
+  std::vector<std::pair<aten::TensorPtr, std::string>> lost;
+  for (Branch* branch : {&then, &otherwise})
+    for (std::size_t i = 0; i < branch->region->captures.size(); ++i) {
+      const Capture& capture = branch->region->captures[i];
+      if (!capture.inner.tensor->readable()) {
+        if (capture.inner.tensor->lost()) lost.emplace_back(capture.outer.tensor, *capture.inner.tensor->lost());
+        continue;
+      }
+      TAPER_ASSIGN(const bool changed, is_changed(*branch->region, capture));
+      const auto same = [&](const TensorRef& other) { return other.tensor == capture.outer.tensor; };
+      if (!changed || std::ranges::any_of(written, same)) continue;
+      written.push_back(capture.outer);
+    }
+  std::erase_if(written, [&](const TensorRef& tensor) {
+    return std::ranges::any_of(lost, [&](const auto& one) { return one.first == tensor.tensor; });
+  });
+  std::vector<std::pair<Origin, Origin>> origins;
+  for (const Merge::Pair& pair : merging.pairs) {
+    TAPER_ASSIGN(Origin a, origin_of(then, pair.a));
+    TAPER_ASSIGN(Origin b, origin_of(otherwise, pair.b));
+    origins.emplace_back(std::move(a), std::move(b));
+  }
+  for (const TensorRef& tensor : written) merging.pairs.push_back({tensor, tensor, std::nullopt});
+
+  for (const Merge::Pair& pair : merging.pairs) {
+    TAPER_ASSIGN(taper::Value * a, merged_output(then, pair.a, pair.b));
+    TAPER_ASSIGN(taper::Value * b, merged_output(otherwise, pair.b, pair.a));
+    if (a->type != b->type)
+      return error_here(
+          fmt::format("a variable is {} in one branch and {} in the other", type_text(a->type), type_text(b->type)));
+    then.outputs.push_back(a);
+    otherwise.outputs.push_back(b);
+  }
+  Branch* const both[] = {&then, &otherwise};
+  TAPER_ASSIGN(const bool again, add_shared(both, shared));
+  if (again) {
+    unsupported = unsupported_before;
+    return false;
+  }
+  std::vector<taper::Value*> made;
+  taper::Value* chosen = nullptr;
+  if (!merging.pairs.empty()) {
+    // Both branches take all that either reads.
+    std::vector<taper::Value*> operands;
+    TAPER_ASSIGN(const Value flag, to_number(condition, "bool"));
+    TAPER_ASSIGN(chosen, number_in(*region_, flag, DType::boolean));
+    operands.push_back(chosen);
+    std::vector<WantedInput> then_inputs, otherwise_inputs;
+    const auto input_of = [](const Branch& branch, const Capture& capture) -> const taper::Value* {
+      const Capture* found = find_capture(branch.region->captures, capture.outer.tensor);
+      return found ? found->input : nullptr;
+    };
+    for (Branch* branch : both)
+      for (const Capture& capture : branch->region->captures) {
+        if (!capture.input) continue;
+        if (branch == &otherwise && input_of(then, capture)) continue;
+        operands.push_back(capture.outer_value);
+        then_inputs.push_back({branch == &then ? capture.input : nullptr, capture.input->name, capture.input->type});
+        otherwise_inputs.push_back(
+            {branch == &then ? input_of(otherwise, capture) : capture.input, capture.input->name, capture.input->type});
+      }
+    std::vector<std::unique_ptr<Graph>> regions;
+    for (auto [branch, inputs] : {std::pair{&then, &then_inputs}, std::pair{&otherwise, &otherwise_inputs}}) {
+      for (std::size_t i = 0; i < branch->outputs.size(); ++i)
+        branch->graph->add_output(fmt::format("result_{}", i), branch->outputs[i]);
+      TAPER_ASSIGN(std::unique_ptr<Graph> graph, with_inputs(std::move(*branch->graph), *inputs));
+      regions.push_back(std::move(graph));
+    }
+    made = region_->build.call("if", std::move(operands), {}, "if", std::move(regions));
+    TAPER_TRY(region_->build.status());
+  }
+  for (std::size_t i = 0; i < written.size(); ++i)
+    TAPER_TRY(written[i].tensor->write(region_->build, made[origins.size() + i]));
+  for (const auto& [tensor, why] : lost) tensor->lose(why);
+  TAPER_ASSIGN(const std::vector<Value> results, merged_results(origins, merging, chosen, made));
+  for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, with_results(value, results));
+  return true;
+}
+
+}  // namespace taper::torchscript

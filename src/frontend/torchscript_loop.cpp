@@ -1,0 +1,406 @@
+// Loops of TorchScript that depend on data: the row `while`.
+#include <algorithm>
+
+#include "formats/text.h"
+#include "frontend/aten_table.h"
+#include "frontend/torchscript_regions.h"
+
+namespace taper::torchscript {
+namespace {
+
+void add_once(Storages& all, const aten::TensorPtr& tensor) {
+  if (std::ranges::find(all, tensor) == all.end()) all.push_back(tensor);
+}
+
+bool any_shares(const Storages& all, const aten::TensorPtr& tensor) {
+  return std::ranges::any_of(all, [&](const aten::TensorPtr& other) { return share_storage(other, tensor); });
+}
+
+std::string sharing_error(std::string_view name) {
+  return fmt::format(
+      "'{}' may share elements with another tensor, by how a loop that depends on data went: one of them is written "
+      "to, "
+      "and the other one read afterwards (clone() what is kept)",
+      name);
+}
+
+}  // namespace
+
+// What one attempt at a loop carries, and what came of it.
+struct Interpreter::Loop {
+  struct Carried {
+    std::string_view name;  // empty: the count of iterations
+    taper::Value* initial = nullptr;
+    bool is_number = false;
+    aten::TensorPtr before;  // of a tensor: where it lies before the loop
+    // What relate() finds out:
+    Storages aliases;          // tensors of outside that it may share elements with
+    bool is_written = false;   // the body writes to it
+    bool is_replaced = false;  // every iteration makes a tensor of its own
+  };
+  const Statement& statement;
+  const Value* count;
+  Region& outer;
+  Variables before;
+  std::vector<std::string_view> assigned;
+  std::vector<Carried> carried;
+  Branch body, condition;
+  std::vector<aten::TensorPtr> places;                       // of what is carried, in the body
+  std::vector<std::pair<std::size_t, std::size_t>> related;  // of what is carried: what may share elements
+  taper::Value* go_on = nullptr;
+  std::vector<taper::Value*> next;
+
+  const Carried* find(std::string_view name) const {
+    const auto found = std::ranges::find(carried, name, &Carried::name);
+    return found == carried.end() ? nullptr : &*found;
+  }
+  // Whether the body writes to the place of what is carried.
+  bool writes_to(std::size_t i) const { return places[i]->lost() || places[i]->present() != body.outputs[i]; }
+};
+
+// A loop whose end depends on data: what the body sets is carried. Numbers that no iteration changes stay known; which
+// ones these are is found by trying: every attempt carries those that changed in the one before. Tensors are carried
+// unless the body only writes to them: then they stay the places that other tensors share.
+Status Interpreter::loop_on(const Statement& statement, const Value* count, const Value& entered) {
+  if (gives_back(statement.body)) return error_here("a loop that depends on data returns");
+  Attempts attempts;
+  while (true) {
+    TAPER_ASSIGN(const bool done, try_loop(statement, count, entered, attempts));
+    if (done) return {};
+  }
+}
+
+Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
+  if (loop.count) {
+    TAPER_ASSIGN(taper::Value * zero, number_in(loop.outer, Dim(0), DType::i64));
+    loop.carried.push_back({.initial = zero, .is_number = true});
+  }
+  for (const std::string_view name : loop.assigned) {
+    const auto found = frame_->variables.find(name);
+    if (found == frame_->variables.end()) continue;  // set anew in every iteration
+    const Value& value = found->second;
+    if (value.is_tensor() ? attempts.kept.contains(name) : !attempts.carried.contains(name)) continue;
+    if (!is_number_value(value) && !value.is_tensor())
+      return error_here(fmt::format("'{}' is {} that changes in a loop that depends on data", name, describe(value)));
+    Loop::Carried one{.name = name, .is_number = !value.is_tensor()};
+    if (value.is_tensor()) {
+      TAPER_ASSIGN(one.before, use(*value.tensor()));
+      TAPER_ASSIGN(one.initial, content_of(loop.outer, *one.before));
+    } else {
+      TAPER_ASSIGN(one.initial, number_in(loop.outer, value));
+    }
+    loop.carried.push_back(std::move(one));
+  }
+  return {};
+}
+
+// Begins a region of the loop. Returns the places of what is carried, which the region's outputs are so far.
+Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& branch, const Attempts& attempts) {
+  branch.region = std::make_unique<Region>(*branch.graph, &loop.outer);
+  branch.region->shared = attempts.shared;
+  branch.region->variable = attempts.variable;
+  branch.region->context.symbols = loop.outer.context.symbols;
+  branch.region->build.set_scope(frame_->scope);
+  region_ = branch.region.get();
+  std::vector<aten::TensorPtr> places;
+  for (const Loop::Carried& one : loop.carried) {
+    taper::Value* input =
+        branch.graph->add_input(one.name.empty() ? "iteration" : std::string(one.name), one.initial->type);
+    branch.outputs.push_back(input);
+    aten::TensorPtr place = aten::Tensor::make(input);
+    if (one.before && (attempts.strided.contains(one.name) || one.before->contiguous() != true))
+      place->forget_strides();
+    std::vector<aten::TensorPtr> bases;
+    if (const auto found = attempts.aliases.find(one.name); found != attempts.aliases.end())
+      for (const aten::TensorPtr& alias : found->second) {
+        TAPER_ASSIGN(aten::TensorPtr seen, use({alias, &loop.outer, false}));
+        bases.push_back(std::move(seen));
+      }
+    for (std::size_t i = 0; i < places.size(); ++i)
+      if (attempts.paired.contains({loop.carried[i].name, one.name})) bases.push_back(places[i]);
+    if (!bases.empty()) place = aten::Tensor::make_uncertain(std::move(bases), input, sharing_error(one.name));
+    if (!one.name.empty()) frame_->variables.insert_or_assign(one.name, TensorRef{place, region_, one.is_number});
+    places.push_back(std::move(place));
+  }
+  return places;
+}
+
+Status Interpreter::run_body(Loop& loop, const Attempts& attempts) {
+  TAPER_ASSIGN(loop.places, enter(loop, loop.body, attempts));
+  if (loop.count)
+    TAPER_TRY(assign(*loop.statement.target, TensorRef{aten::Tensor::make(loop.body.outputs[0]), region_, true}));
+  return run_block(loop.statement.body);
+}
+
+// Whether anything changed that is not carried, or is carried though it was only written to.
+Expected<bool> Interpreter::carry_more(const Loop& loop, Attempts& attempts) {
+  bool more = false;
+  const Variables& after = loop.body.variables;
+  for (const std::string_view name : loop.assigned) {
+    const auto was = loop.before.find(name);
+    if (was == loop.before.end() || loop.find(name) != nullptr) continue;
+    const auto is = after.find(name);
+    const bool same_tensor = is != after.end() && was->second.tensor() && is->second.tensor() &&
+                             was->second.tensor()->tensor == is->second.tensor()->tensor;
+    if (same_tensor || (is != after.end() && same_value(was->second, is->second) == true)) continue;
+    if (was->second.is_unknown() || was->second.as<Uninitialized>()) continue;
+    if (attempts.kept.contains(name))
+      return error_here(fmt::format("'{}' is both written to and replaced in a loop that depends on data", name));
+    attempts.carried.insert(name);
+    more = true;
+  }
+  // Writing to what is carried would write to what it was before the loop, in the first iteration alone.
+  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
+    const auto is = after.find(loop.carried[i].name);
+    const bool stays = is != after.end() && is->second.tensor() && is->second.tensor()->tensor == loop.places[i];
+    if (!stays || !loop.writes_to(i)) continue;
+    attempts.kept.insert(loop.carried[i].name);
+    more = true;
+  }
+  return more;
+}
+
+// Finds what carried tensors may share elements with: what they were before the loop, what iterations make of them.
+// Returns whether there are such of which one is written to, which the next attempt has to know.
+Expected<bool> Interpreter::relate(Loop& loop, Attempts& attempts) {
+  Region& region = *loop.body.region;
+  const std::size_t count = loop.carried.size();
+  struct Next {
+    Storages outer, made;
+    std::set<std::size_t> places;
+  };
+  std::vector<Next> all(count);
+  bool more = false;
+  for (std::size_t i = 0; i < count; ++i) {
+    Loop::Carried& one = loop.carried[i];
+    if (one.is_number) continue;
+    one.is_written = loop.writes_to(i);
+    add_once(one.aliases, one.before);
+    const auto is = loop.body.variables.find(one.name);
+    if (is == loop.body.variables.end() || !is->second.tensor()) continue;  // find_next() says so
+    TAPER_ASSIGN(const aten::TensorPtr tensor, use_in(region, *is->second.tensor()));
+    if (tensor->contiguous() != true && loop.places[i]->contiguous() == true)
+      more |= attempts.strided.insert(one.name).second;
+    for (const aten::TensorPtr& part : parts_of(tensor)) {
+      const auto place = std::ranges::find(loop.places, part);
+      const auto is_inner = [&](const Capture& capture) { return capture.inner.tensor == part; };
+      const auto captured = std::ranges::find_if(region.captures, is_inner);
+      if (place != loop.places.end())
+        all[i].places.insert(static_cast<std::size_t>(place - loop.places.begin()));
+      else if (captured != region.captures.end())
+        add_once(all[i].outer, captured->outer.tensor);
+      else if (part->bases().empty())
+        all[i].made.push_back(part);
+    }
+    for (const aten::TensorPtr& tensor_outside : all[i].outer) add_once(one.aliases, tensor_outside);
+    one.is_replaced = all[i].places.empty() && all[i].outer.empty();
+  }
+  for (std::size_t round = 0; round < count; ++round)  // through what others were
+    for (std::size_t i = 0; i < count; ++i)
+      for (const std::size_t k : all[i].places)
+        for (const aten::TensorPtr& alias : std::vector(loop.carried[k].aliases))
+          add_once(loop.carried[i].aliases, alias);
+
+  const auto note = [&](const Loop::Carried& one, const aten::TensorPtr& outer) {
+    Storages& noted = attempts.aliases[one.name];
+    if (std::ranges::find(noted, outer) != noted.end()) return;
+    noted.push_back(outer);
+    more = true;
+  };
+  for (const Capture& capture : region.captures) {
+    TAPER_ASSIGN(const bool changed, is_changed(region, capture));
+    for (const Loop::Carried& one : loop.carried)
+      if ((changed || one.is_written) && any_shares(one.aliases, capture.outer.tensor)) note(one, capture.outer.tensor);
+  }
+  for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t j = i + 1; j < count; ++j) {
+      const auto made_by_j = [&](const aten::TensorPtr& part) {
+        return std::ranges::find(all[j].made, part) != all[j].made.end();
+      };
+      const auto alias_of_j = [&](const aten::TensorPtr& alias) { return any_shares(loop.carried[j].aliases, alias); };
+      const bool related =
+          std::ranges::any_of(all[i].made, made_by_j) || std::ranges::any_of(loop.carried[i].aliases, alias_of_j);
+      if (!related) continue;
+      loop.carried[j].is_replaced = loop.carried[i].is_replaced = false;
+      if (loop.carried[i].is_written || loop.carried[j].is_written)
+        more |= attempts.paired.emplace(loop.carried[i].name, loop.carried[j].name).second;
+      loop.related.emplace_back(i, j);
+    }
+  return more;
+}
+
+// The condition for another iteration.
+Status Interpreter::run_condition(Loop& loop, const Attempts& attempts) {
+  TAPER_ASSIGN([[maybe_unused]] const auto places, enter(loop, loop.condition, attempts));
+  if (loop.count) {
+    TAPER_ASSIGN(taper::Value * times, number_in(*region_, *loop.count, DType::i64));
+    loop.go_on = region_->build("less", {loop.condition.outputs[0], times});
+  } else {
+    TAPER_ASSIGN(const Value holds, evaluate(*loop.statement.value));
+    TAPER_ASSIGN(loop.go_on, number_in(*region_, holds, DType::boolean));
+  }
+  return region_->build.status();
+}
+
+// What each carried value is next.
+Status Interpreter::find_next(Loop& loop) {
+  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
+    const Loop::Carried& one = loop.carried[i];
+    taper::Value* value = nullptr;
+    if (one.name.empty()) {
+      value = region_->build("add", {loop.body.outputs[i], aten::integer_number(region_->build, 1)});
+    } else {
+      const Value& given = loop.body.variables.at(one.name);
+      if (given.is_unknown() || !(given.tensor() || is_number_value(given)))
+        return error_here(fmt::format("'{}' is {} after an iteration that depends on data", one.name,
+                                      given.is_unknown() ? "unknown" : describe(given)));
+      TAPER_ASSIGN(value, given.is_tensor() ? content_in(*region_, *given.tensor())
+                                            : number_in(*region_, given, one.initial->type.dtype));
+    }
+    TAPER_TRY(region_->build.status());
+    if (value->type != one.initial->type)
+      return error_here(fmt::format("'{}' is {} before a loop and {} after an iteration", one.name,
+                                    type_text(one.initial->type), type_text(value->type)),
+                        "a loop that depends on data can't change the size of a tensor");
+    loop.next.push_back(value);
+  }
+  return {};
+}
+
+Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* count, const Value& entered,
+                                     Attempts& attempts) {
+  Loop loop{.statement = statement, .count = count, .outer = *region_, .before = frame_->variables};
+  add_assigned(statement.body, loop.assigned);
+  TAPER_TRY(find_carried(loop, attempts));
+  const UnsupportedOperators unsupported_before = unsupported;
+  // Runs a step in a region of the loop.
+  const auto inside = [&](Branch& branch, const auto& step) -> Status {
+    if (branch.region) region_ = branch.region.get();
+    const Status status = step();
+    branch.variables = std::exchange(frame_->variables, loop.before);
+    region_ = &loop.outer;
+    return status;
+  };
+  TAPER_TRY(inside(loop.body, [&] { return run_body(loop, attempts); }));
+  TAPER_ASSIGN(bool again, carry_more(loop, attempts));
+  if (!again) {
+    TAPER_ASSIGN(again, relate(loop, attempts));
+  }
+  if (!again) {
+    TAPER_TRY(inside(loop.condition, [&] { return run_condition(loop, attempts); }));
+    region_ = loop.body.region.get();
+    const Status status = find_next(loop);
+    region_ = &loop.outer;
+    TAPER_TRY(status);
+    Branch* const both[] = {&loop.body, &loop.condition};
+    TAPER_ASSIGN(again, add_shared(both, attempts.shared));
+  }
+  if (!again) {
+    TAPER_ASSIGN(again, write_constants(loop, attempts));
+  }
+  if (again) {
+    unsupported = unsupported_before;
+    return false;
+  }
+  TAPER_TRY(finish(loop, entered));
+  return true;
+}
+
+// Finds constants that the body writes to, which the next attempt takes for variables.
+Expected<bool> Interpreter::write_constants(const Loop& loop, Attempts& attempts) {
+  const std::size_t before = attempts.variable.size();
+  for (const Capture& capture : loop.body.region->captures) {
+    if (capture.input) continue;
+    TAPER_ASSIGN(const bool changed, is_changed(*loop.body.region, capture));
+    if (changed) attempts.variable.push_back(capture.outer.tensor);
+  }
+  return attempts.variable.size() > before;
+}
+
+Status Interpreter::finish(Loop& loop, const Value& entered) {
+  Branch& body = loop.body;
+  Branch& condition = loop.condition;
+  // What either region reads of outside goes round unchanged, but for tensors that the body writes to.
+  std::vector<taper::Value*> operands;
+  std::vector<WantedInput> body_wanted, condition_wanted;
+  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
+    operands.push_back(loop.carried[i].initial);
+    body_wanted.push_back({body.outputs[i], body.outputs[i]->name, body.outputs[i]->type});
+    condition_wanted.push_back({condition.outputs[i], condition.outputs[i]->name, condition.outputs[i]->type});
+  }
+  std::vector<std::pair<TensorRef, std::size_t>> written;
+  std::vector<Capture> captures;
+  for (Branch* branch : {&body, &condition})
+    for (const Capture& capture : branch->region->captures) {
+      if (!capture.inner.tensor->readable())  // the next iteration would read it
+        return error_here(capture.inner.tensor->lost().value_or(sharing_error(capture.outer_value->name)));
+      if (!capture.input) continue;
+      if (branch == &condition && find_capture(body.region->captures, capture.outer.tensor)) continue;
+      captures.push_back(capture);
+    }
+  for (const Capture& capture : captures) {
+    const Capture* in_body = find_capture(body.region->captures, capture.outer.tensor);
+    const Capture* in_condition = find_capture(condition.region->captures, capture.outer.tensor);
+    operands.push_back(capture.outer_value);
+    taper::Value* input = in_body ? in_body->input : body.graph->add_input(capture.input->name, capture.input->type);
+    body_wanted.push_back({input, capture.input->name, capture.input->type});
+    condition_wanted.push_back(
+        {in_condition ? in_condition->input : nullptr, capture.input->name, capture.input->type});
+    taper::Value* after = input;
+    if (in_body) {
+      TAPER_ASSIGN(after, content_of(*body.region, *in_body->inner.tensor));
+    }
+    if (after != input) written.emplace_back(capture.outer, loop.next.size());
+    loop.next.push_back(after);
+  }
+  condition.graph->add_output("go_on", loop.go_on);
+  for (std::size_t i = 0; i < loop.next.size(); ++i) body.graph->add_output(fmt::format("next_{}", i), loop.next[i]);
+  std::vector<std::unique_ptr<Graph>> regions;
+  TAPER_ASSIGN(std::unique_ptr<Graph> condition_graph, with_inputs(std::move(*condition.graph), condition_wanted));
+  TAPER_ASSIGN(std::unique_ptr<Graph> body_graph, with_inputs(std::move(*body.graph), body_wanted));
+  regions.push_back(std::move(condition_graph));
+  regions.push_back(std::move(body_graph));
+  loop.outer.build.set_scope(frame_->scope);
+  const std::vector<taper::Value*> results =
+      loop.outer.build.call("while", std::move(operands), {}, "while", std::move(regions));
+  TAPER_TRY(loop.outer.build.status());
+  for (const auto& [tensor, at] : written) TAPER_TRY(tensor.tensor->write(loop.outer.build, results[at]));
+  std::vector<aten::TensorPtr> tensors;
+  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
+    TAPER_ASSIGN(aten::TensorPtr tensor, result_of(loop, i, tensors, results[i], entered));
+    tensors.push_back(std::move(tensor));
+  }
+  for (std::size_t i = 0; i < loop.carried.size(); ++i)
+    if (!loop.carried[i].name.empty())
+      frame_->variables.insert_or_assign(loop.carried[i].name,
+                                         TensorRef{tensors[i], &loop.outer, loop.carried[i].is_number});
+  // What is set anew in every iteration has no value if there is none.
+  for (const std::string_view name : loop.assigned)
+    if (!loop.before.contains(name)) frame_->variables.erase(name);
+  return {};
+}
+
+// A carried value after the loop. Without an iteration it is the tensor that it was before.
+Expected<aten::TensorPtr> Interpreter::result_of(const Loop& loop, std::size_t i,
+                                                 std::span<const aten::TensorPtr> others, taper::Value* made,
+                                                 const Value& entered) {
+  const Loop::Carried& one = loop.carried[i];
+  aten::TensorPtr tensor = aten::Tensor::make(made);
+  if (one.is_number) return tensor;
+  if (loop.places[i]->contiguous() != true) tensor->forget_strides();
+  if (one.is_written) {
+    for (const aten::TensorPtr& alias : one.aliases) alias->lose(sharing_error(one.name));
+  } else if (one.is_replaced && (entered.as<bool>() || entered.tensor())) {
+    if (entered.as<bool>()) return tensor;
+    TAPER_ASSIGN(taper::Value * flag, number_in(*region_, entered, DType::boolean));
+    return aten::Tensor::make_choice(seen_by_views(flag), tensor, one.before, made);
+  }
+  std::vector<aten::TensorPtr> bases;
+  if (!one.is_written) bases = one.aliases;
+  for (const auto& [a, b] : loop.related)
+    if (b == i) bases.push_back(others[a]);
+  if (!bases.empty()) return aten::Tensor::make_uncertain(std::move(bases), made, sharing_error(one.name));
+  return tensor;
+}
+
+}  // namespace taper::torchscript
