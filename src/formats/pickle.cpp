@@ -152,6 +152,11 @@ void see_through_copyreg(Machine& m, Object& object) {
 
 Status push_object(Machine& m, const Value* type, const Value* arguments, const Value* keywords = nullptr) {
   if (!is_callable(type)) return fail("{} is called, expected a class or function", describe(*type));
+  // TorchScript calls its enumerations with what a member holds, not with a tuple of that.
+  const Global* global = type->global();
+  const bool of_torchscript = global != nullptr && global->module.starts_with("__torch__");
+  if (of_torchscript && (arguments->integer() || arguments->text() || std::holds_alternative<double>(arguments->data)))
+    arguments = m.arena.add_sequence(SequenceKind::tuple, {arguments});
   if (!is_tuple(*arguments)) return fail("{} stands for the arguments, expected a tuple", describe(*arguments));
   Object& object = m.arena.objects.emplace_back();
   object.type = type;

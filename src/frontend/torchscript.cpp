@@ -84,6 +84,10 @@ class Inputs {
       if (dict->entries.empty()) missing.push_back(name + "_KEY");
       return dict;
     }
+    if (const auto dtype = number_dtype(base)) {
+      if (has_default && !given(name)) return std::nullopt;
+      return make_number(name, *dtype);
+    }
     if (has_default) return std::nullopt;
     return fail_with_hint(fmt::format("the input '{}' is no tensor but of the type {}, and has no default", name, base),
                           "wrap the model in a module whose forward takes tensors alone, and save that");
@@ -113,6 +117,29 @@ class Inputs {
     }
     if (is_list) return std::make_shared<List>(std::move(items), &region_);
     return std::make_shared<Tuple>(std::move(items));
+  }
+
+  static std::optional<DType> number_dtype(std::string_view type) {
+    if (type == "int") return DType::i64;
+    if (type == "float") return DType::f32;
+    if (type == "bool") return DType::boolean;
+    return std::nullopt;
+  }
+
+  // A number of Python: a tensor of rank 0, which needs no flag.
+  Expected<std::optional<Value>> make_number(const std::string& name, DType dtype) {
+    if (used_.size() >= kMostInputs) return fail("the program has more than {} inputs", kMostInputs);
+    used_.insert(name);
+    if (const auto shape = options_.input_shapes.find(name);
+        shape != options_.input_shapes.end() && !shape->second.empty())
+      return fail_with_hint(fmt::format("the input '{}' is a number, it has no sizes", name),
+                            fmt::format("--input-shape {}= , or nothing at all", name));
+    const auto wanted = options_.input_dtypes.find(name);
+    if (wanted != options_.input_dtypes.end() && aten::graph_dtype(wanted->second) != dtype)
+      return fail("the input '{}' is a number of dtype {}", name, info(dtype).name);
+    assumptions.push_back(fmt::format("the number '{}' is an input of rank 0 and dtype {}", name, info(dtype).name));
+    taper::Value* input = region_.graph.add_input(name, {dtype, {}});
+    return TensorRef{aten::Tensor::make(input), &region_, true};
   }
 
   bool has_recorded() const { return next_recorded_ < archive_.recorded.size(); }
@@ -169,9 +196,11 @@ Error missing_shapes(const std::vector<std::string>& missing) {
 // Gives the graph its outputs.
 class Outputs {
  public:
-  Outputs(Region& region, std::vector<std::string>& assumptions) : region_(region), assumptions_(assumptions) {}
+  Outputs(const Interpreter& interpreter, Region& region, std::vector<std::string>& assumptions)
+      : interpreter_(interpreter), region_(region), assumptions_(assumptions) {}
 
-  Status add(const Value& value, const std::string& name) {
+  Status add(const Value& given, const std::string& name) {
+    const Value& value = interpreter_.present(given);
     if (const TensorRef* tensor = value.tensor()) {
       taper::Value* content = tensor->tensor->content(region_.build);
       TAPER_TRY(region_.build.status());
@@ -193,6 +222,9 @@ class Outputs {
         TAPER_TRY(add((*tuple)->items[i], std::string((*tuple)->type->fields[i].name)));
       return {};
     }
+    if (value.as<MaskedRef>())
+      return fail_with_hint(fmt::format("the program gives {}", describe(value)),
+                            "give torch.where(mask, x, 0) and the mask in the place of x[mask]");
     if (value.items()) {
       for (const Value& item : *value.items()) TAPER_TRY(add(item, name));
       return {};
@@ -212,6 +244,7 @@ class Outputs {
     return before == 0 ? name : fmt::format("{}_{}", name, before);
   }
 
+  const Interpreter& interpreter_;
   Region& region_;
   std::vector<std::string>& assumptions_;
   std::map<std::string, std::size_t> names_;
@@ -266,7 +299,7 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
   program.assumptions = std::move(inputs.assumptions);
   std::ranges::move(interpreter.assumptions, std::back_inserter(program.assumptions));
   if (!is_walkable(result)) return fail("the program gives {}, which is too large", describe(result));
-  TAPER_TRY(Outputs(region, program.assumptions).add(result, "output"));
+  TAPER_TRY(Outputs(interpreter, region, program.assumptions).add(result, "output"));
   TAPER_TRY(region.build.status());
   if (program.graph.outputs().empty()) return fail("the program gives {}, no tensor", describe(result));
   program.warnings = std::move(interpreter.warnings);

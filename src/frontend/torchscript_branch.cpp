@@ -116,6 +116,8 @@ struct Interpreter::Origin {
   Storages mixed;                     // what else of the region around it may share elements with
   Storages made;                      // storages of the branch
   bool row_major = true;
+
+  bool is_outer() const { return outer && cuts.empty(); }
 };
 
 Expected<Interpreter::Origin> Interpreter::origin_of(const Branch& branch, const Value& value) {
@@ -307,9 +309,16 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
     TAPER_ASSIGN(Origin b, origin_of(otherwise, pair.b));
     origins.emplace_back(std::move(a), std::move(b));
   }
+  // What both branches only choose needs no result.
+  const auto is_choice = [&](std::size_t i) {
+    return i < origins.size() && !merging.pairs[i].number && origins[i].first.is_outer() &&
+           origins[i].second.is_outer();
+  };
   for (const TensorRef& tensor : written) merging.pairs.push_back({tensor, tensor, std::nullopt});
 
-  for (const Merge::Pair& pair : merging.pairs) {
+  for (std::size_t i = 0; i < merging.pairs.size(); ++i) {
+    const Merge::Pair& pair = merging.pairs[i];
+    if (is_choice(i)) continue;
     TAPER_ASSIGN(taper::Value * a, merged_output(then, pair.a, pair.b));
     TAPER_ASSIGN(taper::Value * b, merged_output(otherwise, pair.b, pair.a));
     if (a->type != b->type)
@@ -324,14 +333,17 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
     unsupported = unsupported_before;
     return false;
   }
-  std::vector<taper::Value*> made;
-  taper::Value* chosen = nullptr;
-  if (!merging.pairs.empty()) {
+  if (merging.pairs.empty()) {
+    for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, value);
+    for (const auto& [tensor, why] : lost) tensor->lose(why);
+    return true;
+  }
+  TAPER_ASSIGN(const Value flag, to_number(condition, "bool"));
+  TAPER_ASSIGN(taper::Value * chosen, number_in(*region_, flag, DType::boolean));
+  std::vector<taper::Value*> given;
+  if (!then.outputs.empty()) {
     // Both branches take all that either reads.
-    std::vector<taper::Value*> operands;
-    TAPER_ASSIGN(const Value flag, to_number(condition, "bool"));
-    TAPER_ASSIGN(chosen, number_in(*region_, flag, DType::boolean));
-    operands.push_back(chosen);
+    std::vector<taper::Value*> operands = {chosen};
     std::vector<WantedInput> then_inputs, otherwise_inputs;
     const auto input_of = [](const Branch& branch, const Capture& capture) -> const taper::Value* {
       const Capture* found = find_capture(branch.region->captures, capture.outer.tensor);
@@ -353,11 +365,22 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
       TAPER_ASSIGN(std::unique_ptr<Graph> graph, with_inputs(std::move(*branch->graph), *inputs));
       regions.push_back(std::move(graph));
     }
-    made = region_->build.call("if", std::move(operands), {}, "if", std::move(regions));
+    given = region_->build.call("if", std::move(operands), {}, "if", std::move(regions));
     TAPER_TRY(region_->build.status());
   }
   for (std::size_t i = 0; i < written.size(); ++i)
-    TAPER_TRY(written[i].tensor->write(region_->build, made[origins.size() + i]));
+    TAPER_TRY(written[i].tensor->write(region_->build, given[given.size() - written.size() + i]));
+  std::vector<taper::Value*> made;
+  for (std::size_t i = 0, next = 0; i < origins.size(); ++i) {
+    if (!is_choice(i)) {
+      made.push_back(given[next++]);
+      continue;
+    }
+    TAPER_ASSIGN(taper::Value * a, content_of(*region_, *origins[i].first.outer));
+    TAPER_ASSIGN(taper::Value * b, content_of(*region_, *origins[i].second.outer));
+    made.push_back(region_->build("where", {chosen, a, b}));
+    TAPER_TRY(region_->build.status());
+  }
   for (const auto& [tensor, why] : lost) tensor->lose(why);
   TAPER_ASSIGN(const std::vector<Value> results, merged_results(origins, merging, chosen, made));
   for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, with_results(value, results));

@@ -43,6 +43,12 @@ class Builtins {
   Expected<Value> again(std::string_view other, std::vector<Argument> arguments) const {
     return run.call_operator(other, std::move(arguments));
   }
+  // A condition on sizes that the running program decides as such a number; other values as they are.
+  Expected<Value> known_when_run(const Value& value) const {
+    if (!value.as<Undecided>()) return value;
+    TAPER_ASSIGN(taper::Value * content, run.number_in(*run.region_, value, DType::boolean));
+    return TensorRef{aten::Tensor::make(content), run.region_, true};
+  }
   const Type& type_of(std::size_t i) const { return at(i).tensor()->tensor->type(); }
   Status warn(std::string text) const {
     if (std::ranges::find(run.warnings, text) == run.warnings.end() && run.warnings.size() < 100)

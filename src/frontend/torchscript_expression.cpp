@@ -91,17 +91,19 @@ Expected<Value> Interpreter::evaluate(const Expr& expr) {
       if (found == frame_->variables.end()) return named_value(std::string(expr.text));
       if (const auto* unknown = found->second.as<Unknown>(); unknown && !unknown->why.empty())
         return error_here(fmt::format("'{}' {}", excerpt(expr.text), unknown->why));
-      return found->second;
+      return present(found->second);
     }
     case ExprKind::attribute: {
       if (const std::string name = dotted_name(expr); !name.empty()) return named_value(name);
       TAPER_ASSIGN(const Value object, evaluate(*expr.items[0]));
-      return attribute(object, expr.text);
+      TAPER_ASSIGN(const Value held, attribute(object, expr.text));
+      return present(held);
     }
     case ExprKind::subscript: {
       TAPER_ASSIGN(const Value object, evaluate(*expr.items[0]));
       TAPER_ASSIGN(const Value index, evaluate(*expr.items[1]));
-      return subscript(object, index);
+      TAPER_ASSIGN(const Value item, subscript(object, index));
+      return present(item);
     }
     case ExprKind::slice: {
       TAPER_ASSIGN(const Value object, evaluate(*expr.items[0]));
@@ -346,7 +348,8 @@ Expected<Value> Interpreter::subscript(const Value& object, const Value& index) 
 
 Expected<Value> Interpreter::slice_of(const Value& object, const Value& begin, const Value& end, const Value& step) {
   if (object.is_unknown()) return object;
-  if (object.is_tensor()) return call_aten("slice", {{"", object}, {"", Dim(0)}, {"", begin}, {"", end}, {"", step}});
+  if (object.is_tensor())
+    return call_operator("slice", {{"", object}, {"", Dim(0)}, {"", begin}, {"", end}, {"", step}});
   const auto* items = object.items();
   const auto* text = object.as<std::string>();
   if (!items && !text) return error_here(fmt::format("{} is sliced", describe(object)));

@@ -100,6 +100,9 @@ Expected<Value> Interpreter::load(const pickle::Value& value, const std::string&
   if (!value.object()) return fail("'{}' is {}, which no program reads", excerpt(path), pickle::describe(value));
   const auto arguments = value.object()->arguments->items();
   const std::string class_path = pickle::class_path(value);
+  if (const Symbol* symbol = archive_.find(class_path);
+      symbol && symbol->type && symbol->type->base == "Enum" && !arguments.empty())
+    return load(*arguments[0], path, depth + 1);  // its members stand for what they hold
   if (class_path.starts_with("torch.jit._pickle.") && !arguments.empty()) return load(*arguments[0], path, depth + 1);
   if (class_path == "torch.device") return Device{};
   const auto object = std::make_shared<Object>();
@@ -157,6 +160,7 @@ Expected<Value> Interpreter::attribute(const Value& object, std::string_view nam
       if (fields[i].name == name) return (*tuple)->items[i];
   }
   if (object.is_unknown()) return object;
+  if (name == "value" && (object.number() || object.as<std::string>())) return object;  // of an enumeration
   if (object.tensor()) return call_prim(name, {{"", object}});
   return error_here(fmt::format("{} has no attribute '{}'", describe(object), excerpt(name)));
 }
@@ -344,9 +348,13 @@ Status Interpreter::run_conditional(const Statement& statement) {
     return run_block(raises ? statement.otherwise : statement.body);
   }
   if (const auto* sizes = condition.as<Undecided>()) {
-    if (!sizes->general)
-      return error_here(fmt::format("the program depends on whether {}, which is not known", sizes->text),
-                        "give these sizes as numbers with --input-shape");
+    if (!sizes->general) {
+      const auto refused = error_here(fmt::format("the program depends on whether {}, which is not known", sizes->text),
+                                      "give these sizes as numbers with --input-shape");
+      TAPER_ASSIGN(taper::Value * flag, number_in(*region_, condition, DType::boolean));
+      if (!branch_on({aten::Tensor::make(flag), region_, true}, statement)) return refused;
+      return {};
+    }
     assume(fmt::format("{}{} (at {})", *sizes->general ? "" : "not ", sizes->text, place(statement.line)));
     return run_block(*sizes->general ? statement.body : statement.otherwise);
   }
@@ -360,9 +368,6 @@ Status Interpreter::run_while(const Statement& statement) {
     TAPER_ASSIGN(const std::optional<bool> holds, decide(condition));
     if (!holds) {
       if (condition.is_unknown()) return run_block(statement.body);
-      if (condition.as<Undecided>())
-        return error_here(fmt::format("a loop runs while {}, which is not known", condition.as<Undecided>()->text),
-                          "give these sizes as numbers with --input-shape");
       return loop_on(statement, nullptr, condition);
     }
     if (!*holds) return {};

@@ -85,6 +85,9 @@ class Interpreter {
   std::vector<std::string> assumptions;
   std::vector<std::string> warnings;
 
+  // What a tensor is that an operator such as unsqueeze_ has turned; all else as it is.
+  const Value& present(const Value& value) const;
+
   // The value of a default, which uses no variables.
   Expected<Value> constant_expression(const SourceFile& file, const Expr& expr);
 
@@ -178,6 +181,13 @@ class Interpreter {
   Expected<Value> call_prim(std::string_view name, std::vector<Argument> arguments);
   Expected<Value> call_aten(std::string_view name, const std::vector<Argument>& arguments);
   Expected<Value> dynamic_select(const TensorRef& x, const Value& dim, const TensorRef& index);
+  // slice and narrow from a place on that only the running program knows; nothing if that isn't what is asked for.
+  Expected<std::optional<Value>> slice_when_run(std::string_view name, std::vector<Argument>& arguments);
+  // x[mask], and what can be done with that; nothing if that isn't what is asked for.
+  Expected<std::optional<Value>> on_masked(std::string_view name, const std::vector<Argument>& arguments);
+  Expected<Value> pick_by_mask(const TensorRef& x, const TensorRef& mask);
+  Expected<Value> filled(const MaskedRef& masked, double value);
+  Expected<Value> reduce_masked(std::string_view name, const MaskedRef& masked, const std::vector<Argument>& arguments);
   Expected<Value> make_tensor(const std::vector<Argument>& arguments);  // torch.tensor
   Expected<Value> make_full(const std::vector<Argument>& arguments);    // torch.full of what depends on data
   Expected<Value> stacked(const Value& value, std::optional<DType> dtype, std::size_t depth);
@@ -217,6 +227,8 @@ class Interpreter {
   std::uint32_t line_ = 0;
   Frame* frame_ = nullptr;
   std::unordered_map<const pickle::Value*, Value> loaded_;
+  // Tensors whose shape an operator changed in place, and views that they are from then on.
+  std::map<aten::TensorPtr, Value> turned_;
   std::map<std::string, Value, std::less<>> tensors_;  // by where their elements lie, so that tied weights stay tied
 };
 

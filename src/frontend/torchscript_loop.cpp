@@ -390,7 +390,7 @@ Expected<aten::TensorPtr> Interpreter::result_of(const Loop& loop, std::size_t i
   if (loop.places[i]->contiguous() != true) tensor->forget_strides();
   if (one.is_written) {
     for (const aten::TensorPtr& alias : one.aliases) alias->lose(sharing_error(one.name));
-  } else if (one.is_replaced && (entered.as<bool>() || entered.tensor())) {
+  } else if (one.is_replaced && (entered.as<bool>() || entered.as<Undecided>() || entered.tensor())) {
     if (entered.as<bool>()) return tensor;
     TAPER_ASSIGN(taper::Value * flag, number_in(*region_, entered, DType::boolean));
     return aten::Tensor::make_choice(seen_by_views(flag), tensor, one.before, made);

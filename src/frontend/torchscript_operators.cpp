@@ -33,18 +33,25 @@ std::optional<bool> compare_sizes(const aten::Context& context, std::string_view
   return equal;
 }
 
-std::string_view comparison_sign(std::string_view op) {
-  if (op == "lt") return "<";
-  if (op == "gt") return ">";
-  if (op == "le") return "<=";
-  if (op == "ge") return ">=";
-  return op == "eq" ? "==" : "!=";
+// How a comparison is written, and the row that it is.
+struct Comparison {
+  std::string_view op, sign, row;
+};
+const Comparison& comparison(std::string_view op) {
+  static constexpr Comparison kComparisons[] = {
+      {"lt", "<", "less"},           {"le", "<=", "less_equal"}, {"gt", ">", "greater"},
+      {"ge", ">=", "greater_equal"}, {"eq", "==", "equal"},      {"ne", "!=", "not_equal"},
+  };
+  return *std::ranges::find(kComparisons, op, &Comparison::op);
 }
 
 Value compare_sizes_or_ask(const aten::Context& context, std::string_view op, const Dim& a, const Dim& b) {
   if (const auto known = compare_sizes(context, op, a, b)) return *known;
-  return Undecided{fmt::format("{} {} {}", a.text(), comparison_sign(op), b.text()),
-                   compare_sizes(without_small_sizes(context, a, b), op, a, b)};
+  const auto value = [row = comparison(op).row, a, b](Builder& build) {
+    return build(row, {aten::number(build, aten::Arg(a), DType::i64), aten::number(build, aten::Arg(b), DType::i64)});
+  };
+  return Undecided{fmt::format("{} {} {}", a.text(), comparison(op).sign, b.text()),
+                   compare_sizes(without_small_sizes(context, a, b), op, a, b), value};
 }
 
 // ---- what is known of tensors
@@ -142,7 +149,8 @@ Made negate_condition(Builtins& call) {
   const Value& condition = call.at(0);
   if (const auto* sizes = condition.as<Undecided>())
     return Undecided{fmt::format("not ({})", sizes->text),
-                     sizes->general ? std::optional(!*sizes->general) : std::nullopt};
+                     sizes->general ? std::optional(!*sizes->general) : std::nullopt,
+                     [value = sizes->value](Builder& build) { return build("logical_not", {value(build)}); }};
   if (const auto number = condition.number()) return *number == 0;
   if (condition.is_none()) return true;
   return call.again("logical_not", {{"", condition}});
@@ -159,58 +167,71 @@ Made join_conditions(Builtins& call) {
     if (const bool* flag = one->as<bool>()) return *flag == is_and ? *other : *one;
   const auto* x = a.as<Undecided>();
   const auto* y = b.as<Undecided>();
+  if ((x && b.tensor()) || (y && a.tensor())) {
+    TAPER_ASSIGN(Value p, call.known_when_run(a));
+    TAPER_ASSIGN(Value q, call.known_when_run(b));
+    return call.again(call.name, {{"", std::move(p)}, {"", std::move(q)}});
+  }
   if (!x || !y) return std::nullopt;
   std::optional<bool> general;
   if (x->general == !is_and || y->general == !is_and) general = !is_and;
   if (x->general == is_and && y->general == is_and) general = is_and;
-  return Undecided{fmt::format("({}) {} ({})", x->text, is_and ? "and" : "or", y->text), general};
+  return Undecided{fmt::format("({}) {} ({})", x->text, is_and ? "and" : "or", y->text), general,
+                   [=, p = x->value, q = y->value](Builder& build) {
+                     return build(is_and ? "logical_and" : "logical_or", {p(build), q(build)});
+                   }};
 }
 
 constexpr std::size_t kMostFormatted = std::size_t{1} << 16;
 
-Made format(Builtins& call) {
+// The first argument with its places filled. `place` appends what stands in the place at a position, and returns how
+// long the place is: 0 where there is none.
+using Place = std::function<Expected<std::size_t>(std::string_view pattern, std::size_t at, std::string& text)>;
+Made with_places_filled(Builtins& call, const Place& place) {
   const auto* pattern = call.at(0).as<std::string>();
   if (!pattern) return std::nullopt;
   std::string text;
-  std::size_t next = 1;
-  for (std::size_t i = 0; i < pattern->size(); ++i) {
+  for (std::size_t i = 0; i < pattern->size();) {
     if (text.size() > kMostFormatted) return call.error("a text grows too long");
-    if (pattern->compare(i, 2, "{}") == 0) {
-      text += text_of(call.at(next++));
-      ++i;
-    } else {
-      text += (*pattern)[i];
-    }
+    TAPER_ASSIGN(const std::size_t length, place(*pattern, i, text));
+    if (length == 0) text += (*pattern)[i];
+    i += std::max<std::size_t>(length, 1);
   }
   return text;
 }
 
+Made format(Builtins& call) {
+  std::size_t next = 1;
+  return with_places_filled(call,
+                            [&](std::string_view pattern, std::size_t at, std::string& text) -> Expected<std::size_t> {
+                              if (!pattern.substr(at).starts_with("{}")) return 0;
+                              text += text_of(call.at(next++));
+                              return 2;
+                            });
+}
+
 // "..." % values, with the conversions that need no width: %s, %d, %i and %%.
 Made percent_format(Builtins& call) {
-  const auto* pattern = call.at(0).as<std::string>();
-  if (!pattern) return std::nullopt;
-  std::string text;
   std::size_t next = 1;
-  for (std::size_t i = 0; i < pattern->size(); ++i) {
-    if (text.size() > kMostFormatted) return call.error("a text grows too long");
-    if ((*pattern)[i] != '%') {
-      text += (*pattern)[i];
-      continue;
-    }
-    const char conversion = ++i < pattern->size() ? (*pattern)[i] : '\0';
+  const auto place = [&](std::string_view pattern, std::size_t at, std::string& text) -> Expected<std::size_t> {
+    if (pattern[at] != '%') return 0;
+    const char conversion = at + 1 < pattern.size() ? pattern[at + 1] : '\0';
     if (conversion == '%') {
       text += '%';
-      continue;
+      return 2;
     }
     if (conversion != 's' && conversion != 'd' && conversion != 'i')
-      return call.error(fmt::format("the text '{}' has a conversion other than %s, %d and %i", excerpt(*pattern)));
-    if (next >= call.count()) return call.error(fmt::format("'{}' has more places than values", excerpt(*pattern)));
+      return call.error(fmt::format("the text '{}' has a conversion other than %s, %d and %i", excerpt(pattern)));
+    if (next >= call.count()) return call.error(fmt::format("'{}' has more places than values", excerpt(pattern)));
     const Value& value = call.at(next++);
     const double* real = value.as<double>();
     const bool whole = conversion != 's' && real && std::abs(*real) < 0x1p63;
     text += whole ? fmt::to_string(static_cast<std::int64_t>(*real)) : text_of(value);
-  }
-  if (next != call.count()) return call.error(fmt::format("'{}' has fewer places than values", excerpt(*pattern)));
+    return 2;
+  };
+  TAPER_ASSIGN(std::optional<Value> text, with_places_filled(call, place));
+  if (text && next != call.count())
+    return call.error(fmt::format("'{}' has fewer places than values", text_of(call.at(0))));
   return text;
 }
 
@@ -559,6 +580,12 @@ Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Ar
       if (made) return std::move(*made);
     }
   }
+  if (name == "slice" || name == "narrow") {
+    TAPER_ASSIGN(const std::optional<Value> slice, slice_when_run(name, arguments));
+    if (slice) return *slice;
+  }
+  TAPER_ASSIGN(const std::optional<Value> masked, on_masked(name, arguments));
+  if (masked) return *masked;
   if (name == "select" && arguments.size() == 3 && arguments[0].value.is_tensor() && arguments[2].value.tensor()) {
     TAPER_ASSIGN(const Value index, to_number(arguments[2].value, "int"));
     if (index.tensor()) return dynamic_select(*arguments[0].value.tensor(), arguments[1].value, *index.tensor());
@@ -586,7 +613,9 @@ Expected<Value> Interpreter::call_prim(std::string_view name, std::vector<Argume
   if (name == "shape") return call_operator("size", std::move(arguments));
   if (name == "T" || name == "mT") return call_aten("transpose", {{"", first}, {"", Dim(-2)}, {"", Dim(-1)}});
   if (builtins().contains(name)) return call_operator(name, std::move(arguments));
-  return unsupported_operator(fmt::format("prim::{}", name));
+  const bool optimized = name == "ConstantMKLDNNTensor";
+  return unsupported_operator(fmt::format("prim::{}", name),
+                              optimized ? "save the module without torch.jit.optimize_for_inference" : "");
 }
 
 }  // namespace taper::torchscript

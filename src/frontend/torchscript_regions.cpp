@@ -79,14 +79,15 @@ std::vector<aten::TensorPtr> parts_of(const aten::TensorPtr& tensor) {
 }
 
 bool is_number_value(const Value& value) {
-  return value.as<Dim>() || value.as<double>() || value.as<bool>() || (value.tensor() && value.tensor()->is_number);
+  return value.as<Dim>() || value.as<double>() || value.as<bool>() || value.as<Undecided>() ||
+         (value.tensor() && value.tensor()->is_number);
 }
 
 std::optional<DType> number_dtype(const Value& value) {
   if (value.tensor()) return value.tensor()->tensor->type().dtype;
   if (value.as<Dim>()) return DType::i64;
   if (value.as<double>()) return DType::f32;
-  if (value.as<bool>()) return DType::boolean;
+  if (value.as<bool>() || value.as<Undecided>()) return DType::boolean;
   return std::nullopt;
 }
 

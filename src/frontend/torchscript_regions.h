@@ -30,6 +30,9 @@ const Capture* find_capture(const std::deque<Capture>& captures, const aten::Ten
 // What a tensor of a region is made of: itself and all that it is cut from, each once.
 std::vector<aten::TensorPtr> parts_of(const aten::TensorPtr& tensor);
 
+// Whether two values are computed in the same way, as far as that shows within a budget of nodes looked at.
+bool same_computation(const taper::Value* a, const taper::Value* b, int& budget);
+
 bool is_number_value(const Value& value);
 std::optional<DType> number_dtype(const Value& value);
 

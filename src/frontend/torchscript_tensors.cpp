@@ -46,7 +46,19 @@ Expected<aten::TensorPtr> Interpreter::use(const TensorRef& tensor) {
   return use_in(*region_, tensor);
 }
 
+const Value& Interpreter::present(const Value& value) const {
+  const Value* at = &value;
+  while (at->tensor()) {
+    const auto found = turned_.find(at->tensor()->tensor);
+    if (found == turned_.end()) break;
+    at = &found->second;
+  }
+  return *at;
+}
+
 Expected<aten::TensorPtr> Interpreter::use_in(Region& region, const TensorRef& tensor) {
+  if (const auto turned = turned_.find(tensor.tensor); turned != turned_.end())
+    return use_in(region, *turned->second.tensor());
   if (tensor.home == &region) return tensor.tensor;
   if (!region.outer) return error_here("a tensor is used outside of the branch or loop that makes it");
   TAPER_ASSIGN(const aten::TensorPtr outer, use_in(*region.outer, tensor));
@@ -194,7 +206,15 @@ Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<
     Error error = within(std::move(result).error(), "in " + place(line_));
     return std::unexpected(std::move(error));
   }
-  if (target) return *target;
+  if (target) {
+    // Those such as unsqueeze_ give a view, which the tensor is from now on.
+    const auto* given = result->as<aten::TensorPtr>();
+    TAPER_ASSIGN(const aten::TensorPtr seen, use(*target));
+    if (given == nullptr || *given == seen) return *target;
+    const Value turned = from_arg(*result, false);
+    turned_.insert_or_assign(target->tensor, turned);
+    return turned;
+  }
   return from_arg(*result, number);
 }
 
@@ -202,6 +222,14 @@ Expected<taper::Value*> Interpreter::number_in(Region& region, const Value& numb
   taper::Value* content = nullptr;
   if (const TensorRef* tensor = number.tensor()) {
     TAPER_ASSIGN(content, content_in(region, *tensor));
+    if (dtype) content = aten::cast(region.build, content, *dtype);
+  } else if (const bool symbolic = number.as<Undecided>() || (number.as<Dim>() && !number.as<Dim>()->constant());
+             symbolic && &region != &root_) {
+    // Sizes are read from the program's inputs, which a region need not have.
+    TAPER_ASSIGN(taper::Value * outside, number_in(root_, number, dtype));
+    return content_in(region, {aten::Tensor::make(outside), &root_, true});
+  } else if (const auto* condition = number.as<Undecided>()) {
+    content = condition->value(region.build);
     if (dtype) content = aten::cast(region.build, content, *dtype);
   } else {
     aten::Arg arg;
@@ -352,59 +380,6 @@ Expected<Value> Interpreter::make_full(const std::vector<Argument>& arguments) {
   content = aten::expand(region_->build, content, shape);
   TAPER_TRY(region_->build.status());
   return TensorRef{aten::Tensor::make(content), region_, false};
-}
-
-namespace {
-
-// The entry of an axis at a place that only the running program knows.
-taper::Value* entry_at(Builder& build, taper::Value* base, taper::Value* place, std::size_t axis) {
-  taper::Value* part =
-      build("dynamic_slice", {base, place}, {{"dim", static_cast<std::int64_t>(axis)}, {"length", Shape{Dim(1)}}});
-  return aten::squeeze(build, part, static_cast<std::int64_t>(axis));
-}
-
-taper::Value* with_entry_at(Builder& build, taper::Value* base, taper::Value* place, std::size_t axis,
-                            taper::Value* written) {
-  if (base == nullptr || place == nullptr) return nullptr;
-  const Shape& shape = base->type.shape;
-  Shape along(shape.size(), Dim(1));
-  along[axis] = shape[axis];
-  taper::Value* places = aten::reshape(build, aten::arange(build, 0, 1, shape[axis], place->type.dtype), along);
-  written = aten::unsqueeze(build, written, static_cast<std::int64_t>(axis));
-  return build("where", {build("equal", {places, place}), written, base});
-}
-
-}  // namespace
-
-// x.select(dim, index) with an index that only the running program knows.
-Expected<Value> Interpreter::dynamic_select(const TensorRef& x, const Value& dim, const TensorRef& index) {
-  TAPER_ASSIGN(aten::TensorPtr base, use(x));
-  TAPER_ASSIGN(taper::Value * start, content_in(*region_, index));
-  const auto axis = dim.integer();
-  if (!axis) return error_here(fmt::format("{} stands for an axis", describe(dim)));
-  const Shape& shape = base->type().shape;
-  TAPER_ASSIGN(const std::size_t at, aten::axis_of(*axis, shape.size()));
-  if (shape.empty()) return error_here("an entry of a number is chosen");
-  Builder& build = region_->build;
-  taper::Value* size = aten::number(build, aten::Arg(shape[at]), start->type.dtype);
-  taper::Value* negative = build("less", {start, aten::number(build, 0.0, start->type.dtype)});
-  start = build("where", {negative, build("add", {start, size}), start});
-  TAPER_TRY(build.status());
-  aten::Strides strides = base->strides();
-  if (strides) strides->erase(strides->begin() + static_cast<std::ptrdiff_t>(at));
-  const auto seen_place = seen_by_views(start);
-  aten::TensorPtr view = aten::Tensor::make_view(
-      build, std::move(base),
-      [=](Builder& cutting, taper::Value* from) -> taper::Value* {
-        taper::Value* place = seen_place(cutting);
-        return place ? entry_at(cutting, from, place, at) : nullptr;
-      },
-      [=](Builder& cutting, taper::Value* around, taper::Value* written) -> taper::Value* {
-        return with_entry_at(cutting, around, seen_place(cutting), at, written);
-      },
-      std::move(strides));
-  TAPER_TRY(build.status());
-  return TensorRef{std::move(view), region_, false};
 }
 
 }  // namespace taper::torchscript

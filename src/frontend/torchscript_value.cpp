@@ -216,6 +216,9 @@ std::string describe(const Value& value) {
     }
     std::string operator()(const ClassRef& type) const { return fmt::format("the class {}", excerpt(type.name)); }
     std::string operator()(const Device&) const { return "a device"; }
+    std::string operator()(const MaskedRef&) const {
+      return "entries that a mask picks, whose number is only known when the program runs";
+    }
     std::string operator()(const Undecided& condition) const { return fmt::format("the condition {}", condition.text); }
     std::string operator()(const Unknown&) const { return "the result of an operator that can't be converted"; }
     std::string operator()(const Uninitialized&) const { return "a value that was not set"; }

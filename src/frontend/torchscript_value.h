@@ -1,6 +1,7 @@
 // The values of a TorchScript program while it is read: what is known is computed, tensors are calls on a graph.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,6 +30,11 @@ struct ComplexRef {
   TensorRef real, imag;
 };
 
+// x[mask]: entries whose number only the running program knows. Both are of one region and nobody else's.
+struct MaskedRef {
+  TensorRef x, mask;
+};
+
 struct List;
 struct Tuple;
 struct Dict;
@@ -44,8 +50,9 @@ struct ClassRef {
 struct Device {};
 // A condition on symbolic sizes that neither constants nor ranges decide.
 struct Undecided {
-  std::string text;             // "B == 1"
-  std::optional<bool> general;  // what holds for all but a few sizes
+  std::string text;                              // "B == 1"
+  std::optional<bool> general;                   // what holds for all but a few sizes
+  std::function<taper::Value*(Builder&)> value;  // what it is when the program runs, in any region
 };
 // What an operator that can't be read would give; or, with `why`, a value that only some paths of the program have.
 struct Unknown {
@@ -58,7 +65,7 @@ struct Pending {
 };
 struct None {};
 
-using Data = std::variant<None, TensorRef, ComplexRef, Dim, double, bool, std::string, std::shared_ptr<List>,
+using Data = std::variant<None, TensorRef, ComplexRef, MaskedRef, Dim, double, bool, std::string, std::shared_ptr<List>,
                           std::shared_ptr<Tuple>, std::shared_ptr<Dict>, std::shared_ptr<Object>, FunctionRef, ClassRef,
                           Device, Undecided, Unknown, Uninitialized, Pending>;
 

@@ -32,17 +32,18 @@ TEST_P(TorchScript, computes_what_pytorch_computes) {
   expect_pytorch(*program, arrays);
 }
 
-INSTANTIATE_TEST_SUITE_P(fixtures, TorchScript,
-                         testing::Values("mlp_traced.pt", "mlp_scripted.pt", "mlp_mobile.ptl", "cnn_traced.pt",
-                                         "cnn_frozen.pt", "lstm_traced.pt", "lstm_scripted.pt", "gru_scripted.pt",
-                                         "tagger_traced.pt", "tagger_scripted.pt", "encoder_scripted.pt",
-                                         "loops_scripted.pt", "branches_up.pt", "branches_down.pt",
-                                         "doubling_scripted.pt", "containers_scripted.pt", "in_place_scripted.pt",
-                                         "in_place_traced.pt", "places_scripted.pt", "places_traced.pt",
-                                         "aliases_up.pt", "aliases_down.pt", "recurrent_scripted.pt",
-                                         "idle_noise_scripted.pt", "rotary_traced.pt", "rotary_scripted.pt",
-                                         "spectra_scripted.pt"),
-                         [](const auto& tested) { return std::filesystem::path(tested.param).stem().string(); });
+INSTANTIATE_TEST_SUITE_P(
+    fixtures, TorchScript,
+    testing::Values("mlp_traced.pt", "mlp_scripted.pt", "mlp_mobile.ptl", "cnn_traced.pt", "cnn_frozen.pt",
+                    "lstm_traced.pt", "lstm_scripted.pt", "gru_scripted.pt", "tagger_traced.pt", "tagger_scripted.pt",
+                    "encoder_scripted.pt", "loops_scripted.pt", "branches_up.pt", "branches_down.pt",
+                    "doubling_scripted.pt", "containers_scripted.pt", "in_place_scripted.pt", "in_place_traced.pt",
+                    "places_scripted.pt", "places_traced.pt", "aliases_up.pt", "aliases_down.pt",
+                    "recurrent_scripted.pt", "idle_noise_scripted.pt", "rotary_traced.pt", "rotary_scripted.pt",
+                    "spectra_scripted.pt", "strided_scripted.pt", "strided_traced.pt", "chosen_up.pt", "chosen_down.pt",
+                    "replaced_scripted.pt", "windows_scripted.pt", "masked_scripted.pt", "numbers_scripted.pt",
+                    "turned_scripted.pt", "open_loop_scripted.pt"),
+    [](const auto& tested) { return std::filesystem::path(tested.param).stem().string(); });
 
 TEST(TorchScript, takes_shapes_that_tracing_recorded) {
   const auto program = import_torchscript(bytes_of("mlp_traced.pt"), {});
@@ -88,6 +89,33 @@ TEST(TorchScript, refuses_random_numbers_that_are_used) {
   const auto program = import_torchscript(bytes_of("noise_scripted.pt"), options);
   ASSERT_FALSE(program);
   EXPECT_THAT(program.error().text(), HasSubstr("'noise' holds random numbers (aten::rand_like), which no file draws"));
+}
+
+TEST(TorchScript, refuses_writes_through_views_that_a_loop_chose) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {4, 4};
+  const auto program = import_torchscript(bytes_of("kept_view_scripted.pt"), options);
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("'row0' may share elements with another tensor"));
+}
+
+TEST(TorchScript, takes_numbers_as_inputs_without_shapes) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {2, 4};
+  const auto program = import_torchscript(bytes_of("numbers_scripted.pt"), options);
+  ASSERT_TRUE(program) << program.error().text();
+  ASSERT_EQ(program->graph.inputs().size(), 4);
+  EXPECT_EQ(program->graph.inputs()[1]->type, (Type{DType::i64, {}}));
+  EXPECT_EQ(program->graph.inputs()[3]->type, (Type{DType::boolean, {}}));
+}
+
+TEST(TorchScript, runs_loops_over_open_sizes) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {4, Dim::symbol("T")};
+  const auto program = import_torchscript(bytes_of("open_loop_scripted.pt"), options);
+  ASSERT_TRUE(program) << program.error().text();
+  auto arrays = arrays_of("open_loop_scripted.pt");
+  expect_pytorch(*program, arrays);
 }
 
 TEST(TorchScript, names_inputs_that_do_not_exist) {
