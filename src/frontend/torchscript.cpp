@@ -53,6 +53,10 @@ class Inputs {
   static std::string_view base_name(const Expr& type) {
     return type.kind == ExprKind::subscript ? type.items[0]->text : type.text;
   }
+  static std::string dotted_name(const Expr& type) {
+    if (type.kind != ExprKind::attribute) return std::string(type.text);
+    return fmt::format("{}.{}", dotted_name(*type.items[0]), type.text);
+  }
   bool given(const std::string& name) const { return options_.input_shapes.contains(name); }
   // Whether a shape was given for `name` or one of its entries.
   bool any_given(const std::string& name) const {
@@ -83,6 +87,16 @@ class Inputs {
       }
       if (dict->entries.empty()) missing.push_back(name + "_KEY");
       return dict;
+    }
+    if (const Symbol* symbol = archive_.find(dotted_name(type));
+        symbol && symbol->type && symbol->type->base == "NamedTuple") {
+      std::vector<Value> items;
+      for (const Field& field : symbol->type->fields) {
+        if (!field.type) return fail("the field '{}' of '{}' has no type", field.name, name);
+        TAPER_ASSIGN(std::optional<Value> value, make(fmt::format("{}_{}", name, field.name), *field.type, false));
+        items.push_back(value ? std::move(*value) : Value(None{}));
+      }
+      return std::make_shared<Tuple>(std::move(items), symbol->type);
     }
     if (const auto dtype = number_dtype(base)) {
       if (has_default && !given(name)) return std::nullopt;

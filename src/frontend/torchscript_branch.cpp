@@ -16,7 +16,8 @@ struct Interpreter::Merge {
   std::vector<Pair> pairs;
 };
 
-Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statement>& block, const Storages& shared) {
+Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statement>& block, const Storages& shared,
+                                                      const std::vector<Value>& changed) {
   Branch branch;
   branch.region = std::make_unique<Region>(*branch.graph, region_);
   branch.region->shared = shared;
@@ -24,9 +25,19 @@ Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statemen
   branch.region->build.set_scope(frame_->scope);
   Region* const before = std::exchange(region_, branch.region.get());
   Variables saved = frame_->variables;
+  std::vector<Value> contents;
+  for (const Value& container : changed) {
+    contents.push_back(contents_of(container));
+    set_home(container, region_);
+  }
   const Status status = run_block(block);
   branch.variables = std::exchange(frame_->variables, std::move(saved));
   region_ = before;
+  for (std::size_t i = 0; i < changed.size(); ++i) {
+    branch.contents.push_back(contents_of(changed[i]));
+    set_contents(changed[i], contents[i]);
+    set_home(changed[i], region_);
+  }
   if (!status) return std::unexpected(status.error());
   return branch;
 }
@@ -37,7 +48,7 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
     merging.pairs.push_back({x, y, number});
     return Pending{merging.pairs.size() - 1};
   };
-  if (a.as<Uninitialized>() && b.as<Uninitialized>()) return a;
+  if ((a.as<Uninitialized>() && b.as<Uninitialized>()) || same_container(a, b)) return a;
   if (a.is_unknown() || b.is_unknown()) return a.is_unknown() ? a : b;
   if (a.tensor() && b.tensor() && a.tensor()->tensor == b.tensor()->tensor) return a;
   if (a.is_tensor() || b.is_tensor()) {
@@ -258,16 +269,19 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
   if (gives_back(statement.body) || gives_back(statement.otherwise))
     return error_here("a branch that depends on data returns");
   Storages shared;
+  std::vector<Value> changed;  // lists and dicts whose items a branch sets
   while (true) {
-    TAPER_ASSIGN(const bool done, try_branches(condition, statement, shared));
-    if (done) return {};
+    const Expected<bool> done = try_branches(condition, statement, shared, changed);
+    if (!done && !note_changed(changed)) return std::unexpected(done.error());
+    if (done && *done) return {};
   }
 }
 
-Expected<bool> Interpreter::try_branches(const TensorRef& condition, const Statement& statement, Storages& shared) {
+Expected<bool> Interpreter::try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
+                                         const std::vector<Value>& changed) {
   const UnsupportedOperators unsupported_before = unsupported;
-  TAPER_ASSIGN(Branch then, run_branch(statement.body, shared));
-  TAPER_ASSIGN(Branch otherwise, run_branch(statement.otherwise, shared));
+  TAPER_ASSIGN(Branch then, run_branch(statement.body, shared, changed));
+  TAPER_ASSIGN(Branch otherwise, run_branch(statement.otherwise, shared, changed));
 
   std::vector<std::string_view> names;
   add_assigned(statement.body, names);
@@ -285,6 +299,15 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
     TAPER_ASSIGN(Value value, merge(merging, a->second, b->second));
     merged.emplace_back(name, std::move(value));
   }
+  std::vector<Value> contents;
+  for (std::size_t i = 0; i < changed.size(); ++i) {
+    const Value& a = then.contents[i];
+    const Value& b = otherwise.contents[i];
+    if (!is_walkable(a) || !is_walkable(b)) return error_here("a list is too large");
+    TAPER_ASSIGN(contents.emplace_back(), merge(merging, a, b));
+    if (!contents.back().items() || a.items()->size() != b.items()->size())
+      return error_here(fmt::format("{} holds more in one branch than in the other", describe(changed[i])));
+  }
   // Tensors of outside that a branch wrote to, and those that can't be read any more.
   std::vector<TensorRef> written;
   std::vector<std::pair<aten::TensorPtr, std::string>> lost;
@@ -295,9 +318,9 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
         if (capture.inner.tensor->lost()) lost.emplace_back(capture.outer.tensor, *capture.inner.tensor->lost());
         continue;
       }
-      TAPER_ASSIGN(const bool changed, is_changed(*branch->region, capture));
+      TAPER_ASSIGN(const bool rewritten, is_changed(*branch->region, capture));
       const auto same = [&](const TensorRef& other) { return other.tensor == capture.outer.tensor; };
-      if (!changed || std::ranges::any_of(written, same)) continue;
+      if (!rewritten || std::ranges::any_of(written, same)) continue;
       written.push_back(capture.outer);
     }
   std::erase_if(written, [&](const TensorRef& tensor) {
@@ -335,6 +358,7 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
   }
   if (merging.pairs.empty()) {
     for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, value);
+    for (std::size_t i = 0; i < changed.size(); ++i) set_contents(changed[i], contents[i]);
     for (const auto& [tensor, why] : lost) tensor->lose(why);
     return true;
   }
@@ -384,6 +408,7 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
   for (const auto& [tensor, why] : lost) tensor->lose(why);
   TAPER_ASSIGN(const std::vector<Value> results, merged_results(origins, merging, chosen, made));
   for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, with_results(value, results));
+  for (std::size_t i = 0; i < changed.size(); ++i) set_contents(changed[i], with_results(contents[i], results));
   return true;
 }
 

@@ -39,7 +39,8 @@ class Builtins {
   }
   const aten::Context& context() const { return run.region_->context; }
   Value list(std::vector<Value> items) const { return run.new_list(std::move(items)); }
-  Status may_change(const Region* home, std::string_view what) const { return run.check_may_change(home, what); }
+  // Whether a list or dict may change here.
+  Status may_change(const Value& container) const { return run.check_may_change(container); }
   Expected<Value> again(std::string_view other, std::vector<Argument> arguments) const {
     return run.call_operator(other, std::move(arguments));
   }

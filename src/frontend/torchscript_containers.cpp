@@ -41,10 +41,26 @@ Made contains(Builtins& call) {
   return found;
 }
 
+// Takes an entry out of a dict.
+Made take_from_dict(Builtins& call, const std::shared_ptr<Dict>& dict) {
+  TAPER_TRY(call.may_change(call.at(0)));
+  const auto found = std::ranges::find_if(
+      dict->entries, [&](const auto& entry) { return same_value(entry.first, call.at(1)) == true; });
+  if (found == dict->entries.end()) {
+    if (call.count() > 2) return call.at(2);
+    return call.error(fmt::format("the dict has no key {}", text_of(call.at(1))));
+  }
+  Value taken = found->second;
+  dict->entries.erase(found);
+  return taken;
+}
+
 Made change_list(Builtins& call) {
+  if (const auto* dict = dict_of(call.at(0)); dict && (call.name == "pop" || call.name == "Delete"))
+    return take_from_dict(call, *dict);
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
-  TAPER_TRY(call.may_change((*list)->home, "a list"));
+  TAPER_TRY(call.may_change(call.at(0)));
   for (const Argument& argument : std::span(call.args).subspan(1))
     if (holds_container(argument.value, list->get())) return call.error("a list is put into itself, or holds too much");
   std::vector<Value>& items = (*list)->items;
@@ -91,7 +107,7 @@ Made change_list(Builtins& call) {
 
 Made set_item(Builtins& call) {
   if (const auto* dict = dict_of(call.at(0))) {
-    TAPER_TRY(call.may_change((*dict)->home, "a dict"));
+    TAPER_TRY(call.may_change(call.at(0)));
     if (holds_container(call.at(2), dict->get())) return call.error("a dict is put into itself, or holds too much");
     for (auto& [key, value] : (*dict)->entries)
       if (same_value(key, call.at(1)) == true) {
@@ -103,7 +119,7 @@ Made set_item(Builtins& call) {
   }
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
-  TAPER_TRY(call.may_change((*list)->home, "a list"));
+  TAPER_TRY(call.may_change(call.at(0)));
   if (holds_container(call.at(2), list->get())) return call.error("a list is put into itself, or holds too much");
   const auto at = call.at(1).integer();
   const auto size = static_cast<std::int64_t>((*list)->items.size());
@@ -162,7 +178,7 @@ Made sort_list(Builtins& call) {
   const bool* descending = call.at(1, "reverse").as<bool>();
   if (descending && *descending) std::ranges::reverse(sorted);
   if (call.name == "sorted") return call.list(std::move(sorted));
-  TAPER_TRY(call.may_change((*list)->home, "a list"));
+  TAPER_TRY(call.may_change(call.at(0)));
   (*list)->items = std::move(sorted);
   return None{};
 }

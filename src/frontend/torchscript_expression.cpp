@@ -354,6 +354,10 @@ Expected<Value> Interpreter::slice_of(const Value& object, const Value& begin, c
   const auto* text = object.as<std::string>();
   if (!items && !text) return error_here(fmt::format("{} is sliced", describe(object)));
   const auto stride = step.is_none() ? std::optional<std::int64_t>(1) : step.integer();
+  if (stride == -1 && items && begin.is_none() && end.is_none()) {  // [::-1]
+    std::vector<Value> reversed(items->rbegin(), items->rend());
+    return new_list(std::move(reversed));
+  }
   if (stride != 1 && (!stride || *stride < 1))
     return error_here(fmt::format("a slice has the step {}", describe(step)));
   const auto count = static_cast<std::int64_t>(items ? items->size() : text->size());
@@ -382,10 +386,25 @@ Value Interpreter::new_list(std::vector<Value> items) {
   return std::make_shared<List>(std::move(items), region_);
 }
 
-Status Interpreter::check_may_change(const Region* home, std::string_view what) const {
-  if (home == region_) return {};
-  return error_here(fmt::format("{} changes inside of a branch or loop that depends on data", what),
-                    "give back a new value instead");
+Status Interpreter::check_may_change(const Value& container) {
+  if (home_of(container) == region_) return {};
+  changed_ = container;
+  return error_here(fmt::format("{} changes inside of a branch or loop that depends on data", describe(container)),
+                    "what it holds may change there, not how much: write into a tensor of known size instead of "
+                    "appending, or give back a new value");
+}
+
+// Whether the branch or loop that just failed changed a container, which is noted for another attempt.
+bool Interpreter::note_changed(std::vector<Value>& changed) {
+  if (!changed_) return false;
+  const Value container = *std::exchange(changed_, std::nullopt);
+  const auto is_same = [&](const Value& other) { return same_container(other, container); };
+  if (home_of(container) != region_ || std::ranges::any_of(changed, is_same)) {
+    changed_ = container;  // of a region further out
+    return false;
+  }
+  changed.push_back(container);
+  return true;
 }
 
 }  // namespace taper::torchscript

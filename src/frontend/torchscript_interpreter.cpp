@@ -310,7 +310,10 @@ Status Interpreter::assign(const Expr& target, Value value) {
       auto& slot = (*held)->attributes[std::string(target.text)];
       const bool same_tensor = value.tensor() && slot.tensor() && value.tensor()->tensor == slot.tensor()->tensor;
       if (same_tensor) return {};
-      TAPER_TRY(check_may_change(&root_, fmt::format("attribute '{}'", target.text)));
+      if (region_ != &root_)
+        return error_here(
+            fmt::format("attribute '{}' changes inside of a branch or loop that depends on data", target.text),
+            "give back a new value instead");
       if ((*held)->symbol && (*held)->symbol->type && (*held)->symbol->type->base == "Module")
         assume(fmt::format("the module's state '{}' starts as saved in every run: what a run leaves there is dropped",
                            joined_path((*held)->path, target.text)));

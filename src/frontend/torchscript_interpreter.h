@@ -111,6 +111,7 @@ class Interpreter {
     std::unique_ptr<Graph> graph = std::make_unique<Graph>();
     std::unique_ptr<Region> region;
     Variables variables;
+    std::vector<Value> contents;  // of the containers that it changes
     std::vector<taper::Value*> outputs;
   };
   struct Merge;
@@ -124,11 +125,15 @@ class Interpreter {
     std::map<std::string_view, Storages> aliases;
     std::set<std::pair<std::string_view, std::string_view>> paired;
     Storages shared;
-    Storages variable;  // constants that iterations write to
+    Storages variable;                         // constants that iterations write to
+    std::vector<Value> changed;                // lists and dicts whose items iterations set
+    std::set<std::string, std::less<>> names;  // of what tuples, lists and dicts hold
   };
   Status branch_on(const TensorRef& condition, const Statement& statement);
-  Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared);
-  Expected<Branch> run_branch(const std::vector<Statement>& block, const Storages& shared);
+  Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
+                              const std::vector<Value>& changed);
+  Expected<Branch> run_branch(const std::vector<Statement>& block, const Storages& shared,
+                              const std::vector<Value>& changed);
   // Adds storages that a region writes to and that more than one tensor reads. Returns whether there are new ones.
   Expected<bool> add_shared(std::span<Branch* const> branches, Storages& shared);
   Expected<Value> merge(Merge& merging, const Value& a, const Value& b);
@@ -145,8 +150,11 @@ class Interpreter {
   Status loop_on(const Statement& statement, const Value* count, const Value& entered);
   Expected<bool> try_loop(const Statement& statement, const Value* count, const Value& entered, Attempts& attempts);
   Status find_carried(Loop& loop, const Attempts& attempts);
+  Status carry(Loop& loop, const Attempts& attempts, std::size_t holder);
+  Status inside(Loop& loop, Branch& branch, const std::function<Status()>& step);
   Expected<std::vector<aten::TensorPtr>> enter(Loop& loop, Branch& branch, const Attempts& attempts);
   Status run_body(Loop& loop, const Attempts& attempts);
+  Status find_leaves(Loop& loop);
   Expected<bool> carry_more(const Loop& loop, Attempts& attempts);
   Expected<bool> relate(Loop& loop, Attempts& attempts);
   Status run_condition(Loop& loop, const Attempts& attempts);
@@ -211,7 +219,8 @@ class Interpreter {
   Expected<Value> load_tensor(const pickle::TensorValue& tensor, const std::string& path);
   Expected<Value> load_complex(const pickle::Value& value, const Tensor& parts, const std::string& path);
   Value new_list(std::vector<Value> items);
-  Status check_may_change(const Region* home, std::string_view what) const;
+  Status check_may_change(const Value& container);
+  bool note_changed(std::vector<Value>& changed);
 
   // ---- messages
   std::string place(std::uint32_t line) const;
@@ -227,6 +236,7 @@ class Interpreter {
   std::uint32_t line_ = 0;
   Frame* frame_ = nullptr;
   std::unordered_map<const pickle::Value*, Value> loaded_;
+  std::optional<Value> changed_;  // the container that an error is about
   // Tensors whose shape an operator changed in place, and views that they are from then on.
   std::map<aten::TensorPtr, Value> turned_;
   std::map<std::string, Value, std::less<>> tensors_;  // by where their elements lie, so that tied weights stay tied

@@ -16,6 +16,27 @@ bool any_shares(const Storages& all, const aten::TensorPtr& tensor) {
   return std::ranges::any_of(all, [&](const aten::TensorPtr& other) { return share_storage(other, tensor); });
 }
 
+// Visits what tuples and lists hold, in order.
+void each_leaf(const Value& value, const std::function<void(const Value&)>& visit) {
+  if (!value.items()) return visit(value);
+  for (const Value& item : *value.items()) each_leaf(item, visit);
+}
+
+// The same tuples and lists around other leaves, in order.
+Value with_leaves(const Value& value, Region* home, const std::function<Value(const Value&)>& next) {
+  if (!value.items()) return next(value);
+  std::vector<Value> items;
+  for (const Value& item : *value.items()) items.push_back(with_leaves(item, home, next));
+  if (const auto* tuple = value.as<std::shared_ptr<Tuple>>())
+    return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
+  return std::make_shared<List>(std::move(items), home);
+}
+
+bool same_structure(const Value& a, const Value& b) {
+  if (!a.items() || !b.items()) return !a.items() && !b.items();
+  return a.data.index() == b.data.index() && std::ranges::equal(*a.items(), *b.items(), same_structure);
+}
+
 std::string sharing_error(std::string_view name) {
   return fmt::format(
       "'{}' may share elements with another tensor, by how a loop that depends on data went: one of them is written "
@@ -28,8 +49,18 @@ std::string sharing_error(std::string_view name) {
 
 // What one attempt at a loop carries, and what came of it.
 struct Interpreter::Loop {
+  static constexpr std::size_t kNone = ~std::size_t{0};
+  // What the body changes: a variable, or a list or dict.
+  struct Holder {
+    std::string_view variable;
+    Value container;
+    Value before;                         // what it is, or holds, before the loop
+    std::vector<std::string_view> names;  // of its leaves
+    std::vector<Value> after;             // its leaves after an iteration; none if it is gone
+  };
   struct Carried {
-    std::string_view name;  // empty: the count of iterations
+    std::string_view name;  // of the leaf; empty: the count of iterations
+    std::size_t holder = 0, leaf = 0;
     taper::Value* initial = nullptr;
     bool is_number = false;
     aten::TensorPtr before;  // of a tensor: where it lies before the loop
@@ -41,8 +72,10 @@ struct Interpreter::Loop {
   const Statement& statement;
   const Value* count;
   Region& outer;
+  std::set<std::string, std::less<>>& names;
   Variables before;
   std::vector<std::string_view> assigned;
+  std::vector<Holder> holders;
   std::vector<Carried> carried;
   Branch body, condition;
   std::vector<aten::TensorPtr> places;                       // of what is carried, in the body
@@ -50,9 +83,32 @@ struct Interpreter::Loop {
   taper::Value* go_on = nullptr;
   std::vector<taper::Value*> next;
 
+  // A name for a leaf, which lives as long as the loop is tried.
+  std::string_view name_of(const Holder& holder, std::size_t at, std::size_t leaf) const {
+    if (!holder.variable.empty() && !holder.before.items()) return holder.variable;
+    return *names
+                .insert(holder.variable.empty() ? fmt::format("item {} of container {}", leaf, at)
+                                                : fmt::format("{}.{}", holder.variable, leaf))
+                .first;
+  }
   const Carried* find(std::string_view name) const {
     const auto found = std::ranges::find(carried, name, &Carried::name);
     return found == carried.end() ? nullptr : &*found;
+  }
+  // What is carried after an iteration; null if it is gone.
+  const Value* after(const Carried& one) const {
+    const std::vector<Value>& leaves = holders[one.holder].after;
+    return one.leaf < leaves.size() ? &leaves[one.leaf] : nullptr;
+  }
+  // What a holder is with others in the place of what is carried.
+  Value rebuilt(std::size_t holder, Region* home, const std::function<Value(std::size_t)>& of_carried) const {
+    std::size_t leaf = 0;
+    return with_leaves(holders[holder].before, home, [&](const Value& value) {
+      const std::size_t at = leaf++;
+      for (std::size_t i = 0; i < carried.size(); ++i)
+        if (!carried[i].name.empty() && carried[i].holder == holder && carried[i].leaf == at) return of_carried(i);
+      return value;
+    });
   }
   // Whether the body writes to the place of what is carried.
   bool writes_to(std::size_t i) const { return places[i]->lost() || places[i]->present() != body.outputs[i]; }
@@ -65,24 +121,45 @@ Status Interpreter::loop_on(const Statement& statement, const Value* count, cons
   if (gives_back(statement.body)) return error_here("a loop that depends on data returns");
   Attempts attempts;
   while (true) {
-    TAPER_ASSIGN(const bool done, try_loop(statement, count, entered, attempts));
-    if (done) return {};
+    const Expected<bool> done = try_loop(statement, count, entered, attempts);
+    if (!done && !note_changed(attempts.changed)) return std::unexpected(done.error());
+    if (done && *done) return {};
   }
 }
 
 Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
   if (loop.count) {
     TAPER_ASSIGN(taper::Value * zero, number_in(loop.outer, Dim(0), DType::i64));
-    loop.carried.push_back({.initial = zero, .is_number = true});
+    loop.carried.push_back({.holder = Loop::kNone, .initial = zero, .is_number = true});
   }
-  for (const std::string_view name : loop.assigned) {
-    const auto found = frame_->variables.find(name);
-    if (found == frame_->variables.end()) continue;  // set anew in every iteration
-    const Value& value = found->second;
+  for (const std::string_view name : loop.assigned)
+    if (const auto found = frame_->variables.find(name); found != frame_->variables.end())
+      loop.holders.push_back({.variable = name, .container = None{}, .before = found->second});
+  for (const Value& container : attempts.changed)
+    loop.holders.push_back({.container = container, .before = contents_of(container)});
+  for (std::size_t i = 0; i < loop.holders.size(); ++i) TAPER_TRY(carry(loop, attempts, i));
+  return {};
+}
+
+// Carries the leaves of a holder: tensors, and the numbers that iterations change.
+Status Interpreter::carry(Loop& loop, const Attempts& attempts, std::size_t at) {
+  Loop::Holder& holder = loop.holders[at];
+  if (!is_walkable(holder.before)) return error_here(fmt::format("{} is too large", describe(holder.before)));
+  for (const Value& changed : attempts.changed) {
+    const auto* list = changed.as<std::shared_ptr<List>>();
+    if (list && holds_container(holder.before, list->get()))
+      return error_here("a list changes in a loop that depends on data, and what holds it changes too");
+  }
+  std::vector<Value> leaves;
+  each_leaf(holder.before, [&](const Value& leaf) { leaves.push_back(leaf); });
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    const Value& value = leaves[i];
+    const std::string_view name = loop.name_of(holder, at, i);
+    holder.names.push_back(name);
     if (value.is_tensor() ? attempts.kept.contains(name) : !attempts.carried.contains(name)) continue;
     if (!is_number_value(value) && !value.is_tensor())
       return error_here(fmt::format("'{}' is {} that changes in a loop that depends on data", name, describe(value)));
-    Loop::Carried one{.name = name, .is_number = !value.is_tensor()};
+    Loop::Carried one{.name = name, .holder = at, .leaf = i, .is_number = !value.is_tensor()};
     if (value.is_tensor()) {
       TAPER_ASSIGN(one.before, use(*value.tensor()));
       TAPER_ASSIGN(one.initial, content_of(loop.outer, *one.before));
@@ -119,8 +196,18 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     for (std::size_t i = 0; i < places.size(); ++i)
       if (attempts.paired.contains({loop.carried[i].name, one.name})) bases.push_back(places[i]);
     if (!bases.empty()) place = aten::Tensor::make_uncertain(std::move(bases), input, sharing_error(one.name));
-    if (!one.name.empty()) frame_->variables.insert_or_assign(one.name, TensorRef{place, region_, one.is_number});
     places.push_back(std::move(place));
+  }
+  for (std::size_t i = 0; i < loop.holders.size(); ++i) {
+    Value value = loop.rebuilt(
+        i, region_, [&](std::size_t k) -> Value { return TensorRef{places[k], region_, loop.carried[k].is_number}; });
+    const Loop::Holder& holder = loop.holders[i];
+    if (!holder.variable.empty()) {
+      frame_->variables.insert_or_assign(holder.variable, std::move(value));
+    } else {
+      set_contents(holder.container, value);
+      set_home(holder.container, region_);
+    }
   }
   return places;
 }
@@ -135,24 +222,28 @@ Status Interpreter::run_body(Loop& loop, const Attempts& attempts) {
 // Whether anything changed that is not carried, or is carried though it was only written to.
 Expected<bool> Interpreter::carry_more(const Loop& loop, Attempts& attempts) {
   bool more = false;
-  const Variables& after = loop.body.variables;
-  for (const std::string_view name : loop.assigned) {
-    const auto was = loop.before.find(name);
-    if (was == loop.before.end() || loop.find(name) != nullptr) continue;
-    const auto is = after.find(name);
-    const bool same_tensor = is != after.end() && was->second.tensor() && is->second.tensor() &&
-                             was->second.tensor()->tensor == is->second.tensor()->tensor;
-    if (same_tensor || (is != after.end() && same_value(was->second, is->second) == true)) continue;
-    if (was->second.is_unknown() || was->second.as<Uninitialized>()) continue;
-    if (attempts.kept.contains(name))
-      return error_here(fmt::format("'{}' is both written to and replaced in a loop that depends on data", name));
-    attempts.carried.insert(name);
-    more = true;
+  for (const Loop::Holder& holder : loop.holders) {
+    std::vector<Value> before;
+    each_leaf(holder.before, [&](const Value& leaf) { before.push_back(leaf); });
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      const std::string_view name = holder.names[i];
+      if (loop.find(name) != nullptr) continue;
+      const Value* is = i < holder.after.size() ? &holder.after[i] : nullptr;
+      const Value& was = before[i];
+      const bool same_tensor = is && was.tensor() && is->tensor() && was.tensor()->tensor == is->tensor()->tensor;
+      if (same_tensor || (is && same_value(was, *is) == true)) continue;
+      if (was.is_unknown() || was.as<Uninitialized>()) continue;
+      if (attempts.kept.contains(name))
+        return error_here(fmt::format("'{}' is both written to and replaced in a loop that depends on data", name));
+      attempts.carried.insert(name);
+      more = true;
+    }
   }
   // Writing to what is carried would write to what it was before the loop, in the first iteration alone.
   for (std::size_t i = 0; i < loop.carried.size(); ++i) {
-    const auto is = after.find(loop.carried[i].name);
-    const bool stays = is != after.end() && is->second.tensor() && is->second.tensor()->tensor == loop.places[i];
+    if (loop.carried[i].name.empty()) continue;
+    const Value* is = loop.after(loop.carried[i]);
+    const bool stays = is && is->tensor() && is->tensor()->tensor == loop.places[i];
     if (!stays || !loop.writes_to(i)) continue;
     attempts.kept.insert(loop.carried[i].name);
     more = true;
@@ -176,9 +267,9 @@ Expected<bool> Interpreter::relate(Loop& loop, Attempts& attempts) {
     if (one.is_number) continue;
     one.is_written = loop.writes_to(i);
     add_once(one.aliases, one.before);
-    const auto is = loop.body.variables.find(one.name);
-    if (is == loop.body.variables.end() || !is->second.tensor()) continue;  // find_next() says so
-    TAPER_ASSIGN(const aten::TensorPtr tensor, use_in(region, *is->second.tensor()));
+    const Value* is = loop.after(one);
+    if (!is || !is->tensor()) continue;  // find_next() says so
+    TAPER_ASSIGN(const aten::TensorPtr tensor, use_in(region, *is->tensor()));
     if (tensor->contiguous() != true && loop.places[i]->contiguous() == true)
       more |= attempts.strided.insert(one.name).second;
     for (const aten::TensorPtr& part : parts_of(tensor)) {
@@ -250,7 +341,8 @@ Status Interpreter::find_next(Loop& loop) {
     if (one.name.empty()) {
       value = region_->build("add", {loop.body.outputs[i], aten::integer_number(region_->build, 1)});
     } else {
-      const Value& given = loop.body.variables.at(one.name);
+      const Value gone;
+      const Value& given = loop.after(one) ? *loop.after(one) : gone;
       if (given.is_unknown() || !(given.tensor() || is_number_value(given)))
         return error_here(fmt::format("'{}' is {} after an iteration that depends on data", one.name,
                                       given.is_unknown() ? "unknown" : describe(given)));
@@ -267,27 +359,61 @@ Status Interpreter::find_next(Loop& loop) {
   return {};
 }
 
+// Runs a step in a region of the loop, and leaves variables and containers as they were.
+Status Interpreter::inside(Loop& loop, Branch& branch, const std::function<Status()>& step) {
+  const Status status = step();
+  branch.variables = std::exchange(frame_->variables, loop.before);
+  region_ = &loop.outer;
+  for (const Loop::Holder& holder : loop.holders) {
+    if (!holder.variable.empty()) continue;
+    branch.contents.push_back(contents_of(holder.container));
+    set_contents(holder.container, holder.before);
+    set_home(holder.container, region_);
+  }
+  return status;
+}
+
+// What the holders are after an iteration.
+Status Interpreter::find_leaves(Loop& loop) {
+  std::size_t containers = 0;
+  for (Loop::Holder& holder : loop.holders) {
+    const Value* value = nullptr;
+    if (holder.variable.empty()) {
+      value = &loop.body.contents[containers++];
+    } else if (const auto found = loop.body.variables.find(holder.variable); found != loop.body.variables.end()) {
+      value = &found->second;
+    }
+    if (!value) continue;
+    const bool walkable = is_walkable(*value);
+    if (!walkable || (holder.before.items() && !value->is_unknown() && !same_structure(holder.before, *value)))
+      return error_here(
+          fmt::format("{} holds something else after an iteration of a loop that depends on data",
+                      holder.variable.empty() ? describe(holder.container) : fmt::format("'{}'", holder.variable)),
+          "write into a tensor of known size instead of appending to a list");
+    if (value->items() && !holder.before.items()) {
+      holder.after = {*value};
+      continue;
+    }
+    each_leaf(*value, [&](const Value& leaf) { holder.after.push_back(leaf); });
+  }
+  return {};
+}
+
 Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* count, const Value& entered,
                                      Attempts& attempts) {
-  Loop loop{.statement = statement, .count = count, .outer = *region_, .before = frame_->variables};
+  Loop loop{
+      .statement = statement, .count = count, .outer = *region_, .names = attempts.names, .before = frame_->variables};
   add_assigned(statement.body, loop.assigned);
   TAPER_TRY(find_carried(loop, attempts));
   const UnsupportedOperators unsupported_before = unsupported;
-  // Runs a step in a region of the loop.
-  const auto inside = [&](Branch& branch, const auto& step) -> Status {
-    if (branch.region) region_ = branch.region.get();
-    const Status status = step();
-    branch.variables = std::exchange(frame_->variables, loop.before);
-    region_ = &loop.outer;
-    return status;
-  };
-  TAPER_TRY(inside(loop.body, [&] { return run_body(loop, attempts); }));
+  TAPER_TRY(inside(loop, loop.body, [&] { return run_body(loop, attempts); }));
+  TAPER_TRY(find_leaves(loop));
   TAPER_ASSIGN(bool again, carry_more(loop, attempts));
   if (!again) {
     TAPER_ASSIGN(again, relate(loop, attempts));
   }
   if (!again) {
-    TAPER_TRY(inside(loop.condition, [&] { return run_condition(loop, attempts); }));
+    TAPER_TRY(inside(loop, loop.condition, [&] { return run_condition(loop, attempts); }));
     region_ = loop.body.region.get();
     const Status status = find_next(loop);
     region_ = &loop.outer;
@@ -370,10 +496,16 @@ Status Interpreter::finish(Loop& loop, const Value& entered) {
     TAPER_ASSIGN(aten::TensorPtr tensor, result_of(loop, i, tensors, results[i], entered));
     tensors.push_back(std::move(tensor));
   }
-  for (std::size_t i = 0; i < loop.carried.size(); ++i)
-    if (!loop.carried[i].name.empty())
-      frame_->variables.insert_or_assign(loop.carried[i].name,
-                                         TensorRef{tensors[i], &loop.outer, loop.carried[i].is_number});
+  for (std::size_t i = 0; i < loop.holders.size(); ++i) {
+    const Loop::Holder& holder = loop.holders[i];
+    Value value = loop.rebuilt(i, &loop.outer, [&](std::size_t k) -> Value {
+      return TensorRef{tensors[k], &loop.outer, loop.carried[k].is_number};
+    });
+    if (holder.variable.empty())
+      set_contents(holder.container, value);
+    else if (std::ranges::find(loop.carried, i, &Loop::Carried::holder) != loop.carried.end())
+      frame_->variables.insert_or_assign(holder.variable, std::move(value));
+  }
   // What is set anew in every iteration has no value if there is none.
   for (const std::string_view name : loop.assigned)
     if (!loop.before.contains(name)) frame_->variables.erase(name);

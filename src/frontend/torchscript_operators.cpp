@@ -259,6 +259,14 @@ Made range_length(Builtins& call) {  // (begin, end, step)
   const Dim* begin = call.at(0).as<Dim>();
   const Dim* end = call.at(1).as<Dim>();
   const auto step = call.at(2).integer();
+  if (step && *step != 0 && (call.at(0).tensor() || call.at(1).tensor())) {
+    // max(ceil((end - begin) / step), 0), and backwards the other way round
+    const bool forwards = *step > 0;
+    TAPER_ASSIGN(Value way, call.again("sub", {{"", call.at(forwards ? 1 : 0)}, {"", call.at(forwards ? 0 : 1)}}));
+    TAPER_ASSIGN(way, call.again("add", {{"", std::move(way)}, {"", Dim(std::abs(*step) - 1)}}));
+    TAPER_ASSIGN(way, call.again("floordiv", {{"", std::move(way)}, {"", Dim(std::abs(*step))}}));
+    return call.again("max", {{"", std::move(way)}, {"", Dim(0)}});
+  }
   if (!begin || !end || !step || *step == 0) return call.error("a range is not known");
   const Dim distance = *step > 0 ? *end - *begin : *begin - *end;
   const Dim length = ceil_divide(distance, Dim(std::abs(*step)));
@@ -453,7 +461,7 @@ Made Builtins::arithmetic() const {
       std::vector<Value> joined = *a.items();
       joined.insert(joined.end(), b.items()->begin(), b.items()->end());
       if (const auto* list_a = list_of(a); list_a && name == "add_") {
-        TAPER_TRY(may_change((*list_a)->home, "a list"));
+        TAPER_TRY(may_change(a));
         charge(joined.size());
         (*list_a)->items = std::move(joined);
         return a;

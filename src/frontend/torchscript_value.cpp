@@ -227,6 +227,44 @@ std::string describe(const Value& value) {
   return std::visit(Describe{}, value.data);
 }
 
+Region* home_of(const Value& container) {
+  if (const auto* list = container.as<std::shared_ptr<List>>()) return (*list)->home;
+  const auto* dict = container.as<std::shared_ptr<Dict>>();
+  return dict ? (*dict)->home : nullptr;
+}
+
+void set_home(const Value& container, Region* home) {
+  if (const auto* list = container.as<std::shared_ptr<List>>()) (*list)->home = home;
+  if (const auto* dict = container.as<std::shared_ptr<Dict>>()) (*dict)->home = home;
+}
+
+bool same_container(const Value& a, const Value& b) {
+  const auto* list = a.as<std::shared_ptr<List>>();
+  const auto* dict = a.as<std::shared_ptr<Dict>>();
+  return (list && b.as<std::shared_ptr<List>>() && *list == *b.as<std::shared_ptr<List>>()) ||
+         (dict && b.as<std::shared_ptr<Dict>>() && *dict == *b.as<std::shared_ptr<Dict>>());
+}
+
+Value contents_of(const Value& container) {
+  if (const auto* list = container.as<std::shared_ptr<List>>()) return std::make_shared<Tuple>((*list)->items);
+  std::vector<Value> items;
+  if (const auto* dict = container.as<std::shared_ptr<Dict>>())
+    for (const auto& [key, value] : (*dict)->entries)
+      items.emplace_back(std::make_shared<Tuple>(std::vector{key, value}));
+  return std::make_shared<Tuple>(std::move(items));
+}
+
+void set_contents(const Value& container, const Value& contents) {
+  const std::vector<Value>& items = *contents.items();
+  if (const auto* list = container.as<std::shared_ptr<List>>()) {
+    (*list)->items = items;
+    return;
+  }
+  auto& entries = (*container.as<std::shared_ptr<Dict>>())->entries;
+  entries.clear();
+  for (const Value& item : items) entries.emplace_back(item.items()->at(0), item.items()->at(1));
+}
+
 std::string text_of(const Value& value) {
   if (!is_walkable(value)) return "...";
   return python_text(value, false, 0);

@@ -145,6 +145,14 @@ bool is_walkable(const Value& value);
 // Whether `value` holds the container at that address, itself or within, or is too large to tell.
 bool holds_container(const Value& value, const void* container);
 
+// Where a list or dict may change.
+Region* home_of(const Value& container);
+void set_home(const Value& container, Region* home);
+bool same_container(const Value& a, const Value& b);
+// What a list or dict holds, as a tuple of values or of keys with values; and the other way round.
+Value contents_of(const Value& container);
+void set_contents(const Value& container, const Value& contents);
+
 // For messages: "a tensor f32[2, 3]", "the integer 3", "a list of 4".
 std::string describe(const Value& value);
 // As Python's str() writes it.
