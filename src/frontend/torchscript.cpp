@@ -236,6 +236,10 @@ class Outputs {
         TAPER_TRY(add((*tuple)->items[i], std::string((*tuple)->type->fields[i].name)));
       return {};
     }
+    if (const TensorRef* stack = value.stack())
+      return fail_with_hint(fmt::format("the program gives a list of {} tensors, a number that is open",
+                                        stack->tensor->type().shape[0].text()),
+                            "give torch.stack(list) in its place");
     if (value.as<MaskedRef>())
       return fail_with_hint(fmt::format("the program gives {}", describe(value)),
                             "give torch.where(mask, x, 0) and the mask in the place of x[mask]");

@@ -78,6 +78,19 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
       return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
     return new_list(std::move(items));
   }
+  const auto* dict_a = a.as<std::shared_ptr<Dict>>();
+  const auto* dict_b = b.as<std::shared_ptr<Dict>>();
+  if (dict_a && dict_b && (*dict_a)->entries.size() == (*dict_b)->entries.size()) {
+    const auto joined = std::make_shared<Dict>(region_);
+    for (std::size_t i = 0; i < (*dict_a)->entries.size(); ++i) {
+      const auto& [key, value] = (*dict_a)->entries[i];
+      if (same_value(key, (*dict_b)->entries[i].first) != true)
+        return Unknown{"is a dict of other keys in one branch than in the other"};
+      TAPER_ASSIGN(Value merged_value, merge(merging, value, (*dict_b)->entries[i].second));
+      joined->entries.emplace_back(key, std::move(merged_value));
+    }
+    return joined;
+  }
   if (a.data.index() == b.data.index() && (a.as<Device>() || a.as<Undecided>())) return a;
   return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
 }
@@ -100,6 +113,8 @@ namespace {
 
 bool holds_pending(const Value& value) {
   if (value.as<Pending>()) return true;
+  if (const auto* dict = value.as<std::shared_ptr<Dict>>())
+    return std::ranges::any_of((*dict)->entries, [](const auto& entry) { return holds_pending(entry.second); });
   return value.items() && std::ranges::any_of(*value.items(), holds_pending);
 }
 
@@ -113,6 +128,11 @@ Value with_results(const Value& value, const std::vector<Value>& results) {
   };
   if (const auto* tuple = value.as<std::shared_ptr<Tuple>>())
     return std::make_shared<Tuple>(replace((*tuple)->items), (*tuple)->type);
+  if (const auto* dict = value.as<std::shared_ptr<Dict>>(); dict && holds_pending(value)) {
+    const auto replaced = std::make_shared<Dict>((*dict)->home);
+    for (const auto& [key, item] : (*dict)->entries) replaced->entries.emplace_back(key, with_results(item, results));
+    return replaced;
+  }
   if (const auto* list = value.as<std::shared_ptr<List>>(); list && holds_pending(value))
     return std::make_shared<List>(replace((*list)->items), (*list)->home);
   return value;

@@ -79,7 +79,12 @@ using Made = Builtins::Made;
 using NamedBuiltin = std::pair<std::string_view, Builtins::Function>;
 
 inline const std::shared_ptr<List>* list_of(const Value& value) {
-  return value.as<std::shared_ptr<List>>();
+  return value.items() ? value.as<std::shared_ptr<List>>() : nullptr;
+}
+// A list that grows by an item in each iteration of a loop that is being read.
+inline List* growing_list(const Value& value) {
+  const auto* list = value.as<std::shared_ptr<List>>();
+  return list && (*list)->kind == List::Kind::growing ? list->get() : nullptr;
 }
 inline const std::shared_ptr<Dict>* dict_of(const Value& value) {
   return value.as<std::shared_ptr<Dict>>();

@@ -9,6 +9,7 @@ namespace {
 
 Made length(Builtins& call) {
   const Value& value = call.at(0);
+  if (const TensorRef* stack = value.stack()) return stack->tensor->type().shape[0];
   if (const auto* items = value.items()) return Dim(static_cast<std::int64_t>(items->size()));
   if (const auto* dict = dict_of(value)) return Dim(static_cast<std::int64_t>((*dict)->entries.size()));
   if (const auto* text = value.as<std::string>()) return Dim(static_cast<std::int64_t>(text->size()));
@@ -58,6 +59,10 @@ Made take_from_dict(Builtins& call, const std::shared_ptr<Dict>& dict) {
 Made change_list(Builtins& call) {
   if (const auto* dict = dict_of(call.at(0)); dict && (call.name == "pop" || call.name == "Delete"))
     return take_from_dict(call, *dict);
+  if (List* list = growing_list(call.at(0)); list && call.name == "append") {
+    list->items.push_back(call.at(1));
+    return call.at(0);
+  }
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
   TAPER_TRY(call.may_change(call.at(0)));
@@ -197,7 +202,8 @@ Made index_in_list(Builtins& call) {
 }
 
 Made slice_list(Builtins& call) {
-  if (call.at(0).is_tensor() || !(call.at(0).items() || call.at(0).as<std::string>())) return std::nullopt;
+  const bool is_sequence = call.at(0).items() || call.at(0).stack() || call.at(0).as<std::string>();
+  if (call.at(0).is_tensor() || !is_sequence) return std::nullopt;
   return call.slice(call.at(0), call.at(1, "start"), call.at(2, "end"), call.at(3, "step"));
 }
 

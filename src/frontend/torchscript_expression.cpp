@@ -310,6 +310,7 @@ Expected<Value> Interpreter::is_instance(const Value& value, const Expr& type) {
   if (name == "str") return value.as<std::string>() != nullptr;
   if (name == "Dict") return value.as<std::shared_ptr<Dict>>() != nullptr;
   const bool is_list = value.as<std::shared_ptr<List>>() != nullptr;
+  if (is_list && !value.items()) return name == "List";
   const bool is_tuple = value.as<std::shared_ptr<Tuple>>() != nullptr;
   if ((name == "List" && is_list) || (name == "Tuple" && is_tuple)) {
     if (name == "Tuple" || type.kind != ExprKind::subscript || value.items()->empty()) return true;
@@ -328,6 +329,7 @@ Expected<Value> Interpreter::subscript(const Value& object, const Value& index) 
       if (same_value(key, index) == true) return value;
     return error_here(fmt::format("the dict has no key {}", text_of(index)));
   }
+  if (const TensorRef* stack = object.stack()) return subscript(*stack, index);
   if (object.is_tensor()) return call_operator("select", {{"", object}, {"", Dim(0)}, {"", index}});
   const auto at = index.integer();
   if (const auto* items = object.items()) {
@@ -350,6 +352,12 @@ Expected<Value> Interpreter::slice_of(const Value& object, const Value& begin, c
   if (object.is_unknown()) return object;
   if (object.is_tensor())
     return call_operator("slice", {{"", object}, {"", Dim(0)}, {"", begin}, {"", end}, {"", step}});
+  if (const TensorRef* stack = object.stack()) {
+    const bool reversed = step.integer() == -1 && begin.is_none() && end.is_none();
+    TAPER_ASSIGN(const Value part, reversed ? call_aten("flip", {{"", *stack}, {"", new_list({Dim(0)})}})
+                                            : slice_of(*stack, begin, end, step));
+    return stacked_list(*part.tensor());
+  }
   const auto* items = object.items();
   const auto* text = object.as<std::string>();
   if (!items && !text) return error_here(fmt::format("{} is sliced", describe(object)));
@@ -381,12 +389,20 @@ Expected<Value> Interpreter::slice_of(const Value& object, const Value& begin, c
   return new_list(std::move(part));
 }
 
+Value Interpreter::stacked_list(const TensorRef& stack) {
+  auto list = std::make_shared<List>(std::vector<Value>(), region_);
+  list->kind = List::Kind::stacked;
+  list->stack = stack;
+  return list;
+}
+
 Value Interpreter::new_list(std::vector<Value> items) {
   spent_ += items.size() / 8;  // so that lists can't be doubled without end
   return std::make_shared<List>(std::move(items), region_);
 }
 
 Status Interpreter::check_may_change(const Value& container) {
+  if (container.stack()) return error_here("a list changes of which it isn't known how many items it has");
   if (home_of(container) == region_) return {};
   changed_ = container;
   return error_here(fmt::format("{} changes inside of a branch or loop that depends on data", describe(container)),

@@ -128,6 +128,8 @@ class Interpreter {
     Storages variable;                         // constants that iterations write to
     std::vector<Value> changed;                // lists and dicts whose items iterations set
     std::set<std::string, std::less<>> names;  // of what tuples, lists and dicts hold
+    std::set<std::string_view> replaced;       // variables that iterations set to other lists
+    std::map<const List*, Type> grown;         // lists that iterations append one tensor of this type to
   };
   Status branch_on(const TensorRef& condition, const Statement& statement);
   Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
@@ -154,7 +156,7 @@ class Interpreter {
   Status inside(Loop& loop, Branch& branch, const std::function<Status()>& step);
   Expected<std::vector<aten::TensorPtr>> enter(Loop& loop, Branch& branch, const Attempts& attempts);
   Status run_body(Loop& loop, const Attempts& attempts);
-  Status find_leaves(Loop& loop);
+  Expected<bool> find_leaves(Loop& loop, Attempts& attempts);
   Expected<bool> carry_more(const Loop& loop, Attempts& attempts);
   Expected<bool> relate(Loop& loop, Attempts& attempts);
   Status run_condition(Loop& loop, const Attempts& attempts);
@@ -193,6 +195,9 @@ class Interpreter {
   Expected<std::optional<Value>> slice_when_run(std::string_view name, std::vector<Argument>& arguments);
   // x[mask], and what can be done with that; nothing if that isn't what is asked for.
   Expected<std::optional<Value>> on_masked(std::string_view name, const std::vector<Argument>& arguments);
+  // What lists of an open size are made of and give as tensors; nothing if that isn't what is asked for.
+  Expected<std::optional<Value>> on_stack(std::string_view name, const std::vector<Argument>& arguments);
+  Value stacked_list(const TensorRef& stack);
   Expected<Value> pick_by_mask(const TensorRef& x, const TensorRef& mask);
   Expected<Value> filled(const MaskedRef& masked, double value);
   Expected<Value> reduce_masked(std::string_view name, const MaskedRef& masked, const std::vector<Argument>& arguments);

@@ -61,6 +61,7 @@ struct Interpreter::Loop {
   struct Carried {
     std::string_view name;  // of the leaf; empty: the count of iterations
     std::size_t holder = 0, leaf = 0;
+    bool grows = false;  // the items of a list, one of each iteration
     taper::Value* initial = nullptr;
     bool is_number = false;
     aten::TensorPtr before;  // of a tensor: where it lies before the loop
@@ -86,10 +87,24 @@ struct Interpreter::Loop {
   // A name for a leaf, which lives as long as the loop is tried.
   std::string_view name_of(const Holder& holder, std::size_t at, std::size_t leaf) const {
     if (!holder.variable.empty() && !holder.before.items()) return holder.variable;
+    for (const auto& [variable, value] : before)
+      if (holder.variable.empty() && same_container(value, holder.container))
+        return *names.insert(fmt::format("{}[{}]", variable, leaf)).first;
     return *names
                 .insert(holder.variable.empty() ? fmt::format("item {} of container {}", leaf, at)
                                                 : fmt::format("{}.{}", holder.variable, leaf))
                 .first;
+  }
+  // Whether a variable stays the same list, as far as is known; `outputs += [y]` sets it to what it is.
+  bool keeps_list(std::string_view name, const Attempts& attempts) const {
+    const auto found = before.find(name);
+    return found != before.end() && found->second.as<std::shared_ptr<List>>() && !attempts.replaced.contains(name);
+  }
+  // What iterations append to a list; null for other holders.
+  const Type* grown_item(const Holder& holder, const Attempts& attempts) const {
+    const auto* list = holder.container.as<std::shared_ptr<List>>();
+    const auto found = list ? attempts.grown.find(list->get()) : attempts.grown.end();
+    return found == attempts.grown.end() ? nullptr : &found->second;
   }
   const Carried* find(std::string_view name) const {
     const auto found = std::ranges::find(carried, name, &Carried::name);
@@ -133,7 +148,8 @@ Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
     loop.carried.push_back({.holder = Loop::kNone, .initial = zero, .is_number = true});
   }
   for (const std::string_view name : loop.assigned)
-    if (const auto found = frame_->variables.find(name); found != frame_->variables.end())
+    if (const auto found = frame_->variables.find(name);
+        found != frame_->variables.end() && !loop.keeps_list(name, attempts))
       loop.holders.push_back({.variable = name, .container = None{}, .before = found->second});
   for (const Value& container : attempts.changed)
     loop.holders.push_back({.container = container, .before = contents_of(container)});
@@ -144,6 +160,18 @@ Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
 // Carries the leaves of a holder: tensors, and the numbers that iterations change.
 Status Interpreter::carry(Loop& loop, const Attempts& attempts, std::size_t at) {
   Loop::Holder& holder = loop.holders[at];
+  if (const Type* item = loop.grown_item(holder, attempts)) {
+    Shape shape = item->shape;
+    shape.insert(shape.begin(), *loop.count->as<Dim>());
+    taper::Value* zeros = aten::full(loop.outer.build, shape, aten::Arg(Dim(0)), item->dtype);
+    TAPER_TRY(loop.outer.build.status());
+    loop.carried.push_back({.name = loop.name_of(holder, at, 0),
+                            .holder = at,
+                            .grows = true,
+                            .initial = zeros,
+                            .before = aten::Tensor::make(zeros)});
+    return {};
+  }
   if (!is_walkable(holder.before)) return error_here(fmt::format("{} is too large", describe(holder.before)));
   for (const Value& changed : attempts.changed) {
     const auto* list = changed.as<std::shared_ptr<List>>();
@@ -207,6 +235,8 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     } else {
       set_contents(holder.container, value);
       set_home(holder.container, region_);
+      if (loop.grown_item(holder, attempts))
+        (*holder.container.as<std::shared_ptr<List>>())->kind = List::Kind::growing;
     }
   }
   return places;
@@ -222,6 +252,14 @@ Status Interpreter::run_body(Loop& loop, const Attempts& attempts) {
 // Whether anything changed that is not carried, or is carried though it was only written to.
 Expected<bool> Interpreter::carry_more(const Loop& loop, Attempts& attempts) {
   bool more = false;
+  for (const std::string_view name : loop.assigned) {
+    const auto is = loop.body.variables.find(name);
+    if (!loop.keeps_list(name, attempts) ||
+        (is != loop.body.variables.end() && same_container(loop.before.at(name), is->second)))
+      continue;
+    attempts.replaced.insert(name);
+    more = true;
+  }
   for (const Loop::Holder& holder : loop.holders) {
     std::vector<Value> before;
     each_leaf(holder.before, [&](const Value& leaf) { before.push_back(leaf); });
@@ -350,6 +388,13 @@ Status Interpreter::find_next(Loop& loop) {
                                             : number_in(*region_, given, one.initial->type.dtype));
     }
     TAPER_TRY(region_->build.status());
+    if (one.grows) {
+      const std::size_t rank = one.initial->type.shape.size();
+      TAPER_ASSIGN(taper::Value * items, content_of(*region_, *loop.places[i]));
+      value = region_->build("update_slice", {items, aten::unsqueeze(region_->build, value, 0),
+                                              places_along(region_->build, loop.body.outputs[0], 0, rank)});
+      TAPER_TRY(region_->build.status());
+    }
     if (value->type != one.initial->type)
       return error_here(fmt::format("'{}' is {} before a loop and {} after an iteration", one.name,
                                     type_text(one.initial->type), type_text(value->type)),
@@ -366,6 +411,7 @@ Status Interpreter::inside(Loop& loop, Branch& branch, const std::function<Statu
   region_ = &loop.outer;
   for (const Loop::Holder& holder : loop.holders) {
     if (!holder.variable.empty()) continue;
+    if (const auto* list = holder.container.as<std::shared_ptr<List>>()) (*list)->kind = List::Kind::known;
     branch.contents.push_back(contents_of(holder.container));
     set_contents(holder.container, holder.before);
     set_home(holder.container, region_);
@@ -373,9 +419,10 @@ Status Interpreter::inside(Loop& loop, Branch& branch, const std::function<Statu
   return status;
 }
 
-// What the holders are after an iteration.
-Status Interpreter::find_leaves(Loop& loop) {
+// What the holders are after an iteration. Returns whether a list has grown, which the next attempt has to know.
+Expected<bool> Interpreter::find_leaves(Loop& loop, Attempts& attempts) {
   std::size_t containers = 0;
+  bool more = false;
   for (Loop::Holder& holder : loop.holders) {
     const Value* value = nullptr;
     if (holder.variable.empty()) {
@@ -384,6 +431,17 @@ Status Interpreter::find_leaves(Loop& loop) {
       value = &found->second;
     }
     if (!value) continue;
+    const auto* list = holder.container.as<std::shared_ptr<List>>();
+    if (list && loop.count && loop.count->as<Dim>() && holder.before.items()->empty() && value->items()->size() == 1 &&
+        value->items()->front().is_tensor()) {
+      const Type& item = value->items()->front().tensor()->tensor->type();
+      const auto [known, is_new] = attempts.grown.emplace(list->get(), item);
+      more |= is_new;
+      if (known->second == item) {
+        holder.after = *value->items();
+        continue;
+      }
+    }
     const bool walkable = is_walkable(*value);
     if (!walkable || (holder.before.items() && !value->is_unknown() && !same_structure(holder.before, *value)))
       return error_here(
@@ -396,7 +454,7 @@ Status Interpreter::find_leaves(Loop& loop) {
     }
     each_leaf(*value, [&](const Value& leaf) { holder.after.push_back(leaf); });
   }
-  return {};
+  return more;
 }
 
 Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* count, const Value& entered,
@@ -407,8 +465,10 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
   TAPER_TRY(find_carried(loop, attempts));
   const UnsupportedOperators unsupported_before = unsupported;
   TAPER_TRY(inside(loop, loop.body, [&] { return run_body(loop, attempts); }));
-  TAPER_TRY(find_leaves(loop));
-  TAPER_ASSIGN(bool again, carry_more(loop, attempts));
+  TAPER_ASSIGN(bool again, find_leaves(loop, attempts));
+  if (!again) {
+    TAPER_ASSIGN(again, carry_more(loop, attempts));
+  }
   if (!again) {
     TAPER_ASSIGN(again, relate(loop, attempts));
   }
@@ -501,9 +561,14 @@ Status Interpreter::finish(Loop& loop, const Value& entered) {
     Value value = loop.rebuilt(i, &loop.outer, [&](std::size_t k) -> Value {
       return TensorRef{tensors[k], &loop.outer, loop.carried[k].is_number};
     });
-    if (holder.variable.empty())
+    const auto of_holder = std::ranges::find(loop.carried, i, &Loop::Carried::holder);
+    if (of_holder != loop.carried.end() && of_holder->grows) {
+      List& list = **holder.container.as<std::shared_ptr<List>>();
+      list.kind = List::Kind::stacked;
+      list.stack = {tensors[static_cast<std::size_t>(of_holder - loop.carried.begin())], &loop.outer, false};
+    } else if (holder.variable.empty())
       set_contents(holder.container, value);
-    else if (std::ranges::find(loop.carried, i, &Loop::Carried::holder) != loop.carried.end())
+    else if (of_holder != loop.carried.end())
       frame_->variables.insert_or_assign(holder.variable, std::move(value));
   }
   // What is set anew in every iteration has no value if there is none.

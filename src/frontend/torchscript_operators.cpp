@@ -447,6 +447,10 @@ Made Builtins::compare() const {
 Made Builtins::arithmetic() const {
   const Value& a = at(0);
   const Value& b = at(1);
+  if (List* list = growing_list(a); list && name == "add_" && b.items()) {
+    list->items.insert(list->items.end(), b.items()->begin(), b.items()->end());
+    return a;
+  }
   if (a.tensor() || b.tensor()) {
     const bool number = (!a.tensor() || a.tensor()->is_number) && (!b.tensor() || b.tensor()->is_number);
     if (!number) return std::nullopt;
@@ -588,6 +592,8 @@ Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Ar
       if (made) return std::move(*made);
     }
   }
+  TAPER_ASSIGN(const std::optional<Value> of_stack, on_stack(name, arguments));
+  if (of_stack) return *of_stack;
   if (name == "slice" || name == "narrow") {
     TAPER_ASSIGN(const std::optional<Value> slice, slice_when_run(name, arguments));
     if (slice) return *slice;

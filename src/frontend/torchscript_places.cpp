@@ -118,7 +118,8 @@ std::optional<Dim> distance(const taper::Value* a, const taper::Value* b) {
   return same_computation(from.base, to.base, budget) ? std::optional(to.known - from.known) : std::nullopt;
 }
 
-// The places of update_slice: 0 on all axes but one.
+}  // namespace
+
 taper::Value* places_along(Builder& build, taper::Value* place, std::size_t axis, std::size_t rank) {
   const auto zeros = [&](std::size_t count) {
     return aten::integer_vector(build, std::vector<std::int64_t>(count), place->type.dtype);
@@ -129,8 +130,6 @@ taper::Value* places_along(Builder& build, taper::Value* place, std::size_t axis
   if (axis + 1 < rank) parts.push_back(zeros(rank - axis - 1));
   return aten::concat(build, std::move(parts), 0);
 }
-
-}  // namespace
 
 Expected<std::optional<Value>> Interpreter::slice_when_run(std::string_view name, std::vector<Argument>& arguments) {
   if (arguments.size() < 4 || !arguments[0].value.is_tensor()) return std::nullopt;
@@ -186,6 +185,29 @@ Expected<std::optional<Value>> Interpreter::slice_when_run(std::string_view name
       strides);
   TAPER_TRY(build.status());
   return Value(TensorRef{std::move(view), region_, false});
+}
+
+// torch.stack(list), torch.cat(list) and x.unbind() along an open axis.
+Expected<std::optional<Value>> Interpreter::on_stack(std::string_view name, const std::vector<Argument>& arguments) {
+  if (arguments.empty()) return std::nullopt;
+  const Value dim = arguments.size() > 1 ? arguments[1].value : Value(Dim(0));
+  const auto at = dim.integer();
+  if (name == "unbind" && at && arguments[0].value.is_tensor()) {
+    const Shape& shape = arguments[0].value.tensor()->tensor->type().shape;
+    TAPER_ASSIGN(const std::size_t axis, aten::axis_of(*at, shape.size()));
+    if (shape.empty() || shape[axis].constant()) return std::nullopt;
+    TAPER_ASSIGN(const Value stack, call_aten("movedim", {{"", arguments[0].value}, {"", dim}, {"", Dim(0)}}));
+    return stacked_list(*stack.tensor());
+  }
+  const TensorRef* stack = arguments[0].value.stack();
+  if (!stack || !at || (name != "stack" && name != "cat")) return std::nullopt;
+  const std::size_t rank = stack->tensor->type().shape.size();
+  TAPER_ASSIGN(const std::size_t axis, aten::axis_of(*at, name == "stack" ? rank : rank - 1));
+  const auto to = static_cast<std::int64_t>(axis);
+  TAPER_ASSIGN(Value moved, call_aten("movedim", {{"", *stack}, {"", Dim(0)}, {"", Dim(to)}}));
+  if (name == "stack") return call_aten("clone", {{"", std::move(moved)}});
+  TAPER_ASSIGN(moved, call_aten("flatten", {{"", std::move(moved)}, {"", Dim(to)}, {"", Dim(to + 1)}}));
+  return call_aten("clone", {{"", std::move(moved)}});
 }
 
 }  // namespace taper::torchscript

@@ -33,6 +33,9 @@ std::vector<aten::TensorPtr> parts_of(const aten::TensorPtr& tensor);
 // Whether two values are computed in the same way, as far as that shows within a budget of nodes looked at.
 bool same_computation(const taper::Value* a, const taper::Value* b, int& budget);
 
+// The places of update_slice: 0 on all axes but one.
+taper::Value* places_along(Builder& build, taper::Value* place, std::size_t axis, std::size_t rank);
+
 bool is_number_value(const Value& value);
 std::optional<DType> number_dtype(const Value& value);
 

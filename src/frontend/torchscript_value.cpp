@@ -95,7 +95,17 @@ std::optional<bool> same(const Value& a, const Value& b, int depth) {
   if (a.as<Device>() && text_b) return true;  // a device and its name
   if (const auto* object_a = a.as<std::shared_ptr<Object>>())
     if (const auto* object_b = b.as<std::shared_ptr<Object>>()) return *object_a == *object_b;
-  return a.data.index() == b.data.index();
+  if (const auto* condition = a.as<Undecided>();
+      condition && b.as<Undecided>() && condition->text == b.as<Undecided>()->text)
+    return true;
+  if (const auto* one = a.as<FunctionRef>(); one && b.as<FunctionRef>())
+    return one->symbol == b.as<FunctionRef>()->symbol;
+  if (const auto* one = a.as<ClassRef>(); one && b.as<ClassRef>()) return one->symbol == b.as<ClassRef>()->symbol;
+  if (a.data.index() != b.data.index()) return false;
+  const bool is_container = a.as<std::shared_ptr<List>>() || a.as<std::shared_ptr<Dict>>();
+  if (is_container && same_container(a, b)) return true;
+  if (is_container || a.as<MaskedRef>() || a.as<Undecided>()) return std::nullopt;
+  return true;
 }
 
 std::optional<bool> same_items(const std::vector<Value>& a, const std::vector<Value>& b, int depth) {
@@ -168,9 +178,15 @@ bool holds_container(const Value& value, const void* container) {
 }
 
 const std::vector<Value>* Value::items() const {
-  if (const auto* list = as<std::shared_ptr<List>>()) return &(*list)->items;
+  if (const auto* list = as<std::shared_ptr<List>>())
+    return (*list)->kind == List::Kind::known ? &(*list)->items : nullptr;
   if (const auto* tuple = as<std::shared_ptr<Tuple>>()) return &(*tuple)->items;
   return nullptr;
+}
+
+const TensorRef* Value::stack() const {
+  const auto* list = as<std::shared_ptr<List>>();
+  return list && (*list)->kind == List::Kind::stacked ? &(*list)->stack : nullptr;
 }
 
 std::optional<std::int64_t> Value::integer() const {
@@ -200,6 +216,7 @@ std::string describe(const Value& value) {
     std::string operator()(bool flag) const { return flag ? "True" : "False"; }
     std::string operator()(const std::string& text) const { return fmt::format("the text '{}'", excerpt(text)); }
     std::string operator()(const std::shared_ptr<List>& list) const {
+      if (list->kind != List::Kind::known) return "a list of one tensor for each step of an open size";
       return fmt::format("a list of {}", list->items.size());
     }
     std::string operator()(const std::shared_ptr<Tuple>& tuple) const {

@@ -86,7 +86,8 @@ struct Value {
   const TensorRef* tensor() const { return as<TensorRef>(); }
   // A tensor that is no number.
   bool is_tensor() const { return tensor() != nullptr && !tensor()->is_number; }
-  const std::vector<Value>* items() const;  // of a list or tuple
+  const std::vector<Value>* items() const;  // of a list or tuple that is known
+  const TensorRef* stack() const;           // of a list of which only this is known
   // An integer that is known now; bools are none.
   std::optional<std::int64_t> integer() const;
   // A number that is known now, bools included.
@@ -101,8 +102,14 @@ struct List {
   List& operator=(const List&) = delete;
   ~List();
 
+  // Lists that a loop over an open size appends to grow while it is read, once in an iteration; then their items are
+  // the entries of a tensor. What asks for items is told that there are none to be had, unless it knows of these.
+  enum class Kind { known, growing, stacked };
+
   std::vector<Value> items;
   Region* home;
+  Kind kind = Kind::known;
+  TensorRef stack;  // of stacked ones: the items along the first axis
 };
 struct Tuple {
   explicit Tuple(std::vector<Value> the_items, const Class* the_type = nullptr)

@@ -42,7 +42,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "recurrent_scripted.pt", "idle_noise_scripted.pt", "rotary_traced.pt", "rotary_scripted.pt",
                     "spectra_scripted.pt", "strided_scripted.pt", "strided_traced.pt", "chosen_up.pt", "chosen_down.pt",
                     "replaced_scripted.pt", "windows_scripted.pt", "masked_scripted.pt", "numbers_scripted.pt",
-                    "turned_scripted.pt", "open_loop_scripted.pt"),
+                    "turned_scripted.pt", "open_loop_scripted.pt", "held_up.pt", "held_down.pt",
+                                         "open_lists_scripted.pt"),
     [](const auto& tested) { return std::filesystem::path(tested.param).stem().string(); });
 
 TEST(TorchScript, takes_shapes_that_tracing_recorded) {
@@ -109,13 +110,21 @@ TEST(TorchScript, takes_numbers_as_inputs_without_shapes) {
   EXPECT_EQ(program->graph.inputs()[3]->type, (Type{DType::boolean, {}}));
 }
 
-TEST(TorchScript, runs_loops_over_open_sizes) {
+// Evaluated at the fixture's sizes, of which one is given as a symbol.
+void expect_pytorch_of_open_size(const std::string& file, Shape shape) {
   ProgramOptions options;
-  options.input_shapes["x"] = {4, Dim::symbol("T")};
-  const auto program = import_torchscript(bytes_of("open_loop_scripted.pt"), options);
+  options.input_shapes["x"] = std::move(shape);
+  const auto program = import_torchscript(bytes_of(file), options);
   ASSERT_TRUE(program) << program.error().text();
-  auto arrays = arrays_of("open_loop_scripted.pt");
-  expect_pytorch(*program, arrays);
+  expect_pytorch(*program, arrays_of(file));
+}
+
+TEST(TorchScript, runs_loops_over_open_sizes) {
+  expect_pytorch_of_open_size("open_loop_scripted.pt", {4, Dim::symbol("T")});
+}
+
+TEST(TorchScript, appends_to_lists_in_loops_over_open_sizes) {
+  expect_pytorch_of_open_size("open_lists_scripted.pt", {Dim::symbol("T"), 6});
 }
 
 TEST(TorchScript, names_inputs_that_do_not_exist) {
