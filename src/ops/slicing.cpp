@@ -559,6 +559,7 @@ Op update_slice() {
       .eval = eval_update_slice,
       .expands_if = [](const Node& node, Target) { return updated_axes(node).size() <= 1; },
       .expand_onnx = expand_update_slice,
+      .expand_tensorflow = expand_update_slice,
       .tflite = {.builtin = tflite::BuiltinOperator::DYNAMIC_UPDATE_SLICE,
                  .since = "2.9.0",
                  .inputs = {operand(0), operand(1), operand(2)},

@@ -73,6 +73,41 @@ class SharedStorage(torch.nn.Module):
         return y + 0.0, row * 1, column * 1
 
 
+class ChosenTensors(torch.nn.Module):
+    """A branch in a loop that chooses what is written to; the loop replaces a tensor that it writes to, too."""
+
+    def forward(self, x):
+        p = x.clone()
+        q = x * 2.0
+        h = x.clone()
+        n = 0
+        while n < 3 and bool(p.sum() > -50):
+            if bool(p.sum() > q.sum()):
+                t = p
+            else:
+                t = q
+            t.sub_(1.5)
+            h[0] = float(n)
+            h = torch.relu(h) * 1.25 + 0.5
+            n += 1
+        return p, q, h
+
+
+class GrownList(torch.nn.Module):
+    """Windows that begin at the step of a loop over an open length, in a list; entries that a mask picks."""
+
+    def forward(self, x):
+        parts = []
+        state = (x[0] * 0, x[0] * 0)
+        padded = torch.cat([x, x[:1]])
+        for t in range(x.size(0)):
+            state = (state[0] * 0.5 + padded[t : t + 2].sum(0), state[1] + state[0])
+            parts.append(state[1])
+        y = x.clone()
+        y[x > 0] = y[x > 0] * 3.0
+        return torch.stack(parts, 1), y + x[x > 0.75].sum()
+
+
 def run(folder, *arguments, environment=None):
     """Runs `taper` in a folder."""
     return subprocess.run(
@@ -588,7 +623,11 @@ class TestTorchScript:
             assert results["source_kind"] == "TorchScript"
             assert all(file["passed"] for file in results["verification"]["files"].values())
 
-    @pytest.mark.parametrize("module", [ComputedPlaces(), SharedStorage()], ids=lambda module: type(module).__name__)
+    @pytest.mark.parametrize(
+        "module",
+        [ComputedPlaces(), SharedStorage(), ChosenTensors(), GrownList()],
+        ids=lambda module: type(module).__name__,
+    )
     @pytest.mark.parametrize("shape", ["x=T,2", "x=3,2"])
     def test_what_is_written_in_branches_and_loops_is_kept(self, tmp_path, module, shape):
         program = torch.jit.script(module)
