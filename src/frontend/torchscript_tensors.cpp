@@ -191,16 +191,21 @@ Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<
   const auto value_of = [](const Argument& argument) -> const Value& { return argument.value; };
   if (std::ranges::any_of(arguments, [](const Value& value) { return holds_unknown(value); }, value_of))
     return Unknown{};
+  const bool number = std::ranges::any_of(arguments, holds_number, value_of) &&
+                      std::ranges::none_of(arguments, [](const Value& value) { return holds_tensor(value); }, value_of);
   std::vector<aten::NamedArg> args;
   for (const Argument& argument : arguments) {
-    TAPER_ASSIGN(aten::Arg arg, to_arg(argument.value));
+    Value value = argument.value;
+    if (const Dim* size = value.as<Dim>(); size && number && !size->constant() && region_ != &root_) {
+      TAPER_ASSIGN(taper::Value * content, number_in(*region_, value));
+      value = TensorRef{aten::Tensor::make(content), region_, true};
+    }
+    TAPER_ASSIGN(aten::Arg arg, to_arg(value));
     args.push_back({std::string(argument.name), std::move(arg)});
   }
   // An operator that writes gives its first argument back. Those such as __or__ give a new tensor.
   const bool writes = name.ends_with('_') && !name.ends_with("__");
   const TensorRef* target = writes && !arguments.empty() ? arguments[0].value.tensor() : nullptr;
-  const bool number = std::ranges::any_of(arguments, holds_number, value_of) &&
-                      std::ranges::none_of(arguments, [](const Value& value) { return holds_tensor(value); }, value_of);
   auto result = aten::call(region_->context, name, args);
   if (!result) {
     Error error = within(std::move(result).error(), "in " + place(line_));

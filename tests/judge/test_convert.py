@@ -93,6 +93,18 @@ class ChosenTensors(torch.nn.Module):
         return p, q, h
 
 
+class OpenWindows(torch.nn.Module):
+    """A loop that ends where an open size or data says, and writes to parts that begin at its step."""
+
+    def forward(self, x):
+        out = torch.zeros_like(x)
+        t = 0
+        while t + 2 <= x.size(0) and bool(out.sum() < 12):
+            out[t : t + 2] += x[t : t + 2].abs()
+            t += 1
+        return out + 0.5
+
+
 class GrownList(torch.nn.Module):
     """Windows that begin at the step of a loop over an open length, in a list; entries that a mask picks."""
 
@@ -625,7 +637,7 @@ class TestTorchScript:
 
     @pytest.mark.parametrize(
         "module",
-        [ComputedPlaces(), SharedStorage(), ChosenTensors(), GrownList()],
+        [ComputedPlaces(), SharedStorage(), ChosenTensors(), OpenWindows(), GrownList()],
         ids=lambda module: type(module).__name__,
     )
     @pytest.mark.parametrize("shape", ["x=T,2", "x=3,2"])
