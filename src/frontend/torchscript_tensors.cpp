@@ -91,7 +91,15 @@ Expected<aten::TensorPtr> Interpreter::use_in(Region& region, const TensorRef& t
   }
   TAPER_TRY(region.build.status());
   aten::TensorPtr inner = aten::Tensor::make(capture.initial);
-  if (is_shared) inner = outer->like(region.build, std::move(bases), capture.initial);
+  if (is_shared) {
+    inner = outer->like(region.build, std::move(bases), capture.initial);
+    // The region may have written to what it shares elements with already.
+    for (const Capture& other : region.captures) {
+      if (!share_storage(other.inner.tensor, inner)) continue;
+      TAPER_ASSIGN(const bool changed, is_changed(region, other));
+      if (changed) inner->outdate();
+    }
+  }
   capture.inner = {inner, &region, tensor.is_number};
   region.known.emplace(outer.get(), std::pair(outer, capture.inner.tensor));
   region.captures.push_back(capture);

@@ -100,6 +100,14 @@ TEST(TorchScript, refuses_writes_through_views_that_a_loop_chose) {
   EXPECT_THAT(program.error().text(), HasSubstr("'row0' may share elements with another tensor"));
 }
 
+TEST(TorchScript, refuses_what_a_branch_reads_after_writing_to_what_it_may_be) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {4, 4};
+  const auto program = import_torchscript(bytes_of("late_alias_scripted.pt"), options);
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("may share elements with another tensor"));
+}
+
 TEST(TorchScript, takes_numbers_as_inputs_without_shapes) {
   ProgramOptions options;
   options.input_shapes["x"] = {2, 4};
