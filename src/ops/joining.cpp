@@ -1,11 +1,18 @@
 // Operators that join values along an axis, and that cut them into equal parts.
 #include "ops/families.h"
-#include "ops/rules.h"
+#include "ops/merged_axes.h"
 
 namespace taper {
 namespace {
 
-using Integers = std::vector<std::int64_t>;
+// XNNPACK takes no more.
+constexpr std::size_t kMostJoinedAxes = 6;
+bool joins_few_axes(const Node& node) {
+  return !has_more_axes(node, kMostJoinedAxes);
+}
+bool joins_many_axes(const Node& node, Target target) {
+  return target == Target::tflite && !joins_few_axes(node);
+}
 
 // Entries start <= i < start + length of an axis, where they lie.
 Tensor slice_view(const Tensor& x, std::size_t axis, std::int64_t start, std::int64_t length) {
@@ -75,14 +82,18 @@ Op concat() {
         return {make_tensor(operands[0]->dtype, std::move(shape), std::move(bytes))};
       },
       .on_bases = axis_on_bases,
+      .expands_if = joins_many_axes,
+      .expand_tflite = call_around_axis,
       .onnx = {.op_type = "Concat", .inputs = {operands_from(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::CONCATENATION,
                  .since = "1.5.0",
                  .inputs = {operands_from(0)},
-                 .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"})},
+                 .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"}),
+                 .fits = joins_few_axes},
       .tensorflow = {.op = "ConcatV2", .inputs = {operands_from(0), attr_tensor("dim")}, .count = "N"},
       .examples = {{{f32({2, 3}), f32({2, 4})}, {{"dim", std::int64_t{1}}}},
-                   {{f32({1, 3}), f32({2, 3}), f32({1, 3})}, {{"dim", std::int64_t{0}}}}},
+                   {{f32({1, 3}), f32({2, 3}), f32({1, 3})}, {{"dim", std::int64_t{0}}}},
+                   {{f32({2, 1, 2, 1, 2, 2, 3}), f32({2, 1, 2, 3, 2, 2, 3})}, {{"dim", std::int64_t{3}}}}},
   };
 }
 
@@ -133,6 +144,8 @@ Op split() {
         return out;
       },
       .on_bases = axis_on_bases,
+      .expands_if = joins_many_axes,
+      .expand_tflite = call_around_axis,
       .onnx = {.op_type = "Split", .inputs = {operand(0)}, .attrs = {{"axis", "dim"}}},
       .tflite = {.builtin = tflite::BuiltinOperator::SPLIT,
                  .since = "1.5.0",
@@ -143,9 +156,11 @@ Op split() {
                             {DType::i32, {1, "1.5.0"}},
                             {DType::i16, {1, "1.5.0"}},
                             {DType::i8, {1, "1.5.0"}},
-                            {DType::u8, {1, "1.5.0"}}}},
+                            {DType::u8, {1, "1.5.0"}}},
+                 .fits = joins_few_axes},
       .tensorflow = {.op = "Split", .inputs = {attr_tensor("dim"), operand(0)}, .attrs = {{"num_split", "parts"}}},
-      .examples = {{{f32({2, 6})}, {{"dim", std::int64_t{1}}, {"parts", std::int64_t{3}}}}},
+      .examples = {{{f32({2, 6})}, {{"dim", std::int64_t{1}}, {"parts", std::int64_t{3}}}},
+                   {{f32({2, 1, 2, 1, 2, 6, 3})}, {{"dim", std::int64_t{-2}}, {"parts", std::int64_t{2}}}}},
   };
 }
 

@@ -2,10 +2,13 @@
 #include <numeric>
 
 #include "ops/families.h"
-#include "ops/rules.h"
+#include "ops/merged_axes.h"
 
 namespace taper {
 namespace {
+
+// Kernels of products take no more.
+constexpr std::size_t kMostProductAxes = 5;
 
 // operands x [..., in], weight [out, in], bias? [out] -> [..., out]
 Expected<std::vector<Type>> infer_linear(const InferCall& call) {
@@ -62,6 +65,20 @@ std::vector<Value*> expand_linear(Builder& build, const Node& node, std::span<Va
   return expand_linear_with(build, node, operands, transposed, {});
 }
 
+// Rows of one matrix.
+std::vector<Value*> expand_linear_to_rows(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Shape& shape = operands[0]->type.shape;
+  std::vector<Value*> rows(operands.begin(), operands.end());
+  rows[0] = with_shape(build, operands[0], {merged_size(shape, 0, shape.size() - 1), shape.back()});
+  return {with_shape(build, build("linear", rows, node.attrs), node.results[0]->type.shape)};
+}
+
+// TFLite multiplies floats alone.
+std::vector<Value*> expand_linear_tflite(Builder& build, const Node& node, std::span<Value* const> operands) {
+  return is_floating(node.operands[0]->type.dtype) ? expand_linear_to_rows(build, node, operands)
+                                                   : expand_linear(build, node, operands);
+}
+
 // The weight as PyTorch keeps it, so that who tunes the file finds it under its name.
 std::vector<Value*> expand_linear_tensorflow(Builder& build, const Node& node, std::span<Value* const> operands) {
   return expand_linear_with(build, node, operands, operands[1], {{"transpose_b", true}});
@@ -78,6 +95,7 @@ Op linear() {
       .eval = eval_linear,
       .per_step = true,
       .expand = expand_linear,
+      .expand_tflite = expand_linear_tflite,
       .expand_tensorflow = expand_linear_tensorflow,
       .tflite = {
           .builtin = tflite::BuiltinOperator::FULLY_CONNECTED,
@@ -93,13 +111,17 @@ Op linear() {
                 const bool bias = node.operands.size() > 2 && node.operands[2] != nullptr;
                 return bias ? TfliteVersion{5, "2.0.0"} : TfliteVersion{6, "2.1.0"};
               },
-          .fits = [](const Node& node) { return is_floating(node.operands[0]->type.dtype); },
+          .fits =
+              [](const Node& node) {
+                return is_floating(node.operands[0]->type.dtype) && !has_more_axes(node, kMostProductAxes);
+              },
           .half_operand = 1},
       .examples = {{{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {5, 4}}}},
                    {{{DType::f32, {4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}}},
                    {{{DType::f32, {3, 4}}, {DType::f32, {5, 4}}, {DType::f32, {5}}},
-                    {{"activation", std::string("relu")}}}},
+                    {{"activation", std::string("relu")}}},
+                   {{f32({2, 1, 2, 1, 2, 3, 4}), f32({5, 4}), f32({5})}}},
   };
 }
 
@@ -185,6 +207,62 @@ bool has_few_products(const Node& node) {
   return !count || *count <= kMostProducts;
 }
 
+// Leading axes that both operands have, or that one of them has, become one where they are neighbours. A matrix stays
+// one. Where they take turns the operands are repeated first, so that both have all.
+std::vector<Value*> expand_matmul_to_few_axes(Builder& build, const Node& node, std::span<Value* const> operands) {
+  constexpr std::size_t kMostRuns = kMostProductAxes - 2;
+  const Shape& result = node.results[0]->type.shape;
+  const std::size_t leading = result.size() - 2;
+  const auto full = [&](const Shape& shape) {
+    Shape out(result.size() - shape.size(), Dim(1));
+    out.insert(out.end(), shape.begin(), shape.end());
+    return out;
+  };
+  std::vector<Value*> factors(operands.begin(), operands.end());
+  if (factors[1]->type.shape.size() == 2) {
+    const Shape& a = factors[0]->type.shape;
+    factors[0] = with_shape(build, factors[0], {merged_size(a, 0, a.size() - 1), a.back()});
+  } else {
+    Shape a = full(factors[0]->type.shape), b = full(factors[1]->type.shape);
+    // Runs of axes end where these change: who has more than one entry.
+    std::vector<std::size_t> ends;
+    const auto find_runs = [&] {
+      ends.clear();
+      std::size_t in_a = 2, in_b = 2;  // neither has any yet
+      for (std::size_t axis = 0; axis < leading; ++axis) {
+        if (result[axis].is(1)) continue;
+        const std::size_t now_a = a[axis].is(1) ? 0 : 1, now_b = b[axis].is(1) ? 0 : 1;
+        if (in_a != 2 && (in_a != now_a || in_b != now_b)) ends.push_back(axis);
+        in_a = now_a, in_b = now_b;
+      }
+      ends.push_back(leading);
+    };
+    find_runs();
+    if (ends.size() > kMostRuns) {
+      for (Shape* shape : {&a, &b}) std::copy_n(result.begin(), leading, shape->begin());
+      factors = {build("expand", {factors[0]}, {{"shape", a}}), build("expand", {factors[1]}, {{"shape", b}})};
+      find_runs();
+    }
+    for (std::size_t i = 0; i < 2; ++i) {
+      const Shape& whole = i == 0 ? a : b;
+      Shape merged;
+      std::size_t begin = 0;
+      for (const std::size_t end : ends) {
+        merged.push_back(merged_size(whole, begin, end));
+        begin = end;
+      }
+      merged.insert(merged.end(), whole.end() - 2, whole.end());
+      factors[i] = with_shape(build, factors[i], merged);
+    }
+  }
+  return {with_shape(build, build("matmul", factors, node.attrs), result)};
+}
+
+std::vector<Value*> expand_matmul_tflite(Builder& build, const Node& node, std::span<Value* const> operands) {
+  return multiplies_floats(node) ? expand_matmul_to_few_axes(build, node, operands)
+                                 : expand_integer_matmul(build, node, operands);
+}
+
 Op matmul() {
   using Options = tflite::BatchMatMulOptionsT;
   return {
@@ -201,7 +279,8 @@ Op matmul() {
           },
       .expands_if =
           [](const Node& node, Target target) {
-            if (target == Target::tflite) return !multiplies_floats(node) && has_few_products(node);
+            if (target == Target::tflite)
+              return multiplies_floats(node) ? has_more_axes(node, kMostProductAxes) : has_few_products(node);
             return node.attrs.flag("transpose_b");
           },
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
@@ -214,7 +293,7 @@ Op matmul() {
         }
         return {build("matmul", {operands[0], b})};
       },
-      .expand_tflite = expand_integer_matmul,
+      .expand_tflite = expand_matmul_tflite,
       .onnx = {.op_type = "MatMul",
                .inputs = {operand(0), operand(1)},
                .dtypes = {DType::f64, DType::f32, DType::f16, DType::i64, DType::i32, DType::u64, DType::u32},
@@ -225,7 +304,8 @@ Op matmul() {
                  .options = tflite_options<Options>(
                      OptionField<Options, bool>{&Options::adj_y, "transpose_b"},
                      DerivedOption<Options, bool>{&Options::asymmetric_quantize_inputs, true, is_hybrid_call}),
-                 .fits = multiplies_floats,
+                 .fits =
+                     [](const Node& node) { return multiplies_floats(node) && !has_more_axes(node, kMostProductAxes); },
                  .half_operand = 1},
       .tensorflow = {.op = "BatchMatMulV2",
                      .inputs = {operand(0), operand(1)},
@@ -234,6 +314,10 @@ Op matmul() {
       .examples = {{{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 4, 5}}}},
                    {{{DType::f32, {2, 3, 4}}, {DType::f32, {2, 5, 4}}}, {{"transpose_b", true}}},
                    {{{DType::f32, {3, 4}}, {DType::f32, {4, 5}}}},
+                   {{f32({2, 1, 2, 1, 3, 3, 4}), f32({2, 1, 2, 1, 3, 4, 5})}},
+                   {{f32({2, 1, 2, 3, 1, 3, 4}), f32({3, 2, 5, 4})}, {{"transpose_b", true}}},
+                   {{f32({2, 1, 2, 1, 2, 3, 4}), f32({1, 2, 1, 2, 1, 4, 5})}},
+                   {{f32({2, 1, 2, 1, 2, 3, 4}), f32({4, 5})}},
                    {{{DType::i64, {2, 3, 4}}, {DType::i64, {4, 5}}}, {}, -9, 9},
                    {{{DType::i32, {3, 4}}, {DType::i32, {2, 5, 4}}}, {{"transpose_b", true}}, -9, 9}},
   };

@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "ops/families.h"
-#include "ops/rules.h"
+#include "ops/merged_axes.h"
 
 namespace taper {
 namespace {
@@ -49,13 +49,15 @@ Expected<std::vector<Type>> infer_axis(const InferCall& call) {
 bool counts_last_axis_from_end(const Node& node) {
   return node.attrs.integer("dim") == -1;
 }
-bool is_last_axis(const Node& node) {
-  const std::int64_t dim = node.attrs.integer("dim");
-  return dim == -1 || dim + 1 == static_cast<std::int64_t>(node.operands[0]->type.shape.size());
+// TFLite and TensorFlow know the last axis only, of five at most.
+constexpr std::size_t kMostSoftmaxAxes = 5;
+bool is_last_of_few_axes(const Node& node) {
+  return axis_of(node) + 1 == node.operands[0]->type.shape.size() && !has_more_axes(node, kMostSoftmaxAxes);
 }
 
-// TFLite and TensorFlow know the last axis only: the axis changes places with it before and after.
+// The axis changes places with the last one before and after.
 std::vector<Value*> expand_on_last_axis(Builder& build, const Node& node, std::span<Value* const> operands) {
+  if (has_more_axes(node, kMostSoftmaxAxes)) return call_around_axis(build, node, operands);
   const std::size_t rank = node.operands[0]->type.shape.size();
   std::vector<std::int64_t> order(rank);
   std::iota(order.begin(), order.end(), 0);
@@ -104,9 +106,12 @@ Op softmax() {
                  .since = "1.5.0",
                  .inputs = {operand(0)},
                  .options = tflite_options<Options>(FixedOption<Options, float>{&Options::beta, 1.0f}),
-                 .fits = is_last_axis},
-      .tensorflow = {.op = "Softmax", .result = "softmax", .inputs = {operand(0)}, .fits = is_last_axis},
-      .examples = {{{f32({2, 3, 5})}}, {{f32({2, 3, 4})}, {{"dim", std::int64_t{1}}}}},
+                 .fits = is_last_of_few_axes},
+      .tensorflow = {.op = "Softmax", .result = "softmax", .inputs = {operand(0)}, .fits = is_last_of_few_axes},
+      .examples = {{{f32({2, 3, 5})}},
+                   {{f32({2, 3, 4})}, {{"dim", std::int64_t{1}}}},
+                   {{f32({2, 1, 3, 2, 2, 3})}, {{"dim", std::int64_t{2}}}},
+                   {{f32({2, 1, 2, 1, 2, 2, 3})}}},
   };
 }
 
@@ -133,9 +138,11 @@ Op log_softmax() {
                  .since = "1.14.0",
                  .inputs = {operand(0)},
                  .options = tflite_options<tflite::LogSoftmaxOptionsT>(),
-                 .fits = is_last_axis},
-      .tensorflow = {.op = "LogSoftmax", .result = "logsoftmax", .inputs = {operand(0)}, .fits = is_last_axis},
-      .examples = {{{f32({2, 3, 5})}}, {{f32({2, 3, 4})}, {{"dim", std::int64_t{0}}}}},
+                 .fits = is_last_of_few_axes},
+      .tensorflow = {.op = "LogSoftmax", .result = "logsoftmax", .inputs = {operand(0)}, .fits = is_last_of_few_axes},
+      .examples = {{{f32({2, 3, 5})}},
+                   {{f32({2, 3, 4})}, {{"dim", std::int64_t{0}}}},
+                   {{f32({2, 1, 3, 2, 2, 3})}, {{"dim", std::int64_t{-4}}}}},
   };
 }
 

@@ -1,13 +1,12 @@
 // Padding: constants, reflections, the outermost entries, the other end.
+#include <functional>
 #include <limits>
 
 #include "ops/families.h"
-#include "ops/rules.h"
+#include "ops/merged_axes.h"
 
 namespace taper {
 namespace {
-
-using Integers = std::vector<std::int64_t>;
 
 constexpr std::int64_t kLargest = (std::int64_t{1} << 31) - 1;
 
@@ -191,27 +190,56 @@ Status read_pairs(std::span<const Tensor* const> constants, Attrs& attrs) {
 }
 
 // TFLite pads up to five axes.
+constexpr std::size_t kMostPadded = 5;
 bool pads_zeros(const Node& node) {
   return node.attrs.text("mode") == "constant" && node.attrs.real("value") == 0 && !crops(node) &&
-         node.operands[0]->type.shape.size() <= 5;
+         !has_more_axes(node, kMostPadded);
+}
+
+// x with more entries per axis as `pad` adds them, on five axes or fewer: two axes at a time, the others between them
+// as one.
+Value* pad_two_by_two(Builder& build, const Cropped& cropped, const std::function<Value*(Value*, Attrs)>& pad) {
+  std::vector<std::size_t> padded;
+  for (std::size_t axis = 0; axis < cropped.before.size(); ++axis)
+    if (cropped.before[axis] != 0 || cropped.after[axis] != 0) padded.push_back(axis);
+  Value* x = cropped.x;
+  for (std::size_t i = 0; i < padded.size() && !build.failed(); i += 2) {
+    const std::size_t first = padded[i], second = padded[std::min(i + 1, padded.size() - 1)];
+    Shape whole = x->type.shape, merged;
+    Integers before, after;
+    bool open = false;  // whether the last merged axis takes the next one
+    for (std::size_t axis = 0; axis < whole.size(); ++axis) {
+      const bool here = axis == first || axis == second;
+      if (open && !here) {
+        merged.back() = merged.back() * whole[axis];
+        continue;
+      }
+      open = !here;
+      merged.push_back(whole[axis]);
+      before.push_back(here ? cropped.before[axis] : 0);
+      after.push_back(here ? cropped.after[axis] : 0);
+      if (here) whole[axis] = whole[axis] + Dim(before.back() + after.back());
+    }
+    x = with_shape(build, pad(with_shape(build, x, merged), {{"before", before}, {"after", after}}), whole);
+  }
+  return x;
 }
 
 std::vector<Value*> expand_pad_last(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Cropped cropped = crop(build, node, operands[0]);
   const std::string& mode = node.attrs.text("mode");
   if (pads_nothing(cropped)) return {cropped.x};
-  Attrs attrs = {{"before", cropped.before}, {"after", cropped.after}};
-  if (mode == "constant" && node.attrs.real("value") != 0) {
-    const Array array{operands[0]->type.dtype, {}, {node.attrs.real("value")}};
-    return {build("pad_with", {cropped.x, build.constant(to_tensor(array))}, attrs)};
+  const Attrs all = {{"before", cropped.before}, {"after", cropped.after}};
+  if (mode == "constant") {
+    const double value = node.attrs.real("value");
+    const auto pad = [&](Value* x, const Attrs& attrs) {
+      if (value == 0) return build("pad", {x}, attrs);
+      return build("pad_with", {x, build.constant(to_tensor(Array{operands[0]->type.dtype, {}, {value}}))}, attrs);
+    };
+    return {has_more_axes(node, kMostPadded) ? pad_two_by_two(build, cropped, pad) : pad(cropped.x, all)};
   }
-  if (mode == "constant") return {build("pad", {cropped.x}, attrs)};
-  if (mode == "reflect") return {build("mirror_pad", {cropped.x}, attrs)};
+  if (mode == "reflect") return {build("mirror_pad", {cropped.x}, all)};
   return {join_pieces(build, node, cropped)};
-}
-
-bool pad_expands(const Node& node, Target target) {
-  return target == Target::onnx || node.operands[0]->type.shape.size() <= 5 || node.attrs.text("mode") != "constant";
 }
 
 // Amounts move with their axes.
@@ -256,7 +284,7 @@ Op pad_with() {
                  .since = "1.9.0",
                  .inputs = {operand(0), made_matrix(2, pairs), operand(1)},
                  .options = tflite_options<tflite::PadV2OptionsT>(),
-                 .fits = [](const Node& node) { return !crops(node) && node.operands[0]->type.shape.size() <= 5; },
+                 .fits = [](const Node& node) { return !crops(node) && !has_more_axes(node, kMostPadded); },
                  .read_inputs = read_pairs},
       .tensorflow = {.op = "PadV2",
                      .inputs = {operand(0), made_matrix(2, pairs), operand(1)},
@@ -330,7 +358,6 @@ Op pad() {
       .infer = infer_pad,
       .eval = eval_pad,
       .on_bases = pad_on_bases,
-      .expands_if = pad_expands,
       .expand_onnx = expand_pad_onnx,
       .expand_tflite = expand_pad_last,
       .expand_tensorflow = expand_pad_last,
@@ -348,6 +375,9 @@ Op pad() {
       .examples = {{{f32({2, 3, 4})}, example_attrs({0, 1, 2}, {1, 0, 2}, "constant")},
                    {{f32({2, 3, 4})}, example_attrs({0, 0, 1}, {0, 2, 0}, "constant", 1.5)},
                    {{f32({2, 3, 6})}, example_attrs({0, -1, 2}, {0, 2, -3}, "constant")},
+                   {{f32({2, 1, 3, 2, 2, 1, 3})},
+                    example_attrs({1, 0, -1, 0, 0, 2, 1}, {0, 0, 1, 0, 0, 0, 1}, "constant", 1.5)},
+                   {{f32({2, 3, 1, 2, 2, 3})}, example_attrs({0, 1, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 2}, "constant")},
                    {{f32({1, 2, 4, 5})}, example_attrs({0, 0, 2, 1}, {0, 0, 1, 3}, "reflect")},
                    {{f32({1, 2, 4, 5})}, example_attrs({0, 0, 2, 1}, {0, 0, 1, 3}, "replicate")},
                    {{f32({1, 2, 4, 5})}, example_attrs({0, 0, 2, 1}, {0, 0, 1, 3}, "circular")}},

@@ -34,8 +34,10 @@ Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Value* value = outputs[i];
     if (value != nullptr && (copied.contains(graph.outputs()[i].value) || is_repeated(graph, i))) {
-      // The kernel of CONCATENATION takes no scalars, and no float64.
-      value = value->type.shape.empty() || value->type.dtype == DType::f64
+      // The kernel of CONCATENATION takes no scalars, and no float64; XNNPACK takes six axes.
+      constexpr std::size_t kMostAxes = 6;
+      const std::size_t axes = value->type.shape.size();
+      value = axes == 0 || axes > kMostAxes || value->type.dtype == DType::f64
                   ? build("squeeze", {build("unsqueeze", {value}, first)}, first)
                   : build("concat", {value}, {{"dim", std::int64_t{0}}});
     }
