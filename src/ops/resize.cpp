@@ -461,7 +461,10 @@ class GridExpansion {
       Value* share = build_("sub", {build_.scalar(1), outside});
       weight = weight == nullptr ? share : build_("mul", {weight, share});
     }
-    return {build_("cast", {inside}, {{"to", DType::i32}}), weight};
+    // A place that is NaN is any integer, but kernels must find a pixel there: its weight makes the result NaN.
+    Value* index = build_("cast", {inside}, {{"to", DType::i32}});
+    index = build_("maximum", {index, build_.scalar_i32(0)});
+    return {build_("minimum", {index, integer(axis.size - Dim(1))}), weight};
   }
 
   std::vector<Tap> taps(const Axis& axis) {
