@@ -10,11 +10,17 @@ namespace {
 
 using Integers = std::vector<std::int64_t>;
 
-// Whether a <= b for all sizes that symbols can stand for.
+// Whether a <= b for all sizes that symbols can stand for, 1 and more.
 bool surely_at_most(const Dim& a, const Dim& b) {
   const Dim difference = b - a;
-  return !difference.overflowed() &&
-         std::ranges::all_of(difference.terms(), [](const Dim::Term& term) { return term.coefficient > 0; });
+  if (difference.overflowed()) return false;
+  Dim least = 0;
+  for (const Dim::Term& term : difference.terms()) {
+    if (term.coefficient < 0 && !term.symbols.empty()) return false;
+    const auto is_function = [](const std::string& factor) { return dim_function(factor).has_value(); };
+    if (std::ranges::none_of(term.symbols, is_function)) least = least + Dim(term.coefficient);  // others: 0 or more
+  }
+  return least.constant().value_or(-1) >= 0;
 }
 
 // ------------------------------------------------------------------------------------------------------------- reshape
