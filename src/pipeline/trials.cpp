@@ -94,8 +94,20 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 Expected<Trial> trial_of(const Graph& graph, InputSet inputs) {
-  TAPER_ASSIGN(std::vector<Array> reference, evaluate(graph, inputs));
-  return Trial{std::move(inputs), std::move(reference)};
+  PreparedGraph prepared(graph, false);
+  Trial trial{std::move(inputs), {}, {}};
+  std::set<const Value*> without_elements;
+  const ValueObserver observer = [&](const Value& value, const Array& array) {
+    if (!array.values.empty()) return;
+    without_elements.insert(&value);
+    if (value.producer == nullptr || value.producer->operands.empty() || !trial.emptied.empty()) return;
+    const auto& operands = value.producer->operands;
+    if (std::ranges::none_of(operands, [&](const Value* operand) { return without_elements.contains(operand); }))
+      trial.emptied = value.name;
+  };
+  prepared.observe(&observer);
+  TAPER_ASSIGN(trial.reference, prepared.run(trial.inputs));
+  return trial;
 }
 
 // The first finite trial of `draws`, else the first one that can be evaluated at all.
@@ -147,15 +159,31 @@ std::vector<Bindings> further_sizes(const Symbols& symbols) {
   return choices;
 }
 
+// Whether the size is that of first axes alone, as batches are.
+bool counts_samples(const Graph& graph, const std::string& symbol) {
+  return std::ranges::all_of(graph.inputs(), [&](const Value* input) {
+    const Shape& shape = input->type.shape;
+    for (std::size_t axis = 1; axis < shape.size(); ++axis)
+      if (std::ranges::count(symbols_of(shape[axis]), symbol) > 0) return false;
+    return true;
+  });
+}
+
 // Larger sizes, for networks that refuse the usual ones: a window may be longer than an input whose length nobody said.
-std::vector<Bindings> larger_sizes(const Symbols& symbols) {
+// Batches are larger only where nothing else helps.
+std::vector<Bindings> larger_sizes(const Graph& graph, const Symbols& symbols) {
   std::vector<Bindings> choices;
-  for (const std::int64_t factor : {16, 64, 256}) {
-    Bindings sizes;
-    for (const auto& [name, range] : symbols)
-      sizes.emplace(name, range.usual == 1 ? std::clamp(factor, std::int64_t{1}, range.most) : range.usual);
-    choices.push_back(std::move(sizes));
-  }
+  for (const bool batches : {false, true})
+    for (const std::int64_t factor : {16, 64, 256}) {
+      Bindings sizes;
+      bool larger = false;
+      for (const auto& [name, range] : symbols) {
+        const bool grows = range.usual == 1 && range.most > 1 && (batches || !counts_samples(graph, name));
+        sizes.emplace(name, grows ? std::min(factor, range.most) : range.usual);
+        larger = larger || grows;
+      }
+      if (larger) choices.push_back(std::move(sizes));
+    }
   return choices;
 }
 
@@ -177,15 +205,20 @@ Expected<Trials> random_trials(const Model& model, std::uint64_t seed, bool stat
   Trials trials;
   const auto start = std::chrono::steady_clock::now();
   Expected<Trial> first = tame_trial(impl.graph, usual_sizes(impl.symbols), seed, draws);
-  if (!first && !static_shapes)
-    for (const Bindings& sizes : larger_sizes(impl.symbols))
-      if (Expected<Trial> larger = tame_trial(impl.graph, sizes, seed, draws)) {
-        trials.all.push_back(std::move(*larger));
-        trials.note =
-            fmt::format("verified at {} alone: at the default sizes {}", sizes_text(sizes), first.error().message);
-        return trials;
-      }
+  // Windows that are longer than their input leave nothing: PyTorch and runtimes refuse that.
+  if (!static_shapes && (!first || !first->emptied.empty()))
+    for (const Bindings& sizes : larger_sizes(impl.graph, impl.symbols)) {
+      if (seconds_since(start) > kPatience) break;
+      Expected<Trial> larger = tame_trial(impl.graph, sizes, seed, draws);
+      if (!larger || !larger->emptied.empty()) continue;
+      trials.all.push_back(std::move(*larger));
+      trials.note =
+          fmt::format("verified at {} alone: at the default sizes {}", sizes_text(sizes),
+                      first ? fmt::format("'{}' is empty", printable(first->emptied)) : first.error().message);
+      return trials;
+    }
   if (!first) return std::unexpected(std::move(first).error());
+  const bool takes_empty = !first->emptied.empty();
   trials.all.push_back(std::move(*first));
   if (static_shapes || impl.symbols.empty()) return trials;
   std::string reason = "no other sizes are within their ranges";
@@ -195,11 +228,11 @@ Expected<Trials> random_trials(const Model& model, std::uint64_t seed, bool stat
       break;
     }
     Expected<Trial> second = tame_trial(impl.graph, sizes, seed + 1, draws);
-    if (second) {
+    if (second && (takes_empty || second->emptied.empty())) {
       trials.all.push_back(std::move(*second));
       return trials;
     }
-    reason = second.error().message;
+    reason = second ? fmt::format("'{}' is empty at others", printable(second->emptied)) : second.error().message;
   }
   trials.note = fmt::format("verified at the default sizes alone: {}", reason);
   return trials;

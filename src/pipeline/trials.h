@@ -12,6 +12,7 @@ namespace taper {
 struct Trial {
   std::vector<Array> inputs;  // in the order of the graph's
   std::vector<Array> reference;
+  std::string emptied = {};  // the first value that has no elements though all operands of its node have some
 
   bool finite() const;
 };
