@@ -35,7 +35,10 @@ class Importer {
       if (input.kind == InputKind::user) TAPER_TRY(settle_symbols(input));
     TAPER_TRY(add_symbols());
     TAPER_TRY(settle_multiples());
-    for (const exported::Input& input : program_.inputs) TAPER_TRY(add_input(input));
+    // Users' inputs first: the files name them as the program does, whatever weights are called.
+    for (const bool of_user : {true, false})
+      for (const exported::Input& input : program_.inputs)
+        if ((input.kind == InputKind::user) == of_user) TAPER_TRY(add_input(input));
     TAPER_TRY(run_calls());
     TAPER_TRY(settle_freed_sizes());
     TAPER_TRY(add_outputs());
