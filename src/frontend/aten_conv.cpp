@@ -12,7 +12,7 @@ struct Convolution {
   Value* weight;
   Value* bias;
   Integers stride, padding, dilation;
-  std::int64_t groups = 1;
+  Dim groups = 1;
   bool transposed = false;
   Integers output_padding;
 };
@@ -30,7 +30,46 @@ Integers on_both_sides(const Integers& padding) {
   return both;
 }
 
+// As many groups as an open size has entries, which no target has: modulated convolutions take the samples for groups.
+// Each is the product of its weights and the windows of its channels.
+//
+// x [N, G C, H, W], weight [G O, C, *K], bias? [G O] -> [N, G O, H', W']
+Expected<Arg> convolve_open_groups(Builder& build, const Convolution& c) {
+  const Shape& x = c.x->type.shape;
+  const Shape& weight = c.weight->type.shape;
+  const auto refuse = [&] {
+    return fail_with_hint(fmt::format("{} groups of {} and a weight of {}: no target has as many groups as a size says",
+                                      c.groups.text(), type_text(c.x->type), type_text(c.weight->type)),
+                          "export with a fixed size there");
+  };
+  const std::size_t axes = 2;
+  if (c.transposed || x.size() != axes + 2 || weight.size() != axes + 2) return refuse();
+  const auto channels = divide_exactly(x[1], c.groups), outputs = divide_exactly(weight[0], c.groups);
+  const auto height = weight[2].constant(), width = weight[3].constant();
+  if (!channels || !outputs || *channels != weight[1] || !height || !width) return refuse();
+  const Integers kernel = {*height, *width}, stride = per_axis(c.stride, axes, 1),
+                 padding = per_axis(c.padding, axes, 0);
+  const Integers dilation = per_axis(c.dilation, axes, 1);
+  for (const Integers* list : {&stride, &padding, &dilation})
+    if (list->size() != axes) return fail("{} entries for {} axes", list->size(), axes);
+  Shape shape = {x[0], weight[0]};
+  for (std::size_t i = 0; i < axes; ++i) {
+    const Dim reach = x[i + 2] + Dim(padding[i]) * 2 - Dim(dilation[i]) * (weight[i + 2] - 1) - 1;
+    shape.push_back(floor_divide(reach, stride[i]) + 1);
+  }
+  Value* planes = reshape(build, c.x, {x[0] * c.groups, *channels, x[2], x[3]});
+  Value* columns =
+      build("im2col", {planes}, {{"kernel", kernel}, {"stride", stride}, {"padding", padding}, {"dilation", dilation}});
+  const Dim taps = *channels * weight[2] * weight[3];
+  if (!x[0].is(1)) columns = reshape(build, columns, {x[0], c.groups, taps, shape[2] * shape[3]});
+  Value* y = build("matmul", {reshape(build, c.weight, {c.groups, *outputs, taps}), columns});
+  y = reshape(build, y, shape);
+  return fresh(c.bias == nullptr ? y : build("add", {y, per_channel(build, c.bias, shape.size())}));
+}
+
 Expected<Arg> convolve(Builder& build, Convolution c) {
+  const auto groups = c.groups.constant();
+  if (!groups) return convolve_open_groups(build, c);
   const std::size_t rank = c.weight->type.shape.size();
   if (rank < 3 || rank > 5) return fail("a weight of {}", type_text(c.weight->type));
   const std::size_t axes = rank - 2;
@@ -43,7 +82,7 @@ Expected<Arg> convolve(Builder& build, Convolution c) {
   const Integers output_padding = per_axis(std::move(c.output_padding), axes, 0);
   for (const Integers* list : {&stride, &padding, &dilation, &output_padding})
     if (list->size() != axes) return fail("{} entries for {} axes", list->size(), axes);
-  Attrs attrs = {{"stride", stride}, {"padding", on_both_sides(padding)}, {"dilation", dilation}, {"groups", c.groups}};
+  Attrs attrs = {{"stride", stride}, {"padding", on_both_sides(padding)}, {"dilation", dilation}, {"groups", *groups}};
   if (c.transposed) attrs.set("output_padding", output_padding);
   Value* x = single ? unsqueeze(build, c.x, 0) : c.x;
   Value* y = build(c.transposed ? "conv_transpose" : "conv", {x, c.weight, c.bias}, std::move(attrs));
@@ -57,7 +96,7 @@ Expected<Arg> convolution(Call& call) {
                                .stride = call.integers("stride"),
                                .padding = call.integers("padding"),
                                .dilation = call.integers("dilation"),
-                               .groups = call.integer("groups"),
+                               .groups = call.size("groups"),
                                .transposed = call.flag("transposed"),
                                .output_padding = call.integers("output_padding")});
 }
@@ -69,7 +108,7 @@ Expected<Arg> transposed_convolution(Call& call) {
                                .stride = call.integers("stride"),
                                .padding = call.integers("padding"),
                                .dilation = call.integers("dilation"),
-                               .groups = call.integer("groups"),
+                               .groups = call.size("groups"),
                                .transposed = true,
                                .output_padding = call.integers("output_padding")});
 }
@@ -121,24 +160,24 @@ Expected<Arg> convolution_tbc(Call& call) {
 std::vector<Overload> conv_overloads() {
   return {
       {"convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, bool "
-       "transposed, int[] output_padding, int groups) -> Tensor",
+       "transposed, int[] output_padding, SymInt groups) -> Tensor",
        convolution},
       {"_convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, bool "
-       "transposed, int[] output_padding, int groups, bool benchmark, bool deterministic, bool cudnn_enabled, bool "
+       "transposed, int[] output_padding, SymInt groups, bool benchmark, bool deterministic, bool cudnn_enabled, bool "
        "allow_tf32) -> Tensor",
        convolution},
       {"_convolution.deprecated(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] "
-       "dilation, bool transposed, int[] output_padding, int groups, bool benchmark, bool deterministic, bool "
+       "dilation, bool transposed, int[] output_padding, SymInt groups, bool benchmark, bool deterministic, bool "
        "cudnn_enabled) -> Tensor",
        convolution},
       {"conv1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=1, int[1] padding=0, int[1] dilation=1, "
-       "int groups=1) -> Tensor",
+       "SymInt groups=1) -> Tensor",
        convolution},
       {"conv2d(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] dilation=1, "
-       "int groups=1) -> Tensor",
+       "SymInt groups=1) -> Tensor",
        convolution},
       {"conv3d(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] dilation=1, "
-       "int groups=1) -> Tensor",
+       "SymInt groups=1) -> Tensor",
        convolution},
       {"conv1d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=1, str padding='valid', int[1] "
        "dilation=1, int groups=1) -> Tensor",
@@ -153,13 +192,13 @@ std::vector<Overload> conv_overloads() {
        "groups) -> Tensor",
        convolution_padded},
       {"conv_transpose1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=1, int[1] padding=0, int[1] "
-       "output_padding=0, int groups=1, int[1] dilation=1) -> Tensor",
+       "output_padding=0, SymInt groups=1, int[1] dilation=1) -> Tensor",
        transposed_convolution},
       {"conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, int[2] padding=0, "
-       "int[2] output_padding=0, int groups=1, int[2] dilation=1) -> Tensor",
+       "int[2] output_padding=0, SymInt groups=1, int[2] dilation=1) -> Tensor",
        transposed_convolution},
       {"conv_transpose3d.input(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, int[3] padding=0, "
-       "int[3] output_padding=0, int groups=1, int[3] dilation=1) -> Tensor",
+       "int[3] output_padding=0, SymInt groups=1, int[3] dilation=1) -> Tensor",
        transposed_convolution},
       {"conv_tbc(Tensor self, Tensor weight, Tensor bias, int pad=0) -> Tensor", convolution_tbc},
   };
