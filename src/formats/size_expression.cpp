@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
+#include <limits>
 
 #include "base/bytes.h"
 #include "base/ratio.h"
@@ -71,8 +73,10 @@ class Parser {
   }
   // By a number, or exactly by a product of symbols.
   Expected<Fraction> divide(const Fraction& a, const Fraction& b) const {
+    constexpr std::int64_t kNegative = std::numeric_limits<std::int64_t>::min();
+    if (const auto number = b.over.constant(); number && *number != 0 && *number != kNegative)
+      return multiply(a, {Dim(*number < 0 ? -1 : 1) * Dim(b.under), *number < 0 ? -*number : *number});
     TAPER_ASSIGN(const Dim divisor, whole(b));
-    if (const auto number = divisor.constant(); number && *number > 0) return multiply(a, {1, *number});
     const auto exact = divide_exactly(a.over, divisor);
     if (!exact) return fail("size '{}' divides by '{}'", excerpt(text_), divisor.text());
     return checked({*exact, a.under});
@@ -210,9 +214,9 @@ class Parser {
     if (error != std::errc{}) return malformed();
     at_ = static_cast<std::size_t>(end - text_.data());
     if (value == 0) return Fraction{0};
-    const auto ratio = simple_ratio(value);
+    const auto ratio = simple_ratio(std::fabs(value));
     if (!ratio) return fail("size '{}' multiplies by {}, which is no simple fraction", excerpt(text_), value);
-    return Fraction{ratio->over, ratio->under};
+    return Fraction{value < 0 ? -ratio->over : ratio->over, ratio->under};
   }
 
   // What follows "Float(": the number as text, and its precision.

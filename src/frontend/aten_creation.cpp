@@ -75,17 +75,33 @@ Expected<Arg> symbolic_range(Call& call, const Dim& start, const Dim& end, const
   return fresh(start.is(0) ? y : build("add", {y, number(build, Arg(start), dtype)}));
 }
 
+// A float that is a whole number, as a size; others as they are.
+Arg as_size(const Arg& arg) {
+  constexpr double kExact = 9007199254740992.0;
+  const double* real = arg.as<double>();
+  return real != nullptr && std::trunc(*real) == *real && std::fabs(*real) < kExact
+             ? Arg(Dim(static_cast<std::int64_t>(*real)))
+             : arg;
+}
+
 Expected<Arg> range(Call& call) {
   const Arg none = Dim(0), one = Dim(1);
-  const Arg& start = call.given("start") ? call.arg("start") : none;
-  const Arg& end = call.arg("end");
-  const Arg& step = call.given("step") ? call.arg("step") : one;
+  const std::array given = {call.given("start") ? call.arg("start") : none, call.arg("end"),
+                            call.given("step") ? call.arg("step") : one};
+  const auto is_open = [](const Arg& arg) { return arg.as<Dim>() != nullptr && !arg.as<Dim>()->constant(); };
+  // Whole floats count like integers beside sizes that are open; the result is of floats.
+  const bool mixed = std::ranges::any_of(given, is_open) &&
+                     std::ranges::any_of(given, [](const Arg& arg) { return arg.as<double>() != nullptr; });
+  const DType counted = mixed ? DType::f32 : DType::i64;
+  const Arg start = mixed ? as_size(given[0]) : given[0];
+  const Arg end = mixed ? as_size(given[1]) : given[1];
+  const Arg step = mixed ? as_size(given[2]) : given[2];
   const auto* from = start.as<Dim>();
   const auto* to = end.as<Dim>();
   const auto by = constant_integer(step);
-  if (from != nullptr && to != nullptr && by) return integer_range(call, *from, *to, *by, dtype_or(call, DType::i64));
+  if (from != nullptr && to != nullptr && by) return integer_range(call, *from, *to, *by, dtype_or(call, counted));
   if (const auto* width = step.as<Dim>(); from != nullptr && to != nullptr && width != nullptr)
-    return symbolic_range(call, *from, *to, *width, dtype_or(call, DType::i64));
+    return symbolic_range(call, *from, *to, *width, dtype_or(call, counted));
   if ((from != nullptr && !from->constant()) || (to != nullptr && !to->constant()) ||
       (step.as<Dim>() != nullptr && !by))
     return fail("a range of symbolic sizes with steps that are no integers");
@@ -269,9 +285,12 @@ std::vector<Overload> creation_overloads() {
       {"arange.start(Scalar start, Scalar end, *, " TAPER_PLACE ") -> Tensor", range},
       {"arange.start_step(Scalar start, Scalar end, Scalar step=1, *, " TAPER_PLACE ") -> Tensor", range},
       {"linspace(Scalar start, Scalar end, SymInt steps, *, " TAPER_PLACE ") -> Tensor", linear_space},
-      {"scalar_tensor(Scalar s, *, " TAPER_PLACE ") -> Tensor",
+      // PyTorch takes a Scalar, which may be a float that is computed from sizes.
+      {"scalar_tensor(Tensor s, *, " TAPER_PLACE ") -> Tensor",
        [](Call& call) -> Expected<Arg> {
-         return fresh(number(call.build, call.arg("s"), dtype_or(call, DType::f32)));
+         const DType dtype = dtype_or(call, DType::f32);
+         if (call.arg("s").as<TensorPtr>() == nullptr) return fresh(number(call.build, call.arg("s"), dtype));
+         return fresh(cast(call.build, call.tensor("s"), dtype));
        }},
       {"tensor.float(float t, *, ScalarType? dtype=None, Device? device=None, bool requires_grad=False) -> Tensor",
        [](Call& call) { return scalar(call, "t"); }},

@@ -142,6 +142,11 @@ Expected<Arg> differences(Call& call) {
   const std::int64_t order = call.integer("n");
   if (order < 0 || order > 16) return fail("differences of order {}", order);
   TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
+  if (order > 0 && (call.given("prepend") || call.given("append"))) {
+    std::vector<Value*> parts = call.promoted({"prepend", "self", "append"}, Promotion::common);
+    std::erase(parts, nullptr);
+    x = concat(build, std::move(parts), axis);
+  }
   for (std::int64_t i = 0; i < order; ++i) {
     if (x == nullptr || axis >= x->type.shape.size()) return fail("differences of a number");
     const Dim size = x->type.shape[axis];
@@ -174,11 +179,7 @@ std::vector<Overload> order_overloads() {
        .build = cumulative,
        .row = "cumprod"},
       {"logcumsumexp(Tensor self, int dim) -> Tensor", log_cumulative_sum},
-      {"diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor",
-       [](Call& call) -> Expected<Arg> {
-         if (call.given("prepend") || call.given("append")) return fail("differences with what stands before or after");
-         return differences(call);
-       }},
+      {"diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor", differences},
   };
 }
 

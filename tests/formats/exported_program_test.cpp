@@ -243,6 +243,11 @@ TEST(SizeExpression, reads_constructors_and_operators_alike) {
             Dim::parse("floor_div(7*s0, 10)")->text());
   EXPECT_EQ(text("TruncToInt(1.5*ToFloat(s0))"), Dim::parse("floor_div(3*s0, 2)")->text());
   EXPECT_EQ(text("TruncToInt(2.0*ToFloat(s0))"), "2*s0");
+  EXPECT_EQ(text("CeilToInt(FloatTrueDiv(ToFloat(Mul(Integer(-1), Integer(2), s0)), Float('-1.0', precision=53)))"),
+            "2*s0");
+  EXPECT_EQ(text("CeilToInt(FloatTrueDiv(ToFloat(s0), 0.5))"), "2*s0");
+  EXPECT_EQ(text("CeilToInt(FloatTrueDiv(ToFloat(s0 - 1), Float('-2.5')))"),
+            ceil_divide(Dim::parse("2 - 2*s0").value(), 5).text());
   EXPECT_EQ(text("ModularIndexing(s0, 2, 3)"), floor_remainder(floor_divide(Dim::symbol("s0"), 2), 3).text());
 }
 
