@@ -31,10 +31,11 @@ Integers on_both_sides(const Integers& padding) {
 }
 
 // As many groups as an open size has entries, which no target has: modulated convolutions take the samples for groups.
-// Each is the product of its weights and the windows of its channels.
+// Each is the product of its weights and the windows of its channels; transposed, the sum of windows that are products.
 //
-// x [N, G C, H, W], weight [G O, C, *K], bias? [G O] -> [N, G O, H', W']
+// x [N, G C, H, W], weight [G O, C, *K] (transposed [G C, O, *K]), bias? [G O] -> [N, G O, H', W']
 Expected<Arg> convolve_open_groups(Builder& build, const Convolution& c) {
+  constexpr std::size_t kAxes = 2;
   const Shape& x = c.x->type.shape;
   const Shape& weight = c.weight->type.shape;
   const auto refuse = [&] {
@@ -42,27 +43,37 @@ Expected<Arg> convolve_open_groups(Builder& build, const Convolution& c) {
                                       c.groups.text(), type_text(c.x->type), type_text(c.weight->type)),
                           "export with a fixed size there");
   };
-  const std::size_t axes = 2;
-  if (c.transposed || x.size() != axes + 2 || weight.size() != axes + 2) return refuse();
-  const auto channels = divide_exactly(x[1], c.groups), outputs = divide_exactly(weight[0], c.groups);
-  const auto height = weight[2].constant(), width = weight[3].constant();
-  if (!channels || !outputs || *channels != weight[1] || !height || !width) return refuse();
-  const Integers kernel = {*height, *width}, stride = per_axis(c.stride, axes, 1),
-                 padding = per_axis(c.padding, axes, 0);
-  const Integers dilation = per_axis(c.dilation, axes, 1);
-  for (const Integers* list : {&stride, &padding, &dilation})
-    if (list->size() != axes) return fail("{} entries for {} axes", list->size(), axes);
-  Shape shape = {x[0], weight[0]};
-  for (std::size_t i = 0; i < axes; ++i) {
-    const Dim reach = x[i + 2] + Dim(padding[i]) * 2 - Dim(dilation[i]) * (weight[i + 2] - 1) - 1;
-    shape.push_back(floor_divide(reach, stride[i]) + 1);
+  if (x.size() != kAxes + 2 || weight.size() != kAxes + 2) return refuse();
+  const auto channels = divide_exactly(x[1], c.groups), first = divide_exactly(weight[0], c.groups);
+  const auto kernel = constant_sizes(Shape(weight.begin() + 2, weight.end()));
+  if (!channels || !first || *channels != (c.transposed ? *first : weight[1]) || !kernel) return refuse();
+  const Integers stride = per_axis(c.stride, kAxes, 1), padding = per_axis(c.padding, kAxes, 0);
+  const Integers dilation = per_axis(c.dilation, kAxes, 1), extra = per_axis(c.output_padding, kAxes, 0);
+  for (const Integers* list : {&stride, &padding, &dilation, &extra})
+    if (list->size() != kAxes) return fail("{} entries for {} axes", list->size(), kAxes);
+  Attrs windows = {{"kernel", *kernel}, {"stride", stride}, {"padding", padding}, {"dilation", dilation}};
+  const Dim outputs = c.transposed ? weight[1] : *first;
+  Shape shape = {x[0], c.groups * outputs};
+  for (std::size_t i = 0; i < kAxes; ++i) {
+    const Dim reach = Dim(dilation[i]) * (weight[i + 2] - 1) + 1 - Dim(padding[i]) * 2;
+    shape.push_back(c.transposed ? (x[i + 2] - 1) * stride[i] + reach + extra[i]
+                                 : floor_divide(x[i + 2] - reach, stride[i]) + 1);
   }
-  Value* planes = reshape(build, c.x, {x[0] * c.groups, *channels, x[2], x[3]});
-  Value* columns =
-      build("im2col", {planes}, {{"kernel", kernel}, {"stride", stride}, {"padding", padding}, {"dilation", dilation}});
-  const Dim taps = *channels * weight[2] * weight[3];
-  if (!x[0].is(1)) columns = reshape(build, columns, {x[0], c.groups, taps, shape[2] * shape[3]});
-  Value* y = build("matmul", {reshape(build, c.weight, {c.groups, *outputs, taps}), columns});
+  const Dim taps = weight[2] * weight[3];
+  Value* y = nullptr;
+  if (c.transposed) {
+    const auto sizes = constant_sizes(Shape(shape.begin() + 2, shape.end()));
+    if (!sizes) return refuse();
+    windows.set("output_size", *sizes);
+    Value* matrices = transpose(build, reshape(build, c.weight, {c.groups, *channels, outputs * taps}), 1, 2);
+    y = build("matmul", {matrices, reshape(build, c.x, {x[0], c.groups, *channels, x[2] * x[3]})});
+    y = build("col2im", {reshape(build, y, {x[0] * c.groups, outputs * taps, x[2] * x[3]})}, std::move(windows));
+  } else {
+    Value* planes = reshape(build, c.x, {x[0] * c.groups, *channels, x[2], x[3]});
+    Value* columns = build("im2col", {planes}, std::move(windows));
+    columns = reshape(build, columns, {x[0], c.groups, *channels * taps, shape[2] * shape[3]});
+    y = build("matmul", {reshape(build, c.weight, {c.groups, outputs, *channels * taps}), columns});
+  }
   y = reshape(build, y, shape);
   return fresh(c.bias == nullptr ? y : build("add", {y, per_channel(build, c.bias, shape.size())}));
 }
