@@ -63,6 +63,7 @@ std::vector<Overload> reduce_overloads();
 std::vector<Overload> order_overloads();
 std::vector<Overload> statistics_overloads();
 std::vector<Overload> view_overloads();
+std::vector<Overload> piece_overloads();
 std::vector<Overload> join_overloads();
 std::vector<Overload> index_overloads();
 std::vector<Overload> scatter_overloads();

@@ -13,6 +13,7 @@ std::vector<Op> matrix_ops();
 std::vector<Op> normalization_ops();
 std::vector<Op> convolution_ops();
 std::vector<Op> pooling_ops();
+std::vector<Op> adaptive_pooling_ops();
 std::vector<Op> convolution_last_ops();
 std::vector<Op> pooling_last_ops();
 std::vector<Op> image_last_ops();
