@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "ops/families.h"
+#include "ops/merged_axes.h"
 #include "ops/pointwise.h"
 
 namespace taper {
@@ -257,6 +258,12 @@ bool drops_axis(const Node& node) {
   return !node.attrs.flag("keepdim");
 }
 
+// Kernels of TensorFlow find places along one of this many axes.
+constexpr std::size_t kMostPlacedAxes = 7;
+bool drops_one_of_few_axes(const Node& node) {
+  return drops_axis(node) && !has_more_axes(node, kMostPlacedAxes);
+}
+
 // The dtypes of values that are compared as int32, which has their order, because a target compares no others.
 std::vector<Value*> expand_place(Builder& build, const Node& node, std::span<Value* const> operands) {
   const DType dtype = node.operands[0]->type.dtype;
@@ -264,6 +271,7 @@ std::vector<Value*> expand_place(Builder& build, const Node& node, std::span<Val
   const Shape& shape = node.operands[0]->type.shape;
   const std::int64_t dim = node.attrs.integer("dim");
   const std::int64_t axis = dim < 0 ? dim + static_cast<std::int64_t>(shape.size()) : dim;
+  if (drops_axis(node) && has_more_axes(node, kMostPlacedAxes)) return call_around_axis(build, node, operands);
   Value* place = build(node.op, {operands[0]}, {{"dim", axis}, {"keepdim", false}});
   if (drops_axis(node)) return {place};
   return {build("unsqueeze", {place}, {{"dims", std::vector{axis}}})};
@@ -297,7 +305,8 @@ Op place(std::string_view name, std::string_view doc, EvalFn eval, std::string_v
           .expands_if =
               [](const Node& node, Target) {
                 const DType dtype = node.operands[0]->type.dtype;
-                return dtype == DType::i64 || dtype == DType::boolean || !drops_axis(node);
+                return dtype == DType::i64 || dtype == DType::boolean || !drops_axis(node) ||
+                       has_more_axes(node, kMostPlacedAxes);
               },
           .onnx = {.op_type = onnx,
                    .inputs = {operand(0)},
@@ -314,7 +323,7 @@ Op place(std::string_view name, std::string_view doc, EvalFn eval, std::string_v
                          .inputs = {operand(0), attr_tensor("dim")},
                          .dtypes = number_dtypes(),
                          .types = {{"T"}, {"output_type", 0, DType::i64}},
-                         .fits = drops_axis},
+                         .fits = drops_one_of_few_axes},
           .examples = {{{f32({2, 3, 4})}, {{"dim", std::int64_t{-1}}}},
                        {{f32({2, 3, 4})}, {{"dim", std::int64_t{1}}, {"keepdim", true}}},
                        {{{DType::i64, {2, 5}}}, {{"dim", std::int64_t{1}}}},

@@ -22,6 +22,18 @@ bool is_given(const Value* value) {
   return value->producer == nullptr || constant_of(value) != nullptr;
 }
 
+// The same value by one more operator. The kernel of CONCATENATION takes no scalars, and no float64; XNNPACK takes six
+// axes of it, and LiteRT eight of any value.
+Value* copied_value(Builder& build, Value* value) {
+  constexpr std::size_t kMostAxes = 6;
+  const std::size_t axes = value->type.shape.size();
+  if (axes > kMostAxes && value->type.dtype == DType::f32) return build("mul", {value, build.scalar(1)});
+  const Attrs first = {{"dims", std::vector<std::int64_t>{0}}};
+  if (axes == 0 || axes > kMostAxes || value->type.dtype == DType::f64)
+    return build("squeeze", {build("unsqueeze", {value}, first)}, first);
+  return build("concat", {value}, {{"dim", std::int64_t{0}}});
+}
+
 // Puts a copy in the place of each output that is among `copied`, or that another output is too.
 Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   Graph result;
@@ -30,17 +42,10 @@ Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   Cloner cloner(build);
   for (const Value* input : graph.inputs()) cloner.bind(input, result.add_input(input->name, input->type));
   const std::vector<Value*> outputs = cloner.inline_nodes(graph);
-  const Attrs first = {{"dims", std::vector<std::int64_t>{0}}};
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Value* value = outputs[i];
-    if (value != nullptr && (copied.contains(graph.outputs()[i].value) || is_repeated(graph, i))) {
-      // The kernel of CONCATENATION takes no scalars, and no float64; XNNPACK takes six axes.
-      constexpr std::size_t kMostAxes = 6;
-      const std::size_t axes = value->type.shape.size();
-      value = axes == 0 || axes > kMostAxes || value->type.dtype == DType::f64
-                  ? build("squeeze", {build("unsqueeze", {value}, first)}, first)
-                  : build("concat", {value}, {{"dim", std::int64_t{0}}});
-    }
+    if (value != nullptr && (copied.contains(graph.outputs()[i].value) || is_repeated(graph, i)))
+      value = copied_value(build, value);
     result.add_output(graph.outputs()[i].name, value);
   }
   TAPER_TRY(build.status());

@@ -86,6 +86,9 @@ CASES = {
     "many axes padded": Case(
         lambda x: (F.pad(x, (1, 0, 0, 0, 2, 1)), F.pad(x, (1, 2) * 7, value=3.0), F.pad(x, (-1, 1, 0, 0, 0, 0, 1, 0))),
         (MANY,)),
+    "places along one of eight axes": Case(lambda x: (x.argmax(2), x.max(3)[1]), ((2, 1, 2, 3, 2, 2, 2, 3),)),
+    "values that are joined along a new axis, the eighth": Case(
+        lambda x: torch.stack([x, x + 1], 2), (MANY,), (((3, 1, 3, 4, 2, 2, 3),),), ({0: Dim.AUTO, 3: Dim.AUTO},)),
     "relative shift": Case(relative_shift, ((2, 5, 4),), (((3, 8, 4),),), ({0: Dim.AUTO, 1: Dim.AUTO},)),
     "a range of whole floats": Case(
         lambda x: x * torch.arange(x.shape[1], -x.shape[1], -1.0)[: x.shape[1]] + torch.arange(0, x.shape[1], 2.0).sum(),
