@@ -10,9 +10,27 @@ namespace {
 
 using Integers = std::vector<std::int64_t>;
 
+// A number of times `dim`, or less, without the quotients that are taken off it: b floor(a / b) is at most a.
+Dim without_quotients(Dim dim) {
+  constexpr int kMostQuotients = 8;
+  for (int i = 0; i < kMostQuotients; ++i) {
+    const std::vector<Dim::Term> terms = dim.terms();
+    const auto found = std::ranges::find_if(terms, [](const Dim::Term& term) {
+      const auto function = term.symbols.size() == 1 ? dim_function(term.symbols[0]) : std::nullopt;
+      return term.coefficient < 0 && function && function->name == "floor_div" &&
+             function->b.constant().value_or(0) > 0;
+    });
+    if (found == terms.end()) break;
+    const DimFunction quotient = *dim_function(found->symbols[0]);
+    const Dim rest = dim - Dim::symbol(found->symbols[0]) * found->coefficient;
+    dim = rest * quotient.b + quotient.a * found->coefficient;
+  }
+  return dim;
+}
+
 // Whether a <= b for all sizes that symbols can stand for, 1 and more.
 bool surely_at_most(const Dim& a, const Dim& b) {
-  const Dim difference = b - a;
+  const Dim difference = without_quotients(b - a);
   if (difference.overflowed()) return false;
   Dim least = 0;
   for (const Dim::Term& term : difference.terms()) {
