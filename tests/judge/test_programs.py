@@ -45,6 +45,13 @@ def relative_shift(x):
     return scores.view(b, 2 * t, t)[:, 1:].view(b, t, 2 * t - 1)[..., :t]
 
 
+def blocks_around(x):
+    """LongT5's: each block beside the one before and the one behind it."""
+    blocks = x.shape[1] - x.shape[1] * 3 // 4
+    padded = F.pad(x[:, :blocks], (0, 0, 1, 1))
+    return torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], 2)
+
+
 def modulated(x, y):
     """StyleGAN2's convolution: weights of each sample's own, the samples as groups."""
     b, c, h, w = x.shape
@@ -90,6 +97,7 @@ CASES = {
     "values that are joined along a new axis, the eighth": Case(
         lambda x: torch.stack([x, x + 1], 2), (MANY,), (((3, 1, 3, 4, 2, 2, 3),),), ({0: Dim.AUTO, 3: Dim.AUTO},)),
     "relative shift": Case(relative_shift, ((2, 5, 4),), (((3, 8, 4),),), ({0: Dim.AUTO, 1: Dim.AUTO},)),
+    "blocks beside blocks": Case(blocks_around, ((2, 9, 4),), (((2, 14, 4),),), ({1: Dim.AUTO},)),
     "a range of whole floats": Case(
         lambda x: x * torch.arange(x.shape[1], -x.shape[1], -1.0)[: x.shape[1]] + torch.arange(0, x.shape[1], 2.0).sum(),
         ((2, 6),), (((2, 9),),), ({1: Dim.AUTO},)),
