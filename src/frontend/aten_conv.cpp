@@ -62,9 +62,7 @@ Expected<Arg> convolve_open_groups(Builder& build, const Convolution& c) {
   const Dim taps = weight[2] * weight[3];
   Value* y = nullptr;
   if (c.transposed) {
-    const auto sizes = constant_sizes(Shape(shape.begin() + 2, shape.end()));
-    if (!sizes) return refuse();
-    windows.set("output_size", *sizes);
+    windows.set("output_size", Shape(shape.begin() + 2, shape.end()));
     Value* matrices = transpose(build, reshape(build, c.weight, {c.groups, *channels, outputs * taps}), 1, 2);
     y = build("matmul", {matrices, reshape(build, c.x, {x[0], c.groups, *channels, x[2] * x[3]})});
     y = build("col2im", {reshape(build, y, {x[0] * c.groups, outputs * taps, x[2] * x[3]})}, std::move(windows));

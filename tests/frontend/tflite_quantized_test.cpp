@@ -121,7 +121,7 @@ TEST(QuantisedTflite, refuses_grids_that_are_none) {
   EXPECT_THAT(error_after(kLayer, "w", [](T& t) { t.quantization->quantized_dimension = -1; }), HasSubstr("axis -1"));
   EXPECT_THAT(error_after(kLayer, "w", [](T& t) { t.type = tflite::TensorType::INT16; }), HasSubstr("16 bits"));
   EXPECT_THAT(error_after(kLayer, "x", [](T& t) { t.type = tflite::TensorType::UINT8; }), HasSubstr("not read"));
-  EXPECT_THAT(error_after(kLayer, "x", [](T& t) { t.quantization.reset(); }), HasSubstr("i8"));
+  EXPECT_THAT(error_after(kLayer, "x", [](T& t) { t.quantization.reset(); }), HasSubstr("int8"));
 }
 
 TEST(QuantisedTflite, refuses_operators_on_grids_that_do_not_fit) {

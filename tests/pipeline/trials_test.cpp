@@ -47,7 +47,7 @@ TEST(Trials, draw_integers_that_select_from_the_axis_they_index) {
 
 TEST(Trials, divide_by_no_zeros) {
   const Trials trials = trials_of(program(R"(graph "" (%x: i64[B, 4], %n: i64[B, 4]) {
-  %first = slice(%n) {dim = 1, end = shape[1]} : i64[B, 1]
+  %first = slice(%n) {dim = 1, start = 0, end = shape[1], step = 1} : i64[B, 1]
   %y = floor_divide(%x, %first) : i64[B, 4]
   return output = %y
 })",
