@@ -203,10 +203,11 @@ Expected<Arg> gradient(Call& call) {
       return fail("{} distances for {} axes", list->size(), dims.size());
     steps = list != nullptr ? call.reals("spacing") : std::vector<double>(dims.size(), call.real("spacing"));
   }
+  if (rank == 0) return fail("slopes of a number");
   std::vector<Value*> slopes;
   for (std::size_t i = 0; i < dims.size(); ++i) {
     TAPER_ASSIGN(const std::size_t axis, axis_of(dims[i], rank));
-    if (const auto size = shape_of(x)[axis].constant(); rank == 0 || (size && *size <= edge_order))
+    if (const auto size = shape_of(x)[axis].constant(); size && *size <= edge_order)
       return fail("slopes along an axis of {}", type_text(x->type));
     slopes.push_back(slope_along(call.build, x, axis, steps[i], edge_order == 2));
   }

@@ -1,10 +1,10 @@
 // Orthogonal factors of small matrices: QR by Householder, singular values and the eigenvectors of symmetric matrices
 // by one-sided Jacobi, each as one loop; and what is made of them.
-#include <functional>
+#include <algorithm>
 #include <limits>
 #include <numeric>
 
-#include "frontend/aten_table.h"
+#include "frontend/aten_linalg.h"
 
 namespace taper::aten {
 namespace {
@@ -45,53 +45,11 @@ Expected<Matrices> small_matrices(Builder& build, Value* x) {
   return out;
 }
 
-Value* matrix_turned(Builder& build, Value* x) {
-  return permute(build, x, {0, 2, 1});
-}
-
-Value* unit_matrix(Builder& build, std::int64_t n, const Dim& batch) {
-  std::vector<float> entries(static_cast<std::size_t>(n * n), 0);
-  for (std::int64_t i = 0; i < n; ++i) entries[static_cast<std::size_t>(i * n + i)] = 1;
-  return expand(build, build.constant(tensor_f32({n, n}, entries), "identity"), {batch, Dim(n), Dim(n)});
-}
-
 // The first rows of the identity of `size`, as frames of a loop: [1, count, size].
 Value* unit_frames(Builder& build, std::int64_t count, std::int64_t size) {
   std::vector<float> entries(static_cast<std::size_t>(count * size), 0);
   for (std::int64_t i = 0; i < count; ++i) entries[static_cast<std::size_t>(i * size + i)] = 1;
   return build.constant(tensor_f32({1, count, size}, entries), "units");
-}
-
-// The state after a step for each frame, which lie along the second axis.
-using Step =
-    std::function<std::vector<Value*>(Builder&, std::span<Value* const> state, std::span<Value* const> frames)>;
-std::vector<Value*> after_all(Builder& build, std::vector<Value*> state, std::span<Value* const> frames,
-                              const Step& step) {
-  if (build.failed()) return state;
-  auto region = std::make_unique<Graph>();
-  Builder inner(*region);
-  std::vector<Value*> inside, each;
-  for (std::size_t i = 0; i < state.size(); ++i)
-    inside.push_back(region->add_input(fmt::format("state_{}", i), state[i]->type));
-  for (std::size_t i = 0; i < frames.size(); ++i) {
-    Type type = frames[i]->type;
-    type.shape.erase(type.shape.begin() + 1);
-    each.push_back(region->add_input(fmt::format("frame_{}", i), type));
-  }
-  const std::vector<Value*> next = step(inner, inside, each);
-  if (auto status = inner.status(); !status) {
-    build.set_error(std::move(status).error());
-    return state;
-  }
-  for (std::size_t i = 0; i < next.size(); ++i) region->add_output(fmt::format("next_{}", i), next[i]);
-  const auto states = static_cast<std::int64_t>(state.size());
-  state.insert(state.end(), frames.begin(), frames.end());
-  std::vector<std::unique_ptr<Graph>> regions;
-  regions.push_back(std::move(region));
-  return build.call(
-      "scan", std::move(state),
-      {{"states", states}, {"reverse_inputs", Integers(frames.size(), 0)}, {"reverse_outputs", Integers{}}}, "factors",
-      std::move(regions));
 }
 
 // ------------------------------------------------------------------------------------------------------------------ qr
@@ -124,7 +82,7 @@ std::vector<Value*> reflect(Builder& build, std::span<Value* const> state, Value
   Value* acts = build("greater", {tail_square, zero});
   Value* factor = build("where", {acts, square, real_number(build, 1)});
   factor = build("where", {acts, build("div", {real_number(build, 2), factor}), zero});
-  Value* across = matrix_turned(build, v);
+  Value* across = turned(build, v);
   Value* scaled = build("mul", {v, factor});
   return {build("sub", {q, build("matmul", {build("matmul", {q, scaled}), across})}),
           build("sub", {r, build("matmul", {scaled, build("matmul", {across, r})})})};
@@ -133,7 +91,7 @@ std::vector<Value*> reflect(Builder& build, std::span<Value* const> state, Value
 Qr factored(Builder& build, const Matrices& a) {
   const std::int64_t count = std::min(a.rows, a.columns);
   const std::vector<Value*> frames = {unit_frames(build, count, a.rows), unit_frames(build, count, a.columns)};
-  const auto results = after_all(build, {unit_matrix(build, a.rows, element_count(a.batch)), a.x}, frames,
+  const auto results = after_all(build, {identities(build, element_count(a.batch), a.rows), a.x}, frames,
                                  [](Builder& inner, std::span<Value* const> state, std::span<Value* const> frame) {
                                    return reflect(inner, state, frame[0], frame[1]);
                                  });
@@ -219,7 +177,7 @@ struct Svd {
 Svd decomposed(Builder& build, const Matrices& a) {
   if (a.rows < a.columns) {
     Matrices other = a;
-    other.x = matrix_turned(build, a.x);
+    other.x = turned(build, a.x);
     std::swap(other.rows, other.columns);
     Svd found = decomposed(build, other);
     std::swap(found.u, found.v);
@@ -227,7 +185,7 @@ Svd decomposed(Builder& build, const Matrices& a) {
   }
   const Dim batch = element_count(a.batch);
   const std::int64_t n = a.columns, even = n + n % 2;
-  Value* joined = concat(build, {a.x, unit_matrix(build, n, batch)}, 1);
+  Value* joined = concat(build, {a.x, identities(build, batch, n)}, 1);
   if (even != n)
     joined = concat(build, {joined, full(build, {batch, Dim(a.rows + n), Dim(1)}, Arg(0.0), DType::f32)}, 2);
   Value* turned = slice(build, orthogonalized(build, joined, a.rows, even), 2, 0, n);
@@ -251,8 +209,8 @@ Expected<Arg> singular(Call& call, bool full_matrices, bool turn_v) {
   const Svd found = decomposed(build, a);
   TAPER_TRY(build.status());
   const std::int64_t k = std::min(a.rows, a.columns);
-  Value* v = turn_v ? a.restored(build, matrix_turned(build, found.v), {k, a.columns})
-                    : a.restored(build, found.v, {a.columns, k});
+  Value* v =
+      turn_v ? a.restored(build, turned(build, found.v), {k, a.columns}) : a.restored(build, found.v, {a.columns, k});
   return fresh_list({a.restored(build, found.u, {a.rows, k}), a.restored(build, found.s, {k}), v});
 }
 
@@ -272,9 +230,9 @@ Expected<Arg> symmetric(Call& call, bool with_vectors) {
   const auto part = [&](std::int64_t diagonal) {
     return build(upper ? "triu" : "tril", {a.x}, {{"diagonal", upper ? diagonal : -diagonal}});
   };
-  Value* whole = build("add", {part(0), matrix_turned(build, part(1))});
+  Value* whole = build("add", {part(0), turned(build, part(1))});
   Value* shift = reduce(build, "amax", reduce(build, "sum", build("abs", {whole}), {2}, true), {1}, true);
-  Value* one = unit_matrix(build, a.rows, element_count(a.batch));
+  Value* one = identities(build, element_count(a.batch), a.rows);
   a.x = build("add", {whole, build("mul", {one, shift})});
   Value* v = decomposed(build, a).v;
   if (build.failed()) return std::unexpected(build.status().error());
@@ -318,7 +276,7 @@ Expected<Arg> pseudo_inverse(Call& call) {
   Value* counts = build("greater", {found.s, least});
   Value* safe = build("where", {counts, found.s, real_number(build, 1)});
   Value* inverse = build("where", {counts, build("div", {real_number(build, 1), safe}), real_number(build, 0)});
-  Value* y = build("matmul", {build("mul", {found.v, unsqueeze(build, inverse, 1)}), matrix_turned(build, found.u)});
+  Value* y = build("matmul", {build("mul", {found.v, unsqueeze(build, inverse, 1)}), turned(build, found.u)});
   return fresh(a.restored(build, y, {a.columns, a.rows}));
 }
 

@@ -9,6 +9,55 @@
 #include "ops/rules.h"
 
 namespace taper::aten {
+
+std::vector<Value*> after_all(Builder& build, std::vector<Value*> state, std::span<Value* const> frames,
+                              const MatrixStep& step) {
+  if (build.failed()) return state;
+  auto region = std::make_unique<Graph>();
+  Builder inner(*region);
+  std::vector<Value*> inside, each;
+  for (std::size_t i = 0; i < state.size(); ++i)
+    inside.push_back(region->add_input(fmt::format("state_{}", i), state[i]->type));
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    Type type = frames[i]->type;
+    type.shape.erase(type.shape.begin() + 1);
+    each.push_back(region->add_input(fmt::format("frame_{}", i), type));
+  }
+  const std::vector<Value*> next = step(inner, inside, each);
+  if (auto status = inner.status(); !status) {
+    build.set_error(std::move(status).error());
+    return state;
+  }
+  for (std::size_t i = 0; i < next.size(); ++i) region->add_output(fmt::format("next_{}", i), next[i]);
+  const auto states = static_cast<std::int64_t>(state.size());
+  state.insert(state.end(), frames.begin(), frames.end());
+  std::vector<std::unique_ptr<Graph>> regions;
+  regions.push_back(std::move(region));
+  return build.call(
+      "scan", std::move(state),
+      {{"states", states}, {"reverse_inputs", Integers(frames.size(), 0)}, {"reverse_outputs", Integers{}}}, "steps",
+      std::move(regions));
+}
+
+Value* turned(Builder& build, Value* x) {
+  const std::size_t rank = shape_of(x).size();
+  return rank < 2 ? x : transpose(build, x, rank - 2, rank - 1);
+}
+
+namespace {
+
+Value* identity(Builder& build, std::int64_t n) {
+  std::vector<float> entries(static_cast<std::size_t>(n * n), 0);
+  for (std::int64_t i = 0; i < n; ++i) entries[static_cast<std::size_t>(i * n + i)] = 1;
+  return build.constant(tensor_f32({n, n}, entries), "identity");
+}
+
+}  // namespace
+
+Value* identities(Builder& build, const Dim& batch, std::int64_t n) {
+  return expand(build, identity(build, n), {batch, Dim(n), Dim(n)});
+}
+
 namespace {
 
 // --------------------------------------------------------------------------------------------------------------- steps
@@ -21,14 +70,8 @@ struct Column {
   Value* unit;
   std::optional<std::int64_t> index = std::nullopt;
 };
-using Matrices = std::vector<Value*>;
-using ColumnStep = std::function<Matrices(Builder& build, const Matrices& state, const Column& column)>;
-
-Value* identity(Builder& build, std::int64_t n) {
-  std::vector<float> entries(static_cast<std::size_t>(n * n), 0);
-  for (std::int64_t i = 0; i < n; ++i) entries[static_cast<std::size_t>(i * n + i)] = 1;
-  return build.constant(tensor_f32({n, n}, entries), "identity");
-}
+using States = std::vector<Value*>;
+using ColumnStep = std::function<States(Builder& build, const States& state, const Column& column)>;
 
 Value* unit_vector(Builder& build, std::int64_t n, std::int64_t k) {
   std::vector<float> entries(static_cast<std::size_t>(n), 0);
@@ -37,31 +80,16 @@ Value* unit_vector(Builder& build, std::int64_t n, std::int64_t k) {
 }
 
 // What the step makes of the state, column by column.
-Matrices after_all_columns(Builder& build, Matrices state, std::int64_t n, const ColumnStep& step) {
+States after_all_columns(Builder& build, States state, std::int64_t n, const ColumnStep& step) {
   if (n <= kMostWrittenOut) {
     for (std::int64_t k = 0; k < n && !build.failed(); ++k) state = step(build, state, {unit_vector(build, n, k), k});
     return state;
   }
-  if (build.failed()) return state;
-  auto region = std::make_unique<Graph>();
-  Builder inner(*region);
-  Matrices inside;
-  for (std::size_t i = 0; i < state.size(); ++i)
-    inside.push_back(region->add_input(fmt::format("state_{}", i), state[i]->type));
-  Value* unit = region->add_input("unit", {DType::f32, {Dim(1), Dim(n)}});
-  const Matrices next = step(inner, inside, {unit});
-  if (auto status = inner.status(); !status) {
-    build.set_error(std::move(status).error());
-    return state;
-  }
-  for (std::size_t i = 0; i < next.size(); ++i) region->add_output(fmt::format("next_{}", i), next[i]);
-  const auto states = static_cast<std::int64_t>(state.size());
-  state.push_back(reshape(build, identity(build, n), {Dim(1), Dim(n), Dim(n)}));
-  std::vector<std::unique_ptr<Graph>> regions;
-  regions.push_back(std::move(region));
-  return build.call("scan", std::move(state),
-                    {{"states", states}, {"reverse_inputs", Integers{0}}, {"reverse_outputs", Integers{}}}, "columns",
-                    std::move(regions));
+  Value* units[] = {reshape(build, identity(build, n), {Dim(1), Dim(n), Dim(n)})};
+  return after_all(build, std::move(state), units,
+                   [&](Builder& inner, std::span<Value* const> inside, std::span<Value* const> frames) {
+                     return step(inner, States(inside.begin(), inside.end()), {frames[0]});
+                   });
 }
 
 // A column [B, n, 1] of a matrix [B, n, *].
@@ -97,11 +125,6 @@ Shape with_batch_axes(const Shape& batch, std::initializer_list<Dim> last) {
   return shape;
 }
 
-Value* turned(Builder& build, Value* x) {
-  const std::size_t rank = shape_of(x).size();
-  return rank < 2 ? x : transpose(build, x, rank - 2, rank - 1);
-}
-
 Value* zeros(Builder& build, const Shape& shape) {
   return full(build, shape, Arg(0.0), DType::f32);
 }
@@ -122,7 +145,7 @@ struct Elimination {
 };
 
 // Divides the pivot's row by the pivot, and takes its multiples from all others.
-Matrices eliminate_column(Builder& build, const Matrices& state, const Column& column, Pivots pivots) {
+States eliminate_column(Builder& build, const States& state, const Column& column, Pivots pivots) {
   Value* matrix = state[0];
   const Dim batch = shape_of(matrix)[0], n = shape_of(matrix)[1];
   Value* one = number(build, 1.0, DType::f32);
@@ -146,17 +169,17 @@ Matrices eliminate_column(Builder& build, const Matrices& state, const Column& c
   Value* next = build("add", {build("mul", {others, build("sub", {one, down})}), build("mul", {down, scaled})});
   Value* order = build("add", {state[1], build("mul", {unsqueeze(build, column.unit, 2), across})});
   Value* values = build("mul", {column.unit, reshape(build, pivot, {batch, Dim(1)})});
-  Matrices out = {next, order, build("add", {state[2], values})};
+  States out = {next, order, build("add", {state[2], values})};
   if (pivots != Pivots::diagonal) out.push_back(build("sub", {state[3], chosen}));
   return out;
 }
 
 Elimination eliminated(Builder& build, Value* matrix, std::int64_t n, Pivots pivots) {
   const Dim batch = shape_of(matrix).empty() ? Dim(1) : shape_of(matrix)[0];
-  Matrices state = {matrix, zeros(build, {batch, Dim(n), Dim(n)}), zeros(build, {batch, Dim(n)})};
+  States state = {matrix, zeros(build, {batch, Dim(n), Dim(n)}), zeros(build, {batch, Dim(n)})};
   if (pivots != Pivots::diagonal) state.push_back(full(build, {batch, Dim(n)}, Arg(1.0), DType::f32));
   state =
-      after_all_columns(build, std::move(state), n, [pivots](Builder& inner, const Matrices& at, const Column& column) {
+      after_all_columns(build, std::move(state), n, [pivots](Builder& inner, const States& at, const Column& column) {
         return eliminate_column(inner, at, column, pivots);
       });
   state.resize(3, nullptr);
@@ -170,10 +193,6 @@ Value* solution(Builder& build, Value* matrices, Value* right, std::int64_t n, P
   const Elimination done = eliminated(build, concat(build, {matrices, right}, 2), n, pivots);
   Value* rows = slice(build, done.matrix, 2, n, Dim(n) + width);
   return pivots == Pivots::diagonal ? rows : build("matmul", {done.order, rows});
-}
-
-Value* identities(Builder& build, const Dim& batch, std::int64_t n) {
-  return expand(build, identity(build, n), {batch, Dim(n), Dim(n)});
 }
 
 }  // namespace
@@ -336,8 +355,8 @@ Expected<Arg> triangular_solve(Call& call) {
 // ------------------------------------------------------------------------------------------------------------- factors
 
 // A = L L^T, column by column: those of what is left of A, from the diagonal on, by the root of the diagonal.
-Matrices factor_column(Builder& build, const Matrices& state, const Column& column,
-                       Value* (*from_diagonal)(Builder&, Value*)) {
+States factor_column(Builder& build, const States& state, const Column& column,
+                     Value* (*from_diagonal)(Builder&, Value*)) {
   const Dim batch = shape_of(state[0])[0], n = shape_of(state[0])[1];
   Value* entries = column_of(build, state[0], column);
   Value* pivot = build("matmul", {unsqueeze(build, column.unit, 1), entries});
@@ -362,8 +381,8 @@ Expected<Arg> cholesky(Call& call, std::size_t others) {
   Value* x = first_tensor(call);
   TAPER_ASSIGN(const Squares a, squares_of(build, x));
   Value* matrices = call.flag("upper") ? turned(build, a.matrices) : a.matrices;  // only one triangle is read
-  Matrices state = {matrices, zeros(build, shape_of(matrices))};
-  state = after_all_columns(build, std::move(state), a.n, [](Builder& inner, const Matrices& at, const Column& column) {
+  States state = {matrices, zeros(build, shape_of(matrices))};
+  state = after_all_columns(build, std::move(state), a.n, [](Builder& inner, const States& at, const Column& column) {
     return factor_column(inner, at, column, ones_from);
   });
   TAPER_TRY(build.status());

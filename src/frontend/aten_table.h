@@ -174,6 +174,8 @@ Value* slice(Builder& build, Value* x, std::size_t axis, const Dim& start, const
 Value* concat(Builder& build, std::vector<Value*> parts, std::size_t axis);
 Value* full(Builder& build, const Shape& shape, const Arg& value, DType dtype);
 Value* arange(Builder& build, const Dim& start, std::int64_t step, const Dim& length, DType dtype);
+// A place along an axis of `size` entries; negative ones count from its end.
+Value* counted_from_end(Builder& build, Value* place, const Dim& size);
 // Sums and the like over axes.
 Value* reduce(Builder& build, std::string_view row, Value* x, Integers dims, bool keepdim);
 // Whether entries of x along an axis are NaN.

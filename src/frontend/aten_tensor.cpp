@@ -68,6 +68,8 @@ TensorPtr Tensor::view_of(Builder& build, TensorPtr base) const {
 
 TensorPtr Tensor::make_choice(Flag flag, const TensorPtr& a, const TensorPtr& b, Value* content) {
   const TensorPtr tensor = make_cut(Kind::choice, {a, b}, content);
+  if (tensor->depth_ > kMostViews)
+    return make_uncertain({a, b}, content, "a tensor is written to that too many branches chose one after another");
   tensor->flag_ = std::move(flag);
   tensor->row_major_ = a->contiguous() == true && b->contiguous() == true;
   if (!tensor->row_major_ && a->strides() == b->strides()) tensor->strides_ = a->strides();
@@ -75,7 +77,8 @@ TensorPtr Tensor::make_choice(Flag flag, const TensorPtr& a, const TensorPtr& b,
 }
 
 TensorPtr Tensor::make_uncertain(std::vector<TensorPtr> bases, Value* content, std::string why) {
-  const TensorPtr tensor = make_cut(Kind::uncertain, std::move(bases), content);
+  TensorPtr tensor = make_cut(Kind::uncertain, std::move(bases), content);
+  if (tensor->depth_ > kMostViews) tensor = make_cut(Kind::uncertain, std::vector(tensor->roots_), content);
   tensor->why_ = std::move(why);
   tensor->row_major_ = false;
   return tensor;

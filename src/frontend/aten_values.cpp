@@ -219,4 +219,10 @@ Value* product_along(Builder& build, Value* x, std::size_t axis, Value* matrix) 
   return transpose(build, build("matmul", {transpose(build, x, axis, last), matrix}), axis, last);
 }
 
+Value* counted_from_end(Builder& build, Value* place, const Dim& size) {
+  const DType dtype = place->type.dtype;
+  Value* negative = build("less", {place, number(build, 0.0, dtype)});
+  return build("where", {negative, build("add", {place, number(build, Arg(size), dtype)}), place});
+}
+
 }  // namespace taper::aten

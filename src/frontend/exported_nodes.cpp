@@ -4,6 +4,8 @@
 #include <array>
 #include <set>
 
+#include "frontend/aten_table.h"
+
 namespace taper::exported {
 
 using aten::Arg;
@@ -312,6 +314,13 @@ Expected<Arg> select_entry(aten::Context& context, std::span<const NamedArg> arg
   Value* vector = context.build("reshape", {(*index)->content(context.build)}, {{"shape", Shape{1}}});
   TAPER_TRY(context.build.status());
   const NamedArg dim{"", arguments[1].arg};
+  const auto* x = arguments[0].arg.as<TensorPtr>();
+  const auto axis = aten::constant_integer(dim.arg);
+  if (x == nullptr || !axis) return fail("an entry of what is no tensor");
+  const Shape& shape = (*x)->type().shape;
+  TAPER_ASSIGN(const std::size_t at, aten::axis_of(*axis, shape.size()));
+  vector = aten::counted_from_end(context.build, vector, shape[at]);
+  TAPER_TRY(context.build.status());
   TAPER_ASSIGN(Arg entries,
                aten::call(context, "index_select",
                           std::vector<NamedArg>{{"", arguments[0].arg}, dim, {"", aten::Tensor::make(vector)}}));
@@ -328,7 +337,7 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Node& node
   import.freeing.place = place_of(node);
   TAPER_TRY(free_literals(context.build, *name, arguments, import.freeing));
   if (is_item(*name)) return item(import, context, *name, arguments);
-  if (*name == "select.int" && is_run_time_number(import, arguments.back().arg))
+  if (*name == "select.int" && !arguments.empty() && is_run_time_number(import, arguments.back().arg))
     return select_entry(context, arguments);
   const bool is_computed =
       std::ranges::any_of(arguments, [&](const NamedArg& each) { return is_run_time_number(import, each.arg); });

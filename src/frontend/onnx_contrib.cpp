@@ -70,7 +70,9 @@ void read_fused_conv(Call& call) {
 
 void read_fused_gemm(Call& call) {
   const std::string activation = call.text("activation", "");
-  const std::vector<double> numbers = {call.real("activation_alpha", activation == "HardSigmoid" ? 0.2 : 0.01),
+  const std::vector<double> numbers = {call.real("activation_alpha", activation == "HardSigmoid" ? 0.2
+                                                                     : activation == "Elu"       ? 1
+                                                                                                 : 0.01),
                                        call.real("activation_beta", 0.5)};
   call.ignore({"activation_gamma"});
   Value* result = call.apply("Gemm", 13, {call.x(0), call.x(1), call.x(2)}, {"alpha", "beta", "transA", "transB"})[0];
@@ -195,7 +197,7 @@ void read_matmul_nbits(Call& call) {
   const std::int64_t block = call.integer("block_size", 0);
   call.ignore({"accuracy_level", "weight_prepacked"});
   if (call.has(4)) return call.fail("columns in another order (g_idx) are not read");
-  if ((bits != 2 && bits != 4 && bits != 8) || block < 8 || block > 1 << 20 || columns < 1 ||
+  if ((bits != 2 && bits != 4 && bits != 8) || block < 8 || block % 8 != 0 || block > 1 << 20 || columns < 1 ||
       columns > std::int64_t{1} << 40)
     return call.fail(fmt::format("weights of {} bits in blocks of {}", bits, block));
   const auto packed = call.needed_constant(1), scales = call.needed_constant(2);

@@ -238,8 +238,9 @@ void read_grouped(Call& call) {
   const std::int64_t window = call.integer("local_window_size", -1);
   const double scale = call.real("scale", 0), softcap = call.real("softcap", 0);
   const bool rotary = call.flag("do_rotary", false), interleaved = call.flag("rotary_interleaved", false);
-  if (call.flag("smooth_softmax", false) || call.has(11)) return call.fail("sinks (smooth_softmax) are not read");
-  if (count < 1 || served < 1 || count % served != 0)
+  if (call.integer("smooth_softmax", -1) == 1 || call.has(11)) return call.fail("sinks (smooth_softmax) are not read");
+  constexpr std::int64_t kMostHeads = 1 << 20;
+  if (count < 1 || count > kMostHeads || served < 1 || count % served != 0)
     return call.fail(fmt::format("{} heads of queries, {} of keys", count, served));
   Value* x = call.x(0);
   if (call.failed()) return;
@@ -261,7 +262,7 @@ void read_grouped(Call& call) {
     const Shape cache = call.shape(7);
     const auto half = cache.size() == 2 ? cache[1].constant() : std::nullopt;
     if (call.failed()) return;
-    if (!half || *half < 1 || 2 * *half > *heads.query->type.shape[3].constant())
+    if (!half || *half < 1 || *half > *heads.query->type.shape[3].constant() / 2)
       return call.fail(fmt::format("angles of shape {}", shape_text(cache)));
     Value* positions = call.has(9) ? call.x(9) : line(call, shape[1], past);
     Value* cosine = angles_at(call, call.x(7), positions);
@@ -275,6 +276,10 @@ void read_grouped(Call& call) {
   if (call.failed()) return;
   if (call.wants(1)) call.set(1, heads.key);
   if (call.wants(2)) call.set(2, heads.value);
+  if (window > 0)
+    call.importer.assume(fmt::format(
+        "GroupQueryAttention looks at {} keys, its own among them (local_window_size); older runtimes look at one more",
+        window));
   call.importer.assume(
       "GroupQueryAttention takes all of its past and of its sequence as real: seqlens_k and total_sequence_length are "
       "not read (no padding, no buffer longer than the past)");
@@ -298,7 +303,7 @@ void read_rotary(Call& call) {
   if (call.failed()) return;
   const Shape shape = x->type.shape;
   const auto half = cache.size() == 2 ? cache[1].constant() : std::nullopt;
-  if (!half || *half < 1 || (turned != 0 && turned != 2 * *half))
+  if (!half || *half < 1 || *half > 1 << 20 || (turned != 0 && turned != 2 * *half))
     return call.fail(fmt::format("angles of shape {}", shape_text(cache)));
   const bool split = shape.size() == 4;
   if (!split) {

@@ -152,7 +152,6 @@ void read_cumsum(Call& call) {
                          call.name()));
 }
 
-// Entries of an axis, or of the flattened operand, where a known condition holds.
 // Where x is not zero, [rank, count]: of constants, and of vectors that are filled with one number, whose positions
 // old exporters count with it.
 void read_nonzero(Call& call) {
@@ -183,6 +182,7 @@ void read_nonzero(Call& call) {
   call.set(0, call.reshape(line, Shape{1, length[0]}, call.name()));
 }
 
+// Entries of an axis, or of the flattened operand, where a known condition holds.
 void read_compress(Call& call) {
   const bool flat = !call.has_attribute("axis");
   Value* x = call.x(0);

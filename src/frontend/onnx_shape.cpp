@@ -10,7 +10,8 @@ namespace {
 
 using Integers = std::vector<std::int64_t>;
 
-// A number of times `dim`, or less, without the quotients that are taken off it: b floor(a / b) is at most a.
+// A lower bound of a positive multiple of `dim`, without the quotients that are taken off it: b floor(a / b) is at most
+// a.
 Dim without_quotients(Dim dim) {
   constexpr int kMostQuotients = 8;
   for (int i = 0; i < kMostQuotients; ++i) {

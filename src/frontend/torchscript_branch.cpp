@@ -16,6 +16,13 @@ struct Interpreter::Merge {
   std::vector<Pair> pairs;
 };
 
+Status Interpreter::check_item_count(const Value& container) {
+  if (container.stack() == nullptr) return {};
+  (*container.as<std::shared_ptr<List>>())->kind = List::Kind::known;
+  return error_here("a list grows by an open number of items inside of a branch or loop that depends on data",
+                    "collect the items in a list of its own there, and stack that");
+}
+
 Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statement>& block, const Storages& shared,
                                                       const std::vector<Value>& changed) {
   Branch branch;
@@ -30,10 +37,11 @@ Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statemen
     contents.push_back(contents_of(container));
     set_home(container, region_);
   }
-  const Status status = run_block(block);
+  Status status = run_block(block);
   branch.variables = std::exchange(frame_->variables, std::move(saved));
   region_ = before;
   for (std::size_t i = 0; i < changed.size(); ++i) {
+    if (status) status = check_item_count(changed[i]);
     branch.contents.push_back(contents_of(changed[i]));
     set_contents(changed[i], contents[i]);
     set_home(changed[i], region_);

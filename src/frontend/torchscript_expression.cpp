@@ -356,6 +356,7 @@ Expected<Value> Interpreter::slice_of(const Value& object, const Value& begin, c
     const bool reversed = step.integer() == -1 && begin.is_none() && end.is_none();
     TAPER_ASSIGN(const Value part, reversed ? call_aten("flip", {{"", *stack}, {"", new_list({Dim(0)})}})
                                             : slice_of(*stack, begin, end, step));
+    if (!part.is_tensor()) return part;
     return stacked_list(*part.tensor());
   }
   const auto* items = object.items();

@@ -134,6 +134,8 @@ class Interpreter {
   Status branch_on(const TensorRef& condition, const Statement& statement);
   Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
                               const std::vector<Value>& changed);
+  // Whether a list that a branch or loop changes still has a known number of items.
+  Status check_item_count(const Value& container);
   Expected<Branch> run_branch(const std::vector<Statement>& block, const Storages& shared,
                               const std::vector<Value>& changed);
   // Adds storages that a region writes to and that more than one tensor reads. Returns whether there are new ones.

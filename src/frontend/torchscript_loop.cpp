@@ -406,11 +406,12 @@ Status Interpreter::find_next(Loop& loop) {
 
 // Runs a step in a region of the loop, and leaves variables and containers as they were.
 Status Interpreter::inside(Loop& loop, Branch& branch, const std::function<Status()>& step) {
-  const Status status = step();
+  Status status = step();
   branch.variables = std::exchange(frame_->variables, loop.before);
   region_ = &loop.outer;
   for (const Loop::Holder& holder : loop.holders) {
     if (!holder.variable.empty()) continue;
+    if (status) status = check_item_count(holder.container);
     if (const auto* list = holder.container.as<std::shared_ptr<List>>()) (*list)->kind = List::Kind::known;
     branch.contents.push_back(contents_of(holder.container));
     set_contents(holder.container, holder.before);

@@ -59,7 +59,7 @@ Expected<Value> Interpreter::reduce_masked(std::string_view name, const MaskedRe
   for (const Argument& argument : std::span(arguments).subspan(1)) {
     const Value& value = argument.value;
     const auto* items = value.items();
-    const bool axis = value.integer() == 0 && !value.as<bool>();
+    const bool axis = argument.name != "dtype" && value.integer() == 0 && !value.as<bool>();
     if (axis || (items && items->size() == 1 && items->front().integer() == 0))
       along = true;
     else if (!value.is_none() && (value.as<bool>() == nullptr || *value.as<bool>()))

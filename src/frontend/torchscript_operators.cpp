@@ -10,6 +10,8 @@ namespace taper::torchscript {
 
 namespace {
 
+constexpr std::size_t kMostFormatted = std::size_t{1} << 16;  // characters
+
 // What holds for sizes if no symbol is 0 or 1.
 aten::Context without_small_sizes(const aten::Context& context, const Dim& a, const Dim& b) {
   aten::Context general{context.build, context.symbols, {}};
@@ -173,6 +175,9 @@ Made join_conditions(Builtins& call) {
     return call.again(call.name, {{"", std::move(p)}, {"", std::move(q)}});
   }
   if (!x || !y) return std::nullopt;
+  if (x->text == y->text) return a;
+  if (x->text.size() + y->text.size() > kMostFormatted)
+    return call.error("a condition on sizes grows too long", "write it in fewer words");
   std::optional<bool> general;
   if (x->general == !is_and || y->general == !is_and) general = !is_and;
   if (x->general == is_and && y->general == is_and) general = is_and;
@@ -181,8 +186,6 @@ Made join_conditions(Builtins& call) {
                      return build(is_and ? "logical_and" : "logical_or", {p(build), q(build)});
                    }};
 }
-
-constexpr std::size_t kMostFormatted = std::size_t{1} << 16;
 
 // The first argument with its places filled. `place` appends what stands in the place at a position, and returns how
 // long the place is: 0 where there is none.

@@ -24,13 +24,6 @@ bool same_computation(const taper::Value* a, const taper::Value* b, int& budget)
 
 namespace {
 
-// A place that counts from the end if it is negative.
-taper::Value* counted_from_end(Builder& build, taper::Value* place, const Dim& size) {
-  const DType dtype = place->type.dtype;
-  taper::Value* negative = build("less", {place, aten::number(build, 0.0, dtype)});
-  return build("where", {negative, build("add", {place, aten::number(build, aten::Arg(size), dtype)}), place});
-}
-
 // The entry of an axis at a place that only the running program knows.
 taper::Value* entry_at(Builder& build, taper::Value* base, taper::Value* place, std::size_t axis) {
   taper::Value* part =
@@ -61,7 +54,7 @@ Expected<Value> Interpreter::dynamic_select(const TensorRef& x, const Value& dim
   TAPER_ASSIGN(const std::size_t at, aten::axis_of(*axis, shape.size()));
   if (shape.empty()) return error_here("an entry of a number is chosen");
   Builder& build = region_->build;
-  start = counted_from_end(build, start, shape[at]);
+  start = aten::counted_from_end(build, start, shape[at]);
   TAPER_TRY(build.status());
   aten::Strides strides = base->strides();
   if (strides) strides->erase(strides->begin() + static_cast<std::ptrdiff_t>(at));
@@ -162,7 +155,7 @@ Expected<std::optional<Value>> Interpreter::slice_when_run(std::string_view name
                      length->text()));
   Builder& build = region_->build;
   TAPER_ASSIGN(taper::Value * start, number_in(*region_, first));
-  start = counted_from_end(build, start, shape[axis]);
+  start = aten::counted_from_end(build, start, shape[axis]);
   const DType dtype = start->type.dtype;
   start = build("minimum", {start, aten::number(build, aten::Arg(shape[axis] - *length), dtype)});
   start = build("maximum", {start, aten::number(build, 0.0, dtype)});

@@ -224,6 +224,10 @@ Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<
     const auto* given = result->as<aten::TensorPtr>();
     TAPER_ASSIGN(const aten::TensorPtr seen, use(*target));
     if (given == nullptr || *given == seen) return *target;
+    if (target->home != region_)
+      return error_here(
+          fmt::format("'{}' changes the shape of a tensor of the program around a branch or loop", name),
+          fmt::format("give the result a name of its own: y = x.{}(...)", name.substr(0, name.size() - 1)));
     const Value turned = from_arg(*result, false);
     turned_.insert_or_assign(target->tensor, turned);
     return turned;

@@ -81,7 +81,8 @@ Expr erf_of(Expr x) {
   return apply("tanh", x * polynomial(x * x, kCoefficients));
 }
 
-// Whether x is a sum with a positive number, as what norms divide by. Kernels of 1 / sqrt(x) may give NaN for x = 0.
+// Whether x is a sum with a positive number, as what norms divide by; the rest is taken to be no less than 0. Kernels
+// of 1 / sqrt(x) may give NaN for x = 0.
 bool is_kept_from_zero(const Node& node) {
   const Node* sum = node.operands[0]->producer;
   if (sum == nullptr || sum->op != "add") return false;

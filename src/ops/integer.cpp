@@ -1,5 +1,6 @@
 // Division with rests, powers, bits: what is exact for integers.
 #include <cmath>
+#include <limits>
 
 #include "ops/families.h"
 #include "ops/pointwise.h"
@@ -194,13 +195,21 @@ Op shift(Op op, ExpandFn expand) {
   return op;
 }
 
-// 2^k, of int64 read from a table.
+// 2^k, of int64 read from a table; 2^63 wraps around.
 Expr power_of_two(Expr exponent) {
   if (exponent.dtype() != DType::i64) return apply("pow", exponent.number(2), exponent);
   std::vector<std::int64_t> powers;
   for (int k = 0; k < 63; ++k) powers.push_back(std::int64_t{1} << k);
-  const Expr table = {exponent.build, exponent.build->constant(tensor_i64({63}, powers))};
+  powers.push_back(std::numeric_limits<std::int64_t>::min());
+  const Expr table = {exponent.build, exponent.build->constant(tensor_i64({64}, powers))};
   return {exponent.build, (*exponent.build)("gather", {table.value, exponent.value}, {{"dim", std::int64_t{0}}})};
+}
+
+// By 63, what leaves the sign alone, in two steps: 2^63 is no positive number.
+Expr shifted_right(Expr a, Expr b) {
+  if (b.dtype() != DType::i64) return apply("floor_divide", a, power_of_two(b));
+  const Expr most = where(apply("less", b, 63.0), b, 62.0);
+  return apply("floor_divide", apply("floor_divide", a, power_of_two(most)), power_of_two(b - most));
 }
 
 // a^b of int64 as products: of the powers a^(2^k) those that the bits of b name. Beyond 63 only 0, 1 and -1 have
@@ -351,7 +360,8 @@ std::vector<Op> integer_ops() {
       spelled(binary("shift_right", "floor(a / 2^b)",
                      eval_binary<[](double a, double b) { return std::floor(std::ldexp(a, -static_cast<int>(b))); }>),
               "", "RightShift", BuiltinOperator::RIGHT_SHIFT, "2.13.0"),
-      expand_as<[](Expr a, Expr b) { return apply("floor_divide", a, power_of_two(b)); }>);
+      expand_as<shifted_right>);
+  shift_right.examples.push_back(example_of({i64({2, 3}), i64({3})}, 0, 63.9));
   shift_right.tflite.dtypes = in_32_bits({1, "2.13.0"}, false);
   shift_right.expands_if = [](const Node& node, Target target) {
     return target != Target::tflite || takes_long_integers(node, target);

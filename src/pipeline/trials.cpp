@@ -64,7 +64,8 @@ class Drawing {
     }
     constexpr double kDivisors = 8;
     const double least = divides ? 1 : 0;
-    const double below = divides ? kDivisors : static_cast<double>(bound_of(input, sizes));
+    const auto bound = static_cast<double>(bound_of(input, sizes));
+    const double below = divides ? std::clamp(bound - 1, 1.0, kDivisors) : bound;
     for (double& value : array.values) value = least + std::floor(uniform() * below);
     return array;
   }
