@@ -84,6 +84,33 @@ Arg as_size(const Arg& arg) {
              : arg;
 }
 
+// A number `times` as large, if that is a whole one.
+std::optional<Dim> whole_times(const Arg& arg, std::int64_t times) {
+  if (const auto* size = arg.as<Dim>()) return *size * times;
+  const double* real = arg.as<double>();
+  if (real == nullptr) return std::nullopt;
+  const Arg scaled = as_size(*real * static_cast<double>(times));
+  const auto* whole = scaled.as<Dim>();
+  return whole != nullptr ? std::optional(*whole) : std::nullopt;
+}
+
+// Steps of halves, quarters, ... to an end that is open: start + i * step. As many as there are whole steps between
+// numbers twice, four times, ... as large, which floats can be without an error.
+Expected<Arg> broken_range(Call& call, const Arg& start, const Arg& end, double step, DType dtype) {
+  constexpr std::int64_t kMostTimes = 1024;
+  for (std::int64_t times = 2; times <= kMostTimes; times *= 2) {
+    const auto from = whole_times(start, times), to = whole_times(end, times), by = whole_times(step, times);
+    if (!from || !to || !by || by->is(0)) continue;
+    Builder& build = call.build;
+    const Dim distance = step > 0 ? *to - *from : *from - *to;
+    const Dim length = larger(call.context, ceil_divide(distance, step > 0 ? *by : Dim(0) - *by), 0);
+    Value* y = build("mul", {arange(build, 0, 1, length, DType::f32), number(build, step, DType::f32)});
+    return fresh(cast(build, build("add", {number(build, start, DType::f32), y}), dtype));
+  }
+  return fail_with_hint(fmt::format("a range of open length in steps of {}, whose number would hang on rounding", step),
+                        "count in whole steps and scale: torch.arange(n) * step");
+}
+
 Expected<Arg> range(Call& call) {
   const Arg none = Dim(0), one = Dim(1);
   const std::array given = {call.given("start") ? call.arg("start") : none, call.arg("end"),
@@ -102,6 +129,9 @@ Expected<Arg> range(Call& call) {
   if (from != nullptr && to != nullptr && by) return integer_range(call, *from, *to, *by, dtype_or(call, counted));
   if (const auto* width = step.as<Dim>(); from != nullptr && to != nullptr && width != nullptr)
     return symbolic_range(call, *from, *to, *width, dtype_or(call, counted));
+  if (const double* width = step.as<double>(); width != nullptr && mixed)
+    if (const DType dtype = dtype_or(call, DType::f32); is_floating(dtype))
+      return broken_range(call, start, end, *width, dtype);
   if ((from != nullptr && !from->constant()) || (to != nullptr && !to->constant()) ||
       (step.as<Dim>() != nullptr && !by))
     return fail("a range of symbolic sizes with steps that are no integers");
@@ -214,6 +244,20 @@ Expected<Arg> cosine_window(Call& call, double offset, double amplitude) {
   return fresh(build("sub", {number(build, offset, DType::f32), wave}));
 }
 
+// A tensor of no entries, made to be filled, becomes one as large as the template. The old one is of another type: it
+// can't be read any more.
+Expected<Arg> resize_as(Call& call) {
+  const TensorPtr self = call.place("self");
+  const Shape shape = self->type().shape, wanted = call.place("the_template")->type().shape;
+  if (shape == wanted) return Arg(self);
+  if (!element_count(shape).is(0) || !self->bases().empty())
+    return fail("a tensor {} becomes one of {} in place: only one without entries of its own is resized",
+                shape_text(shape), shape_text(wanted));
+  Value* zeros = full(call.build, wanted, Arg(0.0), self->type().dtype);
+  self->lose("a tensor is read that was resized in place: only what resize_as_ gives back is known");
+  return fresh(zeros);
+}
+
 Expected<Arg> triangle_indices(Call& call, bool lower) {
   const std::int64_t rows = call.integer("row"), columns = call.integer("col"), offset = call.integer("offset");
   constexpr std::int64_t kMost = 1024;
@@ -231,7 +275,10 @@ Expected<Arg> triangle_indices(Call& call, bool lower) {
 }
 
 Expected<Arg> random(Call&) {
-  return fail("random numbers are drawn when the program runs: pass them as an input, or call eval() before saving it");
+  return fail_with_hint(
+      "random numbers are drawn when the program runs: pass them as an input, or call eval() before saving it",
+      "a layer that draws them in eval() too takes them when it is made: FractionalMaxPool2d(..., "
+      "_random_samples=...)");
 }
 
 }  // namespace
@@ -245,6 +292,7 @@ std::vector<Overload> creation_overloads() {
       {"zeros(SymInt[] size, *, " TAPER_PLACE ") -> Tensor", zeros},
       {"ones(SymInt[] size, *, " TAPER_PLACE ") -> Tensor", ones},
       {"empty.memory_format(SymInt[] size, *, " TAPER_FORMAT ") -> Tensor", zeros},
+      {"resize_as_(Tensor self, Tensor the_template, *, MemoryFormat? memory_format=None) -> Tensor", resize_as},
       {"empty_strided(SymInt[] size, SymInt[] stride, *, " TAPER_PLACE ") -> Tensor", zeros},
       {"empty_permuted(SymInt[] size, int[] physical_layout, *, " TAPER_PLACE ") -> Tensor", zeros},
       {"full(SymInt[] size, Scalar fill_value, *, " TAPER_PLACE ") -> Tensor", full_of},

@@ -221,6 +221,98 @@ Expected<Arg> max_unpool(Call& call, std::size_t axes) {
   return fresh(without_batch(build, input, reshape(build, y, out)));
 }
 
+// Where the windows along an axis start: int((i + u) a) - int(u a) with a = (size - window) / (bins - 1), in float32 as
+// PyTorch reckons; the last window ends the axis.
+Integers window_starts(float u, std::int64_t size, std::int64_t bins, std::int64_t window) {
+  Integers starts;
+  const float step = bins > 1 ? static_cast<float>(size - window) / static_cast<float>(bins - 1) : 0.0F;
+  for (std::int64_t i = 0; i + 1 < bins; ++i)
+    starts.push_back(static_cast<std::int64_t>((static_cast<float>(i) + u) * step) -
+                     static_cast<std::int64_t>(u * step));
+  starts.push_back(size - window);
+  return starts;
+}
+
+// The places in an image, row-major, of the entries of each window, window by window. `starts` and `window`: by axis.
+void append_places(const std::vector<Integers>& starts, const Integers& window, const Integers& size,
+                   std::int64_t offset, Integers& places) {
+  const std::size_t axes = size.size();
+  Integers digits(2 * axes, 0);  // of the bin, then of the entry in the window
+  const auto base = [&](std::size_t i) {
+    return i < axes ? static_cast<std::int64_t>(starts[i].size()) : window[i - axes];
+  };
+  while (true) {
+    std::int64_t place = 0;
+    for (std::size_t i = 0; i < axes; ++i)
+      place = place * size[i] + starts[i][static_cast<std::size_t>(digits[i])] + digits[axes + i];
+    places.push_back(offset + place);
+    std::size_t i = 2 * axes;
+    while (i > 0 && ++digits[i - 1] == base(i - 1)) digits[--i] = 0;
+    if (i == 0) return;
+  }
+}
+
+// The samples [images, channels, axes] say where the windows of each channel lie: so they have to be known, and windows
+// are gathered. In two axes the first sample is that of the last axis.
+Expected<Arg> fractional_max_pool(Call& call, std::size_t axes) {
+  constexpr std::int64_t kMostEntries = 1 << 22;
+  Builder& build = call.build;
+  const Batched input = with_batch(build, call.tensor("self"), axes);
+  Value* samples = call.tensor("random_samples");
+  TAPER_TRY(build.status());
+  const auto known = constant_value(samples);
+  if (!known)
+    return fail_with_hint("where its windows lie is drawn when the program runs, or given then",
+                          "give the samples to the layer, FractionalMaxPool2d(..., _random_samples=torch.rand(images, "
+                          "channels, 2)): they become constants");
+  const auto shape = constant_sizes(shape_of(input.x));
+  const auto drawn = constant_sizes(shape_of(samples));
+  TAPER_ASSIGN(const Integers window, per_axis(call.integers("kernel_size"), axes));
+  TAPER_ASSIGN(const Integers bins, per_axis(call.integers("output_size"), axes));
+  if (!shape || shape->size() != axes + 2)
+    return fail("{}, expected numbers for images, channels and {} axes", shape_text(shape_of(input.x)), axes);
+  const std::int64_t images = (*shape)[0], channels = (*shape)[1];
+  if (drawn->size() != 3 || (*drawn)[0] < images || (*drawn)[1] != channels ||
+      (*drawn)[2] != static_cast<std::int64_t>(axes))
+    return fail("samples {} for {}", shape_text(shape_of(samples)), shape_text(shape_of(input.x)));
+  const Integers size(shape->begin() + 2, shape->end());
+  Dim entries = Dim(images) * channels, each = 1, pixels = 1;
+  Shape out = {images, channels};
+  for (std::size_t axis = 0; axis < axes; ++axis) {
+    if (window[axis] < 1 || bins[axis] < 1 || bins[axis] + window[axis] - 1 > size[axis])
+      return fail("{} windows of {} along an axis of {}", bins[axis], window[axis], size[axis]);
+    each = each * window[axis];
+    pixels = pixels * size[axis];
+    out.emplace_back(bins[axis]);
+    entries = entries * bins[axis];
+    if (!entries.constant() || *entries.constant() > kMostEntries)
+      return fail("more than {} entries in all windows", kMostEntries);
+  }
+  entries = entries * each;
+  if (!entries.constant() || *entries.constant() > kMostEntries || !pixels.constant())
+    return fail("more than {} entries in all windows", kMostEntries);
+  Integers places, in_image;
+  for (std::int64_t plane = 0; plane < images * channels; ++plane) {
+    std::vector<Integers> starts;
+    for (std::size_t axis = 0; axis < axes; ++axis) {
+      const std::size_t column = axes == 2 ? 1 - axis : axis;
+      const auto u = static_cast<float>(known->values[static_cast<std::size_t>(plane) * axes + column]);
+      if (!(u >= 0 && u < 1)) return fail("a sample of {}, expected 0 <= u < 1", u);
+      starts.push_back(window_starts(u, size[axis], bins[axis], window[axis]));
+    }
+    append_places(starts, window, size, plane * *pixels.constant(), places);
+    append_places(starts, window, size, 0, in_image);
+  }
+  const Attrs first = {{"dim", std::int64_t{0}}}, last = {{"dim", std::int64_t{1}}};
+  const Shape windows = {divide_exactly(entries, each).value_or(0), each};
+  Value* flat = reshape(build, input.x, {pixels * images * channels});
+  Value* taken = reshape(build, build("gather", {flat, integer_vector(build, places)}, first), windows);
+  Value* index = build("argmax", {taken}, {{"dim", std::int64_t{1}}, {"keepdim", true}});
+  Value* found = build("gather_elements", {reshape(build, integer_vector(build, in_image), windows), index}, last);
+  return fresh_list({without_batch(build, input, reshape(build, reduce(build, "amax", taken, {1}, false), out)),
+                     without_batch(build, input, reshape(build, found, out))});
+}
+
 }  // namespace
 
 #define TAPER_POOL(size)                                                                                           \
@@ -261,6 +353,12 @@ std::vector<Overload> pool_overloads() {
        [](Call& call) { return adaptive_max_pool(call, 2); }},
       {"adaptive_max_pool3d(Tensor self, SymInt[3] output_size) -> (Tensor, Tensor)",
        [](Call& call) { return adaptive_max_pool(call, 3); }},
+      {"fractional_max_pool2d(Tensor self, int[2] kernel_size, int[2] output_size, Tensor random_samples) -> (Tensor, "
+       "Tensor)",
+       [](Call& call) { return fractional_max_pool(call, 2); }},
+      {"fractional_max_pool3d(Tensor self, int[3] kernel_size, int[3] output_size, Tensor random_samples) -> (Tensor, "
+       "Tensor)",
+       [](Call& call) { return fractional_max_pool(call, 3); }},
       {"max_unpool1d(Tensor self, Tensor indices, SymInt[1] output_size) -> Tensor",
        [](Call& call) { return max_unpool(call, 1); }},
       {"max_unpool2d(Tensor self, Tensor indices, SymInt[2] output_size) -> Tensor",

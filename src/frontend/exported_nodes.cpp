@@ -34,6 +34,9 @@ namespace {
 constexpr std::string_view kHigherOrder = "torch.ops.higher_order.";
 constexpr std::string_view kAten = "torch.ops.aten.";
 constexpr std::string_view kOps = "torch.ops.";
+// The marks that torch.func leaves around a function that it maps or derives: what stands between them is computed on
+// tensors of other axes than it says.
+constexpr std::string_view kTransforms = "torch._functorch.predispatch.";
 
 // Calls that check what is so in every run that ends well.
 constexpr std::array<std::string_view, 7> kAssertions = {"_assert_scalar",
@@ -377,6 +380,10 @@ void find_unsupported(const Graph& graph, UnsupportedOperators& unsupported) {
     for (const NamedArgument& input : node.inputs)
       if (const auto* inner = input.value.as<Subgraph>()) find_unsupported(*inner->graph, unsupported);
     const std::string_view target = node.target;
+    if (target.ends_with("_add_batch_dim") && target.starts_with(kTransforms))
+      unsupported.add("torch.vmap", place_of(node),
+                      "call the function on the batch itself, or export and save "
+                      "exported_program.run_decompositions(), which has no vmap left");
     if (!target.starts_with(kOps)) continue;
     if (const auto effect = effect_of(node)) {
       if (!is_assertion(*effect))

@@ -194,6 +194,16 @@ TEST(ExportedProgram, tells_all_operators_that_it_can_not_convert_with_their_pla
   EXPECT_THAT(program.error().text(), HasSubstr("mylib.thing.default (1 time"));
 }
 
+TEST(ExportedProgram, tells_how_to_do_without_vmap) {
+  const std::string nodes = node("torch._functorch.predispatch._add_batch_dim", tensor("", "x"), "a") + "," +
+                            node("torch.ops.aten.relu.default", tensor("self", "a"), "out");
+  const auto program = import_text(program_of(nodes, "\"x\": " + tensor_meta(R"({"as_int": 2})")));
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("1 operator can't be converted: torch.vmap (1 time, in body.0"));
+  EXPECT_THAT(program.error().hint, HasSubstr("call the function on the batch itself"));
+  EXPECT_THAT(program.error().hint, HasSubstr("run_decompositions()"));
+}
+
 TEST(ExportedProgram, leaves_out_calls_that_change_nothing_and_give_nothing_used) {
   const std::string noise = node("torch.ops.aten.rand.default", R"({"name": "size", "arg": {"as_ints": []}})", "a") +
                             "," + node("torch.ops.aten.no_such.default", tensor("self", "a"), "b") + ",";
