@@ -373,6 +373,16 @@ class Parser {
       TAPER_ASSIGN(statement.body, parse_block());
       return statement;
     }
+    if (is_name("def")) {  // of torch.jit.fork
+      statement.kind = StatementKind::closure;
+      ++at_;
+      TAPER_ASSIGN(statement.target, parse_primary());
+      if (statement.target->kind != ExprKind::name) return expected("a name");
+      TAPER_TRY(expect("("));
+      TAPER_TRY(expect(")"));
+      TAPER_ASSIGN(statement.body, parse_block());
+      return statement;
+    }
     TAPER_TRY(parse_simple(statement));
     TAPER_TRY(expect_line_end());
     return statement;
@@ -391,7 +401,7 @@ class Parser {
       }
       return {};
     }
-    for (const std::string_view other : {"def", "class", "import", "from", "raise", "del", "break", "continue"})
+    for (const std::string_view other : {"class", "import", "from", "raise", "del", "break", "continue"})
       if (is_name(other)) return expected("a statement of TorchScript");
     TAPER_ASSIGN(statement.value, parse_tuple("="));
     statement.kind = StatementKind::expression;

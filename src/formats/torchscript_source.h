@@ -53,13 +53,14 @@ enum class StatementKind : std::uint8_t {
   for_loop,
   give_back,
   pass,
-  with
+  with,
+  closure,  // `def target():` within a function, which sees its variables
 };
 
 struct Statement {
   StatementKind kind = StatementKind::pass;
   std::uint32_t line = 0;
-  const Expr* target = nullptr;      // of assignments and `for`; a tuple for several
+  const Expr* target = nullptr;      // of assignments and `for`, a tuple for several; the name of a closure
   const Expr* value = nullptr;       // what is assigned, evaluated, returned (or null), iterated; the condition
   const Expr* annotation = nullptr;  // of `x : T = value`
   std::vector<Statement> body;

@@ -5,6 +5,7 @@
 
 #include "formats/text.h"
 #include "frontend/aten_complex.h"
+#include "frontend/torchscript_regions.h"
 
 namespace taper::torchscript {
 namespace {
@@ -224,6 +225,31 @@ Expected<Value> Interpreter::call_function(const SourceFile& file, const Functio
   return result;
 }
 
+Expected<Value> Interpreter::run_closure(std::string_view name) {
+  const auto found = frame_->closures.find(name);
+  if (found == frame_->closures.end())
+    return error_here(fmt::format("'{}' is forked, which is no function", excerpt(name)));
+  const Restored deeper(depth_, depth_ + 1);
+  if (depth_ > kMostDepth) return error_here(fmt::format("calls are nested deeper than {}", kMostDepth));
+  const std::vector<Statement>& body = found->second->body;
+  std::vector<std::string_view> own;
+  add_assigned(body, own);
+  std::vector<std::pair<std::string_view, std::optional<Value>>> before;
+  for (const std::string_view variable : own) {
+    const auto held = frame_->variables.find(variable);
+    before.emplace_back(variable, held == frame_->variables.end() ? std::nullopt : std::optional(held->second));
+  }
+  const Restored in_closure(frame_->result, std::optional<Value>());
+  const Restored at_line(line_, found->second->line);
+  TAPER_TRY(run_block(body));
+  for (auto& [variable, value] : before)
+    if (value)
+      frame_->variables.insert_or_assign(variable, std::move(*value));
+    else
+      frame_->variables.erase(variable);
+  return frame_->result ? *frame_->result : Value(None{});
+}
+
 Expected<Value> Interpreter::constant_expression(const SourceFile& file, const Expr& expr) {
   Frame frame;
   frame.file = &file;
@@ -277,6 +303,9 @@ Status Interpreter::run_statement(const Statement& statement) {
       return run_for(statement);
     case StatementKind::with:
       return run_with(statement);
+    case StatementKind::closure:
+      frame_->closures.insert_or_assign(statement.target->text, &statement);
+      return {};
   }
   return {};
 }

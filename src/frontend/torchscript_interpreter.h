@@ -58,6 +58,7 @@ struct Frame {
   Variables variables;
   std::string scope;  // the module's path
   std::optional<Value> result;
+  std::map<std::string_view, const Statement*> closures = {};  // by name
 };
 
 struct Argument {
@@ -89,6 +90,8 @@ class Interpreter {
   const Value& present(const Value& value) const;
 
   // The value of a default, which uses no variables.
+  // What a closure of the present call gives, whose variables are its own.
+  Expected<Value> run_closure(std::string_view name);
   Expected<Value> constant_expression(const SourceFile& file, const Expr& expr);
 
  private:

@@ -610,6 +610,7 @@ Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Ar
   }
   if (name == "tensor" || name == "as_tensor" || name == "scalar_tensor") return make_tensor(arguments);
   if (name == "full" && arguments.size() > 1 && arguments[1].value.tensor()) return make_full(arguments);
+  if (name == "wait" && arguments.size() == 1) return arguments[0].value;  // a future is its value
   if (name == "item") return to_number(arguments.empty() ? Value(None{}) : arguments[0].value, "number");
   if (name == "Int" || name == "Float" || name == "Bool") {
     const std::string_view kind = name == "Int" ? "int" : name == "Float" ? "float" : "bool";

@@ -18,6 +18,7 @@ void add_targets(const Expr& target, std::vector<std::string_view>& names) {
 
 void add_assigned(const std::vector<Statement>& block, std::vector<std::string_view>& names) {
   for (const Statement& statement : block) {
+    if (statement.kind == StatementKind::closure) continue;  // its variables are its own
     if (statement.target) add_targets(*statement.target, names);
     add_assigned(statement.body, names);
     add_assigned(statement.otherwise, names);
@@ -26,6 +27,7 @@ void add_assigned(const std::vector<Statement>& block, std::vector<std::string_v
 
 bool gives_back(const std::vector<Statement>& block) {
   return std::ranges::any_of(block, [](const Statement& statement) {
+    if (statement.kind == StatementKind::closure) return false;
     return statement.kind == StatementKind::give_back || gives_back(statement.body) || gives_back(statement.otherwise);
   });
 }

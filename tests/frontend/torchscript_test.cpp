@@ -43,7 +43,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "spectra_scripted.pt", "strided_scripted.pt", "strided_traced.pt", "chosen_up.pt", "chosen_down.pt",
                     "replaced_scripted.pt", "windows_scripted.pt", "masked_scripted.pt", "numbers_scripted.pt",
                     "turned_scripted.pt", "open_loop_scripted.pt", "held_up.pt", "held_down.pt",
-                    "open_lists_scripted.pt"),
+                    "open_lists_scripted.pt", "forks_up.pt", "forks_down.pt"),
     [](const auto& tested) { return std::filesystem::path(tested.param).stem().string(); });
 
 TEST(TorchScript, takes_shapes_that_tracing_recorded) {
