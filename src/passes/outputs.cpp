@@ -69,7 +69,36 @@ Values results_of_sizes(const Graph& graph) {
   return results;
 }
 
+bool repeats_outputs(const Graph& graph) {
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i)
+    if (is_repeated(graph, i)) return true;
+  return false;
+}
+
+// In all regions of `graph`, those of branches get a tensor of its own for each result.
+Status copy_in_branches(Graph& graph) {
+  for (Node& node : graph.nodes())
+    for (auto& region : node.regions) {
+      TAPER_TRY(copy_in_branches(*region));
+      if (node.op != "if" || !repeats_outputs(*region)) continue;
+      TAPER_ASSIGN(Graph copied, copy_outputs(*region, {}));
+      region = std::make_unique<Graph>(std::move(copied));
+    }
+  return {};
+}
+
 }  // namespace
+
+bool repeats_results(const Node& node) {
+  return node.op == "if" &&
+         std::ranges::any_of(node.regions, [](const auto& region) { return repeats_outputs(*region); });
+}
+
+Expected<Graph> copy_repeated_results(const Graph& graph) {
+  Graph result = std::move(*copy(graph));
+  TAPER_TRY(copy_in_branches(result));
+  return result;
+}
 
 bool passes_inputs(const Graph& graph) {
   for (std::size_t i = 0; i < graph.outputs().size(); ++i)

@@ -26,6 +26,9 @@ bool is_foldable(const Node& node);
 // no operator computes, and each value once.
 Expected<Graph> copy_passed_inputs(const Graph& graph);
 bool passes_inputs(const Graph& graph);
+// Copies results of branches that are the same value as another one.
+Expected<Graph> copy_repeated_results(const Graph& graph);
+bool repeats_results(const Node& node);
 // Copies outputs of operators that get their sizes at run time: LiteRT's compiled models give outputs buffers of a size
 // that is known before, and an operator that makes its own result would corrupt memory.
 Expected<Graph> copy_sized_outputs(const Graph& graph);

@@ -74,6 +74,8 @@ def normalised(x):
     return x.mean((2, 3)) / torch.tensor([w * 8 - 3.5, h * 8 - 3.5, 2.0])
 
 
+SAMPLES = torch.tensor([0.1, 0.9, 0.5, 0.3, 0.7, 0.2, 0.95, 0.0, 0.6, 0.4, 0.25, 0.8]).view(2, 3, 2)
+SAMPLES_OF_THREE = torch.tensor([0.1, 0.9, 0.5, 0.3, 0.7, 0.2, 0.95, 0.0, 0.6] * 2).view(2, 3, 3)
 MANY = (2, 1, 3, 2, 2, 2, 3)
 CASES = {
     "convex upsampling": Case(upsampled, ((1, 83, 4, 5),)),
@@ -101,6 +103,16 @@ CASES = {
     "a range of whole floats": Case(
         lambda x: x * torch.arange(x.shape[1], -x.shape[1], -1.0)[: x.shape[1]] + torch.arange(0, x.shape[1], 2.0).sum(),
         ((2, 6),), (((2, 9),),), ({1: Dim.AUTO},)),
+    "a range of quarters of a step": Case(
+        lambda x: (torch.arange(0, x.shape[1], 0.25) * x.sum(), torch.arange(x.shape[1], 0.5, -1.5) + x.sum()),
+        ((2, 6),), (((2, 9),), ((2, 4),)), ({1: Dim.AUTO},)),
+    "windows that samples place": Case(
+        lambda x: (*F.fractional_max_pool2d(x, (2, 3), (4, 5), return_indices=True, _random_samples=SAMPLES),
+                   F.fractional_max_pool2d(x[1], 3, (6, 1), _random_samples=SAMPLES[:1]),
+                   *F.fractional_max_pool3d(x.view(2, 3, 4, 4, 5), (2, 1, 2), (2, 3, 3), return_indices=True,
+                                            _random_samples=SAMPLES_OF_THREE)),
+        ((2, 3, 8, 10),)),
+    "a norm across maps that is computed in place": Case(torch.nn.CrossMapLRN2d(5, alpha=0.5), ((2, 7, 4, 5),)),
     "a tensor of sizes": Case(normalised, ((2, 3, 8, 10),), (((2, 3, 9, 13),),), ({2: Dim.AUTO, 3: Dim.AUTO},)),
     "a modulated convolution": Case(
         modulated, ((2, 3, 8, 8), (2, 3)), (((4, 3, 8, 8), (4, 3)),), ({0: Dim.AUTO}, {0: Dim.AUTO})),
@@ -210,3 +222,48 @@ def test_sizes_that_nobody_said_are_large_enough_for_the_network(tmp_path):
     assert "verified at B = 1, H = 16, W = 16 alone" in done.stdout + done.stderr
     for shape in ((1, 3, 16, 24), (2, 3, 32, 8)):
         compare(tmp_path, model, (torch.randn(shape),))
+
+
+class SameForBoth(torch.nn.Module):
+    """One branch gives one tensor for two results, which LiteRT's IF does not take."""
+
+    def forward(self, x):
+        if bool(x.sum() > 0):
+            a = x * 2
+            b = a
+        elif bool(x.sum() > -1):
+            a = x
+            b = x
+        else:
+            a = x + 1
+            b = x - 1
+        return a * 3, b
+
+
+def task(x, scale: float):
+    return x.cumsum(1) * scale
+
+
+class Forked(torch.nn.Module):
+    """Tasks that run beside one another."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Linear(2, 2)
+
+    def forward(self, x):
+        first, second = torch.jit.fork(self.net, x), torch.jit.fork(task, x, 0.5)
+        x = x * 2
+        return torch.jit.wait(second) - x, torch.jit.wait(first)
+
+
+@pytest.mark.parametrize("module", [SameForBoth(), Forked()], ids=lambda module: type(module).__name__)
+@pytest.mark.parametrize("shape", ["x=T,2", "x=3,2"])
+def test_scripts_agree_with_pytorch(tmp_path, module, shape):
+    program = torch.jit.script(module.eval())
+    torch.jit.save(program, tmp_path / "net.pt")
+    done = run(tmp_path, "convert", "net.pt", "--input-shape", shape)
+    assert done.returncode == 0, done.stdout + done.stderr
+    x = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 4.0]])
+    for given in (x, -x, x * -0.01, *([torch.cat([x, x - 0.5])] if "T" in shape else [])):
+        compare(tmp_path, program, (given,))

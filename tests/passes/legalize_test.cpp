@@ -326,6 +326,34 @@ TEST(LegalizeForTflite, writes_a_value_that_is_two_outputs_twice) {
   EXPECT_NE(legal->outputs()[0].value, legal->outputs()[1].value);
 }
 
+TEST(LegalizeForTflite, gives_each_result_of_a_branch_a_tensor_of_its_own) {
+  const Type flag{DType::boolean, {}}, type{DType::f32, {2}};
+  std::vector<std::unique_ptr<Graph>> branches;
+  for (const bool same : {true, false}) {
+    Graph& branch = *branches.emplace_back(std::make_unique<Graph>());
+    Builder build(branch);
+    Value* a = build("relu", {branch.add_input("x", type)});
+    branch.add_output("a", a);
+    branch.add_output("b", same ? a : build("neg", {a}));
+  }
+  Graph graph;
+  Value* condition = graph.add_input("condition", flag);
+  const Node* chosen =
+      graph.add_node("if", {condition, graph.add_input("x", type)}, {}, {type, type}, "chosen", std::move(branches));
+  graph.add_output("a", chosen->results[0]);
+  graph.add_output("b", chosen->results[1]);
+  ASSERT_TRUE(check(graph)) << check(graph).error().text();
+  const auto legal = legalize(graph, Target::tflite);
+  ASSERT_TRUE(legal) << legal.error().text();
+  EXPECT_EQ(count_ops(*legal, "concat"), 1u);
+  for (const Node& node : legal->nodes())
+    for (const auto& region : node.regions) EXPECT_NE(region->outputs()[0].value, region->outputs()[1].value);
+  const std::vector<Array> given = {{DType::boolean, {}, {1}}, {DType::f32, {2}, {-1, 3}}};
+  const auto found = evaluate(*legal, given);
+  ASSERT_TRUE(found) << found.error().text();
+  EXPECT_EQ((*found)[1].values, (std::vector<double>{0, 3}));
+}
+
 TEST(StoreWeightsAsF16, keeps_weights_that_overflow_and_says_so) {
   Graph graph;
   Builder build(graph);
