@@ -107,7 +107,7 @@ Expected<Arg> broken_range(Call& call, const Arg& start, const Arg& end, double 
     Value* y = build("mul", {arange(build, 0, 1, length, DType::f32), number(build, step, DType::f32)});
     return fresh(cast(build, build("add", {number(build, start, DType::f32), y}), dtype));
   }
-  return fail_with_hint(fmt::format("a range of open length in steps of {}, whose number would hang on rounding", step),
+  return fail_with_hint(fmt::format("a range of open length in steps of {}, whose number hangs on rounding", step),
                         "count in whole steps and scale: torch.arange(n) * step");
 }
 
@@ -129,9 +129,11 @@ Expected<Arg> range(Call& call) {
   if (from != nullptr && to != nullptr && by) return integer_range(call, *from, *to, *by, dtype_or(call, counted));
   if (const auto* width = step.as<Dim>(); from != nullptr && to != nullptr && width != nullptr)
     return symbolic_range(call, *from, *to, *width, dtype_or(call, counted));
-  if (const double* width = step.as<double>(); width != nullptr && mixed)
-    if (const DType dtype = dtype_or(call, DType::f32); is_floating(dtype))
-      return broken_range(call, start, end, *width, dtype);
+  const auto width_known = by                             ? std::optional(static_cast<double>(*by))
+                           : step.as<double>() != nullptr ? std::optional(*step.as<double>())
+                                                          : std::nullopt;
+  if (const DType dtype = dtype_or(call, DType::f32); mixed && width_known && is_floating(dtype))
+    return broken_range(call, start, end, *width_known, dtype);
   if ((from != nullptr && !from->constant()) || (to != nullptr && !to->constant()) ||
       (step.as<Dim>() != nullptr && !by))
     return fail("a range of symbolic sizes with steps that are no integers");

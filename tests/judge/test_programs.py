@@ -104,7 +104,8 @@ CASES = {
         lambda x: x * torch.arange(x.shape[1], -x.shape[1], -1.0)[: x.shape[1]] + torch.arange(0, x.shape[1], 2.0).sum(),
         ((2, 6),), (((2, 9),),), ({1: Dim.AUTO},)),
     "a range of quarters of a step": Case(
-        lambda x: (torch.arange(0, x.shape[1], 0.25) * x.sum(), torch.arange(x.shape[1], 0.5, -1.5) + x.sum()),
+        lambda x: (torch.arange(0, x.shape[1], 0.25) * x.sum(), torch.arange(x.shape[1], 0.5, -1.5) + x.sum(),
+                   torch.arange(0.5, x.shape[1], dtype=torch.float64).float() - x.sum()),
         ((2, 6),), (((2, 9),), ((2, 4),)), ({1: Dim.AUTO},)),
     "windows that samples place": Case(
         lambda x: (*F.fractional_max_pool2d(x, (2, 3), (4, 5), return_indices=True, _random_samples=SAMPLES),
