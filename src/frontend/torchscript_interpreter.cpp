@@ -5,7 +5,6 @@
 
 #include "formats/text.h"
 #include "frontend/aten_complex.h"
-#include "frontend/torchscript_regions.h"
 
 namespace taper::torchscript {
 namespace {
@@ -231,23 +230,15 @@ Expected<Value> Interpreter::run_closure(std::string_view name) {
     return error_here(fmt::format("'{}' is forked, which is no function", excerpt(name)));
   const Restored deeper(depth_, depth_ + 1);
   if (depth_ > kMostDepth) return error_here(fmt::format("calls are nested deeper than {}", kMostDepth));
-  const std::vector<Statement>& body = found->second->body;
-  std::vector<std::string_view> own;
-  add_assigned(body, own);
-  std::vector<std::pair<std::string_view, std::optional<Value>>> before;
-  for (const std::string_view variable : own) {
-    const auto held = frame_->variables.find(variable);
-    before.emplace_back(variable, held == frame_->variables.end() ? std::nullopt : std::optional(held->second));
-  }
-  const Restored in_closure(frame_->result, std::optional<Value>());
-  const Restored at_line(line_, found->second->line);
-  TAPER_TRY(run_block(body));
-  for (auto& [variable, value] : before)
-    if (value)
-      frame_->variables.insert_or_assign(variable, std::move(*value));
-    else
-      frame_->variables.erase(variable);
-  return frame_->result ? *frame_->result : Value(None{});
+  spent_ += (frame_->variables.size() + frame_->closures.size()) / 8;  // copied: those of a closure are its own
+  TAPER_TRY(spend(line_));
+  Frame frame = *frame_;
+  const Statement& closure = *found->second;
+  const Restored in_frame(frame_, &frame);
+  const Restored at_line(line_, closure.line);
+  TAPER_TRY(run_block(closure.body));
+  Value result = frame.result ? std::move(*frame.result) : Value(None{});
+  return result;
 }
 
 Expected<Value> Interpreter::constant_expression(const SourceFile& file, const Expr& expr) {

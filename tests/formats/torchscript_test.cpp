@@ -96,6 +96,18 @@ TEST(TorchScriptSource, reads_nested_calls_lists_and_types) {
   EXPECT_EQ(parsed("2.5j").expr().real, 2.5);
 }
 
+TEST(TorchScriptSource, reads_functions_within_functions) {
+  const auto file = parse_source("def f(x):\n  def g():\n    return x\n  return fork(g)\n", "code/__torch__.py");
+  ASSERT_TRUE(file) << file.error().text();
+  const std::vector<Statement>& body = file->functions[0].body;
+  ASSERT_EQ(body.size(), 2u);
+  EXPECT_EQ(body[0].kind, StatementKind::closure);
+  EXPECT_EQ(body[0].target->text, "g");
+  ASSERT_EQ(body[0].body.size(), 1u);
+  EXPECT_EQ(body[0].body[0].kind, StatementKind::give_back);
+  EXPECT_THAT(error_of("def f():\n  def g(x):\n    return x\n"), HasSubstr("line 2: expected ')'"));
+}
+
 TEST(TorchScriptSource, says_what_it_expected_and_in_which_line) {
   EXPECT_THAT(error_of("def f():\n  return (1\n"), HasSubstr("line 3: expected ')', found the end of the"));
   EXPECT_THAT(error_of("def f():\n  raise x\n"), HasSubstr("line 2: expected a statement of TorchScript"));
