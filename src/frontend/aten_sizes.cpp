@@ -142,6 +142,10 @@ std::optional<bool> known_less(const Context& context, const Dim& a, const Dim& 
 }
 
 Dim smaller(const Context& context, const Dim& a, const Dim& b) {
+  // What no size reaches, which int32 can't say either: the end of a range without one.
+  constexpr std::int64_t kBeyondSizes = std::numeric_limits<std::int32_t>::max();
+  if (a.constant().value_or(0) >= kBeyondSizes && !b.constant()) return b;
+  if (b.constant().value_or(0) >= kBeyondSizes && !a.constant()) return a;
   if (known_less_equal(context, a, b) == true) return a;
   if (known_less_equal(context, b, a) == true) return b;
   return dim_min(a, b);

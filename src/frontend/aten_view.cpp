@@ -396,6 +396,7 @@ std::vector<Overload> view_overloads() {
       {"squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)", squeeze_view},
       {"squeeze.dims(Tensor(a) self, int[] dim) -> Tensor(a)", squeeze_view},
       {"permute(Tensor(a) self, int[] dims) -> Tensor(a)", permute_view},
+      {"transpose(Tensor(a) self, int dim0, int dim1) -> Tensor(a)", transpose_view},  // transpose_
       {"transpose.int(Tensor(a) self, int dim0, int dim1) -> Tensor(a)", transpose_view},
       {"swapaxes(Tensor(a) self, int axis0, int axis1) -> Tensor(a)",
        [](Call& call) { return exchanged(call, call.integer("axis0"), call.integer("axis1")); }},

@@ -151,8 +151,11 @@ Expected<std::optional<Value>> Interpreter::slice_when_run(std::string_view name
   const Shape& shape = base->type().shape;
   TAPER_ASSIGN(const std::size_t axis, aten::axis_of(*dim, shape.size()));
   if (shape.empty()) return error_here("a part of a number");
-  assume(fmt::format("the slice at {} lies within its tensor: it is {} long wherever it begins", place(line_),
-                     length->text()));
+  assume(
+      fmt::format("the slice at {} is taken to lie within its tensor: it is {} long wherever it begins, and where the "
+                  "program would "
+                  "cut it short the files give other numbers",
+                  place(line_), length->text()));
   Builder& build = region_->build;
   TAPER_ASSIGN(taper::Value * start, number_in(*region_, first));
   start = aten::counted_from_end(build, start, shape[axis]);

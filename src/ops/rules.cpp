@@ -8,6 +8,23 @@
 #include "ops/table.h"
 
 namespace taper {
+namespace {
+
+// Whether y is what x is if x is a size, which is no less than 0: max(0, x), maybe cut to what is larger than x.
+bool is_raised(const Dim& y, const Dim& x) {
+  const Dim raised = dim_max(0, x);
+  if (y == raised) return true;
+  const std::vector<Dim::Term> terms = y.terms();
+  if (terms.size() != 1 || terms[0].coefficient != 1 || terms[0].symbols.size() != 1) return false;
+  const auto function = dim_function(terms[0].symbols[0]);
+  if (!function || function->name != "min") return false;
+  const auto cut = [&](const Dim& one, const Dim& other) {
+    return one == raised && (other - x).constant().value_or(-1) >= 0;
+  };
+  return cut(function->a, function->b) || cut(function->b, function->a);
+}
+
+}  // namespace
 
 std::vector<DType> onnx_wide_dtypes() {
   return {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32, DType::u64, DType::u32};
@@ -36,10 +53,12 @@ Expected<Shape> broadcast(const Shape& a, const Shape& b) {
     const Dim one = 1;
     const Dim& x = i + a.size() < rank ? one : a[i + a.size() - rank];
     const Dim& y = i + b.size() < rank ? one : b[i + b.size() - rank];
-    if (x != y && !x.is(1) && !y.is(1))
+    const bool differ = x != y && !x.is(1) && !y.is(1);
+    const bool takes_y = x.is(1) || (differ && is_raised(x, y));
+    if (differ && !takes_y && !is_raised(y, x))
       return fail("shapes {} and {} don't broadcast: sizes {} and {}", shape_text(a), shape_text(b), x.text(),
                   y.text());
-    out[i] = x.is(1) ? y : x;
+    out[i] = takes_y ? y : x;
   }
   return out;
 }

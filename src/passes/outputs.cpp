@@ -75,13 +75,24 @@ bool repeats_outputs(const Graph& graph) {
   return false;
 }
 
-// In all regions of `graph`, those of branches get a tensor of its own for each result.
-Status copy_in_branches(Graph& graph) {
+// What a body hands on from one place to another: there the runtime has written the next value already.
+Values handed_on(const Graph& body) {
+  Values values;
+  for (std::size_t i = 0; i < body.outputs().size(); ++i) {
+    const Value* value = body.outputs()[i].value;
+    if (value->producer == nullptr && value != body.inputs()[i]) values.insert(value);
+  }
+  return values;
+}
+
+// In all regions of `graph`, each result that the runtime would spoil gets a tensor of its own.
+Status copy_in_regions(Graph& graph) {
   for (Node& node : graph.nodes())
     for (auto& region : node.regions) {
-      TAPER_TRY(copy_in_branches(*region));
-      if (node.op != "if" || !repeats_outputs(*region)) continue;
-      TAPER_ASSIGN(Graph copied, copy_outputs(*region, {}));
+      TAPER_TRY(copy_in_regions(*region));
+      const Values handed = node.op == "while" && region == node.regions[1] ? handed_on(*region) : Values();
+      if (handed.empty() && !(node.op == "if" && repeats_outputs(*region))) continue;
+      TAPER_ASSIGN(Graph copied, copy_outputs(*region, handed));
       region = std::make_unique<Graph>(std::move(copied));
     }
   return {};
@@ -89,14 +100,15 @@ Status copy_in_branches(Graph& graph) {
 
 }  // namespace
 
-bool repeats_results(const Node& node) {
+bool spoils_results(const Node& node) {
+  if (node.op == "while") return !handed_on(*node.regions[1]).empty();
   return node.op == "if" &&
          std::ranges::any_of(node.regions, [](const auto& region) { return repeats_outputs(*region); });
 }
 
-Expected<Graph> copy_repeated_results(const Graph& graph) {
+Expected<Graph> copy_spoiled_results(const Graph& graph) {
   Graph result = std::move(*copy(graph));
-  TAPER_TRY(copy_in_branches(result));
+  TAPER_TRY(copy_in_regions(result));
   return result;
 }
 

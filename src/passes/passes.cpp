@@ -154,8 +154,8 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
     passes.push_back(fold);
     passes.push_back(
         {"copy_passed_inputs", "LiteRT writes no output that no operator computes", copy_passed_inputs, passes_inputs});
-    passes.push_back({"copy_repeated_results", "LiteRT's IF takes no tensor for two results of a branch",
-                      copy_repeated_results, holds(repeats_results)});
+    passes.push_back({"copy_spoiled_results", "LiteRT copies results of branches and bodies one after another",
+                      copy_spoiled_results, holds(spoils_results)});
     passes.push_back({"copy_sized_outputs", "LiteRT wants to know the size of an output before", copy_sized_outputs,
                       holds(sizes_results)});
   }

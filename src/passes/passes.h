@@ -26,9 +26,10 @@ bool is_foldable(const Node& node);
 // no operator computes, and each value once.
 Expected<Graph> copy_passed_inputs(const Graph& graph);
 bool passes_inputs(const Graph& graph);
-// Copies results of branches that are the same value as another one.
-Expected<Graph> copy_repeated_results(const Graph& graph);
-bool repeats_results(const Node& node);
+// Copies results of branches that are the same value as another one, and what bodies of loops hand on from one place to
+// another.
+Expected<Graph> copy_spoiled_results(const Graph& graph);
+bool spoils_results(const Node& node);
 // Copies outputs of operators that get their sizes at run time: LiteRT's compiled models give outputs buffers of a size
 // that is known before, and an operator that makes its own result would corrupt memory.
 Expected<Graph> copy_sized_outputs(const Graph& graph);

@@ -268,3 +268,55 @@ def test_scripts_agree_with_pytorch(tmp_path, module, shape):
     x = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 4.0]])
     for given in (x, -x, x * -0.01, *([torch.cat([x, x - 0.5])] if "T" in shape else [])):
         compare(tmp_path, program, (given,))
+
+
+class HandsOn(torch.nn.Module):
+    """A recurrence of second order: what was new is old in the next step, over all entries of an open axis."""
+
+    def forward(self, x):
+        new, old = torch.zeros_like(x[:, 0]), torch.zeros_like(x[:, 0])
+        results = []
+        for i, entry in enumerate(x.unbind(1)):
+            value = entry + 0.6 * new - 0.3 * old + i
+            old = new
+            new = value
+            results.append(value)
+        return torch.stack(results, 1) + old.unsqueeze(1)
+
+
+class Positions(torch.nn.Module):
+    """wav2vec's convolution for positions: one entry too many, which is cut off, of a length that strides divide."""
+
+    def __init__(self):
+        super().__init__()
+        self.shorter = torch.nn.Sequential(torch.nn.Conv1d(1, 4, 10, stride=5), torch.nn.Conv1d(4, 4, 3, stride=2))
+        self.around = torch.nn.Conv1d(4, 4, 4, padding=2)
+
+    def forward(self, x):
+        x = self.shorter(x)
+        return x + self.around(x)[:, :, :-1]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "lengths"),
+    [(torch.jit.script(HandsOn()), "x=B,T,3", (1, 2, 7)), (Positions(), "x=B,1,T", (200, 333))],
+    ids=["states that are handed on", "positions"],
+)
+def test_scripts_agree_with_pytorch(tmp_path, model, shape, lengths):
+    torch.manual_seed(0)
+    model = model.eval()
+    if isinstance(model, Positions):
+        torch.jit.trace(model, torch.randn(2, 1, 400)).save(tmp_path / "net.pt")
+    else:
+        model.save(tmp_path / "net.pt")
+    done = run(tmp_path, "convert", "net.pt", "--input-shape", shape)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for length in lengths:
+        given = torch.randn(2, length, 3) if shape.endswith("3") else torch.randn(2, 1, length)
+        compare(tmp_path, model, (given,))
+
+
+def test_axes_are_exchanged_in_place(tmp_path):
+    model = Function(lambda x: x.clone().transpose_(0, 1) + x.t())
+    converted(tmp_path, model, randoms(((3, 4),)))
+    compare(tmp_path, model, randoms(((3, 4),)))
