@@ -56,6 +56,26 @@ Made take_from_dict(Builtins& call, const std::shared_ptr<Dict>& dict) {
   return taken;
 }
 
+// A list of an open number of items turns around, or gets one more.
+Made change_stack(Builtins& call, List& list) {
+  const bool grows = call.name == "append" && call.at(1).is_tensor();
+  if (list.home != call.region() || !(grows || call.name == "reverse")) {
+    TAPER_TRY(call.may_change(call.at(0)));
+    return std::nullopt;
+  }
+  if (grows) {
+    TAPER_ASSIGN(Value last, call.again("unsqueeze", {{"", call.at(1)}, {"", Dim(0)}}));
+    TAPER_ASSIGN(const Value all, call.again("cat", {{"", call.list({list.stack, std::move(last)})}, {"", Dim(0)}}));
+    if (!all.is_tensor()) return all;
+    list.stack = *all.tensor();
+    return call.at(0);
+  }
+  TAPER_ASSIGN(const Value turned, call.again("flip", {{"", list.stack}, {"", call.list({Dim(0)})}}));
+  if (!turned.is_tensor()) return turned;
+  list.stack = *turned.tensor();
+  return None{};
+}
+
 Made change_list(Builtins& call) {
   if (const auto* dict = dict_of(call.at(0)); dict && (call.name == "pop" || call.name == "Delete"))
     return take_from_dict(call, *dict);
@@ -63,6 +83,7 @@ Made change_list(Builtins& call) {
     list->items.push_back(call.at(1));
     return call.at(0);
   }
+  if (call.at(0).stack()) return change_stack(call, **call.at(0).as<std::shared_ptr<List>>());
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
   TAPER_TRY(call.may_change(call.at(0)));

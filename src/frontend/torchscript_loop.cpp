@@ -106,6 +106,16 @@ struct Interpreter::Loop {
     const auto found = list ? attempts.grown.find(list->get()) : attempts.grown.end();
     return found == attempts.grown.end() ? nullptr : &found->second;
   }
+  // What an iteration has appended to a list, one tensor like those that are there; else null.
+  const Type* appended(const Holder& holder, const Value& list, const Attempts& attempts) const {
+    const std::vector<Value>& old = *holder.before.items();
+    const std::vector<Value>& items = *list.items();
+    const std::size_t kept = grown_item(holder, attempts) ? 0 : old.size();
+    if (items.size() != kept + 1 || !items.back().is_tensor()) return nullptr;
+    const Type& type = items.back().tensor()->tensor->type();
+    const auto alike = [&](const Value& item) { return item.is_tensor() && item.tensor()->tensor->type() == type; };
+    return std::ranges::all_of(old, alike) ? &type : nullptr;
+  }
   const Carried* find(std::string_view name) const {
     const auto found = std::ranges::find(carried, name, &Carried::name);
     return found == carried.end() ? nullptr : &*found;
@@ -163,13 +173,19 @@ Status Interpreter::carry(Loop& loop, const Attempts& attempts, std::size_t at) 
   if (const Type* item = loop.grown_item(holder, attempts)) {
     Shape shape = item->shape;
     shape.insert(shape.begin(), *loop.count->as<Dim>());
-    taper::Value* zeros = aten::full(loop.outer.build, shape, aten::Arg(Dim(0)), item->dtype);
+    std::vector<taper::Value*> parts;
+    for (const Value& before : *holder.before.items()) {
+      TAPER_ASSIGN(taper::Value * content, content_in(loop.outer, *before.tensor()));
+      parts.push_back(aten::unsqueeze(loop.outer.build, content, 0));
+    }
+    parts.push_back(aten::full(loop.outer.build, shape, aten::Arg(Dim(0)), item->dtype));
+    taper::Value* places = aten::concat(loop.outer.build, std::move(parts), 0);
     TAPER_TRY(loop.outer.build.status());
     loop.carried.push_back({.name = loop.name_of(holder, at, 0),
                             .holder = at,
                             .grows = true,
-                            .initial = zeros,
-                            .before = aten::Tensor::make(zeros)});
+                            .initial = places,
+                            .before = aten::Tensor::make(places)});
     return {};
   }
   if (!is_walkable(holder.before)) return error_here(fmt::format("{} is too large", describe(holder.before)));
@@ -233,10 +249,10 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     if (!holder.variable.empty()) {
       frame_->variables.insert_or_assign(holder.variable, std::move(value));
     } else {
-      set_contents(holder.container, value);
+      const bool grows = loop.grown_item(holder, attempts) != nullptr;
+      set_contents(holder.container, grows ? std::make_shared<Tuple>(std::vector<Value>()) : value);
       set_home(holder.container, region_);
-      if (loop.grown_item(holder, attempts))
-        (*holder.container.as<std::shared_ptr<List>>())->kind = List::Kind::growing;
+      if (grows) (*holder.container.as<std::shared_ptr<List>>())->kind = List::Kind::growing;
     }
   }
   return places;
@@ -261,6 +277,7 @@ Expected<bool> Interpreter::carry_more(const Loop& loop, Attempts& attempts) {
     more = true;
   }
   for (const Loop::Holder& holder : loop.holders) {
+    if (loop.grown_item(holder, attempts)) continue;
     std::vector<Value> before;
     each_leaf(holder.before, [&](const Value& leaf) { before.push_back(leaf); });
     for (std::size_t i = 0; i < before.size(); ++i) {
@@ -391,8 +408,11 @@ Status Interpreter::find_next(Loop& loop) {
     if (one.grows) {
       const std::size_t rank = one.initial->type.shape.size();
       TAPER_ASSIGN(taper::Value * items, content_of(*region_, *loop.places[i]));
+      const auto before = static_cast<std::int64_t>(loop.holders[one.holder].before.items()->size());
+      taper::Value* place = loop.body.outputs[0];
+      if (before > 0) place = region_->build("add", {place, aten::integer_number(region_->build, before)});
       value = region_->build("update_slice", {items, aten::unsqueeze(region_->build, value, 0),
-                                              places_along(region_->build, loop.body.outputs[0], 0, rank)});
+                                              places_along(region_->build, place, 0, rank)});
       TAPER_TRY(region_->build.status());
     }
     if (value->type != one.initial->type)
@@ -433,13 +453,12 @@ Expected<bool> Interpreter::find_leaves(Loop& loop, Attempts& attempts) {
     }
     if (!value) continue;
     const auto* list = holder.container.as<std::shared_ptr<List>>();
-    if (list && loop.count && loop.count->as<Dim>() && holder.before.items()->empty() && value->items()->size() == 1 &&
-        value->items()->front().is_tensor()) {
-      const Type& item = value->items()->front().tensor()->tensor->type();
-      const auto [known, is_new] = attempts.grown.emplace(list->get(), item);
+    const bool may_grow = list && loop.count && loop.count->as<Dim>();
+    if (const Type* item = may_grow ? loop.appended(holder, *value, attempts) : nullptr) {
+      const auto [known, is_new] = attempts.grown.emplace(list->get(), *item);
       more |= is_new;
-      if (known->second == item) {
-        holder.after = *value->items();
+      if (known->second == *item) {
+        holder.after = {value->items()->back()};
         continue;
       }
     }

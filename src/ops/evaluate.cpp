@@ -1,6 +1,7 @@
 #include "ops/evaluate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <unordered_map>
@@ -64,6 +65,20 @@ Expected<Bindings> bind_symbols(const std::vector<Value*>& values,
   return bindings;
 }
 
+namespace {
+
+// Large float32 numbers swallow what is added to them: a score beside the -1e9 of a mask. Networks count on that where
+// a mask leaves nothing, whose rows come out uniform.
+void absorb(Array& array) {
+  constexpr double kLarge = 1 << 20;
+  if (array.dtype != DType::f32) return;
+  for (double& value : array.values)
+    if (std::abs(value) >= kLarge && std::abs(value) <= std::numeric_limits<float>::max())
+      value = static_cast<float>(value);
+}
+
+}  // namespace
+
 struct PreparedGraph::Impl {
   const Graph& graph;
   bool keep_constants;
@@ -98,6 +113,7 @@ struct PreparedGraph::Impl {
   // Called with each value that is no constant before anything uses it.
   void complete(const Value& value, Array& array) const {
     wrap_integers(array);
+    absorb(array);
     if (value.quantization != nullptr) round_to_grid(array, *value.quantization);
     if (observer != nullptr) (*observer)(value, array);
   }

@@ -361,7 +361,6 @@ std::vector<Op> integer_ops() {
                      eval_binary<[](double a, double b) { return std::floor(std::ldexp(a, -static_cast<int>(b))); }>),
               "", "RightShift", BuiltinOperator::RIGHT_SHIFT, "2.13.0"),
       expand_as<shifted_right>);
-  shift_right.examples.push_back(example_of({i64({2, 3}), i64({3})}, 0, 63.9));
   shift_right.tflite.dtypes = in_32_bits({1, "2.13.0"}, false);
   shift_right.expands_if = [](const Node& node, Target target) {
     return target != Target::tflite || takes_long_integers(node, target);

@@ -18,7 +18,7 @@ CASES = {
     "or": (lambda a, b: a | b, LARGE, OTHER),
     "xor": (lambda a, b: a ^ b, LARGE, OTHER),
     "not": (lambda a, b: ~a + 0 * b, LARGE, OTHER),
-    "shift_right": (lambda a, b: a >> b, LARGE, SHIFTS),
+    "shift_right": (lambda a, b: a >> b, LARGE, [3, 63, *SHIFTS[2:-1], 63]),
     "shift_left": (lambda a, b: a << b, [3, 1, 5, -7, 1, -1, 9, 2, 100, 0, 7, 1, 2, 1], SHIFTS[::-1]),
     "cube": (lambda a, b: a**3 + 0 * b, BASES, EXPONENTS),
     "pow": (torch.pow, BASES, EXPONENTS),

@@ -114,6 +114,9 @@ CASES = {
                                             _random_samples=SAMPLES_OF_THREE)),
         ((2, 3, 8, 10),)),
     "a norm across maps that is computed in place": Case(torch.nn.CrossMapLRN2d(5, alpha=0.5), ((2, 7, 4, 5),)),
+    "a mask that leaves nothing": Case(
+        lambda x, y: ((x @ x.mT) + torch.where(y > 2, 0.0, -1e9)[:, None]).softmax(-1) @ x,
+        ((2, 5, 4), (2, 5)), (((2, 6, 4), (2, 6)),), ({1: Dim.AUTO}, {1: Dim.AUTO})),
     "a tensor of sizes": Case(normalised, ((2, 3, 8, 10),), (((2, 3, 9, 13),),), ({2: Dim.AUTO, 3: Dim.AUTO},)),
     "a modulated convolution": Case(
         modulated, ((2, 3, 8, 8), (2, 3)), (((4, 3, 8, 8), (4, 3)),), ({0: Dim.AUTO}, {0: Dim.AUTO})),
@@ -284,6 +287,20 @@ class HandsOn(torch.nn.Module):
         return torch.stack(results, 1) + old.unsqueeze(1)
 
 
+class Solver(torch.nn.Module):
+    """Euler's method: a list that begins with the first state, grows in a loop over an open axis, and is turned around."""
+
+    def forward(self, x):
+        y = x[:, 0]
+        states = [y]
+        for t in range(x.size(1) - 1):
+            y = y + 0.1 * torch.tanh(y + x[:, t + 1])
+            states.append(y)
+        states.append(y * 2)
+        states.reverse()
+        return torch.stack(states, 1)
+
+
 class Positions(torch.nn.Module):
     """wav2vec's convolution for positions: one entry too many, which is cut off, of a length that strides divide."""
 
@@ -299,8 +316,12 @@ class Positions(torch.nn.Module):
 
 @pytest.mark.parametrize(
     ("model", "shape", "lengths"),
-    [(torch.jit.script(HandsOn()), "x=B,T,3", (1, 2, 7)), (Positions(), "x=B,1,T", (200, 333))],
-    ids=["states that are handed on", "positions"],
+    [
+        (torch.jit.script(HandsOn()), "x=B,T,3", (1, 2, 7)),
+        (torch.jit.script(Solver()), "x=B,T,3", (1, 2, 7)),
+        (Positions(), "x=B,1,T", (200, 333)),
+    ],
+    ids=["states that are handed on", "states from the first on", "positions"],
 )
 def test_scripts_agree_with_pytorch(tmp_path, model, shape, lengths):
     torch.manual_seed(0)
