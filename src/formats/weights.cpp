@@ -123,7 +123,11 @@ void NotFiniteWeights::look_at(const std::string& name, const Tensor& tensor, bo
     return {};
   };
   const std::int64_t elements = distinct.element_count();
-  if (!stream_elements({std::move(distinct), DType::f32}, count) || all == (may_be_mask ? lowest : 0)) return;
+  // Pages of small weights stay, to be written soon.
+  constexpr std::int64_t kLarge = 1 << 22;
+  const Status looked = distinct.byte_count() < kLarge ? count(converted(distinct, DType::f32).bytes())
+                                                       : stream_elements({std::move(distinct), DType::f32}, count);
+  if (!looked || all == (may_be_mask ? lowest : 0)) return;
   found_.push_back(fmt::format("{} ({} of {})", name, all, elements));
 }
 
