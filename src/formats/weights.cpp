@@ -112,11 +112,10 @@ void NotFiniteWeights::look_at(const std::string& name, const Tensor& tensor, bo
   for (std::size_t axis = 0; axis < distinct.shape.size(); ++axis)
     if (distinct.strides[axis] == 0) distinct.shape[axis] = std::min<std::int64_t>(distinct.shape[axis], 1);
   std::int64_t all = 0, lowest = 0;
-  std::vector<std::uint32_t> words;
   const auto count = [&](Bytes bytes) -> Status {
-    words.resize(bytes.size() / sizeof(std::uint32_t));
-    std::memcpy(words.data(), bytes.data(), words.size() * sizeof(std::uint32_t));
-    for (const std::uint32_t bits : words) {
+    std::uint32_t bits = 0;
+    for (std::size_t at = 0; at + sizeof(bits) <= bytes.size(); at += sizeof(bits)) {
+      std::memcpy(&bits, bytes.data() + at, sizeof(bits));
       all += (bits & kExponent) == kExponent ? 1 : 0;
       lowest += bits == kMinusInfinity ? 1 : 0;
     }

@@ -267,13 +267,24 @@ Expected<Value*> least_that_counts(Call& call, const Matrices& a, Value* s) {
   return build("maximum", {build("mul", {largest, real_number(build, *rtol)}), real_number(build, atol)});
 }
 
+// The factors of a matrix, and which of its singular values count.
+struct Counted {
+  Matrices matrix;
+  Svd factors;
+  Value* counts;  // bool, of the shape of factors.s
+};
+Expected<Counted> counted(Call& call) {
+  TAPER_ASSIGN(const Matrices a, small_matrices(call.build, call.tensor(call.schema.parameters[0].name)));
+  const Svd found = decomposed(call.build, a);
+  TAPER_TRY(call.build.status());
+  TAPER_ASSIGN(Value * least, least_that_counts(call, a, found.s));
+  return Counted{a, found, call.build("greater", {found.s, least})};
+}
+
 Expected<Arg> pseudo_inverse(Call& call) {
   Builder& build = call.build;
-  TAPER_ASSIGN(const Matrices a, small_matrices(build, call.tensor(call.schema.parameters[0].name)));
-  const Svd found = decomposed(build, a);
-  TAPER_TRY(build.status());
-  TAPER_ASSIGN(Value * least, least_that_counts(call, a, found.s));
-  Value* counts = build("greater", {found.s, least});
+  TAPER_ASSIGN(const auto from, counted(call));
+  const auto& [a, found, counts] = from;
   Value* safe = build("where", {counts, found.s, real_number(build, 1)});
   Value* inverse = build("where", {counts, build("div", {real_number(build, 1), safe}), real_number(build, 0)});
   Value* y = build("matmul", {build("mul", {found.v, unsqueeze(build, inverse, 1)}), turned(build, found.u)});
@@ -282,12 +293,9 @@ Expected<Arg> pseudo_inverse(Call& call) {
 
 Expected<Arg> matrix_rank(Call& call) {
   Builder& build = call.build;
-  TAPER_ASSIGN(const Matrices a, small_matrices(build, call.tensor(call.schema.parameters[0].name)));
-  const Svd found = decomposed(build, a);
-  TAPER_TRY(build.status());
-  TAPER_ASSIGN(Value * least, least_that_counts(call, a, found.s));
-  Value* counts = cast(build, build("greater", {found.s, least}), DType::f32);
-  return fresh(cast(build, a.restored(build, reduce(build, "sum", counts, {1}, false), {}), DType::i64));
+  TAPER_ASSIGN(const Counted found, counted(call));
+  Value* ones = cast(build, found.counts, DType::f32);
+  return fresh(cast(build, found.matrix.restored(build, reduce(build, "sum", ones, {1}, false), {}), DType::i64));
 }
 
 }  // namespace

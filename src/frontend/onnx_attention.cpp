@@ -13,12 +13,6 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
-Value* line(Call& call, const Dim& length, const Dim& start) {
-  return call.build(
-      "arange", {},
-      {{"start", Shape{start}}, {"step", std::int64_t{1}}, {"length", Shape{length}}, {"dtype", DType::i64}});
-}
-
 Value* split_heads(Call& call, Value* x, std::int64_t heads) {
   if (call.failed() || x->type.shape.size() == 4) return x;
   const Shape shape = x->type.shape;
@@ -66,10 +60,10 @@ Mask mask_of(Call& call, Value* query, Value* key, const Dim& past, bool causal)
   };
   if (causal)
     allow(call.build("less_equal",
-                     {call.unsqueeze(line(call, columns), {0}), call.unsqueeze(line(call, rows, past), {1})}));
+                     {call.unsqueeze(call.arange(columns), {0}), call.unsqueeze(call.arange(rows, past), {1})}));
   if (call.has(6)) {
     Value* lengths = call.unsqueeze(call.cast(call.x(6), DType::i64), {1, 2, 3});
-    allow(call.build("less", {line(call, columns), lengths}));
+    allow(call.build("less", {call.arange(columns), lengths}));
   }
   return combined(call, mask);
 }

@@ -7,8 +7,6 @@
 
 namespace taper::onnx_reader {
 
-// start, start + 1, ..: int64 [length]
-Value* line(Call& call, const Dim& length, const Dim& start = 0);
 // [B, L, heads D] -> [B, heads, L, D]; four axes stay as they are.
 Value* split_heads(Call& call, Value* x, std::int64_t heads);
 // [B, heads, L, D] -> [B, L, heads D]

@@ -266,6 +266,11 @@ Value* Call::permute(Value* value, std::vector<std::int64_t> dims, std::string_v
   return build("permute", {value}, {{"dims", std::move(dims)}}, name);
 }
 
+Value* Call::arange(const Dim& length, const Dim& start, DType dtype) const {
+  return build("arange", {},
+               {{"start", Shape{start}}, {"step", std::int64_t{1}}, {"length", Shape{length}}, {"dtype", dtype}});
+}
+
 Value* Call::unsqueeze(Value* value, std::vector<std::int64_t> dims) const {
   if (dims.empty()) return value;
   return build("unsqueeze", {value}, {{"dims", std::move(dims)}});

@@ -113,6 +113,8 @@ class Call {
   Value* squeeze(Value* value, std::vector<std::int64_t> dims) const;
   Value* slice(Value* value, std::int64_t dim, std::int64_t start, Dim end, std::string_view name = {}) const;
   Value* full(Shape shape, double value, DType dtype) const;
+  // start, start + 1, ...
+  Value* arange(const Dim& length, const Dim& start = 0, DType dtype = DType::i64) const;
   Value* binary(std::string_view op, Value* a, Value* b) const { return build(op, {a, b}); }
   Value* binary(std::string_view op, Value* a, double b) const;
   // The results of an operator of ONNX's own set, in a version of it, with those attributes of this node that `kept`

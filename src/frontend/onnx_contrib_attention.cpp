@@ -54,7 +54,7 @@ Value* filtered(Call& call, Value* mask, const Shape& scores, double filter) {
   Value* counts = nullptr;
   if (shape.size() == 1 && (shape[0] == batch || shape[0] == batch * Dim(2))) {
     const bool both = shape[0] != batch;
-    Value* place = line(call, keys);
+    Value* place = call.arange(keys);
     const auto limits = [&](const Dim& start) {
       Value* part =
           both ? call.build(
@@ -84,8 +84,8 @@ Value* filtered(Call& call, Value* mask, const Shape& scores, double filter) {
 
 // Queries see the keys up to their own, the last query the last key; and of them, maybe, only so many of the last.
 Value* causal_mask(Call& call, const Dim& rows, const Dim& keys, std::int64_t window) {
-  Value* key = call.unsqueeze(line(call, keys), {0});
-  Value* query = call.unsqueeze(line(call, rows, keys - rows), {1});
+  Value* key = call.unsqueeze(call.arange(keys), {0});
+  Value* query = call.unsqueeze(call.arange(rows, keys - rows), {1});
   Value* allowed = call.build("less_equal", {key, query});
   if (window > 0)
     allowed = call.build(
@@ -264,7 +264,7 @@ void read_grouped(Call& call) {
     if (call.failed()) return;
     if (!half || *half < 1 || *half > *heads.query->type.shape[3].constant() / 2)
       return call.fail(fmt::format("angles of shape {}", shape_text(cache)));
-    Value* positions = call.has(9) ? call.x(9) : line(call, shape[1], past);
+    Value* positions = call.has(9) ? call.x(9) : call.arange(shape[1], past);
     Value* cosine = angles_at(call, call.x(7), positions);
     Value* sine = angles_at(call, call.x(8), positions);
     for (Value** part : {&heads.query, &heads.key})
@@ -318,7 +318,7 @@ void read_rotary(Call& call) {
   }
   if (call.failed()) return;
   if (positions->type.shape.size() == 1)
-    positions = call.build("add", {line(call, x->type.shape[1]), call.cast(positions, DType::i64)});
+    positions = call.build("add", {call.arange(x->type.shape[1]), call.cast(positions, DType::i64)});
   Value* result = turn(call, x, angles_at(call, call.x(2), positions), angles_at(call, call.x(3), positions), 2 * *half,
                        interleaved);
   if (split) return call.set(0, call.permute(result, {0, 2, 1, 3}, call.name()));

@@ -283,9 +283,7 @@ bool as_scan(Call& call, const Loop& loop) {
   const std::vector<Value*> given = captured_values(call, *call.importer.scope(), body->captured);
   operands.insert(operands.end(), given.begin(), given.end());
   const std::size_t states = operands.size();
-  Value* turns = call.build(
-      "arange", {},
-      {{"start", Shape{0}}, {"step", std::int64_t{1}}, {"length", Shape{*loop.turns}}, {"dtype", DType::i64}});
+  Value* turns = call.arange(*loop.turns);
   operands.push_back(call.unsqueeze(turns, {0}));
   for (std::size_t i = 0; i < states; ++i)
     graph.add_output(fmt::format("next_{}", i), i < body->next.size() ? body->next[i] : graph.inputs()[i]);

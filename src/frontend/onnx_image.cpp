@@ -182,9 +182,7 @@ Value* places_in_tensor(Call& call, Value* places, const Shape& x, bool column_m
   const Dim channels = x[0] * x[1];
   Slot one;
   one.known = std::make_shared<Known>(Known{DType::i64, {}, {image}});
-  Value* line =
-      call.build("arange", {},
-                 {{"start", Shape{0}}, {"step", std::int64_t{1}}, {"length", Shape{channels}}, {"dtype", DType::i64}});
+  Value* line = call.arange(channels);
   Value* offsets = call.build("mul", {line, call.importer.materialize(call.build, one)});
   Shape shape(x.size(), Dim(1));
   shape[0] = x[0];

@@ -111,8 +111,7 @@ void read_one_hot(Call& call) {
   index = call.build("where", {negative, call.binary("add", index, static_cast<double>(count)), index});
   Integers ones(rank, 1);
   ones[static_cast<std::size_t>(axis)] = count;
-  Value* line = call.build(
-      "arange", {}, {{"start", Shape{0}}, {"step", std::int64_t{1}}, {"length", Shape{count}}, {"dtype", DType::i64}});
+  Value* line = call.arange(count);
   Value* hot = call.build("equal", {call.unsqueeze(index, {axis}), call.reshape(line, to_shape(ones))});
   Value* values = call.x(2);
   Value* off = call.build("select", {values}, {{"dim", std::int64_t{0}}, {"index", std::int64_t{0}}});
@@ -177,8 +176,7 @@ void read_nonzero(Call& call) {
     return call.fail("how many results there are depends on values",
                      "cut the model before it (onnx.utils.extract_model) and do this where the files are used");
   const Shape length = x->type.shape;
-  Value* line = call.build("arange", {},
-                           {{"start", Shape{0}}, {"step", std::int64_t{1}}, {"length", length}, {"dtype", DType::i64}});
+  Value* line = call.arange(length[0]);
   call.set(0, call.reshape(line, Shape{1, length[0]}, call.name()));
 }
 
@@ -210,8 +208,7 @@ void read_reverse_sequence(Call& call) {
   const DType dtype = lengths->type.dtype;
   const Dim steps = shape[static_cast<std::size_t>(time_axis)];
   // index[t, b] = t < lengths[b] ? lengths[b] - 1 - t : t
-  Value* line = call.build(
-      "arange", {}, {{"start", Shape{0}}, {"step", std::int64_t{1}}, {"length", Shape{steps}}, {"dtype", dtype}});
+  Value* line = call.arange(steps, 0, dtype);
   Value* time = call.unsqueeze(line, {batch_axis});
   Value* length = call.unsqueeze(lengths, {time_axis});
   Value* mirrored = call.build("sub", {call.binary("sub", length, 1), time});
@@ -232,11 +229,7 @@ void read_tensor_scatter(Call& call) {
   const Shape& shape = update->type.shape;
   const Dim size = past->type.shape[static_cast<std::size_t>(axis)];
   if (axis == 0) return call.fail("axis 0 is that of the batch");
-  Value* position = call.build("arange", {},
-                               {{"start", Shape{0}},
-                                {"step", std::int64_t{1}},
-                                {"length", Shape{shape[static_cast<std::size_t>(axis)]}},
-                                {"dtype", DType::i64}});
+  Value* position = call.arange(shape[static_cast<std::size_t>(axis)]);
   position = call.unsqueeze(position, {0});
   if (call.has(2)) position = call.build("add", {position, call.unsqueeze(call.x(2), {1})});
   if (mode == "circular") {
@@ -299,11 +292,7 @@ void read_hardmax(Call& call) {
   Value* first = call.build("argmax", {x}, {{"dim", dim}, {"keepdim", true}});
   Shape line(work.size(), Dim(1));
   line[static_cast<std::size_t>(dim)] = work[static_cast<std::size_t>(dim)];
-  Value* count = call.build("arange", {},
-                            {{"start", Shape{0}},
-                             {"step", std::int64_t{1}},
-                             {"length", Shape{work[static_cast<std::size_t>(dim)]}},
-                             {"dtype", DType::i64}});
+  Value* count = call.arange(work[static_cast<std::size_t>(dim)]);
   Value* hot = call.cast(call.build("equal", {call.reshape(count, line), first}), dtype);
   call.set(0, call.reshape(hot, shape, call.name()));
 }

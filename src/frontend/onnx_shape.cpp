@@ -514,13 +514,8 @@ void read_eye_like(Call& call) {
   const Shape shape = call.shape(0);
   if (call.failed()) return;
   if (!dtype || shape.size() != 2) return call.fail("expected a matrix and a dtype that is read");
-  const auto line = [&](const Dim& length, std::int64_t start) {
-    return call.build(
-        "arange", {},
-        {{"start", Shape{start}}, {"step", std::int64_t{1}}, {"length", Shape{length}}, {"dtype", DType::i64}});
-  };
-  Value* rows = call.unsqueeze(line(shape[0], k), {1});
-  Value* columns = call.unsqueeze(line(shape[1], 0), {0});
+  Value* rows = call.unsqueeze(call.arange(shape[0], k), {1});
+  Value* columns = call.unsqueeze(call.arange(shape[1]), {0});
   call.set(0, call.cast(call.build("equal", {rows, columns}), *dtype, call.name()));
 }
 

@@ -5,8 +5,6 @@
 namespace taper {
 namespace {
 
-// XNNPACK takes no more.
-constexpr std::size_t kMostJoinedAxes = 6;
 bool joins_few_axes(const Node& node) {
   return !has_more_axes(node, kMostJoinedAxes);
 }

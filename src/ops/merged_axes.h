@@ -6,6 +6,9 @@
 
 namespace taper {
 
+// XNNPACK joins and splits no values of more axes.
+inline constexpr std::size_t kMostJoinedAxes = 6;
+
 // Whether an operand or a result of the call has more axes.
 inline bool has_more_axes(const Node& node, std::size_t most) {
   const auto more = [most](const Value* value) { return value != nullptr && value->type.shape.size() > most; };

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "ops/merged_axes.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -22,14 +23,13 @@ bool is_given(const Value* value) {
   return value->producer == nullptr || constant_of(value) != nullptr;
 }
 
-// The same value by one more operator. The kernel of CONCATENATION takes no scalars, and no float64; XNNPACK takes six
-// axes of it, and LiteRT eight of any value.
+// The same value by one more operator. The kernel of CONCATENATION takes no scalars, and no float64; LiteRT takes
+// eight axes of any value.
 Value* copied_value(Builder& build, Value* value) {
-  constexpr std::size_t kMostAxes = 6;
   const std::size_t axes = value->type.shape.size();
-  if (axes > kMostAxes && value->type.dtype == DType::f32) return build("mul", {value, build.scalar(1)});
+  if (axes > kMostJoinedAxes && value->type.dtype == DType::f32) return build("mul", {value, build.scalar(1)});
   const Attrs first = {{"dims", std::vector<std::int64_t>{0}}};
-  if (axes == 0 || axes > kMostAxes || value->type.dtype == DType::f64)
+  if (axes == 0 || axes > kMostJoinedAxes || value->type.dtype == DType::f64)
     return build("squeeze", {build("unsqueeze", {value}, first)}, first);
   return build("concat", {value}, {{"dim", std::int64_t{0}}});
 }
@@ -113,9 +113,8 @@ Expected<Graph> copy_spoiled_results(const Graph& graph) {
 }
 
 bool passes_inputs(const Graph& graph) {
-  for (std::size_t i = 0; i < graph.outputs().size(); ++i)
-    if (is_given(graph.outputs()[i].value) || is_repeated(graph, i)) return true;
-  return false;
+  return repeats_outputs(graph) ||
+         std::ranges::any_of(graph.outputs(), [](const Output& output) { return is_given(output.value); });
 }
 
 Expected<Graph> copy_passed_inputs(const Graph& graph) {
