@@ -287,6 +287,19 @@ class HandsOn(torch.nn.Module):
         return torch.stack(results, 1) + old.unsqueeze(1)
 
 
+class Rotates(torch.nn.Module):
+    """States that take one another's places in each step."""
+
+    def forward(self, x):
+        a, b, c = x[:, 0], x[:, 0] + 1.0, x[:, 0] + 2
+        new, old = x[:, 0], x[:, 0] * 0.0
+        for t in range(x.size(1)):
+            a, b, c = c, a, b
+            old = new
+            new = torch.tanh(new + t)
+        return a, b, c, new, old
+
+
 class Solver(torch.nn.Module):
     """Euler's method: a list that begins with the first state, grows in a loop over an open axis, and is turned around."""
 
@@ -318,10 +331,11 @@ class Positions(torch.nn.Module):
     ("model", "shape", "lengths"),
     [
         (torch.jit.script(HandsOn()), "x=B,T,3", (1, 2, 7)),
+        (torch.jit.script(Rotates()), "x=B,T,3", (1, 2, 7)),
         (torch.jit.script(Solver()), "x=B,T,3", (1, 2, 7)),
         (Positions(), "x=B,1,T", (200, 333)),
     ],
-    ids=["states that are handed on", "states from the first on", "positions"],
+    ids=["states that are handed on", "states that rotate", "states from the first on", "positions"],
 )
 def test_scripts_agree_with_pytorch(tmp_path, model, shape, lengths):
     torch.manual_seed(0)
