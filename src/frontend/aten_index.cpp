@@ -1,15 +1,11 @@
 // Entries picked by integers.
 #include <algorithm>
 
-#include "frontend/aten_table.h"
+#include "frontend/aten_counts.h"
 #include "ops/rules.h"
 
 namespace taper::aten {
 namespace {
-
-// What to do where the number of entries would depend on their values.
-constexpr const char* kFixedNumber =
-    "keep all entries (torch.where(mask, x, 0), sums of x * mask), or take a fixed number with torch.nonzero_static";
 
 // Whether no integer of the value is below 0, as far as its making shows within a budget of values looked at.
 bool is_never_negative(const Value* value, int& budget) {
@@ -31,7 +27,7 @@ bool is_never_negative(const Value* value, int& budget) {
     const auto known = constant_value(value);
     return known && std::ranges::none_of(known->values, [](double i) { return i < 0; });
   }
-  if (is_one_of({"argmax", "argmin", "shape_of", "sizes", "abs", "one_hot"})) return true;
+  if (is_one_of({"argmax", "argmin", "shape_of", "sizes", "abs", "one_hot", "nonzero"})) return true;
   if (is_one_of({"topk", "sort"})) return value->index == 1;
   if (node.op == "arange") {
     const auto start = node.attrs.get<Shape>("start")[0].constant();
@@ -119,22 +115,32 @@ Expected<Arg> take(Call& call) {
 
 // ------------------------------------------------------------------------------------------------------- index.Tensor
 
-// A mask of known numbers is the positions where it is true.
-Expected<std::vector<Value*>> as_positions(Builder& build, Value* index) {
-  if (index->type.dtype != DType::boolean && index->type.dtype != DType::u8) return std::vector{index};
-  const auto known = constant_value(index);
-  if (!known)
-    return fail_with_hint("a mask that is computed when the program runs picks entries, whose number is then not known",
-                          kFixedNumber);
-  std::vector<Integers> found(known->shape.size());
-  for (std::size_t i = 0; i < known->values.size(); ++i) {
-    if (known->values[i] == 0) continue;
-    std::int64_t rest = static_cast<std::int64_t>(i);
-    for (std::size_t axis = known->shape.size(); axis-- > 0; rest /= known->shape[axis])
-      found[axis].push_back(rest % known->shape[axis]);
-  }
+// The column of an axis of the places where a mask is true.
+Value* column_of(Builder& build, Value* places, std::size_t axis) {
+  const Shape& shape = shape_of(places);
+  if (shape[1].is(1)) return reshape(build, places, {shape[0]});
+  return build("select", {places}, {{"dim", std::int64_t{1}}, {"index", static_cast<std::int64_t>(axis)}});
+}
+
+// A mask is the positions where it is true.
+std::vector<Value*> as_positions(Call& call, Value* index) {
+  Builder& build = call.build;
+  if (index->type.dtype != DType::boolean && index->type.dtype != DType::u8) return {index};
+  const std::size_t rank = index->type.shape.size();
   std::vector<Value*> out;
-  for (const Integers& axis : found) out.push_back(integer_vector(build, axis));
+  if (const auto known = constant_value(index)) {
+    std::vector<Integers> found(rank);
+    for (std::size_t i = 0; i < known->values.size(); ++i) {
+      if (known->values[i] == 0) continue;
+      std::int64_t rest = static_cast<std::int64_t>(i);
+      for (std::size_t axis = rank; axis-- > 0; rest /= known->shape[axis])
+        found[axis].push_back(rest % known->shape[axis]);
+    }
+    for (const Integers& axis : found) out.push_back(integer_vector(build, axis));
+    return out;
+  }
+  Value* places = places_of(call.context, cast(build, index, DType::boolean));
+  for (std::size_t axis = 0; places != nullptr && axis < rank; ++axis) out.push_back(column_of(build, places, axis));
   return out;
 }
 
@@ -146,8 +152,7 @@ Expected<std::vector<Value*>> indices_of(Call& call, const Shape& shape) {
       out.push_back(nullptr);
       continue;
     }
-    TAPER_ASSIGN(const std::vector<Value*> parts, as_positions(call.build, index));
-    for (Value* part : parts) {
+    for (Value* part : as_positions(call, index)) {
       if (out.size() >= shape.size()) return fail("more indices than the {} axes", shape.size());
       out.push_back(positions(call.build, part, shape[out.size()]));
     }
@@ -183,8 +188,27 @@ Layout layout_of(const std::vector<Value*>& indices) {
   return layout;
 }
 
+// The value whose columns, all of them in order, the indices are; null if they are no such.
+Value* whole_places(const std::vector<Value*>& indices) {
+  Value* places = nullptr;
+  std::int64_t column = 0;
+  for (Value* index : indices) {
+    if (index == nullptr) continue;
+    const Node* node = index->producer;
+    if (node == nullptr || node->op != "select" || node->operands[0]->producer == nullptr) return nullptr;
+    if (node->operands[0]->producer->op != "nonzero" || node->attrs.integer("dim") != 1) return nullptr;
+    if (node->attrs.integer("index") != column++ || (places != nullptr && places != node->operands[0])) return nullptr;
+    places = node->operands[0];
+  }
+  return places != nullptr && places->type.shape[1].is(column) ? places : nullptr;
+}
+
 // The indices side by side in a new last axis, each of the common shape.
 Expected<Value*> joined_indices(Builder& build, const std::vector<Value*>& indices, Shape& common) {
+  if (Value* places = whole_places(indices)) {
+    common = {places->type.shape[0]};
+    return places;
+  }
   for (Value* index : indices)
     if (index != nullptr) {
       TAPER_ASSIGN(common, broadcast(common, shape_of(index)));
@@ -275,31 +299,45 @@ Expected<Arg> index_put(Call& call) {
   return fresh(permute(build, y, back));
 }
 
+// The places where x is not zero, a row of indices each.
+Value* nonzero_places(Call& call, Value* x) {
+  Builder& build = call.build;
+  Value* mask = cast(build, x, DType::boolean);
+  if (mask == nullptr) return nullptr;
+  if (!constant_value(mask)) return places_of(call.context, mask);
+  std::vector<Value*> columns;
+  for (Value* column : as_positions(call, mask)) columns.push_back(unsqueeze(build, column, 1));
+  return concat(build, std::move(columns), 1);
+}
+
 Expected<Arg> masked_select(Call& call) {
   Builder& build = call.build;
   Value* x = call.tensor("self");
   TAPER_ASSIGN(const Shape shape, broadcast(x->type.shape, call.tensor("mask")->type.shape));
   Value* mask = expand(build, call.tensor("mask"), shape);
-  TAPER_TRY(build.status());
-  TAPER_ASSIGN(const std::vector<Value*> found, as_positions(build, mask));
-  std::vector<Value*> parts;
-  for (Value* part : found) parts.push_back(unsqueeze(build, part, 1));
-  return fresh(build("gather_nd", {expand(build, x, shape), concat(build, parts, 1)}));
+  x = expand(build, x, shape);
+  if (shape.empty()) {
+    mask = unsqueeze(build, mask, 0);
+    x = unsqueeze(build, x, 0);
+  }
+  return fresh(build("gather_nd", {x, nonzero_places(call, mask)}));
 }
 
-// Positions of what is not zero, for constants.
 Expected<Arg> nonzero(Call& call) {
   Builder& build = call.build;
-  Value* x = cast(build, call.tensor("self"), DType::boolean);
+  Value* x = call.tensor("self");
+  const bool by_axis = call.schema.name == "nonzero_numpy" || call.schema.name == "where";
+  if (const std::size_t rank = x->type.shape.size(); rank == 0) {
+    // One row without indices if the number is not zero; as lists, it is a vector of one entry.
+    x = unsqueeze(build, x, 0);
+    if (!by_axis) return fresh(slice(build, nonzero_places(call, x), 1, 0, 0));
+  }
+  Value* places = nonzero_places(call, x);
   TAPER_TRY(build.status());
-  if (!constant_value(x))
-    return fail_with_hint("how many entries are not zero is only known when the program runs", kFixedNumber);
-  TAPER_ASSIGN(const std::vector<Value*> found, as_positions(build, x));
-  if (call.schema.name == "nonzero_numpy") return fresh_list(found);
-  std::vector<Value*> parts;
-  for (Value* part : found) parts.push_back(unsqueeze(build, part, 1));
-  if (parts.empty()) return fail("positions in a number");
-  return fresh(concat(build, std::move(parts), 1));
+  if (!by_axis) return fresh(places);
+  std::vector<Value*> columns;
+  for (std::size_t axis = 0; axis < x->type.shape.size(); ++axis) columns.push_back(column_of(build, places, axis));
+  return fresh_list(columns);
 }
 
 // The positions of the first `size` entries that are not zero, a row each; where there are fewer, `fill_value`.
@@ -480,6 +518,8 @@ std::vector<Overload> index_overloads() {
       {"masked_select(Tensor self, Tensor mask) -> Tensor", masked_select},
       {"nonzero(Tensor self) -> Tensor", nonzero},
       {"nonzero_numpy(Tensor self) -> Tensor[]", nonzero},
+      {"where(Tensor self) -> Tensor[]", nonzero},
+      {"argwhere(Tensor self) -> Tensor", nonzero},
       {"nonzero_static(Tensor self, *, SymInt size, int fill_value=-1) -> Tensor", static_nonzero},
       {"one_hot(Tensor self, int num_classes=-1) -> Tensor", one_hot},
   };

@@ -1,7 +1,7 @@
 // Joining, repeating and reordering entries.
 #include <algorithm>
 
-#include "frontend/aten_table.h"
+#include "frontend/aten_counts.h"
 #include "ops/rules.h"
 
 namespace taper::aten {
@@ -99,8 +99,7 @@ Expected<Arg> tile(Call& call) {
   return repeat_by(call, std::move(repeats));
 }
 
-// For each place of the result the entry that stands there, where entry i is repeated repeats[i] times. Errors: neither
-// the repeats nor their sum are known.
+// For each place of the result the entry that stands there, where entry i is repeated repeats[i] times.
 Expected<Value*> repeated_entries(Call& call, Value* repeats) {
   constexpr std::int64_t kMost = 1 << 24;
   Builder& build = call.build;
@@ -114,11 +113,14 @@ Expected<Value*> repeated_entries(Call& call, Value* repeats) {
     }
     return integer_vector(build, entries);
   }
-  if (!call.given("output_size"))
-    return fail("repeats that are computed when the program runs, whose sum is then not known: pass output_size");
+  Value* whole = cast(build, repeats, DType::i64);
+  TAPER_TRY(build.status());
+  const Dim length = call.given("output_size") ? call.size("output_size")
+                                               : measured_size(call.context, reduce(build, "sum", whole, {0}, false));
+  TAPER_TRY(build.status());
   // As many entries as end at or before the place.
-  Value* ends = build("cumsum", {cast(build, repeats, DType::i64)}, {{"dim", std::int64_t{0}}});
-  Value* place = unsqueeze(build, arange(build, 0, 1, call.size("output_size"), DType::i64), 1);
+  Value* ends = build("cumsum", {whole}, {{"dim", std::int64_t{0}}});
+  Value* place = unsqueeze(build, arange(build, 0, 1, length, DType::i64), 1);
   Value* entries = reduce(build, "sum", cast(build, build("less_equal", {ends, place}), DType::i64), {1}, false);
   // Repeats with another sum are an error in PyTorch; here the last entry stands for what is missing.
   return build("minimum", {entries, number(build, Arg(shape_of(repeats)[0] - Dim(1)), DType::i64)});

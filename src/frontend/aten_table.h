@@ -61,6 +61,7 @@ std::vector<Overload> activation_overloads();
 std::vector<Overload> compare_overloads();
 std::vector<Overload> reduce_overloads();
 std::vector<Overload> order_overloads();
+std::vector<Overload> unique_overloads();
 std::vector<Overload> statistics_overloads();
 std::vector<Overload> view_overloads();
 std::vector<Overload> piece_overloads();

@@ -104,7 +104,7 @@ Expected<std::unique_ptr<taper::Graph>> build_region(Import& import, const aten:
                                                      RegionKind kind) {
   auto region = std::make_unique<taper::Graph>();
   Builder build(*region);
-  aten::Context context{build, outside.symbols};
+  aten::Context context = outside.inside(build);
   std::vector<Arg> operands;
   std::vector<Value*> handed_on;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -278,7 +278,7 @@ Expected<Arg> run_scan(const HigherOrderCall& call, const std::vector<Arg>& init
   const std::vector<RegionInput> others = region_inputs(build, additional, 0);
   auto region = std::make_unique<taper::Graph>();
   Builder inner(*region);
-  aten::Context context{inner, call.context.symbols};
+  aten::Context context = call.context.inside(inner);
   std::vector<Arg> operands;
   std::vector<Value*> outside = states, handed_on;
   for (Value* state : states) operands.emplace_back(aten::Tensor::make(region->add_input(state->name, state->type)));

@@ -28,7 +28,6 @@ Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statemen
   Branch branch;
   branch.region = std::make_unique<Region>(*branch.graph, region_);
   branch.region->shared = shared;
-  branch.region->context.symbols = region_->context.symbols;
   branch.region->build.set_scope(frame_->scope);
   Region* const before = std::exchange(region_, branch.region.get());
   Variables saved = frame_->variables;

@@ -34,7 +34,11 @@ bool share_storage(const aten::TensorPtr& a, const aten::TensorPtr& b);
 
 // A graph under construction: the program's, or one of a branch or loop that depends on data.
 struct Region {
-  Region(Graph& the_graph, Region* the_outer) : graph(the_graph), outer(the_outer), build(the_graph), context{build} {}
+  Region(Graph& the_graph, Region* the_outer)
+      : graph(the_graph),
+        outer(the_outer),
+        build(the_graph),
+        context(the_outer == nullptr ? aten::Context{build} : the_outer->context.inside(build)) {}
   Region(const Region&) = delete;
   Region& operator=(const Region&) = delete;
 

@@ -220,7 +220,6 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
   branch.region = std::make_unique<Region>(*branch.graph, &loop.outer);
   branch.region->shared = attempts.shared;
   branch.region->variable = attempts.variable;
-  branch.region->context.symbols = loop.outer.context.symbols;
   branch.region->build.set_scope(frame_->scope);
   region_ = branch.region.get();
   std::vector<aten::TensorPtr> places;

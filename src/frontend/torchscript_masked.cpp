@@ -5,6 +5,7 @@
 
 #include "frontend/aten_table.h"
 #include "frontend/torchscript_regions.h"
+#include "ir/computation.h"
 
 namespace taper::torchscript {
 namespace {

@@ -30,9 +30,6 @@ const Capture* find_capture(const std::deque<Capture>& captures, const aten::Ten
 // What a tensor of a region is made of: itself and all that it is cut from, each once.
 std::vector<aten::TensorPtr> parts_of(const aten::TensorPtr& tensor);
 
-// Whether two values are computed in the same way, as far as that shows within a budget of nodes looked at.
-bool same_computation(const taper::Value* a, const taper::Value* b, int& budget);
-
 // The places of update_slice: 0 on all axes but one.
 taper::Value* places_along(Builder& build, taper::Value* place, std::size_t axis, std::size_t rank);
 

@@ -121,6 +121,16 @@ struct PreparedGraph::Impl {
 
 namespace {
 
+// Symbols of the results' shapes, from the shapes that they have.
+Status bind_results(const Node& node, const std::vector<Array>& results, Bindings& bindings) {
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const Shape& expected = node.results[i]->type.shape;
+    for (std::size_t axis = 0; axis < expected.size(); ++axis)
+      TAPER_TRY(bind_dim(expected[axis], results[i].shape[axis], bindings));
+  }
+  return {};
+}
+
 // Rows of a table, and the indices that name them there.
 struct PickedRows {
   Array rows, index;
@@ -161,7 +171,7 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
   std::vector<std::vector<std::int64_t>> shapes;
   shapes.reserve(inputs.size());
   for (const Array& input : inputs) shapes.push_back(input.shape);
-  TAPER_ASSIGN(const Bindings bindings, bind_symbols(graph.inputs(), shapes));
+  TAPER_ASSIGN(Bindings bindings, bind_symbols(graph.inputs(), shapes));
   std::unordered_map<const Value*, Array> values;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!passes_on(i)) complete(*graph.inputs()[i], inputs[i]);
@@ -203,6 +213,8 @@ Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs)
       operands[0] = &rounded;
     }
     auto results = op.eval({operands, node.attrs, node.regions, bindings, observer});
+    if (results && op.measures_sizes)
+      if (auto status = bind_results(node, *results, bindings); !status) results = std::unexpected(status.error());
     if (!results) {
       Error error = std::move(results).error();
       error.message = fmt::format("{}: {}", node.op, error.message);
@@ -250,6 +262,18 @@ void PreparedGraph::observe(const ValueObserver* observer, bool in_loop) {
 
 Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inputs) {
   return PreparedGraph(graph, false).run(std::move(inputs));
+}
+
+Bindings with_measured_sizes(const Graph& graph, Bindings sizes) {
+  for (const Node& node : graph.nodes()) {
+    for (const auto& region : node.regions) sizes = with_measured_sizes(*region, std::move(sizes));
+    if (!op_of(node).measures_sizes) continue;
+    const auto most = element_count(node.operands[0]->type.shape).evaluate(sizes);
+    for (const Value* result : node.results)
+      for (const Dim& dim : result->type.shape)
+        for (const std::string& symbol : symbols_of(dim)) sizes.try_emplace(symbol, most.value_or(1));
+  }
+  return sizes;
 }
 
 }  // namespace taper

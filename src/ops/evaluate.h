@@ -41,4 +41,8 @@ Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inp
 Expected<Bindings> bind_symbols(const std::vector<Value*>& values,
                                 const std::vector<std::vector<std::int64_t>>& shapes);
 
+// `sizes`, and an estimate of each size of the graph that only elements decide: as many as there are to choose from,
+// where operands tell.
+Bindings with_measured_sizes(const Graph& graph, Bindings sizes);
+
 }  // namespace taper

@@ -29,6 +29,7 @@ std::vector<Op> joining_ops();
 std::vector<Op> slicing_ops();
 std::vector<Op> indexing_ops();
 std::vector<Op> scattering_ops();
+std::vector<Op> selecting_ops();
 std::vector<Op> filling_ops();
 std::vector<Op> recurrent_ops();
 std::vector<Op> lstm_ops();

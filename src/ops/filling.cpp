@@ -92,10 +92,18 @@ Op arange() {
   };
 }
 
+// What an evaluation makes of bounds that were computed.
+constexpr double kMostNumbers = 1 << 28;
+
+// The length where it follows from sizes; else bounds that are computed from elements decide it.
 Status resolve_range(std::span<Value* const> operands, Attrs& attrs) {
   const auto start = known_number(operands[0]), end = known_number(operands[1]), step = known_number(operands[2]);
-  if (!start || !end) return fail("a range between bounds that don't follow from the sizes of a value");
-  if (!step || !step->constant() || step->is(0)) return fail("a range whose step is not known");
+  if (!start || !end || !step) {
+    const std::string name = fmt::format("count_{}_{}_{}", operands[0]->id, operands[1]->id, operands[2]->id);
+    attrs.set("length", Shape{Dim::symbol(name)});
+    return {};
+  }
+  if (!step->constant() || step->is(0)) return fail("a range whose step is not known");
   Dim length = ceil_divide(*end - *start, *step);
   if (length.overflowed()) return fail("a range that overflows 64 bits");
   if (length.constant().value_or(0) < 0) length = 0;
@@ -106,7 +114,7 @@ Status resolve_range(std::span<Value* const> operands, Attrs& attrs) {
 Op range() {
   return {
       .name = "range",
-      .doc = "start, start + step, ... before `end`: as many numbers as `length` says",
+      .doc = "start, start + step, ... before `end`: `length` numbers",
       .operands = {"start", "end", "step"},
       .attrs = {{"length", AttrKind::shape}},
       .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
@@ -118,15 +126,19 @@ Op range() {
         return std::vector{Type{call.type(0).dtype, {length}}};
       },
       .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
-        TAPER_ASSIGN(const std::int64_t length, call.attrs.get<Shape>("length")[0].evaluate(call.bindings));
+        const auto expected = call.attrs.get<Shape>("length")[0].evaluate(call.bindings);
         const double start = call.operand(0).values.at(0), step = call.operand(2).values.at(0);
         const double count = std::max(0.0, std::ceil((call.operand(1).values.at(0) - start) / step));
-        if (step == 0 || count != static_cast<double>(length))
-          return fail("{} numbers between {} and {}, expected {}", count, start, call.operand(1).values[0], length);
-        Array out = make_array(call.operand(0).dtype, {length});
+        if (step == 0 || (expected && count != static_cast<double>(*expected)))
+          return fail("{} numbers between {} and {}, expected {}", count, start, call.operand(1).values[0],
+                      expected.value_or(0));
+        if (!(count <= kMostNumbers))
+          return fail("{} numbers between {} and {}", count, start, call.operand(1).values[0]);
+        Array out = make_array(call.operand(0).dtype, {static_cast<std::int64_t>(count)});
         for (std::size_t i = 0; i < out.values.size(); ++i) out.values[i] = start + step * static_cast<double>(i);
         return std::vector{std::move(out)};
       },
+      .measures_sizes = true,
       .onnx = {.op_type = "Range", .inputs = {operand(0), operand(1), operand(2)}},
       .tflite = {.builtin = tflite::BuiltinOperator::RANGE,
                  .since = "1.13.0",

@@ -250,6 +250,9 @@ struct Op {
   std::vector<std::int64_t> (*axes_of_x)(const Node&) = nullptr;
   // Whether of operand 0 only the entries of its first axis count that the indices of operand 1 name.
   bool (*picks_rows)(const Node&) = nullptr;
+  // Whether the elements of the operands decide how large the results are. Symbols in the results' shapes that no input
+  // tells have their values from there on.
+  bool measures_sizes = false;
   // Elements that an evaluation holds beside its operands and results, where these are many.
   Dim (*workspace)(const Node&) = nullptr;
   std::size_t region_operands = 0;  // regions take the operands from this one on

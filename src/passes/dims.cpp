@@ -1,4 +1,5 @@
-// Sizes that are known at run time only: computed from the sizes of a graph's inputs, each once.
+// Sizes that are known at run time only: computed from the sizes of a graph's inputs, and of what has as many elements
+// as other elements say, each once.
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -49,16 +50,18 @@ std::optional<LinearDim> as_linear(const Dim& dim) {
 // Builds sizes in a graph under construction. Every size is a vector of one integer, every partial result is kept.
 class SizeBuilder {
  public:
-  SizeBuilder(Builder& build, DType dtype) : build_(build), dtype_(dtype) {}
+  SizeBuilder(Builder& build, DType dtype) : build_(build), dtype_(dtype), sources_(build.graph().inputs()) {}
 
-  // Entry `axis` of a vector of sizes holds `dim`.
-  void add_known(Value* vector, std::size_t axis, const Dim& dim) { known_.push_back({vector, axis, dim}); }
+  // The sizes of the value say what symbols are.
+  void add_measured(Value* value) {
+    if (value != nullptr) sources_.push_back(value);
+  }
 
   // Whether all symbols of the dimension can be read from the inputs.
   bool can_know(const Dim& dim) const {
-    if (dim.constant() || find(dim) || find_known(dim) != nullptr) return true;
+    if (dim.constant() || find(dim)) return true;
     return !dim.overflowed() && std::ranges::all_of(symbols_of(dim), [this](const std::string& symbol) {
-      return find_symbol(symbol).has_value() || find_known(Dim::symbol(symbol)) != nullptr;
+      return find_symbol(symbol).has_value();
     });
   }
   bool can_know(const Shape& shape) const {
@@ -90,7 +93,7 @@ class SizeBuilder {
 
   // A vector of `rank` entries whose entry `axis` is the size; the others are anything.
   Value* vector_at(const Dim& dim, std::size_t axis, std::size_t rank) {
-    for (Value* input : build_.graph().inputs())
+    for (Value* input : sources_)
       if (input->type.shape.size() == rank && input->type.shape[axis] == dim) return shape_of(input);
     Shape shape(rank, Dim(0));
     shape[axis] = dim;
@@ -114,26 +117,17 @@ class SizeBuilder {
     Value* input;
     std::size_t axis;
   };
-  struct Known {
-    Value* vector;
-    std::size_t axis;
-    Dim dim;
-  };
 
   // An axis of an input that has this size.
   std::optional<Source> find(const Dim& dim) const {
-    for (Value* input : build_.graph().inputs())
+    for (Value* input : sources_)
       for (std::size_t axis = 0; axis < input->type.shape.size(); ++axis)
         if (input->type.shape[axis] == dim) return Source{input, axis};
     return std::nullopt;
   }
-  const Known* find_known(const Dim& dim) const {
-    const auto found = std::ranges::find(known_, dim, &Known::dim);
-    return found == known_.end() ? nullptr : &*found;
-  }
   // An axis of an input whose size says what the symbol is.
   std::optional<std::pair<Source, LinearDim>> find_symbol(const std::string& symbol) const {
-    for (Value* input : build_.graph().inputs())
+    for (Value* input : sources_)
       for (std::size_t axis = 0; axis < input->type.shape.size(); ++axis)
         if (const auto linear = as_linear(input->type.shape[axis]); linear && linear->symbol == symbol)
           return std::pair(Source{input, axis}, *linear);
@@ -176,7 +170,6 @@ class SizeBuilder {
 
   Value* compute(const Dim& dim) {
     if (const auto source = find(dim)) return entries(shape_of(source->input), source->axis, source->axis + 1);
-    if (const Known* known = find_known(dim)) return entries(known->vector, known->axis, known->axis + 1);
     if (const auto symbol = dim.as_symbol()) {
       const auto [source, linear] = *find_symbol(*symbol);
       Value* value = entries(shape_of(source.input), source.axis, source.axis + 1);
@@ -212,7 +205,7 @@ class SizeBuilder {
 
   Builder& build_;
   DType dtype_;
-  std::vector<Known> known_;
+  std::vector<Value*> sources_;  // whose sizes can be asked for
   std::map<Value*, Value*> shapes_;
   std::map<std::string, Value*> sizes_;
 };
@@ -267,6 +260,11 @@ class Materializer {
 
   Replacement run(Builder& build, const Node& node, std::span<Value* const> operands) {
     const std::string& name = node.results[0]->name;
+    if (op_of(node).measures_sizes) {
+      Value* result = build(node.op, {operands.begin(), operands.end()}, node.attrs, name);
+      sizes_.add_measured(result);
+      return std::vector{result};
+    }
     if (can_be_said(node, target_)) return std::nullopt;
     if (node.op == "sizes") {
       const auto& shape = node.attrs.get<Shape>("sizes");

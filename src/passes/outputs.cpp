@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "ops/merged_axes.h"
+#include "ops/table.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -59,7 +60,8 @@ Values results_of_sizes(const Graph& graph) {
   for (const Node& node : graph.nodes()) {
     const bool sized =
         std::ranges::any_of(node.operands, [&](const Value* operand) { return sizes.contains(operand); });
-    if (node.op == "top_entries" || node.op == "range") results.insert(node.results.begin(), node.results.end());
+    if (node.op == "top_entries" || op_of(node).measures_sizes)
+      results.insert(node.results.begin(), node.results.end());
     if (!sized && node.op != "shape_of") continue;
     for (const Value* result : node.results) {
       const bool is_size = !is_floating(result->type.dtype) && result->type.shape.size() <= 1;

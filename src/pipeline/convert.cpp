@@ -10,6 +10,7 @@
 #include "backend/tensorflow.h"
 #include "backend/tflite.h"
 #include "base/mapped_file.h"
+#include "ops/evaluate.h"
 #include "passes/passes.h"
 #include "passes/qdq.h"
 #include "pipeline/judges.h"
@@ -41,7 +42,8 @@ struct Job {
   const Trial* trial;  // to check each pass with, where that is asked for
   Expressible& expressible;
 
-  Bindings default_sizes() const { return usual_sizes(model.impl().symbols); }
+  Bindings usual() const { return usual_sizes(model.impl().symbols); }
+  Bindings default_sizes() const { return with_measured_sizes(graph, usual()); }
   bool static_shapes() const { return options.static_shapes || model.impl().symbols.empty(); }
   std::string description() const {
     const std::string& name = model.info().family;
@@ -51,7 +53,7 @@ struct Job {
 
 // The graph that a target's backend can spell.
 Expected<Graph> legalized(const Job& job, Target target) {
-  const LegalizeOptions options = {.freeze = job.options.static_shapes ? job.default_sizes() : Bindings{}};
+  const LegalizeOptions options = {.freeze = job.options.static_shapes ? job.usual() : Bindings{}};
   PassWatcher watcher(job.graph, target, job.options, job.stem, job.trial);
   Expected<Graph> legal = legalize(job.graph, target, options, watcher.observer());
   TAPER_TRY(watcher.status());

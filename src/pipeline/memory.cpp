@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "ops/evaluate.h"
 #include "ops/table.h"
 #include "pipeline/model.h"
 #include "pipeline/trials.h"
@@ -90,6 +91,7 @@ std::uint64_t estimate_memory(const Model& model, const ExportRequest& request) 
     for (const auto& [symbol, size] : other_sizes(impl.symbols)) sizes[symbol] = std::max(sizes[symbol], size);
     if (request.verification.input && model.info().kind == SourceKind::family)
       sizes[std::string(kBatch)] = kMostWindows;
+    sizes = with_measured_sizes(impl.graph, std::move(sizes));
     verifying = weights * kVerify + kBytesPerElement * largest_operator(impl.graph, sizes);
   }
   const double total = kPrograms + mapped + std::max(converting, verifying);
