@@ -26,22 +26,17 @@ namespace taper::aten {
 class Tensor;
 using TensorPtr = std::shared_ptr<Tensor>;
 
-// Numbers of elements that only the running program knows, each a symbol of its own; regions share those of their
-// program.
-struct Counts {
-  std::size_t named = 0;
-};
-
 // Where calls go, and what is known beside the graph.
 struct Context {
   Builder& build;
   std::map<std::string, SymbolRange, std::less<>> symbols = {};  // without an entry a symbol is at least 1
   std::vector<std::string> warnings = {};                        // what a user should know of the calls made so far
-  std::shared_ptr<Counts> counts = std::make_shared<Counts>();
-  std::vector<std::pair<Value*, Value*>> places = {};  // masks, and the places where they are true
+  std::shared_ptr<CountNames> counts = std::make_shared<CountNames>();  // shared with regions
+  std::vector<std::pair<Value*, Value*>> places = {};                   // masks, and the places where they are true
+  std::optional<Dim> next_count = std::nullopt;                         // what the program calls the next such number
 
   // That of a region.
-  Context inside(Builder& region) const { return {region, symbols, {}, counts, {}}; }
+  Context inside(Builder& region) const { return {region, symbols, {}, counts}; }
 };
 
 // The dtype in which the graph computes what a program says in `dtype`: float32 for every floating one, so that

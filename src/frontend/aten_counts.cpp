@@ -1,7 +1,7 @@
 #include "frontend/aten_counts.h"
 
-#include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "ir/computation.h"
 
@@ -15,24 +15,18 @@ std::int64_t as_limit(double most) {
   return most < kLargest ? static_cast<std::int64_t>(most) : kNoLimit;
 }
 
-bool is_used(const Context& context, const std::string& symbol) {
-  return context.symbols.contains(symbol) ||
-         std::ranges::any_of(context.build.graph().inputs(), [&](const Value* input) {
-           return std::ranges::any_of(input->type.shape, [&](const Dim& dim) {
-             const std::vector<std::string> names = symbols_of(dim);
-             return std::ranges::find(names, symbol) != names.end();
-           });
-         });
-}
-
 }  // namespace
 
 Dim fresh_count(Context& context, const std::optional<Dim>& most) {
-  std::string symbol;
-  do symbol = fmt::format("count_{}", ++context.counts->named);
-  while (is_used(context, symbol));
-  context.symbols[symbol] = {.least = 0, .most = most ? as_limit(range_of(context, *most).most) : kNoLimit};
-  return Dim::symbol(std::move(symbol));
+  const SymbolRange range = {.least = 0, .most = most ? as_limit(range_of(context, *most).most) : kNoLimit};
+  if (const auto named = std::exchange(context.next_count, std::nullopt)) {
+    if (const auto symbol = named->as_symbol()) context.symbols.try_emplace(*symbol, range);
+    return *named;
+  }
+  Dim count = context.counts->fresh(context.build.graph());
+  while (context.symbols.contains(*count.as_symbol())) count = context.counts->fresh(context.build.graph());
+  context.symbols[*count.as_symbol()] = range;
+  return count;
 }
 
 Value* places_of(Context& context, Value* mask) {

@@ -325,8 +325,8 @@ Expected<Arg> masked_select(Call& call) {
 
 Expected<Arg> nonzero(Call& call) {
   Builder& build = call.build;
-  Value* x = call.tensor("self");
-  const bool by_axis = call.schema.name == "nonzero_numpy" || call.schema.name == "where";
+  const bool is_where = call.schema.name == "where", by_axis = is_where || call.schema.name == "nonzero_numpy";
+  Value* x = call.tensor(is_where ? "condition" : "self");
   if (const std::size_t rank = x->type.shape.size(); rank == 0) {
     // One row without indices if the number is not zero; as lists, it is a vector of one entry.
     x = unsqueeze(build, x, 0);
@@ -518,7 +518,7 @@ std::vector<Overload> index_overloads() {
       {"masked_select(Tensor self, Tensor mask) -> Tensor", masked_select},
       {"nonzero(Tensor self) -> Tensor", nonzero},
       {"nonzero_numpy(Tensor self) -> Tensor[]", nonzero},
-      {"where(Tensor self) -> Tensor[]", nonzero},
+      {"where(Tensor condition) -> Tensor[]", nonzero},
       {"argwhere(Tensor self) -> Tensor", nonzero},
       {"nonzero_static(Tensor self, *, SymInt size, int fill_value=-1) -> Tensor", static_nonzero},
       {"one_hot(Tensor self, int num_classes=-1) -> Tensor", one_hot},

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "frontend/aten_table.h"
+#include "frontend/exported_numbers.h"
 
 namespace taper::exported {
 
@@ -142,14 +143,17 @@ Status check_declared(const Import& import, const Graph& graph, const std::strin
               type_text(type));
 }
 
-Status bind(const Import& import, const Graph& graph, const Argument& output, const Arg* result, Values& values) {
+Status bind(Import& import, const Graph& graph, const Argument& output, const Arg* result, Values& values) {
   if (const auto* name = output.as<ValueName>()) {
     if (result == nullptr || result->is_none()) {
       values[name->name] = std::nullopt;
       return {};
     }
-    if (const auto* tensor = result->as<TensorPtr>())
+    if (const auto* tensor = result->as<TensorPtr>()) {
       TAPER_TRY(check_declared(import, graph, name->name, (*tensor)->type(), false));
+      if (const auto found = graph.tensors.find(name->name); found != graph.tensors.end())
+        learn_sizes(import, found->second.sizes, (*tensor)->type().shape);
+    }
     if (const auto* complex = result->as<aten::ComplexTensor>())
       TAPER_TRY(check_declared(import, graph, name->name, complex->real->type(), true));
     values[name->name] = *result;
@@ -164,7 +168,7 @@ Status bind(const Import& import, const Graph& graph, const Argument& output, co
   return {};
 }
 
-Status bind_all(const Import& import, const Graph& graph, const Node& node, const Arg& result, Values& values) {
+Status bind_all(Import& import, const Graph& graph, const Node& node, const Arg& result, Values& values) {
   const auto* list = result.as<Arg::List>();
   if (node.outputs.size() == 1) {
     const bool wrapped = list != nullptr && list->size() == 1 && node.outputs[0].as<ValueName>() != nullptr;
@@ -193,53 +197,6 @@ Expected<std::vector<NamedArg>> arguments_of(const Values& values, const Node& n
     arguments.push_back({input.name, std::move(arg)});
   }
   return arguments;
-}
-
-// What Python's operators give of numbers that are taken out of tensors when the program runs, or of sizes where they
-// are compared; null if they give none.
-Value* run_time_number(Builder& build, std::string_view name, std::span<const Arg> arguments) {
-  struct NumberRow {
-    std::string_view name, op;
-    bool of_sizes;  // also where no operand is a tensor
-  };
-  constexpr NumberRow kNumbers[] = {
-      {"add", "add", false},         {"sub", "sub", false},
-      {"mul", "mul", false},         {"floordiv", "floor_divide", false},
-      {"mod", "remainder", false},   {"truediv", "div", false},
-      {"le", "less_equal", true},    {"lt", "less", true},
-      {"ge", "greater_equal", true}, {"gt", "greater", true},
-      {"eq", "equal", true},         {"ne", "not_equal", true},
-  };
-  const auto* row = std::ranges::find(kNumbers, name, &NumberRow::name);
-  if (row == std::end(kNumbers) || arguments.size() != 2) return nullptr;
-  bool any_tensor = false, any_real = name == "truediv";
-  for (const Arg& argument : arguments) {
-    const auto* tensor = argument.as<TensorPtr>();
-    if (tensor != nullptr && (!(*tensor)->type().shape.empty() || (*tensor)->type().dtype == DType::boolean))
-      return nullptr;
-    if (tensor == nullptr && argument.as<Dim>() == nullptr && argument.as<double>() == nullptr) return nullptr;
-    any_tensor = any_tensor || tensor != nullptr;
-    any_real =
-        any_real || argument.as<double>() != nullptr || (tensor != nullptr && is_floating((*tensor)->type().dtype));
-  }
-  if (!any_tensor && !(row->of_sizes && !any_real)) return nullptr;
-  const DType dtype = any_real ? DType::f32 : DType::i64;
-  std::vector<Value*> operands;
-  for (const Arg& argument : arguments) {
-    const auto* tensor = argument.as<TensorPtr>();
-    const Dim* size = argument.as<Dim>();
-    const double* real = argument.as<double>();
-    if (tensor != nullptr)
-      operands.push_back(build("cast", {(*tensor)->content(build)}, {{"to", dtype}}));
-    else if (real != nullptr)
-      operands.push_back(build("reshape", {build.constant(tensor_f32({1}, std::array{static_cast<float>(*real)}))},
-                               {{"shape", Shape{}}}));
-    else
-      operands.push_back(
-          build("cast", {build("reshape", {build("sizes", {}, {{"sizes", Shape{*size}}})}, {{"shape", Shape{}}})},
-                {{"to", dtype}}));
-  }
-  return build(row->op, std::move(operands));
 }
 
 Status bind_number(Import& import, const Graph& graph, const Node& node, Value* number, Values& values) {
@@ -286,51 +243,14 @@ Status run_on_sizes(Import& import, const aten::Context& context, const Graph& g
   return {};
 }
 
-bool is_item(std::string_view name) {
-  return name == "item.default" || name == "_local_scalar_dense.default";
+std::optional<Dim> declared_integer(const Graph& graph, const Node& node) {
+  const auto* name = node.outputs.empty() ? nullptr : node.outputs[0].as<ValueName>();
+  const auto found = name == nullptr ? graph.integers.end() : graph.integers.find(name->name);
+  return found == graph.integers.end() ? std::nullopt : std::optional(found->second);
 }
 
-// A number of a tensor; where it is only known when the program runs, a tensor of rank 0.
-Expected<Arg> item(Import& import, aten::Context& context, std::string_view name, std::span<const NamedArg> arguments) {
-  auto known = aten::call(context, name, arguments);
-  const auto* tensor = arguments.empty() ? nullptr : arguments[0].arg.as<TensorPtr>();
-  if (known || tensor == nullptr || !element_count((*tensor)->type().shape).is(1)) return known;
-  Value* number = (*tensor)->content(context.build);
-  if (!(*tensor)->type().shape.empty()) number = context.build("reshape", {number}, {{"shape", Shape{}}});
-  TAPER_TRY(context.build.status());
-  const TensorPtr result = aten::Tensor::make(number);
-  import.run_time_numbers.insert(result);
-  return Arg(result);
-}
-
-bool is_run_time_number(const Import& import, const Arg& arg) {
-  if (const auto* list = arg.as<Arg::List>())
-    return std::ranges::any_of(*list, [&](const Arg& each) { return is_run_time_number(import, each); });
-  const auto* tensor = arg.as<TensorPtr>();
-  return tensor != nullptr && import.run_time_numbers.contains(*tensor);
-}
-
-// The entry of an axis whose number is computed.
-Expected<Arg> select_entry(aten::Context& context, std::span<const NamedArg> arguments) {
-  const auto* index = arguments.back().arg.as<TensorPtr>();
-  if (index == nullptr || arguments.size() != 3) return fail("an entry of an axis that is no number");
-  Value* vector = context.build("reshape", {(*index)->content(context.build)}, {{"shape", Shape{1}}});
-  TAPER_TRY(context.build.status());
-  const NamedArg dim{"", arguments[1].arg};
-  const auto* x = arguments[0].arg.as<TensorPtr>();
-  const auto axis = aten::constant_integer(dim.arg);
-  if (x == nullptr || !axis) return fail("an entry of what is no tensor");
-  const Shape& shape = (*x)->type().shape;
-  TAPER_ASSIGN(const std::size_t at, aten::axis_of(*axis, shape.size()));
-  vector = aten::counted_from_end(context.build, vector, shape[at]);
-  TAPER_TRY(context.build.status());
-  TAPER_ASSIGN(Arg entries,
-               aten::call(context, "index_select",
-                          std::vector<NamedArg>{{"", arguments[0].arg}, dim, {"", aten::Tensor::make(vector)}}));
-  return aten::call(context, "squeeze.dim", std::vector<NamedArg>{{"", std::move(entries)}, dim});
-}
-
-Expected<Arg> call_node(Import& import, aten::Context& context, const Node& node, const Values& values) {
+Expected<Arg> call_node(Import& import, aten::Context& context, const Graph& graph, const Node& node,
+                        const Values& values) {
   if (node.target.starts_with(kHigherOrder))
     return call_higher_order(import, context, std::string_view(node.target).substr(kHigherOrder.size()), node, values);
   const auto name = aten_name(node.target);
@@ -339,20 +259,22 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Node& node
   if (is_size_query(*name)) return size_query(*name, arguments);
   import.freeing.place = place_of(node);
   TAPER_TRY(free_literals(context.build, *name, arguments, import.freeing));
-  if (is_item(*name)) return item(import, context, *name, arguments);
+  if (is_item(*name)) return item(import, context, *name, arguments, declared_integer(graph, node));
   if (*name == "select.int" && !arguments.empty() && is_run_time_number(import, arguments.back().arg))
     return select_entry(context, arguments);
   const bool is_computed =
       std::ranges::any_of(arguments, [&](const NamedArg& each) { return is_run_time_number(import, each.arg); });
+  context.next_count = declared_count(import, graph, node);
   auto called = aten::call(context, *name, arguments);
-  // Where a number is a tensor, the overload for tensors does the same.
+  // Where a number is a tensor, the overload for tensors does the same. Else it is a size.
   if (!called && is_computed)
     if (auto other = aten::call(context, without_overload(*name), arguments)) called = std::move(other);
-  if (!called && is_computed)
-    return fail_with_hint(
-        fmt::format("{} takes a number that is computed when the program runs: {}", *name, called.error().text()),
-        "sizes and the ends of slices have to follow from the sizes of inputs: give a mask instead, "
-        "or pass a tensor that is as long");
+  if (!called && is_computed && context.build.status()) {
+    TAPER_ASSIGN(arguments, with_measured_sizes(import, context, graph, node, values));
+    context.next_count.reset();
+    called = aten::call(context, *name, arguments);
+  }
+  context.next_count.reset();
   TAPER_ASSIGN(Arg result, std::move(called));
   remember_sizes(result, import.freeing);
   return result;
@@ -366,7 +288,7 @@ Status run_node(Import& import, aten::Context& context, const Graph& graph, cons
   }
   context.build.set_scope(node.module_path);
   if (!node.target.starts_with(kOps)) return run_on_sizes(import, context, graph, node, values);
-  TAPER_ASSIGN(const Arg result, call_node(import, context, node, values));
+  TAPER_ASSIGN(const Arg result, call_node(import, context, graph, node, values));
   return bind_all(import, graph, node, result, values);
 }
 

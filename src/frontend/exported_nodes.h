@@ -23,7 +23,9 @@ struct Import {
   std::map<std::string, Dim, std::less<>> replacements;  // symbols of the program that the caller named or fixed
   Freeing freeing;                                       // of sizes that the program had frozen
   std::vector<std::string> assumptions;
-  std::set<aten::TensorPtr> run_time_numbers;  // that Python takes out of tensors: of rank 0
+  std::set<aten::TensorPtr> run_time_numbers;                   // that Python takes out of tensors: of rank 0
+  std::map<std::string, aten::TensorPtr, std::less<>> numbers;  // the same by the program's symbols
+  std::map<aten::TensorPtr, Dim> measured;                      // those that became sizes without having a symbol
 
   void assume(std::string sentence);
   Shape shape(const Shape& declared) const;  // with the replacements

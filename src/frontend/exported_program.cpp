@@ -9,6 +9,7 @@
 #include "frontend/aten_complex.h"
 #include "frontend/divisible_sizes.h"
 #include "frontend/exported_nodes.h"
+#include "frontend/exported_numbers.h"
 #include "frontend/read_back.h"
 
 namespace taper {
@@ -194,7 +195,8 @@ class Importer {
       const auto replaced = import_.replacements.find(symbol);
       const auto name = replaced == import_.replacements.end() ? std::optional(symbol) : replaced->second.as_symbol();
       if (!name) continue;
-      SymbolRange& range = result_.symbols[*name];
+      // What depends on data is no size of an input.
+      SymbolRange& range = (exported::is_unbacked(symbol) ? context_.symbols : result_.symbols)[*name];
       range.least = std::max(range.least, std::max<std::int64_t>(info.least.value_or(0), 0));
       range.most = std::min(range.most, info.most.value_or(range.most));
       if (range.least > range.most)
@@ -237,7 +239,7 @@ class Importer {
       shares.usual = std::clamp(share(range.usual, true), shares.least, shares.most);
       result_.symbols[names[0]] = shares;
     }
-    context_.symbols = result_.symbols;
+    context_.symbols.insert(result_.symbols.begin(), result_.symbols.end());
     return {};
   }
 

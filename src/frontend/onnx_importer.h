@@ -58,6 +58,9 @@ class Importer {
   // The results of a row's call, checked.
   Expected<std::vector<Slot>> run_row(const Row& row, Call& call);
 
+  // A symbol for a size that only elements decide.
+  Dim fresh_count(const Graph& graph) { return counts_.fresh(graph); }
+
   Scope* scope() { return scope_; }
   const std::vector<std::string>& wanted() const { return wanted_; }
 
@@ -86,6 +89,7 @@ class Importer {
   UnsupportedOperators unsupported_;
   std::set<std::string, std::less<>> checked_functions_;
   SymbolNames symbol_names_;
+  CountNames counts_;
   std::vector<std::string> wanted_;
   std::vector<const onnx::FunctionProto*> stack_;
   Scope* scope_ = nullptr;

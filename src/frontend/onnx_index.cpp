@@ -151,8 +151,15 @@ void read_cumsum(Call& call) {
                          call.name()));
 }
 
-// Where x is not zero, [rank, count]: of constants, and of vectors that are filled with one number, whose positions
-// old exporters count with it.
+// The places where x is not zero, a row of indices each.
+Value* nonzero_places(Call& call, Value* x) {
+  if (call.failed()) return nullptr;
+  const Dim count = call.importer.fresh_count(call.build.graph());
+  return call.build("nonzero", {call.cast(x, DType::boolean)}, {{"count", Shape{count}}});
+}
+
+// Where x is not zero, [rank, count]. Old exporters count with it: of constants, and of vectors that are filled with
+// one number, the positions are known.
 void read_nonzero(Call& call) {
   const auto constant = call.constant(0);
   Value* x = constant ? nullptr : call.x(0);
@@ -171,29 +178,34 @@ void read_nonzero(Call& call) {
     return call.set(0, call.build.constant(tensor_i64({static_cast<std::int64_t>(places.size()), count}, flat)));
   }
   const Node* maker = x->producer;
-  const bool filled = maker != nullptr && maker->op == "full" && x->type.shape.size() == 1;
-  if (!filled || maker->attrs.real("value") == 0)
-    return call.fail("how many results there are depends on values",
-                     "cut the model before it (onnx.utils.extract_model) and do this where the files are used");
-  const Shape length = x->type.shape;
-  Value* line = call.arange(length[0]);
-  call.set(0, call.reshape(line, Shape{1, length[0]}, call.name()));
+  if (maker != nullptr && maker->op == "full" && x->type.shape.size() == 1 && maker->attrs.real("value") != 0) {
+    const Shape length = x->type.shape;
+    return call.set(0, call.reshape(call.arange(length[0]), Shape{1, length[0]}, call.name()));
+  }
+  if (x->type.shape.empty()) x = call.unsqueeze(x, {0});
+  call.set(0, call.permute(nonzero_places(call, x), {1, 0}, call.name()));
 }
 
-// Entries of an axis, or of the flattened operand, where a known condition holds.
+// Entries of an axis, or of the flattened operand, where a condition holds.
 void read_compress(Call& call) {
   const bool flat = !call.has_attribute("axis");
   Value* x = call.x(0);
-  const auto condition = call.needed_constant(1);
+  const auto condition = call.constant(1);
   if (call.failed()) return;
   const std::int64_t axis = flat ? 0 : call.axis(call.integer("axis", 0), call.rank(0));
   if (call.failed()) return;
   if (flat) x = call.reshape(x, Shape{element_count(x->type.shape)});
-  const std::vector<double> values = to_double(*condition);
-  Integers kept;
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (values[i] != 0) kept.push_back(static_cast<std::int64_t>(i));
-  call.set(0, call.build("gather", {x, call.vector(kept)}, {{"dim", axis}}, call.name()));
+  Value* kept = nullptr;
+  if (condition) {
+    const std::vector<double> values = to_double(*condition);
+    Integers places;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      if (values[i] != 0) places.push_back(static_cast<std::int64_t>(i));
+    kept = call.vector(places);
+  } else if (Value* places = nonzero_places(call, call.x(1)); places != nullptr) {
+    kept = call.reshape(places, {places->type.shape[0]});
+  }
+  call.set(0, call.build("gather", {x, kept}, {{"dim", axis}}, call.name()));
 }
 
 // Each batch entry's first lengths[b] frames in reverse order.

@@ -477,6 +477,22 @@ void read_constant_of_shape(Call& call) {
   call.set(0, call.build("full", {}, {{"shape", std::move(shape)}, {"value", value}, {"dtype", dtype}}, call.name()));
 }
 
+// Numbers between bounds that are computed: how many there are is measured when the file runs.
+void read_measured_range(Call& call) {
+  Value *start = call.x(0), *limit = call.x(1), *delta = call.x(2);
+  if (call.failed()) return;
+  const auto bound = [&](Value* x) { return call.reshape(x, Shape{}); };
+  start = bound(start), limit = bound(limit), delta = bound(delta);
+  const DType dtype = call.dtype(0);
+  const Attrs length = {{"length", Shape{call.importer.fresh_count(call.build.graph())}}};
+  if (dtype == DType::i64 || dtype == DType::i32)
+    return call.set(0, call.build("range", {start, limit, delta}, length, call.name()));
+  Value* count = call.build("ceil", {call.binary("div", call.binary("sub", limit, start), delta)});
+  Value* numbers =
+      call.build("range", {call.number(0, DType::i64), call.cast(count, DType::i64), call.number(1, DType::i64)}, length);
+  call.set(0, call.build("add", {start, call.binary("mul", call.cast(numbers, dtype), delta)}, {}, call.name()));
+}
+
 void read_range(Call& call) {
   const auto start = call.known_if_any(0), limit = call.known_if_any(1), delta = call.known_if_any(2);
   if (start && limit && delta) {
@@ -493,16 +509,17 @@ void read_range(Call& call) {
             call.name()));
     return;
   }
-  const std::vector<double> first = call.reals_of(0), last = call.reals_of(1), step = call.reals_of(2);
-  const DType dtype = call.dtype(0);
+  const auto first = call.constant(0), last = call.constant(1), step = call.constant(2);
   if (call.failed()) return;
-  if (first.size() != 1 || last.size() != 1 || step.size() != 1 || step[0] == 0)
+  if (!first || !last || !step) return read_measured_range(call);
+  const auto number = [](const Tensor& tensor) { return to_double(tensor).at(0); };
+  if (first->element_count() != 1 || last->element_count() != 1 || step->element_count() != 1 || number(*step) == 0)
     return call.fail("start, limit or step is no number");
-  const double count = std::max(0.0, std::ceil((last[0] - first[0]) / step[0]));
+  const double count = std::max(0.0, std::ceil((number(*last) - number(*first)) / number(*step)));
   if (!(count < 1 << 22)) return call.fail(fmt::format("{} elements", count));
-  Array values{dtype, {static_cast<std::int64_t>(count)}, {}};
+  Array values{call.dtype(0), {static_cast<std::int64_t>(count)}, {}};
   for (std::int64_t i = 0; i < values.shape[0]; ++i)
-    values.values.push_back(first[0] + static_cast<double>(i) * step[0]);
+    values.values.push_back(number(*first) + static_cast<double>(i) * number(*step));
   call.set(0, call.build.constant(to_tensor(values), call.name()));
 }
 

@@ -99,7 +99,7 @@ constexpr double kMostNumbers = 1 << 28;
 Status resolve_range(std::span<Value* const> operands, Attrs& attrs) {
   const auto start = known_number(operands[0]), end = known_number(operands[1]), step = known_number(operands[2]);
   if (!start || !end || !step) {
-    const std::string name = fmt::format("count_{}_{}_{}", operands[0]->id, operands[1]->id, operands[2]->id);
+    const std::string name = fmt::format("count{}by{}by{}", operands[0]->id, operands[1]->id, operands[2]->id);
     attrs.set("length", Shape{Dim::symbol(name)});
     return {};
   }

@@ -31,7 +31,7 @@ Expected<std::vector<Array>> eval_nonzero(const EvalCall& call) {
 
 // The graph of a file doesn't name how many there are: once for each operand.
 Status name_count(std::span<Value* const> operands, Attrs& attrs) {
-  attrs.set("count", Shape{Dim::symbol(fmt::format("count_{}", operands[0]->id))});
+  attrs.set("count", Shape{Dim::symbol(fmt::format("count{}", operands[0]->id))});
   return {};
 }
 

@@ -1,7 +1,11 @@
 #include "passes/rewrite.h"
 
 #include <algorithm>
+#include <map>
+#include <string>
 #include <utility>
+
+#include "ops/table.h"
 
 namespace taper {
 namespace {
@@ -128,18 +132,58 @@ bool NodeSet::insert(const Node* node) {
   return true;
 }
 
+namespace {
+
+using Measures = std::map<std::string, const Node*, std::less<>>;
+
+// The nodes that tell sizes which no input tells, by the symbols.
+Measures measures_of(const Graph& graph) {
+  static const std::vector<std::string_view> measuring = [] {
+    std::vector<std::string_view> names;
+    for (const Op& op : op_table())
+      if (op.measures_sizes) names.push_back(op.name);
+    return names;
+  }();
+  Measures measures;
+  for (const Node& node : graph.nodes()) {
+    if (std::ranges::find(measuring, node.op) == measuring.end()) continue;
+    for (const Value* result : node.results)
+      for (const Dim& dim : result->type.shape)
+        for (std::string& symbol : symbols_of(dim)) measures.try_emplace(std::move(symbol), &node);
+  }
+  if (measures.empty()) return measures;
+  for (const Value* input : graph.inputs())
+    for (const Dim& dim : input->type.shape)
+      for (const std::string& symbol : symbols_of(dim)) measures.erase(symbol);
+  return measures;
+}
+
+}  // namespace
+
 NodeSet live_nodes(const Graph& graph) {
   NodeSet live(graph);
   std::vector<const Node*> pending;
+  const Measures measures = measures_of(graph);
+  const auto need_node = [&](const Node* node) {
+    if (live.insert(node)) pending.push_back(node);
+  };
   const auto need = [&](const Value* value) {
-    if (value != nullptr && value->producer != nullptr && live.insert(value->producer))
-      pending.push_back(value->producer);
+    if (value != nullptr && value->producer != nullptr) need_node(value->producer);
+  };
+  // A size in an attribute needs the node that tells it, though nobody reads its elements.
+  const auto need_sizes = [&](const Node& node) {
+    for (const auto& [name, attr] : node.attrs)
+      if (const auto* shape = std::get_if<Shape>(&attr))
+        for (const Dim& dim : *shape)
+          for (const std::string& symbol : symbols_of(dim))
+            if (const auto found = measures.find(symbol); found != measures.end()) need_node(found->second);
   };
   for (const Output& output : graph.outputs()) need(output.value);
   while (!pending.empty()) {
     const Node* node = pending.back();
     pending.pop_back();
     for (const Value* operand : node->operands) need(operand);
+    if (!measures.empty()) need_sizes(*node);
   }
   return live;
 }
