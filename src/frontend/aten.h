@@ -18,6 +18,7 @@
 
 #include "base/dim.h"
 #include "base/error.h"
+#include "frontend/counts.h"
 #include "frontend/program.h"
 #include "ops/builder.h"
 
@@ -32,8 +33,8 @@ struct Context {
   std::map<std::string, SymbolRange, std::less<>> symbols = {};  // without an entry a symbol is at least 1
   std::vector<std::string> warnings = {};                        // what a user should know of the calls made so far
   std::shared_ptr<CountNames> counts = std::make_shared<CountNames>();  // shared with regions
-  std::vector<std::pair<Value*, Value*>> places = {};                   // masks, and the places where they are true
-  std::optional<Dim> next_count = std::nullopt;                         // what the program calls the next such number
+  MaskPlaces places = {};
+  std::optional<Dim> next_count = std::nullopt;  // what the program calls the next such number
 
   // That of a region.
   Context inside(Builder& region) const { return {region, symbols, {}, counts}; }

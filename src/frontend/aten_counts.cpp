@@ -3,8 +3,6 @@
 #include <limits>
 #include <utility>
 
-#include "ir/computation.h"
-
 namespace taper::aten {
 namespace {
 
@@ -31,14 +29,10 @@ Dim fresh_count(Context& context, const std::optional<Dim>& most) {
 
 Value* places_of(Context& context, Value* mask) {
   if (mask == nullptr) return nullptr;
-  constexpr int kMostNodes = 256;
-  for (const auto& [known, places] : context.places) {
-    int budget = kMostNodes;
-    if (same_computation(known, mask, budget)) return places;
-  }
+  if (Value* known = context.places.find(context.build.graph(), mask)) return known;
   const Dim count = fresh_count(context, element_count(mask->type.shape));
   Value* places = context.build("nonzero", {mask}, {{"count", Shape{count}}});
-  context.places.emplace_back(mask, places);
+  context.places.add(mask, places);
   return places;
 }
 

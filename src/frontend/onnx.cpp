@@ -124,7 +124,6 @@ std::string_view hint_for(std::string_view domain, std::string_view op) {
   static constexpr std::string_view kText = "text is not read: do this where the files are used";
   static constexpr Hint kHints[] = {
       {"", "NonMaxSuppression", kCut},
-      {"", "Unique", kCut},
       {"", "StringNormalizer", kText},
       {"", "StringConcat", kText},
       {"", "StringSplit", kText},

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "frontend/counts.h"
 #include "frontend/onnx_call.h"
 #include "frontend/program.h"
 #include "frontend/read_back.h"
@@ -60,6 +61,7 @@ class Importer {
 
   // A symbol for a size that only elements decide.
   Dim fresh_count(const Graph& graph) { return counts_.fresh(graph); }
+  MaskPlaces& mask_places() { return mask_places_; }
 
   Scope* scope() { return scope_; }
   const std::vector<std::string>& wanted() const { return wanted_; }
@@ -90,6 +92,7 @@ class Importer {
   std::set<std::string, std::less<>> checked_functions_;
   SymbolNames symbol_names_;
   CountNames counts_;
+  MaskPlaces mask_places_;
   std::vector<std::string> wanted_;
   std::vector<const onnx::FunctionProto*> stack_;
   Scope* scope_ = nullptr;
@@ -99,5 +102,16 @@ class Importer {
 
 // Symbolic arithmetic on shapes: the results of a node whose operands are known, or nothing if it can't be followed.
 std::optional<std::vector<Known>> follow(const Row& row, Call& call);
+
+// onnx_measured.cpp: sizes that the file computes from elements.
+// A number of one element as a size; below 0 it counts as 0.
+Dim measured_size(Call& call, Value* number);
+// The sizes that a vector of them holds, of operand i; nothing where it is an input of the graph, or no short vector.
+std::optional<Shape> measured_sizes(Call& call, std::size_t i);
+
+// Entries of an axis from one computed place to another, by a step above 0.
+Value* computed_slice(Call& call, Value* x, std::int64_t axis, Value* from, Value* to, std::int64_t step);
+// Entry `i` of a vector of integers, as far as its making shows a number.
+std::optional<std::int64_t> entry_of(const Value* vector, std::int64_t i);
 
 }  // namespace taper::onnx_reader

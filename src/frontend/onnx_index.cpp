@@ -151,11 +151,38 @@ void read_cumsum(Call& call) {
                          call.name()));
 }
 
+// The mask that x repeats along new last axes, and how often; x itself, once, if it is none such. Exporters write
+// elements where a program has rows: y[mask] = rows.
+std::pair<Value*, Dim> repeated_mask(Value* x) {
+  const Node* expand = x->producer;
+  if (expand == nullptr || expand->op != "expand" || expand->operands[0]->producer == nullptr) return {x, 1};
+  const Node& unsqueeze = *expand->operands[0]->producer;
+  if (unsqueeze.op != "unsqueeze" && unsqueeze.op != "reshape") return {x, 1};
+  Value* mask = unsqueeze.operands[0];
+  const Shape &narrow = mask->type.shape, &wide = x->type.shape, &between = unsqueeze.results[0]->type.shape;
+  if (narrow.empty() || narrow.size() > wide.size() || between.size() != wide.size()) return {x, 1};
+  Dim times = 1;
+  for (std::size_t axis = 0; axis < wide.size(); ++axis) {
+    const Dim& size = axis < narrow.size() ? narrow[axis] : Dim(1);
+    if (between[axis] != size || (axis < narrow.size() && wide[axis] != size)) return {x, 1};
+    if (axis >= narrow.size()) times = times * wide[axis];
+  }
+  return {mask, times};
+}
+
 // The places where x is not zero, a row of indices each.
 Value* nonzero_places(Call& call, Value* x) {
   if (call.failed()) return nullptr;
-  const Dim count = call.importer.fresh_count(call.build.graph());
-  return call.build("nonzero", {call.cast(x, DType::boolean)}, {{"count", Shape{count}}});
+  const Graph& graph = call.build.graph();
+  MaskPlaces& known = call.importer.mask_places();
+  x = call.cast(x, DType::boolean);
+  if (Value* places = known.find(graph, x)) return places;
+  const auto [mask, times] = repeated_mask(x);
+  Value* of_mask = mask == x ? nullptr : known.find(graph, mask);
+  const Dim count = of_mask != nullptr ? of_mask->type.shape[0] * times : call.importer.fresh_count(graph);
+  Value* places = call.build("nonzero", {x}, {{"count", Shape{count}}});
+  known.add(x, places);
+  return places;
 }
 
 // Where x is not zero, [rank, count]. Old exporters count with it: of constants, and of vectors that are filled with
@@ -206,6 +233,43 @@ void read_compress(Call& call) {
     kept = call.reshape(places, {places->type.shape[0]});
   }
   call.set(0, call.build("gather", {x, kept}, {{"dim", axis}}, call.name()));
+}
+
+// The values of a tensor, or the parts along an axis, without repetitions: sorted, or in the order in which they first
+// come; where each first stands, which of them each entry is, and how often each comes.
+void read_unique(Call& call) {
+  const bool sorted = call.flag("sorted", true);
+  Value* x = call.x(0);
+  if (call.failed()) return;
+  if (call.has_attribute("axis") && x->type.shape.size() != 1)
+    return call.fail("only entries, not parts of an axis, are read");
+  if (call.has_attribute("axis")) call.axis(call.integer("axis", 0), 1);
+  const DType dtype = x->type.dtype;
+  const Attrs along = {{"dim", std::int64_t{0}}};
+  const Dim size = element_count(x->type.shape);
+  x = call.reshape(x, Shape{size});
+  if (dtype == DType::boolean) x = call.cast(x, DType::u8);
+  const std::vector<Value*> in_order = call.build.call("sort", {x}, along);
+  if (call.failed()) return;
+  // Of equal entries the first one stands first in x: sorting keeps their order.
+  Value* begins = run_begins(call.build, in_order[0]);
+  Value* starts = nonzero_places(call, begins);
+  if (call.failed()) return;
+  const Dim count = starts->type.shape[0];
+  starts = call.reshape(starts, Shape{count});
+  Runs runs = runs_of(call.build, in_order[0], begins, starts);
+  Value* first = call.build("gather", {in_order[1], starts}, along);
+  if (!sorted) {
+    const std::vector<Value*> by_place = call.build.call("sort", {first}, along);
+    if (call.failed()) return;
+    const auto reordered = [&](Value* v) { return call.build("gather", {v, by_place[1]}, along); };
+    runs.values = reordered(runs.values), runs.lengths = reordered(runs.lengths), first = by_place[0];
+    runs.number = call.build("gather", {put_in_order(call.build, by_place[1], call.arange(count)), runs.number}, along);
+  }
+  call.set(0, call.cast(runs.values, dtype, call.name()));
+  if (call.outputs() > 1) call.set(1, first);
+  if (call.outputs() > 2) call.set(2, put_in_order(call.build, in_order[1], runs.number));
+  if (call.outputs() > 3) call.set(3, runs.lengths);
 }
 
 // Each batch entry's first lengths[b] frames in reverse order.
@@ -324,6 +388,7 @@ std::vector<Row> index_rows() {
       {.op = "TopK", .read = read_top_k},
       {.op = "CumSum", .since = 11, .read = read_cumsum},
       {.op = "NonZero", .since = 9, .read = read_nonzero},
+      {.op = "Unique", .since = 11, .read = read_unique},
       {.op = "Compress", .since = 9, .read = read_compress},
       {.op = "ReverseSequence", .since = 10, .read = read_reverse_sequence},
       {.op = "ArgMax", .read = read_arg<true>},

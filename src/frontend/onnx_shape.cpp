@@ -44,21 +44,29 @@ bool surely_at_most(const Dim& a, const Dim& b) {
 
 // ------------------------------------------------------------------------------------------------------------- reshape
 
+// The sizes that operand i says: known, measured when the file runs, or those that the file declares of the result.
+std::optional<Shape> wanted_sizes(Call& call, std::size_t i) {
+  if (auto known = call.known_if_any(i)) return known->elements;
+  if (call.failed()) return std::nullopt;
+  const Shape* declared = call.importer.declared_shape(call.name());
+  if (declared == nullptr || !constant_sizes(*declared))
+    if (auto measured = measured_sizes(call, i)) return measured;
+  if (call.failed()) return std::nullopt;
+  if (declared != nullptr) {
+    call.importer.want(call.x(i));
+    return *declared;
+  }
+  call.known(i);
+  return std::nullopt;
+}
+
 void read_reshape(Call& call) {
   const bool keep_zeros = call.flag("allowzero", false);
   Value* x = call.x(0);
   if (call.failed()) return;
-  Shape shape;
-  auto known = call.known_if_any(1);
-  if (known) {
-    shape = known->elements;
-  } else if (const Shape* declared = call.importer.declared_shape(call.name())) {
-    call.importer.want(call.x(1));
-    shape = *declared;
-  } else {
-    call.known(1);
-    return;
-  }
+  auto wanted = wanted_sizes(call, 1);
+  if (!wanted) return;
+  Shape shape = std::move(*wanted);
   const Shape& from = x->type.shape;
   std::optional<std::size_t> open;
   for (std::size_t i = 0; i < shape.size(); ++i) {
@@ -139,16 +147,9 @@ void read_transpose(Call& call) {
 void read_expand(Call& call) {
   Value* x = call.x(0);
   if (call.failed()) return;
-  Shape target;
-  if (auto known = call.known_if_any(1)) {
-    target = known->elements;
-  } else if (const Shape* declared = call.importer.declared_shape(call.name())) {
-    call.importer.want(call.x(1));
-    target = *declared;
-  } else {
-    call.known(1);
-    return;
-  }
+  const auto wanted = wanted_sizes(call, 1);
+  if (!wanted) return;
+  const Shape& target = *wanted;
   const Shape& from = x->type.shape;
   // Both broadcast to one shape.
   const std::size_t rank = std::max(from.size(), target.size());
@@ -156,7 +157,7 @@ void read_expand(Call& call) {
   for (std::size_t i = 0; i < rank; ++i) {
     const Dim a = i + from.size() < rank ? Dim(1) : from[i + from.size() - rank];
     const Dim b = i + target.size() < rank ? Dim(1) : target[i + target.size() - rank];
-    shape[i] = b.is(1) ? a : b;
+    shape[i] = b.is(1) || (a.constant() && !a.is(1)) ? a : b;
   }
   if (shape == from) return call.set(0, x);
   call.set(0, call.build("expand", {x}, {{"shape", std::move(shape)}}, call.name()));
@@ -347,8 +348,42 @@ void read_slice_1(Call& call) {
   slice_all(call, to_shape(*starts), to_shape(*ends), axes, std::nullopt);
 }
 
+// A slice whose places are computed from elements.
+void read_computed_slice(Call& call) {
+  Value *x = call.x(0), *starts = call.x(1), *ends = call.x(2);
+  if (call.failed()) return;
+  const auto count = starts->type.shape.size() == 1 ? starts->type.shape[0].constant() : std::nullopt;
+  if (!count || ends->type.shape != starts->type.shape) return call.fail("starts and ends are of unlike shapes");
+  Integers axes, steps(static_cast<std::size_t>(std::clamp<std::int64_t>(*count, 0, std::int64_t{kMaxRank})), 1);
+  for (std::int64_t i = 0; i < std::ssize(steps); ++i) axes.push_back(i);
+  if (call.has(3)) axes = call.integers_of(3);
+  if (call.has(4)) steps = call.integers_of(4);
+  if (call.failed()) return;
+  if (std::ssize(axes) != *count || std::ssize(steps) != *count) return call.fail("axes or steps don't fit");
+  for (std::int64_t i = 0; i < *count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const std::int64_t axis = call.axis(axes[at], x->type.shape.size());
+    const auto from = entry_of(starts, i), to = entry_of(ends, i);
+    const auto entry = [&](Value* vector) {
+      return call.build("select", {vector}, {{"dim", std::int64_t{0}}, {"index", i}});
+    };
+    if (from && to)
+      x = slice_axis(call, x, axis, *from, *to, steps[at], "");
+    else if (steps[at] < 1)
+      call.fail(fmt::format("a slice between computed places in steps of {}", steps[at]));
+    else
+      x = computed_slice(call, x, axis, entry(starts), entry(ends), steps[at]);
+    if (call.failed()) return;
+  }
+  call.set(0, x);
+}
+
 void read_slice(Call& call) {
-  const auto starts = call.known(1), ends = call.known(2);
+  const auto starts = call.known_if_any(1), ends = call.known_if_any(2);
+  if (call.failed()) return;
+  const auto is_computed = [&](std::size_t i) { return call.x(i)->producer != nullptr; };
+  if ((!starts && is_computed(1)) || (!ends && is_computed(2))) return read_computed_slice(call);
+  call.known(1), call.known(2);
   if (call.failed()) return;
   std::optional<Integers> axes, steps;
   if (call.has(3)) axes = call.integers_of(3);
@@ -464,17 +499,9 @@ void read_constant_of_shape(Call& call) {
   const auto given = call.tensor("value");
   const double value = given && given->element_count() == 1 ? to_double(*given)[0] : 0;
   const DType dtype = given ? given->dtype : DType::f32;
-  Shape shape;
-  if (auto known = call.known_if_any(0)) {
-    shape = known->elements;
-  } else if (const Shape* declared = call.importer.declared_shape(call.name())) {
-    call.importer.want(call.x(0));
-    shape = *declared;
-  } else {
-    call.known(0);
-    return;
-  }
-  call.set(0, call.build("full", {}, {{"shape", std::move(shape)}, {"value", value}, {"dtype", dtype}}, call.name()));
+  auto shape = wanted_sizes(call, 0);
+  if (!shape) return;
+  call.set(0, call.build("full", {}, {{"shape", *std::move(shape)}, {"value", value}, {"dtype", dtype}}, call.name()));
 }
 
 // Numbers between bounds that are computed: how many there are is measured when the file runs.
@@ -488,8 +515,8 @@ void read_measured_range(Call& call) {
   if (dtype == DType::i64 || dtype == DType::i32)
     return call.set(0, call.build("range", {start, limit, delta}, length, call.name()));
   Value* count = call.build("ceil", {call.binary("div", call.binary("sub", limit, start), delta)});
-  Value* numbers =
-      call.build("range", {call.number(0, DType::i64), call.cast(count, DType::i64), call.number(1, DType::i64)}, length);
+  Value* numbers = call.build(
+      "range", {call.number(0, DType::i64), call.cast(count, DType::i64), call.number(1, DType::i64)}, length);
   call.set(0, call.build("add", {start, call.binary("mul", call.cast(numbers, dtype), delta)}, {}, call.name()));
 }
 

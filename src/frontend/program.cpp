@@ -29,19 +29,4 @@ Error UnsupportedOperators::error() const {
           std::move(hints)};
 }
 
-Dim CountNames::fresh(const Graph& graph) {
-  const auto is_taken = [&](const std::string& symbol) {
-    return std::ranges::any_of(graph.inputs(), [&](const Value* input) {
-      return std::ranges::any_of(input->type.shape, [&](const Dim& dim) {
-        const std::vector<std::string> names = symbols_of(dim);
-        return std::ranges::find(names, symbol) != names.end();
-      });
-    });
-  };
-  std::string symbol;
-  do symbol = fmt::format("count_{}", ++named_);
-  while (is_taken(symbol));
-  return Dim::symbol(std::move(symbol));
-}
-
 }  // namespace taper

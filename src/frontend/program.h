@@ -67,14 +67,4 @@ class UnsupportedOperators {
   std::map<std::string, Entry, std::less<>> found_;
 };
 
-// Names sizes that only elements decide: count_1, count_2, ... , of a program and its regions together.
-class CountNames {
- public:
-  // One that no input of the graph has.
-  Dim fresh(const Graph& graph);
-
- private:
-  std::size_t named_ = 0;
-};
-
 }  // namespace taper

@@ -1,0 +1,45 @@
+// Sizes that only elements decide: how many entries a mask picks.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "ops/builder.h"
+
+namespace taper {
+
+// Names such sizes count_1, count_2, ... , of a program and its regions together.
+class CountNames {
+ public:
+  // One that no input of the graph has.
+  Dim fresh(const Graph& graph);
+
+ private:
+  std::size_t named_ = 0;
+};
+
+// Masks, and the places where they are true, so that masks that are computed alike pick equally many.
+class MaskPlaces {
+ public:
+  Value* find(const Graph& graph, const Value* mask) const;  // null: not known
+  void add(const Value* mask, Value* places) { known_.emplace_back(mask, places); }
+
+ private:
+  std::vector<std::pair<const Value*, Value*>> known_;
+};
+
+// Where runs of equal entries of a vector begin, bool[n].
+Value* run_begins(Builder& build, Value* vector);
+
+struct Runs {
+  Value* values;   // the entry of each run
+  Value* number;   // for each entry, which run it lies in, i64[n]
+  Value* lengths;  // of each run, i64[runs]
+};
+// `starts`: where run_begins is true, i64[runs].
+Runs runs_of(Builder& build, Value* vector, Value* begins, Value* starts);
+
+// The entries of a vector put where `order`, a permutation i64[n], says.
+Value* put_in_order(Builder& build, Value* order, Value* entries);
+
+}  // namespace taper

@@ -1,0 +1,90 @@
+// Sizes that a file computes from elements: measured when it runs.
+#include "frontend/onnx_importer.h"
+
+namespace taper::onnx_reader {
+namespace {
+
+constexpr int kMostNodes = 64;  // that are looked through for one size
+
+// Entry `i` of a vector of integers, as far as its making shows a number.
+std::optional<std::int64_t> entry_within(const Value* vector, std::int64_t i, int budget) {
+  if (const Tensor* tensor = constant_of(vector))
+    return static_cast<std::int64_t>(to_double(*tensor).at(static_cast<std::size_t>(i)));
+  const Node* node = vector->producer;
+  if (node == nullptr || budget <= 0) return std::nullopt;
+  if (node->op == "cast") return entry_within(node->operands[0], i, budget - 1);
+  if (node->op == "full") return static_cast<std::int64_t>(node->attrs.real("value"));
+  if (node->op == "concat") {
+    for (const Value* part : node->operands) {
+      const auto length = part->type.shape.size() == 1 ? part->type.shape[0].constant() : std::nullopt;
+      if (!length) return std::nullopt;
+      if (i < *length) return entry_within(part, i, budget - 1);
+      i -= *length;
+    }
+    return std::nullopt;
+  }
+  if (node->op == "mul") {
+    const auto a = entry_within(node->operands[0], i, budget - 1), b = entry_within(node->operands[1], i, budget - 1);
+    return a && b ? std::optional(*a * *b) : std::nullopt;
+  }
+  // What exporters write: sizes of -1 are replaced by 1.
+  if (node->op == "where") {
+    const Node* test = node->operands[0]->producer;
+    if (test == nullptr || test->op != "equal" || test->operands[0] != node->operands[2]) return std::nullopt;
+    const auto size = entry_within(node->operands[2], i, budget - 1);
+    const auto replaced = entry_within(test->operands[1], i, budget - 1);
+    if (!size || !replaced) return std::nullopt;
+    return *size == *replaced ? entry_within(node->operands[1], i, budget - 1) : size;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Dim measured_size(Call& call, Value* number) {
+  const Dim size = call.importer.fresh_count(call.build.graph());
+  call.build(
+      "range",
+      {call.number(0, DType::i64), call.cast(call.reshape(number, Shape{}), DType::i64), call.number(1, DType::i64)},
+      {{"length", Shape{size}}});
+  return size;
+}
+
+std::optional<Shape> measured_sizes(Call& call, std::size_t i) {
+  Value* vector = call.x(i);
+  if (call.failed() || vector->producer == nullptr || vector->type.shape.size() != 1) return std::nullopt;
+  const auto rank = vector->type.shape[0].constant();
+  if (!rank || *rank > static_cast<std::int64_t>(kMaxRank)) return std::nullopt;
+  Shape sizes;
+  for (std::int64_t k = 0; k < *rank; ++k) {
+    if (const auto number = entry_of(vector, k))
+      sizes.emplace_back(*number);
+    else
+      sizes.push_back(measured_size(call, call.build("select", {vector}, {{"dim", std::int64_t{0}}, {"index", k}})));
+  }
+  call.importer.assume(fmt::format("the sizes that '{}' computes are numbers of elements, not -1 for what is left",
+                                   call.node.input(static_cast<int>(i))));
+  return sizes;
+}
+
+Value* computed_slice(Call& call, Value* x, std::int64_t axis, Value* from, Value* to, std::int64_t step) {
+  Slot length;
+  const Dim size = x->type.shape[static_cast<std::size_t>(axis)];
+  length.known = std::make_shared<Known>(Known{DType::i64, {}, {size}});
+  Value* whole = call.importer.materialize(call.build, length);
+  // Places count from the end where they are negative, and are kept within the axis.
+  const auto place = [&](Value* given) {
+    given = call.cast(call.reshape(given, Shape{}), DType::i64);
+    Value* counted = call.build("where", {call.binary("less", given, 0.0), call.binary("add", given, whole), given});
+    return call.binary("minimum", call.binary("maximum", counted, 0.0), whole);
+  };
+  Value* places = call.build("range", {place(from), place(to), call.number(static_cast<double>(step), DType::i64)},
+                             {{"length", Shape{call.importer.fresh_count(call.build.graph())}}});
+  return call.build("gather", {x, places}, {{"dim", axis}});
+}
+
+std::optional<std::int64_t> entry_of(const Value* vector, std::int64_t i) {
+  return entry_within(vector, i, kMostNodes);
+}
+
+}  // namespace taper::onnx_reader
