@@ -369,16 +369,48 @@ Expected<Arg> static_nonzero(Call& call) {
   return fresh(concat(build, std::move(columns), 1));
 }
 
+// Whether each entry is 0, 1, ... , in a new last axis of so many classes.
+Value* is_class(Builder& build, Value* x, const Dim& classes) {
+  if (x == nullptr) return nullptr;
+  Value* apart = unsqueeze(build, x, static_cast<std::int64_t>(x->type.shape.size()));
+  return build("equal", {apart, arange(build, 0, 1, classes, x->type.dtype)});
+}
+
+// One more than the largest entry, but not below `least`.
+Dim measured_classes(Call& call, Value* x, std::int64_t least) {
+  Builder& build = call.build;
+  Value* most = reduce(build, "amax", reshape(build, x, {element_count(shape_of(x))}), {0}, false);
+  most = build("add", {cast(build, most, DType::i64), integer_number(build, 1)});
+  return measured_size(call.context, build("maximum", {most, integer_number(build, least)}));
+}
+
 Expected<Arg> one_hot(Call& call) {
   const std::int64_t depth = call.integer("num_classes");
   Value* x = call.tensor("self");
   std::int64_t classes = depth;
   if (depth < 0) {
     const auto known = constant_value(x);
-    if (!known || known->values.empty()) return fail("the number of classes follows from what the program computes");
+    if (!known || known->values.empty())
+      return fresh(cast(call.build, is_class(call.build, x, measured_classes(call, x, 1)), DType::i64));
     classes = static_cast<std::int64_t>(std::ranges::max(known->values)) + 1;
   }
   return fresh(call.build("one_hot", {x}, {{"depth", classes}, {"dtype", DType::i64}}));
+}
+
+// How often each class comes in a vector, or the sum of the weights there.
+Expected<Arg> bincount(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("self");
+  if (shape_of(x).size() != 1) return fail("entries {}, expected a vector", type_text(x->type));
+  const auto minlength = call.size("minlength").constant();
+  if (!minlength) return fail("a least number of classes that is open");
+  const Dim classes = measured_classes(call, x, *minlength);
+  Value* found = is_class(build, x, classes);
+  TAPER_TRY(build.status());
+  if (!call.given("weights")) return fresh(reduce(build, "sum", cast(build, found, DType::i64), {0}, false));
+  Value* weights = cast(build, call.tensor("weights"), DType::f32);
+  Value* parts = build("where", {found, unsqueeze(build, weights, 1), number(build, 0.0, DType::f32)});
+  return fresh(reduce(build, "sum", parts, {0}, false));
 }
 
 // Bags of one length, which follow one another in a vector of indices.
@@ -522,6 +554,7 @@ std::vector<Overload> index_overloads() {
       {"argwhere(Tensor self) -> Tensor", nonzero},
       {"nonzero_static(Tensor self, *, SymInt size, int fill_value=-1) -> Tensor", static_nonzero},
       {"one_hot(Tensor self, int num_classes=-1) -> Tensor", one_hot},
+      {"bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor", bincount},
   };
 }
 

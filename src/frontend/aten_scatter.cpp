@@ -167,11 +167,15 @@ Expected<Arg> masked_scatter(Call& call) {
   const Dim count = element_count(x->type.shape);
   Value* order = build("cumsum", {cast(build, reshape(build, mask, {count}), DType::i64)}, {{"dim", std::int64_t{0}}});
   order = build("maximum", {build("sub", {order, integer_number(build, 1)}), integer_number(build, 0)});
-  // A place behind the last entry is not true.
-  const Dim entries = element_count(shape_of(values));
+  // A place behind the last entry is not true. There may be none at all, but an entry is looked up.
+  Dim entries = element_count(shape_of(values));
+  values = reshape(build, values, {entries});
+  if (known_less_equal(call.context, 1, entries) != true) {
+    values = concat(build, {values, full(build, {1}, Arg(Dim(0)), x->type.dtype)}, 0);
+    entries = entries + Dim(1);
+  }
   Value* last = number(build, Arg(entries - Dim(1)), DType::i64);
-  Value* picked =
-      build("gather", {reshape(build, values, {entries}), build("minimum", {order, last})}, {{"dim", std::int64_t{0}}});
+  Value* picked = build("gather", {values, build("minimum", {order, last})}, {{"dim", std::int64_t{0}}});
   return fresh(build("where", {mask, reshape(build, picked, x->type.shape), x}));
 }
 

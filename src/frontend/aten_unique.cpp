@@ -16,9 +16,14 @@ Runs runs_in(Context& context, Value* x) {
   return runs_of(build, x, begins, starts);
 }
 
+// Results that were not asked for are empty.
 Expected<Arg> results_of(Call& call, Value* values, Value* number, Value* lengths) {
   TAPER_TRY(call.build.status());
-  return fresh_list({values, number, lengths});
+  const bool counts = call.schema.name == "_unique" ? false : call.flag("return_counts");
+  const auto wanted = [&](bool flag, Value* value) {
+    return flag ? value : full(call.build, {0}, Arg(Dim(0)), DType::i64);
+  };
+  return fresh_list({values, wanted(call.flag("return_inverse"), number), wanted(counts, lengths)});
 }
 
 Expected<Arg> unique_consecutive(Call& call) {

@@ -32,6 +32,19 @@ std::string clean_name(std::string name) {
   return name;
 }
 
+// Inputs that nobody named are called after the operator that first reads them: "onnx::Gather_0".
+std::string input_name(const std::string& name) {
+  constexpr std::string_view kUnnamed = "onnx::";
+  return clean_name(name.starts_with(kUnnamed) && name.size() > kUnnamed.size() ? name.substr(kUnnamed.size()) : name);
+}
+
+// What the caller says of an input by either of its names.
+template <class Map>
+auto given_for(const Map& given, const std::string& name) {
+  const auto found = given.find(name);
+  return found != given.end() ? found : given.find(input_name(name));
+}
+
 // Symbols of the text form are words.
 std::string symbol_name(std::string_view param) {
   std::string name(param);
@@ -520,9 +533,9 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
     return fail("input '{}' has element type {}, which is not read", clean_name(input.name()), tensor.elem_type());
   element = small_element(tensor.elem_type());
   Type type{*dtype, {}};
-  if (const auto wanted = options.input_dtypes.find(input.name()); wanted != options.input_dtypes.end())
+  if (const auto wanted = given_for(options.input_dtypes, input.name()); wanted != options.input_dtypes.end())
     type.dtype = wanted->second;
-  const auto given = options.input_shapes.find(input.name());
+  const auto given = given_for(options.input_shapes, input.name());
   if (given != options.input_shapes.end()) {
     if (tensor.has_shape() && static_cast<std::size_t>(tensor.shape().dim_size()) != given->second.size())
       return fail("input '{}' has {} axes, its given shape {}", clean_name(input.name()), tensor.shape().dim_size(),
@@ -535,7 +548,7 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
     return std::unexpected(Error{fmt::format("input '{}' has no shape", clean_name(input.name())),
                                  {},
                                  fmt::format("give it: --input-shape {}=...", clean_name(input.name()))});
-  const auto freed = options.dynamic.find(input.name());
+  const auto freed = given_for(options.dynamic, input.name());
   for (int axis = 0; axis < tensor.shape().dim_size(); ++axis) {
     const auto& dim = tensor.shape().dim(axis);
     const bool is_free =
@@ -546,7 +559,7 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
     } else if (!dim.dim_param().empty() && !is_free) {
       type.shape.push_back(named_size(dim.dim_param()));
     } else {
-      type.shape.push_back(symbol_names_.symbol(input.name(), static_cast<std::size_t>(axis)));
+      type.shape.push_back(symbol_names_.symbol(input_name(input.name()), static_cast<std::size_t>(axis)));
     }
   }
   TAPER_TRY(check_bounded(type));
@@ -558,7 +571,7 @@ Status Importer::read_inputs(Scope& scope) {
     if (scope.slots.contains(input.name())) continue;  // an initializer
     if (input.name().empty()) return fail("an input has no name");
     Slot slot;
-    const auto fixed = options.input_values.find(input.name());
+    const auto fixed = given_for(options.input_values, input.name());
     if (fixed != options.input_values.end()) {
       slot.element = small_element(input.type().tensor_type().elem_type());
       slot.value = scope.build->constant(fixed->second, clean_name(input.name()));
@@ -567,7 +580,10 @@ Status Importer::read_inputs(Scope& scope) {
       TAPER_ASSIGN(Type type, input_type(input, slot.element));
       for (const Dim& dim : type.shape)
         for (const std::string& symbol : symbols_of(dim)) program_.symbols.try_emplace(symbol);
-      slot.value = program_.graph.add_input(clean_name(input.name()), std::move(type));
+      const std::string name = input_name(input.name());
+      slot.value = program_.graph.add_input(name, std::move(type));
+      if (name != clean_name(input.name()))
+        assume(fmt::format("input '{}' is '{}' in the files", clean_name(input.name()), name));
     }
     TAPER_TRY(define(scope, input.name(), std::move(slot)));
   }

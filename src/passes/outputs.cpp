@@ -53,6 +53,13 @@ Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   return result;
 }
 
+// Whether a region holds what is as large as it comes out: then so are the results of the branch or loop.
+bool measures_in_regions(const Node& node) {
+  return std::ranges::any_of(node.regions, [](const auto& region) {
+    return any_node(*region, [](const Node& inner) { return op_of(inner).measures_sizes; });
+  });
+}
+
 // Results of operators that get sizes which are computed from those of the inputs, or that make their results
 // themselves.
 Values results_of_sizes(const Graph& graph) {
@@ -60,7 +67,7 @@ Values results_of_sizes(const Graph& graph) {
   for (const Node& node : graph.nodes()) {
     const bool sized =
         std::ranges::any_of(node.operands, [&](const Value* operand) { return sizes.contains(operand); });
-    if (node.op == "top_entries" || op_of(node).measures_sizes)
+    if (node.op == "top_entries" || op_of(node).measures_sizes || measures_in_regions(node))
       results.insert(node.results.begin(), node.results.end());
     if (!sized && node.op != "shape_of") continue;
     for (const Value* result : node.results) {
