@@ -32,7 +32,7 @@ const Table& table() {
           join_overloads,      index_overloads,     scatter_overloads,    matrix_overloads,  linalg_overloads,
           factor_overloads,    norm_overloads,      conv_overloads,       pool_overloads,    image_overloads,
           recurrent_overloads, attention_overloads, creation_overloads,   convert_overloads, composite_overloads,
-          complex_overloads,   fourier_overloads,   backward_overloads,   loss_overloads})
+          complex_overloads,   fourier_overloads,   backward_overloads,   loss_overloads,    vision_overloads})
       for (Overload& overload : family()) {
         auto schema = parse_schema(overload.schema);
         if (!schema) std::abort();  // our own text: any use of the table shows it

@@ -48,10 +48,14 @@ constexpr std::array<std::string_view, 7> kAssertions = {"_assert_scalar",
                                                          "_functional_assert_async",
                                                          "_linalg_check_errors"};
 
-// "add.Tensor" of "torch.ops.aten.add.Tensor"; nothing for other namespaces.
-std::optional<std::string_view> aten_name(std::string_view target) {
-  if (!target.starts_with(kAten)) return std::nullopt;
-  return target.substr(kAten.size());
+// "add.Tensor" of "torch.ops.aten.add.Tensor", "torchvision::nms.default" of what the table has of other namespaces;
+// nothing for the rest of these.
+std::optional<std::string> aten_name(std::string_view target) {
+  if (target.starts_with(kAten)) return std::string(target.substr(kAten.size()));
+  if (!target.starts_with(kOps)) return std::nullopt;
+  std::string name(target.substr(kOps.size()));
+  if (const std::size_t dot = name.find('.'); dot != std::string::npos) name.replace(dot, 1, "::");
+  return aten::knows(name) ? std::optional(std::move(name)) : std::nullopt;
 }
 
 std::string_view without_overload(std::string_view name) {
@@ -64,7 +68,7 @@ bool is_assertion(std::string_view name) {
 
 // The operator of ATen that a call runs behind a token, for what it does beside its results:
 // with_effects(token, operator, ...).
-std::optional<std::string_view> effect_of(const Node& node) {
+std::optional<std::string> effect_of(const Node& node) {
   if (node.target != "torch.ops.higher_order.with_effects" || node.inputs.size() < 2) return std::nullopt;
   const auto* name = node.inputs[1].value.as<std::string>();
   return name != nullptr ? aten_name(*name) : std::nullopt;

@@ -131,12 +131,8 @@ std::string_view hint_for(std::string_view domain, std::string_view op) {
   struct Hint {
     std::string_view domain, op, hint;  // an empty op: all of the domain
   };
-  static constexpr std::string_view kCut =
-      "how many results there are depends on values: cut the model before it (onnx.utils.extract_model) and do this "
-      "where the files are used";
   static constexpr std::string_view kText = "text is not read: do this where the files are used";
   static constexpr Hint kHints[] = {
-      {"", "NonMaxSuppression", kCut},
       {"", "StringNormalizer", kText},
       {"", "StringConcat", kText},
       {"", "StringSplit", kText},

@@ -1,5 +1,6 @@
 // ONNX's operators that look elements up: gathers, scatters, sorts, and those that choose.
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "frontend/onnx_importer.h"
@@ -272,6 +273,20 @@ void read_unique(Call& call) {
   if (call.outputs() > 3) call.set(3, runs.lengths);
 }
 
+void read_non_max_suppression(Call& call) {
+  const auto limit = [&](std::size_t i, double fallback, DType dtype) {
+    return call.has(i) ? call.cast(call.reshape(call.x(i), Shape{}), dtype) : call.number(fallback, dtype);
+  };
+  Value *boxes = call.x(0), *scores = call.x(1);
+  if (call.failed()) return;
+  Value* most = limit(2, 0, DType::i64);
+  Value* overlap = limit(3, 0, DType::f32);
+  Value* score = limit(4, -std::numeric_limits<double>::infinity(), DType::f32);
+  const Attrs attrs = {{"center_point_box", call.flag("center_point_box", false)},
+                       {"count", Shape{call.importer.fresh_count(call.build.graph())}}};
+  call.set(0, call.build("non_max_suppression", {boxes, scores, most, overlap, score}, attrs, call.name()));
+}
+
 // Each batch entry's first lengths[b] frames in reverse order.
 void read_reverse_sequence(Call& call) {
   const std::int64_t batch_axis = call.integer("batch_axis", 1), time_axis = call.integer("time_axis", 0);
@@ -387,6 +402,7 @@ std::vector<Row> index_rows() {
       {.op = "OneHot", .since = 9, .read = read_one_hot},
       {.op = "TopK", .read = read_top_k},
       {.op = "CumSum", .since = 11, .read = read_cumsum},
+      {.op = "NonMaxSuppression", .since = 10, .read = read_non_max_suppression},
       {.op = "NonZero", .since = 9, .read = read_nonzero},
       {.op = "Unique", .since = 11, .read = read_unique},
       {.op = "Compress", .since = 9, .read = read_compress},

@@ -271,6 +271,7 @@ Expected<Value> Interpreter::evaluate_named_call(const std::string& name, const 
   if (name.starts_with("ops.")) {
     std::string op = name.substr(4);
     if (const std::size_t dot = op.find('.'); dot != std::string::npos) op.replace(dot, 1, "::");
+    if (aten::knows(op)) return call_operator(op, std::move(arguments));
     return unsupported_operator(op, op.starts_with("quantized") ? "convert the float model: taper quantises by itself"
                                                                 : "an operator of an extension");
   }
