@@ -9,6 +9,7 @@
 
 #include "backend/unique_names.h"
 #include "base/mapped_file.h"
+#include "ops/evaluate.h"
 #include "ops/grid.h"
 #include "ops/table.h"
 
@@ -57,7 +58,8 @@ const Value* stored_constant(const Value& value) {
 
 class Speller {
  public:
-  explicit Speller(const TfliteMetadata& metadata) : metadata_(metadata) {
+  Speller(const Graph& graph, const TfliteMetadata& metadata)
+      : metadata_(metadata), default_sizes_(with_measured_sizes(graph, metadata.default_sizes)) {
     result_.buffers.emplace_back();  // buffer 0 stands for "no data"
     result_.model.description = metadata.description;
   }
@@ -90,6 +92,7 @@ class Speller {
   void add_min_runtime_version();
 
   const TfliteMetadata& metadata_;
+  const Bindings default_sizes_;
   TfliteModel result_;
   std::map<std::pair<tflite::BuiltinOperator, int>, std::uint32_t> codes_;
   std::map<std::tuple<const char*, std::size_t, DType>, std::uint32_t> shared_buffers_;
@@ -140,7 +143,7 @@ Expected<std::int32_t> Speller::add_value(const Value& value, tflite::SubGraphT&
   tensor->type = *type;
   bool dynamic = false;
   for (const Dim& dim : value.type.shape) {
-    TAPER_ASSIGN(const std::int64_t size, dim.evaluate(metadata_.default_sizes));
+    TAPER_ASSIGN(const std::int64_t size, dim.evaluate(default_sizes_));
     // Default sizes may be too small for a program that drops more entries: readers refuse negative sizes.
     tensor->shape.push_back(static_cast<std::int32_t>(std::max<std::int64_t>(size, 0)));
     tensor->shape_signature.push_back(dim.constant() ? static_cast<std::int32_t>(size) : -1);
@@ -355,7 +358,7 @@ void Speller::add_min_runtime_version() {
 }  // namespace
 
 Expected<TfliteModel> spell_tflite(const Graph& graph, const TfliteMetadata& metadata) {
-  return Speller(metadata).run(graph);
+  return Speller(graph, metadata).run(graph);
 }
 
 }  // namespace taper

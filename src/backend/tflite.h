@@ -11,7 +11,7 @@ namespace taper {
 
 struct TfliteMetadata {
   std::string description;
-  // Sizes that take the place of symbols in the tensors' `shape`; `shape_signature` keeps them open as -1.
+  // Sizes that take the place of the inputs' symbols in the tensors' `shape`; `shape_signature` keeps them open as -1.
   Bindings default_sizes;
 };
 

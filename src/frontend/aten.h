@@ -33,7 +33,7 @@ struct Context {
   std::map<std::string, SymbolRange, std::less<>> symbols = {};  // without an entry a symbol is at least 1
   std::vector<std::string> warnings = {};                        // what a user should know of the calls made so far
   std::shared_ptr<CountNames> counts = std::make_shared<CountNames>();  // shared with regions
-  MaskPlaces places = {};
+  Measured measured = {};
   std::optional<Dim> next_count = std::nullopt;  // what the program calls the next such number
 
   // That of a region.

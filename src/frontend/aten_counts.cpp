@@ -29,18 +29,22 @@ Dim fresh_count(Context& context, const std::optional<Dim>& most) {
 
 Value* places_of(Context& context, Value* mask) {
   if (mask == nullptr) return nullptr;
-  if (Value* known = context.places.find(context.build.graph(), mask)) return known;
+  if (Value* known = context.measured.find(context.build.graph(), mask)) return known;
   const Dim count = fresh_count(context, element_count(mask->type.shape));
   Value* places = context.build("nonzero", {mask}, {{"count", Shape{count}}});
-  context.places.add(mask, places);
+  context.measured.add(mask, places);
   return places;
 }
 
 Dim measured_size(Context& context, Value* number) {
   Builder& build = context.build;
+  number = cast(build, number, DType::i64);
+  if (number == nullptr) return 0;
+  if (const Value* known = context.measured.find(build.graph(), number)) return known->type.shape[0];
   const Dim size = fresh_count(context, std::nullopt);
-  Value* end = cast(build, number, DType::i64);
-  build("range", {integer_number(build, 0), end, integer_number(build, 1)}, {{"length", Shape{size}}});
+  Value* range =
+      build("range", {integer_number(build, 0), number, integer_number(build, 1)}, {{"length", Shape{size}}});
+  context.measured.add(number, range);
   return size;
 }
 

@@ -22,11 +22,11 @@ Dim CountNames::fresh(const Graph& graph) {
   return Dim::symbol(std::move(symbol));
 }
 
-Value* MaskPlaces::find(const Graph& graph, const Value* mask) const {
+Value* Measured::find(const Graph& graph, const Value* value) const {
   constexpr int kMostNodes = 256;
-  for (const auto& [known, places] : known_) {
+  for (const auto& [known, measure] : known_) {
     int budget = kMostNodes;
-    if (graph.owns(known) && same_computation(known, mask, budget)) return places;
+    if (graph.owns(known) && same_computation(known, value, budget)) return measure;
   }
   return nullptr;
 }

@@ -18,11 +18,12 @@ class CountNames {
   std::size_t named_ = 0;
 };
 
-// Masks, and the places where they are true, so that masks that are computed alike pick equally many.
-class MaskPlaces {
+// What was measured of values, so that those that are computed alike have one size: the places where a mask is true,
+// the range up to a number.
+class Measured {
  public:
-  Value* find(const Graph& graph, const Value* mask) const;  // null: not known
-  void add(const Value* mask, Value* places) { known_.emplace_back(mask, places); }
+  Value* find(const Graph& graph, const Value* value) const;  // null: not known
+  void add(const Value* value, Value* measure) { known_.emplace_back(value, measure); }
 
  private:
   std::vector<std::pair<const Value*, Value*>> known_;

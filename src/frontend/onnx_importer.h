@@ -61,7 +61,7 @@ class Importer {
 
   // A symbol for a size that only elements decide.
   Dim fresh_count(const Graph& graph) { return counts_.fresh(graph); }
-  MaskPlaces& mask_places() { return mask_places_; }
+  Measured& measured() { return measured_; }
 
   Scope* scope() { return scope_; }
   const std::vector<std::string>& wanted() const { return wanted_; }
@@ -92,7 +92,7 @@ class Importer {
   std::set<std::string, std::less<>> checked_functions_;
   SymbolNames symbol_names_;
   CountNames counts_;
-  MaskPlaces mask_places_;
+  Measured measured_;
   std::vector<std::string> wanted_;
   std::vector<const onnx::FunctionProto*> stack_;
   Scope* scope_ = nullptr;
@@ -104,8 +104,8 @@ class Importer {
 std::optional<std::vector<Known>> follow(const Row& row, Call& call);
 
 // onnx_measured.cpp: sizes that the file computes from elements.
-// A number of one element as a size; below 0 it counts as 0.
-Dim measured_size(Call& call, Value* number);
+// The numbers below a number of one element, i64[count]: none if it is below 0.
+Value* measured_range(Call& call, Value* number);
 // The sizes that a vector of them holds, of operand i; nothing where it is an input of the graph, or no short vector.
 std::optional<Shape> measured_sizes(Call& call, std::size_t i);
 

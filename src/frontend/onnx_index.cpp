@@ -175,7 +175,7 @@ std::pair<Value*, Dim> repeated_mask(Value* x) {
 Value* nonzero_places(Call& call, Value* x) {
   if (call.failed()) return nullptr;
   const Graph& graph = call.build.graph();
-  MaskPlaces& known = call.importer.mask_places();
+  Measured& known = call.importer.measured();
   x = call.cast(x, DType::boolean);
   if (Value* places = known.find(graph, x)) return places;
   const auto [mask, times] = repeated_mask(x);

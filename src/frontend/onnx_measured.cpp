@@ -41,13 +41,16 @@ std::optional<std::int64_t> entry_within(const Value* vector, std::int64_t i, in
 
 }  // namespace
 
-Dim measured_size(Call& call, Value* number) {
-  const Dim size = call.importer.fresh_count(call.build.graph());
-  call.build(
-      "range",
-      {call.number(0, DType::i64), call.cast(call.reshape(number, Shape{}), DType::i64), call.number(1, DType::i64)},
-      {{"length", Shape{size}}});
-  return size;
+Value* measured_range(Call& call, Value* number) {
+  number = call.cast(call.reshape(number, Shape{}), DType::i64);
+  if (call.failed()) return nullptr;
+  const Graph& graph = call.build.graph();
+  if (Value* known = call.importer.measured().find(graph, number)) return known;
+  call.importer.want(number);  // known now it would be better
+  Value* range = call.build("range", {call.number(0, DType::i64), number, call.number(1, DType::i64)},
+                            {{"length", Shape{call.importer.fresh_count(graph)}}});
+  call.importer.measured().add(number, range);
+  return range;
 }
 
 std::optional<Shape> measured_sizes(Call& call, std::size_t i) {
@@ -57,10 +60,13 @@ std::optional<Shape> measured_sizes(Call& call, std::size_t i) {
   if (!rank || *rank > static_cast<std::int64_t>(kMaxRank)) return std::nullopt;
   Shape sizes;
   for (std::int64_t k = 0; k < *rank; ++k) {
-    if (const auto number = entry_of(vector, k))
+    if (const auto number = entry_of(vector, k)) {
       sizes.emplace_back(*number);
-    else
-      sizes.push_back(measured_size(call, call.build("select", {vector}, {{"dim", std::int64_t{0}}, {"index", k}})));
+      continue;
+    }
+    const Value* range = measured_range(call, call.build("select", {vector}, {{"dim", std::int64_t{0}}, {"index", k}}));
+    if (range == nullptr) return std::nullopt;
+    sizes.push_back(range->type.shape[0]);
   }
   call.importer.assume(fmt::format("the sizes that '{}' computes are numbers of elements, not -1 for what is left",
                                    call.node.input(static_cast<int>(i))));

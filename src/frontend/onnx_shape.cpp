@@ -511,13 +511,18 @@ void read_measured_range(Call& call) {
   const auto bound = [&](Value* x) { return call.reshape(x, Shape{}); };
   start = bound(start), limit = bound(limit), delta = bound(delta);
   const DType dtype = call.dtype(0);
-  const Attrs length = {{"length", Shape{call.importer.fresh_count(call.build.graph())}}};
+  const auto is = [](const Value* x, double number) {
+    return constant_of(x) != nullptr && to_double(*constant_of(x)).at(0) == number;
+  };
+  if (!is_floating(dtype) && is(start, 0) && is(delta, 1))
+    return call.set(0, call.cast(measured_range(call, limit), dtype, call.name()));
+  for (const Value* each : {start, limit, delta}) call.importer.want(each);
   if (dtype == DType::i64 || dtype == DType::i32)
-    return call.set(0, call.build("range", {start, limit, delta}, length, call.name()));
+    return call.set(0, call.build("range", {start, limit, delta},
+                                  {{"length", Shape{call.importer.fresh_count(call.build.graph())}}}, call.name()));
   Value* count = call.build("ceil", {call.binary("div", call.binary("sub", limit, start), delta)});
-  Value* numbers = call.build(
-      "range", {call.number(0, DType::i64), call.cast(count, DType::i64), call.number(1, DType::i64)}, length);
-  call.set(0, call.build("add", {start, call.binary("mul", call.cast(numbers, dtype), delta)}, {}, call.name()));
+  Value* steps = call.binary("mul", call.cast(measured_range(call, count), dtype), delta);
+  call.set(0, call.build("add", {start, steps}, {}, call.name()));
 }
 
 void read_range(Call& call) {

@@ -10,7 +10,6 @@
 #include "backend/tensorflow.h"
 #include "backend/tflite.h"
 #include "base/mapped_file.h"
-#include "ops/evaluate.h"
 #include "passes/passes.h"
 #include "passes/qdq.h"
 #include "pipeline/judges.h"
@@ -42,8 +41,7 @@ struct Job {
   const Trial* trial;  // to check each pass with, where that is asked for
   Expressible& expressible;
 
-  Bindings usual() const { return usual_sizes(model.impl().symbols); }
-  Bindings default_sizes() const { return with_measured_sizes(graph, usual()); }
+  Bindings default_sizes() const { return usual_sizes(model.impl().symbols); }
   bool static_shapes() const { return options.static_shapes || model.impl().symbols.empty(); }
   std::string description() const {
     const std::string& name = model.info().family;
@@ -53,7 +51,7 @@ struct Job {
 
 // The graph that a target's backend can spell.
 Expected<Graph> legalized(const Job& job, Target target) {
-  const LegalizeOptions options = {.freeze = job.options.static_shapes ? job.usual() : Bindings{}};
+  const LegalizeOptions options = {.freeze = job.options.static_shapes ? job.default_sizes() : Bindings{}};
   PassWatcher watcher(job.graph, target, job.options, job.stem, job.trial);
   Expected<Graph> legal = legalize(job.graph, target, options, watcher.observer());
   TAPER_TRY(watcher.status());
