@@ -4,6 +4,7 @@
 #include <cctype>
 #include <charconv>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "base/bytes.h"
@@ -339,6 +340,7 @@ Dim floor_divide(const Dim& a, const Dim& b) {
   if (*divisor < 0) return floor_divide(a * -1, b * -1);
   // floor((b q + r) / b) = q + floor(r / b)
   Dim quotient, rest;
+  std::int64_t common = *divisor, number = 0;  // of what is left
   for (const Dim::Term& term : a.terms()) {
     Dim factors = 1;
     for (const std::string& symbol : term.symbols) factors = factors * Dim::symbol(symbol);
@@ -350,8 +352,16 @@ Dim floor_divide(const Dim& a, const Dim& b) {
     }
     quotient = quotient + whole * factors;
     rest = rest + left * factors;
+    if (term.symbols.empty())
+      number = left;
+    else
+      common = std::gcd(common, left);
   }
   if (rest.constant()) return quotient;
+  // floor((g x + r) / (g b)) = floor((x + floor(r / g)) / b)
+  if (common > 1)
+    if (const auto shared = divide_exactly(rest - number, common))
+      return quotient + floor_divide(*shared + number / common, *divisor / common);
   // floor((floor(x / c) + k) / b) = floor((x + k c) / (b c))
   if (const auto nested = as_shifted_function(rest); nested && nested->function.name == "floor_div")
     if (const auto inner = nested->function.b.constant(); inner && *inner > 0)

@@ -359,10 +359,14 @@ class Reader {
     // Programs repeat few expressions many times.
     auto known = expressions_.find(text);
     if (known == expressions_.end()) {
-      TAPER_ASSIGN(Dim parsed, parse_size_expression(text));
-      known = expressions_.emplace(text, std::move(parsed)).first;
+      known = expressions_.emplace(text, parse_size_expression(text)).first;
     }
-    const Dim& dim = known->second;
+    // Sizes of what calls compute are only compared with ours: those that can't be read are unknown.
+    if (!known->second) {
+      unread_ = known->second.error().text();
+      return Dim(std::numeric_limits<std::int64_t>::max()) + 1;
+    }
+    const Dim& dim = *known->second;
     const Json* hint = optional_member(*variant.value, "hint");
     if (const auto symbol = dim.as_symbol(); symbol && hint != nullptr) {
       const Json* number = hint->is_object() ? optional_member(*hint, "as_int") : hint;
@@ -375,6 +379,7 @@ class Reader {
 
   Expected<TensorMeta> tensor_meta(const Json& json) {
     TensorMeta meta;
+    unread_.clear();
     TAPER_ASSIGN(const Json* dtype, member(json, "dtype"));
     TAPER_ASSIGN(const ScalarTypeRow* row, scalar_type(*dtype));
     meta.dtype = row->dtype;
@@ -385,6 +390,7 @@ class Reader {
       TAPER_ASSIGN(Dim read, size(item));
       meta.sizes.push_back(std::move(read));
     }
+    meta.unread = std::move(unread_);
     return meta;
   }
 
@@ -447,7 +453,8 @@ class Reader {
     }
   }
 
-  std::map<std::string, Dim> expressions_;
+  std::map<std::string, Expected<Dim>> expressions_;
+  std::string unread_;  // what was wrong with the last size that can't be read
 };
 
 // ----------------------------------------------------------------------------------------------------------- signature

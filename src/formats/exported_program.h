@@ -68,6 +68,7 @@ struct TensorMeta {
   std::optional<DType> dtype;  // nothing for those that taper doesn't read
   Shape sizes;
   std::optional<DType> parts = std::nullopt;  // of complex numbers, which have no dtype: that of their parts
+  std::string unread = {};                    // what was wrong with a size that is unknown (overflowed)
 };
 
 struct Graph {

@@ -271,9 +271,7 @@ Expected<Arg> tensor_split(Call& call) {
   if (sections < 1 || sections > kMostParts) return fail("{} parts of a tensor", sections);
   if (const auto exact = divide_exactly(size, Dim(sections)))
     return parts_of(call, axis, Shape(static_cast<std::size_t>(sections), *exact));
-  const auto all = size.constant();
-  if (!all) return fail("{} parts of an axis of size {}", sections, size.text());
-  for (std::int64_t i = 0; i < sections; ++i) lengths.emplace_back(*all / sections + (i < *all % sections ? 1 : 0));
+  for (std::int64_t i = 0; i < sections; ++i) lengths.push_back(floor_divide(size + (sections - 1 - i), Dim(sections)));
   return parts_of(call, axis, lengths);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <set>
 
 #include "frontend/aten_table.h"
@@ -239,7 +240,7 @@ Status run_on_sizes(Import& import, const aten::Context& context, const Graph& g
     if (name == nullptr) continue;
     const auto declared = graph.integers.find(name->name);
     // Sizes that follow from freed ones are not what the program says.
-    if (declared != graph.integers.end() && import.freeing.sizes.empty())
+    if (declared != graph.integers.end() && !declared->second.overflowed() && import.freeing.sizes.empty())
       values[name->name] = Arg(substitute(declared->second, import.replacements));
     else
       values[name->name] = std::nullopt;
@@ -251,6 +252,38 @@ std::optional<Dim> declared_integer(const Graph& graph, const Node& node) {
   const auto* name = node.outputs.empty() ? nullptr : node.outputs[0].as<ValueName>();
   const auto found = name == nullptr ? graph.integers.end() : graph.integers.find(name->name);
   return found == graph.integers.end() ? std::nullopt : std::optional(found->second);
+}
+
+// A range whose end is a fraction of a size, such as T / 2: the program says how many entries it has. Nothing: where
+// that hangs on rounding, or isn't known.
+std::optional<Expected<Arg>> counted_range(const Import& import, aten::Context& context, const Graph& graph,
+                                           const Node& node, std::string_view name,
+                                           std::span<const NamedArg> arguments) {
+  constexpr double kFinest = 1024;
+  const auto* output = node.outputs.size() == 1 ? node.outputs[0].as<ValueName>() : nullptr;
+  if (output == nullptr || without_overload(name) != "arange" || !import.freeing.sizes.empty()) return std::nullopt;
+  const auto declared = graph.tensors.find(output->name);
+  if (declared == graph.tensors.end() || declared->second.sizes.size() != 1 || !declared->second.dtype)
+    return std::nullopt;
+  const auto fraction = [](const Arg& arg) -> std::optional<Arg> {
+    const auto number = aten::constant_integer(arg);
+    const double* real = arg.as<double>();
+    if (number) return Arg(static_cast<double>(*number));
+    if (real == nullptr || *real * kFinest != std::trunc(*real * kFinest)) return std::nullopt;
+    return arg;
+  };
+  std::optional<Arg> start = Arg(0.0), step = Arg(1.0);
+  if (name.starts_with("arange.start")) start = arguments.empty() ? std::nullopt : fraction(arguments[0].arg);
+  if (name == "arange.start_step") step = arguments.size() < 3 ? std::nullopt : fraction(arguments[2].arg);
+  const Dim count = import.shape(declared->second.sizes)[0];
+  if (!start || !step || count.overflowed()) return std::nullopt;
+  const auto of = [&](std::string_view called, Expected<Arg> x, const Arg& y) -> Expected<Arg> {
+    if (!x) return x;
+    return aten::call(context, called, std::vector<NamedArg>{{"", std::move(*x)}, {"", y}});
+  };
+  Expected<Arg> range = of("to.dtype", aten::call(context, "arange", std::vector<NamedArg>{{"", count}}), DType::f32);
+  range = of("add.Scalar", of("mul.Scalar", std::move(range), *step), *start);
+  return of("to.dtype", std::move(range), aten::graph_dtype(*declared->second.dtype));
 }
 
 Expected<Arg> call_node(Import& import, aten::Context& context, const Graph& graph, const Node& node,
@@ -273,6 +306,8 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Graph& gra
   // Where a number is a tensor, the overload for tensors does the same. Else it is a size.
   if (!called && is_computed)
     if (auto other = aten::call(context, without_overload(*name), arguments)) called = std::move(other);
+  if (!called && is_computed)
+    if (auto range = counted_range(import, context, graph, node, *name, arguments)) called = std::move(*range);
   if (!called && is_computed && context.build.status()) {
     TAPER_ASSIGN(arguments, with_measured_sizes(import, context, graph, node, values));
     context.next_count.reset();

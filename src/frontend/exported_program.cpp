@@ -7,10 +7,10 @@
 
 #include "formats/exported_program.h"
 #include "frontend/aten_complex.h"
-#include "frontend/divisible_sizes.h"
 #include "frontend/exported_nodes.h"
 #include "frontend/exported_numbers.h"
 #include "frontend/read_back.h"
+#include "frontend/tied_sizes.h"
 
 namespace taper {
 namespace {
@@ -24,8 +24,11 @@ using exported::ValueName;
 
 class Importer {
  public:
-  Importer(const exported::Program& program, const ProgramOptions& options)
-      : program_(program), options_(options), build_(result_.graph), context_{build_} {}
+  Importer(const exported::Program& program, const ProgramOptions& options, exported::TieChoice choice)
+      : program_(program), options_(options), choice_(choice), build_(result_.graph), context_{build_} {}
+
+  // Whether sizes are tied in ways that nothing was chosen from.
+  bool has_open_ties() const { return has_open_ties_; }
 
   Expected<ImportedProgram> run() {
     UnsupportedOperators unsupported;
@@ -35,7 +38,7 @@ class Importer {
     for (const exported::Input& input : program_.inputs)
       if (input.kind == InputKind::user) TAPER_TRY(settle_symbols(input));
     TAPER_TRY(add_symbols());
-    TAPER_TRY(settle_multiples());
+    TAPER_TRY(settle_ties());
     // Users' inputs first: the files name them as the program does, whatever weights are called.
     for (const bool of_user : {true, false})
       for (const exported::Input& input : program_.inputs)
@@ -211,35 +214,16 @@ class Importer {
     return {};
   }
 
-  // Sizes that the program takes in multiples alone are written as such.
-  Status settle_multiples() {
-    TAPER_ASSIGN(const auto multiples, exported::divisible_sizes(program_, import_.replacements));
-    for (auto& [symbol, size] : import_.replacements) size = substitute(size, multiples);
-    for (const auto& [symbol, size] : multiples) {
-      import_.replacements.emplace(symbol, size);
-      const auto known = result_.symbols.find(symbol);
-      if (known == result_.symbols.end()) continue;
-      import_.assume(fmt::format("the size '{}' is {}: the program takes no others", symbol, size.text()));
-      const SymbolRange range = known->second;
-      result_.symbols.erase(known);
-      const std::vector<std::string> names = symbols_of(size);
-      if (names.size() != 1) continue;
-      const Dim added = size.evaluate({{names[0], 0}}).value_or(0);
-      const Dim factor = size - added, one = Dim::symbol(names[0]);
-      const auto times = divide_exactly(factor, one);
-      if (!times || !times->constant()) continue;
-      const auto share = [&](std::int64_t whole, bool up) {
-        const Dim rest = Dim(whole) - added;
-        return (up ? ceil_divide(rest, *times) : floor_divide(rest, *times)).constant().value_or(whole);
-      };
-      const bool open = range.most == std::numeric_limits<std::int64_t>::max();
-      SymbolRange shares{share(range.least, true), open ? range.most : share(range.most, false), 1};
-      if (shares.least > shares.most)
-        return fail("size {} = {} lies between {} and {}: nothing does", symbol, size.text(), range.least, range.most);
-      shares.usual = std::clamp(share(range.usual, true), shares.least, shares.most);
-      result_.symbols[names[0]] = shares;
-    }
+  // Sizes that the program takes in multiples alone, or that follow from others, are written as such.
+  Status settle_ties() {
+    TAPER_ASSIGN(exported::TiedSizes ties,
+                 exported::tied_sizes(program_, import_.replacements, std::move(result_.symbols), choice_));
+    for (auto& [symbol, size] : import_.replacements) size = substitute(size, ties.sizes);
+    import_.replacements.insert(ties.sizes.begin(), ties.sizes.end());
+    for (std::string& note : ties.notes) import_.assume(std::move(note));
+    result_.symbols = std::move(ties.symbols);
     context_.symbols.insert(result_.symbols.begin(), result_.symbols.end());
+    has_open_ties_ = ties.open;
     return {};
   }
 
@@ -279,6 +263,7 @@ class Importer {
           name->name);
     const auto dtype = meta->parts ? meta->parts : meta->dtype;
     if (!dtype) return fail("input '{}' has a dtype that is not read", name->name);
+    if (!meta->unread.empty()) return fail("input '{}' has a size that is not read: {}", name->name, meta->unread);
     Type type{aten::graph_dtype(*dtype), import_.shape(sizes_in_files(*meta))};
     for (std::size_t axis = 0; axis < type.shape.size(); ++axis)
       if (const auto freed = freed_.find({name->name, axis}); freed != freed_.end()) type.shape[axis] = freed->second;
@@ -424,6 +409,8 @@ class Importer {
 
   const exported::Program& program_;
   const ProgramOptions& options_;
+  exported::TieChoice choice_;
+  bool has_open_ties_ = false;
   ImportedProgram result_;
   Builder build_;
   aten::Context context_;
@@ -440,7 +427,13 @@ class Importer {
 
 Expected<ImportedProgram> import_exported_program(const SharedBytes& file, const ProgramOptions& options) {
   TAPER_ASSIGN(const exported::Program program, exported::read_exported_program(file));
-  return Importer(program, options).run();
+  // Most programs need no choice, which leaves sizes out.
+  for (const auto choice : {exported::TieChoice::none, exported::TieChoice::kind}) {
+    Importer importer(program, options, choice);
+    auto imported = importer.run();
+    if (imported || !importer.has_open_ties()) return imported;
+  }
+  return Importer(program, options, exported::TieChoice::number).run();
 }
 
 }  // namespace taper

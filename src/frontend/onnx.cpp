@@ -54,9 +54,23 @@ std::string symbol_name(std::string_view param) {
   return name;
 }
 
-// A named size: a symbol, or what is written as one symbol's multiple with a number added ("2*T + 1").
-Dim named_size(const std::string& param) {
+// Symbols that are a size of some input by themselves.
+std::set<std::string> plain_sizes(const onnx::GraphProto& graph) {
+  std::set<std::string> names;
+  for (const auto& input : graph.input())
+    for (const auto& dim : input.type().tensor_type().shape().dim())
+      if (const auto written = Dim::parse(dim.dim_param()); written && written->as_symbol())
+        names.insert(dim.dim_param());
+  return names;
+}
+
+// A named size: a symbol, or what is written as one symbol's multiple with a number added ("2*T + 1"), or as any
+// expression of `plain` ones ("T + S").
+Dim named_size(const std::string& param, const std::set<std::string>& plain) {
   const auto written = Dim::parse(param);
+  if (written &&
+      std::ranges::all_of(symbols_of(*written), [&](const std::string& name) { return plain.contains(name); }))
+    return *written;
   const bool single = written && symbols_of(*written).size() == 1;
   if (single && (*written - written->evaluate({{symbols_of(*written)[0], 0}}).value_or(0)).terms().size() == 1) {
     const Dim::Term term = written->terms().back();
@@ -553,7 +567,7 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
       if (dim.dim_value() < 0) return fail("input '{}' has the size {}", clean_name(input.name()), dim.dim_value());
       type.shape.emplace_back(dim.dim_value());
     } else if (!dim.dim_param().empty() && !is_free) {
-      type.shape.push_back(named_size(dim.dim_param()));
+      type.shape.push_back(named_size(dim.dim_param(), plain_sizes_));
     } else {
       type.shape.push_back(symbol_names_.symbol(input_name(input.name()), static_cast<std::size_t>(axis)));
     }
@@ -563,6 +577,7 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
 }
 
 Status Importer::read_inputs(Scope& scope) {
+  if (options.input_shapes.empty() && options.dynamic.empty()) plain_sizes_ = plain_sizes(model_.graph());
   for (const auto& input : model_.graph().input()) {
     if (scope.slots.contains(input.name())) continue;  // an initializer
     if (input.name().empty()) return fail("an input has no name");

@@ -93,6 +93,7 @@ class Importer {
   SymbolNames symbol_names_;
   CountNames counts_;
   Measured measured_;
+  std::set<std::string> plain_sizes_;  // symbols that are a size of some input by themselves
   std::vector<std::string> wanted_;
   std::vector<const onnx::FunctionProto*> stack_;
   Scope* scope_ = nullptr;

@@ -1,0 +1,122 @@
+"""Programs whose open sizes are tied to one another, or taken in multiples alone, as their guards say."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.export import Dim
+
+from test_convert import run
+from test_programs import Function, compare, converted, randoms
+
+OPEN = {0: Dim.AUTO, 1: Dim.AUTO}
+IMAGES = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
+
+
+def weights(out, into, size):
+    return torch.linspace(-1, 1, out * into * size * size).view(out, into, size, size).sin()
+
+
+def conv(x, out, size, stride):
+    return F.conv2d(x, weights(out, x.shape[1], size), stride=stride, padding=size // 2)
+
+
+def unet(x):
+    """Behind a stem of stride 4, up by transposed convolutions."""
+    first = F.max_pool2d(conv(x, 4, 7, 2), 3, 2, 1)
+    second = conv(first, 4, 3, 2).relu()
+    third = conv(second, 4, 3, 2).relu()
+    up = torch.cat([F.conv_transpose2d(third, weights(4, 4, 3), stride=2, padding=1, output_padding=1), second], 1)
+    return F.conv_transpose2d(torch.cat([F.conv_transpose2d(up, weights(8, 4, 2), stride=2), first], 1),
+                              weights(8, 2, 4), stride=4)
+
+
+def pyramid(x):
+    first = conv(x, 4, 3, 2)
+    second = conv(first, 4, 3, 2)
+    third = conv(second, 4, 3, 2)
+    lower = second + F.interpolate(third, scale_factor=2.0)
+    return first + F.interpolate(lower, scale_factor=2.0, mode="bilinear"), lower
+
+
+def windows(x):
+    """Attention in windows of 7 x 7."""
+    x = conv(x, 4, 3, 2)
+    b, c, h, w = x.shape
+    y = x.view(b, c, h // 7, 7, w // 7, 7).permute(0, 2, 4, 3, 5, 1).reshape(-1, 49, c)
+    y = F.scaled_dot_product_attention(y, y, y)
+    return y.view(b, h // 7, w // 7, 7, 7, c).permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
+
+
+def grid(x):
+    """MaxViT's: entries that lie far apart."""
+    x = conv(x, 4, 7, 4)
+    b, c, h, w = x.shape
+    y = x.view(b, c, 4, h // 4, 4, w // 4).permute(0, 3, 5, 2, 4, 1).reshape(-1, 16, c)
+    return y.softmax(1).view(b, h // 4, w // 4, 4, 4, c).permute(0, 5, 3, 1, 4, 2).reshape(b, c, h, w)
+
+
+def merged(x):
+    x = conv(x, 4, 3, 2)
+    return F.pixel_unshuffle(x, 2), torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2]], 1)
+
+
+def parts(x):
+    a, b, c = x.tensor_split(3, 1)
+    first, second = x.split(x.shape[1] // 2, 1)
+    rolled = torch.roll(x, x.shape[1] // 2, 1) * torch.arange(0, x.shape[1] / 2, 0.5).unsqueeze(-1)
+    return a.sum(1) + b.mean(1) - c.sum(1), first * second, rolled, x.view(x.shape[0], 2, x.shape[1] // 2, 3).softmax(1)
+
+
+def chunks(x, mask):
+    b, t, d = x.shape
+    return x.view(b, t // 4, 4, d).mean(2) * mask.view(mask.shape[0], mask.shape[1] // 4, 4).mean(2).unsqueeze(-1)
+
+
+# A function, the axes of its inputs that are open, and shapes: those of the export first.
+CASES = {
+    "a U-Net behind a stem": (unet, [IMAGES], ((2, 3, 32, 64),), ((1, 3, 64, 16),)),
+    "a pyramid": (pyramid, [IMAGES], ((2, 3, 16, 24),), ((1, 3, 40, 8),)),
+    "a pyramid of odd images": (pyramid, [IMAGES], ((2, 3, 15, 23),), ((1, 3, 39, 7),)),
+    "windows behind a stem": (windows, [IMAGES], ((2, 3, 28, 42),), ((1, 3, 14, 56),)),
+    "a grid behind a stem": (grid, [IMAGES], ((2, 3, 32, 48),), ((1, 3, 48, 16),)),
+    "pixels merged behind a stem": (merged, [IMAGES], ((2, 3, 16, 24),), ((1, 3, 20, 8),)),
+    "parts": (parts, [OPEN], ((2, 8, 3),), ((3, 10, 3),), ((1, 4, 3),)),
+    "a mask in chunks": (chunks, [OPEN, OPEN], ((2, 16, 4), (2, 16)), ((3, 8, 4), (3, 8))),
+    "two lengths that strides make equal": (
+        lambda x, y: x[:, ::2] + y[:, ::2], [OPEN, OPEN], ((2, 16), (2, 16)), ((3, 9), (3, 9))),
+    "a length of another's two thirds": (
+        lambda x, y: torch.cat([x, x], 1) + torch.cat([y, y, y], 1), [OPEN, OPEN], ((2, 12), (2, 8)), ((3, 6), (3, 4))),
+    "a length of two others": (
+        lambda x, y, z: torch.cat([x, y], 1) + z, [OPEN] * 3, ((2, 5), (2, 3), (2, 8)), ((3, 4), (3, 6), (3, 10))),
+    "a mask of patches": (
+        lambda x, y: F.avg_pool2d(x, 4) * y.unsqueeze(1), [IMAGES, {0: Dim.AUTO, 1: Dim.AUTO, 2: Dim.AUTO}],
+        ((2, 3, 16, 16), (2, 4, 4)), ((1, 3, 8, 14), (1, 2, 3))),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_pytorch(tmp_path, name):
+    torch.manual_seed(0)
+    function, axes, given, *others = CASES[name]
+    model = Function(function)
+    converted(tmp_path, model, randoms(given), [*axes, *[None] * (3 - len(axes))][: len(given)])
+    for shapes in (given, *others):
+        compare(tmp_path, model, randoms(shapes))
+
+
+def test_tells_which_sizes_were_chosen(tmp_path):
+    images = torch.randn(2, 3, 16, 24)
+    torch.export.save(torch.export.export(Function(pyramid), (images,), dynamic_shapes=(IMAGES,)),
+                      tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2", "--to", "onnx", "--input-shape", "x=B,3,H,W")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "'H' is 8*H_over_8: the program takes others, which these files are not made for" in done.stdout + done.stderr
+
+
+def test_tells_of_sizes_that_the_export_bounded(tmp_path):
+    model = Function(lambda x: x.unfold(1, x.shape[1] // 2, 1).mean(-1))
+    torch.export.save(torch.export.export(model, (torch.randn(2, 8, 3),), dynamic_shapes=(OPEN,)),
+                      tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2", "--to", "onnx", "--input-shape", "x=B,T,3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the size 'T' lies between 8 and 9" in done.stdout + done.stderr
