@@ -1,6 +1,7 @@
 #include "frontend/exported_program.h"
 
 #include <algorithm>
+#include <cctype>
 #include <limits>
 #include <set>
 #include <tuple>
@@ -22,13 +23,43 @@ using exported::InputKind;
 using exported::OutputKind;
 using exported::ValueName;
 
+// The multiples in which freed sizes are taken, by their symbols.
+using Parts = std::map<std::string, std::int64_t, std::less<>>;
+
 class Importer {
  public:
-  Importer(const exported::Program& program, const ProgramOptions& options, exported::TieChoice choice)
-      : program_(program), options_(options), choice_(choice), build_(result_.graph), context_{build_} {}
+  Importer(const exported::Program& program, const ProgramOptions& options, exported::TieChoice choice, Parts parts)
+      : program_(program),
+        options_(options),
+        choice_(choice),
+        parts_(std::move(parts)),
+        build_(result_.graph),
+        context_{build_} {}
 
   // Whether sizes are tied in ways that nothing was chosen from.
   bool has_open_ties() const { return has_open_ties_; }
+
+  // Larger multiples for the freed sizes that an error names. Nothing: none.
+  std::optional<Parts> larger_parts(std::string_view error) const {
+    constexpr std::int64_t kMost = 256;
+    Parts larger = parts_;
+    bool any = false;
+    for (const auto& [symbol, size] : freed_sizes_) {
+      const std::string name = scaled(Dim::symbol(symbol)).terms()[0].symbols[0];
+      if (!names(error, name)) continue;
+      std::int64_t& parts = larger.emplace(symbol, 1).first->second;
+      const auto fits = [&](std::int64_t wanted) {
+        return wanted <= kMost && wanted * 2 <= size && size % wanted == 0;
+      };
+      std::int64_t next = parts * 2;
+      if (!fits(next))
+        for (next = parts + 1; next <= kMost && !fits(next);) ++next;
+      if (!fits(next)) continue;
+      parts = next;
+      any = true;
+    }
+    return any ? std::optional(std::move(larger)) : std::nullopt;
+  }
 
   Expected<ImportedProgram> run() {
     UnsupportedOperators unsupported;
@@ -153,17 +184,39 @@ class Importer {
     return {};
   }
 
+  // Whether the text has the word.
+  static bool names(std::string_view text, std::string_view word) {
+    const auto is_part = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+    for (std::size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
+      const std::size_t end = at + word.size();
+      if ((at == 0 || !is_part(text[at - 1])) && (end == text.size() || !is_part(text[end]))) return true;
+    }
+    return false;
+  }
+
+  // A freed size in its multiples: 8 x_2_over_8.
+  Dim scaled(const Dim& symbol) const {
+    const auto parts = parts_.find(*symbol.as_symbol());
+    if (parts == parts_.end() || parts->second == 1) return symbol;
+    return Dim(parts->second) * Dim::symbol(fmt::format("{}_over_{}", *symbol.as_symbol(), parts->second));
+  }
+
   void free_axis(const std::string& name, std::size_t axis, const Dim& size, const Dim& symbol) {
     if (options_.keep_frozen) return;
     freed_[{name, axis}] = symbol;
-    import_.freeing.sizes[*symbol.as_symbol()] = *size.constant();
+    freed_sizes_[*symbol.as_symbol()] = *size.constant();
+    const Dim::Term term = scaled(symbol).terms()[0];
+    import_.freeing.sizes[term.symbols[0]] = *size.constant() / term.coefficient;
     import_.freeing.reading = options_.reading;
+    if (term.coefficient != 1)
+      import_.assume(fmt::format("the size '{}' that was set free is {}: the operators can't be freed for others",
+                                 symbol.text(), scaled(symbol).text()));
   }
 
   // Axes of several inputs that had one size are one size: masks go with what they mask. Those of one input are not.
   Dim shared_symbol(const std::string& name, std::int64_t axis, const Dim& size) {
     for (const auto& [place, symbol] : freed_)
-      if (place.first != name && size.is(import_.freeing.sizes[*symbol.as_symbol()])) {
+      if (place.first != name && size.is(freed_sizes_[*symbol.as_symbol()])) {
         import_.assume(fmt::format("axis {} of input '{}' is the size '{}', as it had the same length", axis, name,
                                    symbol.text()));
         return symbol;
@@ -266,7 +319,8 @@ class Importer {
     if (!meta->unread.empty()) return fail("input '{}' has a size that is not read: {}", name->name, meta->unread);
     Type type{aten::graph_dtype(*dtype), import_.shape(sizes_in_files(*meta))};
     for (std::size_t axis = 0; axis < type.shape.size(); ++axis)
-      if (const auto freed = freed_.find({name->name, axis}); freed != freed_.end()) type.shape[axis] = freed->second;
+      if (const auto freed = freed_.find({name->name, axis}); freed != freed_.end())
+        type.shape[axis] = scaled(freed->second);
     TAPER_TRY(check_bounded(type));
     if (*dtype != type.dtype && !options_.input_dtypes.contains(name->name))
       import_.assume(dtype_note(fmt::format("input '{}'", name->name), *dtype, type.dtype));
@@ -410,13 +464,15 @@ class Importer {
   const exported::Program& program_;
   const ProgramOptions& options_;
   exported::TieChoice choice_;
+  Parts parts_;
   bool has_open_ties_ = false;
   ImportedProgram result_;
   Builder build_;
   aten::Context context_;
   exported::Import import_;
   exported::Values values_;
-  std::map<std::pair<std::string, std::size_t>, Dim> freed_;  // axes of inputs
+  std::map<std::pair<std::string, std::size_t>, Dim> freed_;  // axes of inputs, before they are multiples
+  std::map<std::string, std::int64_t, std::less<>> freed_sizes_;
   std::map<std::tuple<const std::byte*, DType, std::vector<std::int64_t>, std::vector<std::int64_t>>, Value*>
       constants_;
   std::vector<Weight> weights_;
@@ -428,12 +484,43 @@ class Importer {
 Expected<ImportedProgram> import_exported_program(const SharedBytes& file, const ProgramOptions& options) {
   TAPER_ASSIGN(const exported::Program program, exported::read_exported_program(file));
   // Most programs need no choice, which leaves sizes out.
-  for (const auto choice : {exported::TieChoice::none, exported::TieChoice::kind}) {
-    Importer importer(program, options, choice);
+  constexpr int kMostTries = 16;
+  int tries = 0;
+  std::optional<Error> first;
+  std::optional<ImportedProgram> found;
+  Parts parts;
+  auto choice = exported::TieChoice::none;
+  while (!found && tries++ < kMostTries) {
+    Importer importer(program, options, choice, parts);
     auto imported = importer.run();
-    if (imported || !importer.has_open_ties()) return imported;
+    if (imported) {
+      found = std::move(*imported);
+      break;
+    }
+    if (importer.has_open_ties() && choice != exported::TieChoice::number) {
+      choice = choice == exported::TieChoice::none ? exported::TieChoice::kind : exported::TieChoice::number;
+      continue;
+    }
+    Error error = std::move(imported).error();
+    auto larger = importer.larger_parts(error.text());
+    if (!first) first = std::move(error);
+    if (!larger) break;
+    parts = std::move(*larger);
   }
-  return Importer(program, options, exported::TieChoice::number).run();
+  if (!found) return std::unexpected(std::move(*first));
+  // Messages name sizes that are no part of what is wrong: those do with smaller multiples.
+  for (auto& [symbol, most] : parts)
+    for (std::int64_t one = 1; one < most && tries < kMostTries; ++one) {
+      if (most % one != 0) continue;
+      Parts smaller = parts;
+      smaller[symbol] = one;
+      ++tries;
+      auto imported = Importer(program, options, choice, smaller).run();
+      if (!imported) continue;
+      found = std::move(*imported);
+      most = one;
+    }
+  return std::move(*found);
 }
 
 }  // namespace taper

@@ -402,11 +402,42 @@ void tell_of_padding(const FreeCall& call) {
   }
 }
 
-Status check_parts(const FreeCall& call) {
+// The same share of a freed axis: 4 of an axis 2 q that was 8 is q.
+std::optional<Dim> share_of_axis(const FreeCall& call, const Dim& size, const Dim& literal) {
+  const auto before = frozen(size, call.sizes()).constant(), length = literal.constant();
+  if (!before || !length || *before < 1 || *length < 1) return std::nullopt;
+  const auto share = divide_exactly(size * *length, *before);
+  if (share)
+    call.note(size, fmt::format("a literal {} of {} is taken as {} of an axis of the freed size '{}'", *length,
+                                call.name, share->text(), size.text()));
+  return share;
+}
+
+// Parts of one length.
+void free_split(const FreeCall& call) {
+  const auto at = call.axis(2);
+  Arg* length = call.argument("split_size", 1);
+  const Dim* literal = length == nullptr ? nullptr : length->as<Dim>();
+  if (!at || literal == nullptr || !call.freed((*call.self())[*at])) return;
+  if (auto share = share_of_axis(call, (*call.self())[*at], *literal)) length->value = std::move(*share);
+}
+
+Status free_parts(const FreeCall& call) {
   const auto at = call.axis(2);
   if (!at || !call.freed((*call.self())[*at])) return {};
-  const auto lengths = shape_in(call.argument("split_sizes", 1));
+  Arg* given = call.argument("split_sizes", 1);
+  const auto lengths = shape_in(given);
   if (!lengths || std::ranges::any_of(*lengths, [&](const Dim& length) { return call.freed(length); })) return {};
+  Shape shares;
+  for (const Dim& length : *lengths) {
+    auto share = share_of_axis(call, (*call.self())[*at], length);
+    if (!share) break;
+    shares.push_back(std::move(*share));
+  }
+  if (shares.size() == lengths->size()) {
+    set_shape(*given, std::move(shares));
+    return {};
+  }
   return fail_with_hint(fmt::format("parts of fixed sizes {} of an axis of the freed size '{}'", shape_text(*lengths),
                                     (*call.self())[*at].text()),
                         "export with dynamic_shapes instead of --dynamic");
@@ -620,7 +651,9 @@ Status free_literals(Builder& build, std::string_view name, std::vector<aten::Na
   else if (call.name.starts_with("upsample_") || call.name.starts_with("_upsample_"))
     free_resampling(call);
   else if (call.name == "split_with_sizes" || name == "split.sizes")
-    TAPER_TRY(check_parts(call));
+    TAPER_TRY(free_parts(call));
+  else if (name == "split.Tensor")
+    free_split(call);
   else if (call.name == "unbind")
     TAPER_TRY(refuse_unbinding(call));
   else

@@ -42,25 +42,76 @@ std::optional<Dim> named_count(const Graph& graph, const Node& node) {
   return count;
 }
 
-std::vector<Dim> zeros_of_reshapes(const Graph& graph) {
-  std::vector<Dim> zeros;
-  const auto meta_of = [&](const Argument& argument) {
+constexpr std::array<std::string_view, 6> kElementwise = {
+    "torch.ops.aten.add.Tensor", "torch.ops.aten.sub.Tensor",      "torch.ops.aten.mul.Tensor",
+    "torch.ops.aten.div.Tensor", "torch.ops.aten.maximum.default", "torch.ops.aten.minimum.default",
+};
+
+// What calls take for granted of the sizes that the program declares: programs of PyTorch before 2.9 have no guards.
+class CallTies {
+ public:
+  explicit CallTies(const Graph& graph) : graph_(graph) {}
+
+  std::vector<Dim> run() {
+    for (const Node& node : graph_.nodes) {
+      if (node.inputs.empty() || zeros_.size() >= kMostZeros) continue;
+      if (std::ranges::find(kKeepingCounts, node.target) != kKeepingCounts.end()) add_reshape(node);
+      if (std::ranges::find(kElementwise, node.target) != kElementwise.end() && node.inputs.size() >= 2)
+        add_elementwise(shape_of(node.inputs[0].value), shape_of(node.inputs[1].value));
+      if (node.target == "torch.ops.aten.cat.default") add_joined(node);
+    }
+    return std::move(zeros_);
+  }
+
+ private:
+  const Shape* shape_of(const Argument& argument) const {
     const auto* name = argument.as<ValueName>();
-    return name == nullptr ? graph.tensors.end() : graph.tensors.find(name->name);
-  };
-  for (const Node& node : graph.nodes) {
-    if (std::ranges::find(kKeepingCounts, node.target) == kKeepingCounts.end()) continue;
-    if (node.inputs.empty() || node.outputs.size() != 1 || zeros.size() >= kMostZeros) continue;
-    const auto from = meta_of(node.inputs[0].value), to = meta_of(node.outputs[0]);
-    if (from == graph.tensors.end() || to == graph.tensors.end()) continue;
-    const Dim before = element_count(from->second.sizes);
-    for (const auto& after : {std::optional(element_count(to->second.sizes)), named_count(graph, node)}) {
-      const Dim difference = after ? before - *after : Dim();
-      if (!difference.overflowed() && has_quotients(difference)) zeros.push_back(difference);
+    const auto found = name == nullptr ? graph_.tensors.end() : graph_.tensors.find(name->name);
+    return found == graph_.tensors.end() ? nullptr : &found->second.sizes;
+  }
+
+  void add(const Dim& difference) {
+    constexpr std::size_t kMostTerms = 12;
+    if (!difference.overflowed() && !difference.constant() && difference.terms().size() <= kMostTerms)
+      zeros_.push_back(difference);
+  }
+
+  void add_reshape(const Node& node) {
+    const Shape* from = shape_of(node.inputs[0].value);
+    const Shape* to = node.outputs.size() == 1 ? shape_of(node.outputs[0]) : nullptr;
+    if (from == nullptr || to == nullptr) return;
+    const Dim before = element_count(*from);
+    for (const auto& after : {std::optional(element_count(*to)), named_count(graph_, node)})
+      if (after && has_quotients(before - *after)) add(before - *after);
+  }
+
+  // Sizes that are not 1 are the same; of those that are open, the export takes none to be 1.
+  void add_elementwise(const Shape* x, const Shape* y) {
+    if (x == nullptr || y == nullptr) return;
+    for (std::size_t i = 1; i <= std::min(x->size(), y->size()); ++i) {
+      const Dim &a = (*x)[x->size() - i], &b = (*y)[y->size() - i];
+      if (!a.is(1) && !b.is(1)) add(a - b);
     }
   }
-  return zeros;
-}
+
+  void add_joined(const Node& node) {
+    const auto* parts = node.inputs[0].value.as<Argument::List>();
+    const auto* dim = node.inputs.size() < 2 ? nullptr : node.inputs[1].value.as<std::int64_t>();
+    const Shape* first = parts == nullptr || parts->empty() ? nullptr : shape_of((*parts)[0]);
+    if (first == nullptr) return;
+    const auto rank = static_cast<std::int64_t>(first->size());
+    const std::int64_t given = dim == nullptr ? 0 : *dim, axis = given < 0 ? given + rank : given;
+    for (const Argument& part : *parts) {
+      const Shape* shape = shape_of(part);
+      if (shape == nullptr || shape->size() != first->size() || zeros_.size() >= kMostZeros) continue;
+      for (std::size_t i = 0; i < first->size(); ++i)
+        if (static_cast<std::int64_t>(i) != axis) add((*first)[i] - (*shape)[i]);
+    }
+  }
+
+  const Graph& graph_;
+  std::vector<Dim> zeros_;
+};
 
 // `dim` with factors replaced, also functions, by their names.
 Dim with_factors(const Dim& dim, const Replacements& factors) {
@@ -597,7 +648,7 @@ Expected<TiedSizes> tied_sizes(const Program& program, const Replacements& repla
     if (const auto number = zero.constant(); number && *number != 0)
       return fail("sizes are given that the program doesn't take: its guards don't hold for them");
   }
-  for (const Dim& zero : zeros_of_reshapes(program.graph)) zeros.push_back(substitute(zero, replacements));
+  for (const Dim& zero : CallTies(program.graph).run()) zeros.push_back(substitute(zero, replacements));
   std::vector<std::string> order;
   for (const Input& input : program.inputs) {
     const auto* name = input.argument.as<ValueName>();

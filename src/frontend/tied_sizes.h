@@ -19,9 +19,10 @@ struct TiedSizes {
   bool open = false;                                        // whether ties are left
 };
 
-// What the guards of a program say, and its reshapes: where [B, T] becomes [B, T // 2, 2], T is even in every run that
-// ends well. `replacements` are the caller's names and numbers for the program's symbols; the result is said of those
-// names, whose ranges are `symbols`. Errors: numbers with which a guard doesn't hold, ranges in which no size is left.
+// What the guards of a program say, and its calls: where [B, T] becomes [B, T // 2, 2], T is even in every run that
+// ends well, and what is joined is of one size. `replacements` are the caller's names and numbers for the program's
+// symbols; the result is said of those names, whose ranges are `symbols`. Errors: numbers with which a guard doesn't
+// hold, ranges in which no size is left.
 Expected<TiedSizes> tied_sizes(const Program& program, const std::map<std::string, Dim, std::less<>>& replacements,
                                std::map<std::string, SymbolRange, std::less<>> symbols, TieChoice choice);
 

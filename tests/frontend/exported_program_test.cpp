@@ -357,6 +357,13 @@ TEST(ExportedProgram, sets_frozen_sizes_free_where_reshapes_keep_them) {
   EXPECT_EQ(freed(sizes({3, 8, 8}), "3, 8, 2, 4", {1}), "[3, x_1, 2, 4]");
 }
 
+TEST(ExportedProgram, takes_freed_sizes_in_multiples_that_fit) {
+  EXPECT_EQ(freed(sizes({3, 8, 5}), "3, 2, 4, 5", {1}), "[3, 2, x_1_over_2, 5]");
+  EXPECT_EQ(freed(sizes({2, 10}), "2, 5, 2", {0, 1}), "[x_0, x_1_over_2, 2]");
+  EXPECT_THAT(freed(sizes({3, 7, 4}), "3, 28, 1, 1", {0}), HasSubstr("[x_0, 28, 1, 1]"));
+  EXPECT_THAT(freed(sizes({5, 7}), "35, 1, 1", {1}), HasSubstr("x_1"));
+}
+
 // What attention does to steps, batch and features.
 TEST(ExportedProgram, sets_a_batch_of_one_free_where_reshapes_join_it) {
   const Dim steps = Dim::symbol("x_0"), batch = Dim::symbol("x_1");

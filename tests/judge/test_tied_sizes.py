@@ -1,5 +1,8 @@
 """Programs whose open sizes are tied to one another, or taken in multiples alone, as their guards say."""
 
+import json
+import zipfile
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -102,6 +105,46 @@ def test_agrees_with_pytorch(tmp_path, name):
     converted(tmp_path, model, randoms(given), [*axes, *[None] * (3 - len(axes))][: len(given)])
     for shapes in (given, *others):
         compare(tmp_path, model, randoms(shapes))
+
+
+@pytest.mark.parametrize("name", ["a pyramid", "windows behind a stem", "a length of another's two thirds"])
+def test_needs_no_guards_where_calls_tell(tmp_path, name):
+    function, axes, given, *others = CASES[name]
+    program = torch.export.export(Function(function), randoms(given), dynamic_shapes=tuple(axes))
+    torch.export.save(program, tmp_path / "whole.pt2")
+    with zipfile.ZipFile(tmp_path / "whole.pt2") as whole, zipfile.ZipFile(tmp_path / "net.pt2", "w") as net:
+        for entry in whole.namelist():
+            data = whole.read(entry)
+            if entry.endswith("models/model.json"):
+                program = json.loads(data)
+                assert program.pop("guards_code"), "PyTorch 2.9 on"
+                data = json.dumps(program)
+            net.writestr(entry, data)
+    done = run(tmp_path, "convert", "net.pt2", "--to", "onnx,tflite")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for shapes in (given, *others):
+        compare(tmp_path, Function(function), randoms(shapes))
+
+
+def cut(x):
+    first, second = x.split(x.shape[1] // 2, 1)
+    return first * second, *x.split([x.shape[1] // 4, x.shape[1] - x.shape[1] // 4], 1)
+
+
+FREED = {
+    "a pyramid": (pyramid, (2, 3), ((2, 3, 16, 24), (2, 3, 40, 8))),
+    "merged pixels": (merged, (2, 3), ((2, 3, 16, 24), (2, 3, 8, 20))),
+    "shares of a length": (cut, (1,), ((2, 8, 3), (2, 12, 3))),
+}
+
+
+@pytest.mark.parametrize("name", FREED)
+def test_takes_sizes_that_are_set_free_in_multiples_that_fit(tmp_path, name):
+    function, axes, shapes = FREED[name]
+    model = Function(function)
+    converted(tmp_path, model, randoms(shapes[:1]), None, *[word for axis in axes for word in ("--dynamic", f"x:{axis}")])
+    for shape in shapes:
+        compare(tmp_path, model, randoms([shape]))
 
 
 def test_tells_which_sizes_were_chosen(tmp_path):
