@@ -304,6 +304,11 @@ class Solver {
                                            chosen_.contains(symbol)
                                                ? "the program takes others, which these files are not made for"
                                                : "the program takes no others"));
+    for (const std::string& symbol : bounded_)
+      if (const auto range = found_.symbols.find(symbol); range != found_.symbols.end())
+        found_.notes.push_back(
+            fmt::format("the size '{}' lies between {} and {}: the export froze what follows from it", symbol,
+                        range->second.least, range->second.most));
     return std::move(found_);
   }
 
@@ -500,8 +505,7 @@ class Solver {
       return fail("size {} lies between {} and {}: nothing does", symbol, range.least, range.most);
     range.usual = std::clamp(range.usual, range.least, range.most);
     if (range.least == range.most) return replace({{symbol, Dim(range.least)}}, false, Dim());
-    found_.notes.push_back(fmt::format("the size '{}' lies between {} and {}: the export froze what follows from it",
-                                       symbol, range.least, range.most));
+    bounded_.insert(symbol);
     return true;
   }
 
@@ -632,7 +636,7 @@ class Solver {
   std::vector<std::string> order_;                                                   // as the inputs have them
   std::map<std::string, Kinds, std::less<>> kinds_;                                  // by the text of zeros
   std::map<std::string, std::pair<std::string, std::int64_t>, std::less<>> shares_;  // of which size, and how many
-  std::set<std::string> chosen_;
+  std::set<std::string> chosen_, bounded_;
   bool knows_usual_ = false;  // whether the usual sizes are those that the program was made with
   std::int64_t tries_ = kMostTries;
   TiedSizes found_;

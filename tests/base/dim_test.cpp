@@ -97,6 +97,22 @@ TEST(Dim, quotients_are_simplified) {
   EXPECT_TRUE(floor_divide(h, 0).overflowed());
 }
 
+TEST(Dim, quotients_share_no_factors_with_what_they_divide) {
+  const Dim q = Dim::symbol("q"), r = Dim::symbol("r");
+  EXPECT_EQ(floor_divide(2 * q, 4).text(), "floor_div(q, 2)");
+  EXPECT_EQ(floor_divide(4 * q + 3, 8).text(), "floor_div(q, 2)");
+  EXPECT_EQ(floor_divide(4 * q - 1, 8).text(), Dim::parse("floor_div(q + 1, 2) - 1")->text());
+  EXPECT_EQ(floor_divide(floor_divide(2 * q + 2 * r, 4), 3), floor_divide(q + r, 6));
+  for (std::int64_t n = 1; n <= 12; ++n)
+    for (std::int64_t a = -6; a <= 6; ++a)
+      for (std::int64_t c = -7; c <= 7; ++c)
+        for (std::int64_t value = 0; value <= 5; ++value) {
+          const auto found = floor_divide(a * q + c, n).evaluate({{"q", value}});
+          ASSERT_TRUE(found);
+          EXPECT_EQ(*found, *floor_divide(a * value + c, n).constant()) << a << " " << c << " " << n << " " << value;
+        }
+}
+
 TEST(Dim, functions_are_read_evaluated_and_substituted) {
   const Dim dim = floor_divide(symbol("H") + 1, 2) * 3 + dim_max(symbol("T"), dim_min(symbol("S"), 4));
   EXPECT_EQ(*Dim::parse(dim.text()), dim);
