@@ -153,7 +153,10 @@ Status run_as_tflite(const Case& loaded, const Litert& litert) {
   TAPER_ASSIGN(LitertModel model, LitertModel::open(litert, share(std::move(file))));
   std::vector<SignatureTensor> inputs;
   for (std::size_t i = 0; i < loaded.inputs.size(); ++i) inputs.push_back({graph.inputs()[i]->name, loaded.inputs[i]});
-  TAPER_ASSIGN(const std::vector<SignatureTensor> outputs, model.run(inputs));
+  OutputShapes expected;
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i)
+    expected.emplace(graph.outputs()[i].name, loaded.outputs[i].shape);
+  TAPER_ASSIGN(const std::vector<SignatureTensor> outputs, model.run(inputs, expected));
   for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
     const std::string& name = graph.outputs()[i].name;
     const auto found = std::ranges::find(outputs, name, &SignatureTensor::name);
