@@ -50,6 +50,11 @@ class Builtins {
     TAPER_ASSIGN(taper::Value * content, run.number_in(*run.region_, value, DType::boolean));
     return TensorRef{aten::Tensor::make(content), run.region_, true};
   }
+  // A tensor or number as a tensor.
+  Expected<Value> as_tensor(const Value& value) const {
+    if (const TensorRef* tensor = value.tensor()) return TensorRef{tensor->tensor, tensor->home, false};
+    return run.make_tensor({{"", value}});
+  }
   const Type& type_of(std::size_t i) const { return at(i).tensor()->tensor->type(); }
   Status warn(std::string text) const {
     if (std::ranges::find(run.warnings, text) == run.warnings.end() && run.warnings.size() < 100)
@@ -62,6 +67,18 @@ class Builtins {
   void charge(std::size_t items) const { run.spent_ += items / 8; }
   Expected<Value> slice(const Value& object, const Value& begin, const Value& end, const Value& step) const {
     return run.slice_of(object, begin, end, step);
+  }
+  Expected<Value> length_of(const List& list) const { return run.grown_length(list); }
+  // A list with some items more than a growing one, which stays as it is.
+  Expected<Value> longer(const List& list, const std::vector<Value>& items, bool in_front) const {
+    auto grown = std::make_shared<List>(list.items, region());
+    if (!list.items.empty() && list.grew_in_front != in_front)
+      return error("a list grows at both ends in a loop that depends on data");
+    grown->kind = List::Kind::growing;
+    grown->start = list.start;
+    grown->grew_in_front = in_front;
+    grown->items.insert(in_front ? grown->items.begin() : grown->items.end(), items.begin(), items.end());
+    return grown;
   }
   Expected<Value> item(const Value& object, const Value& index) const { return run.subscript(object, index); }
   // A number that depends on data, rounded to an integer.

@@ -10,6 +10,7 @@ namespace {
 Made length(Builtins& call) {
   const Value& value = call.at(0);
   if (const TensorRef* stack = value.stack()) return stack->tensor->type().shape[0];
+  if (const List* list = growing_list(value)) return call.length_of(*list);
   if (const auto* items = value.items()) return Dim(static_cast<std::int64_t>(items->size()));
   if (const auto* dict = dict_of(value)) return Dim(static_cast<std::int64_t>((*dict)->entries.size()));
   if (const auto* text = value.as<std::string>()) return Dim(static_cast<std::int64_t>(text->size()));
@@ -56,33 +57,67 @@ Made take_from_dict(Builtins& call, const std::shared_ptr<Dict>& dict) {
   return taken;
 }
 
-// A list of an open number of items turns around, or gets one more.
+// A list of an open number of items turns around, gets one more or loses its last one.
 Made change_stack(Builtins& call, List& list) {
-  const bool grows = call.name == "append" && call.at(1).is_tensor();
-  if (list.home != call.region() || !(grows || call.name == "reverse")) {
+  const bool grows = call.name == "append" && (call.at(1).is_tensor() || list.stack.is_number);
+  const bool pops = call.name == "pop" && (call.count() < 2 || call.at(1).integer() == -1);
+  if (list.home != call.region() || !(grows || pops || call.name == "reverse")) {
     TAPER_TRY(call.may_change(call.at(0)));
     return std::nullopt;
   }
+  const Value items = TensorRef{list.stack.tensor, list.stack.home, false};
+  const auto replace = [&](const Value& all) {
+    if (all.is_tensor()) list.stack = {all.tensor()->tensor, all.tensor()->home, list.stack.is_number};
+  };
   if (grows) {
-    TAPER_ASSIGN(Value last, call.again("unsqueeze", {{"", call.at(1)}, {"", Dim(0)}}));
-    TAPER_ASSIGN(const Value all, call.again("cat", {{"", call.list({list.stack, std::move(last)})}, {"", Dim(0)}}));
-    if (!all.is_tensor()) return all;
-    list.stack = *all.tensor();
-    return call.at(0);
+    TAPER_ASSIGN(Value last, call.as_tensor(call.at(1)));
+    TAPER_ASSIGN(last, call.again("unsqueeze", {{"", std::move(last)}, {"", Dim(0)}}));
+    TAPER_ASSIGN(const Value all, call.again("cat", {{"", call.list({items, std::move(last)})}, {"", Dim(0)}}));
+    replace(all);
+    return all.is_tensor() ? call.at(0) : all;
   }
-  TAPER_ASSIGN(const Value turned, call.again("flip", {{"", list.stack}, {"", call.list({Dim(0)})}}));
-  if (!turned.is_tensor()) return turned;
-  list.stack = *turned.tensor();
-  return None{};
+  if (pops) {
+    TAPER_ASSIGN(Value last, call.item(call.at(0), Dim(-1)));
+    TAPER_ASSIGN(const Value rest,
+                 call.again("slice", {{"", items}, {"", Dim(0)}, {"", Dim(0)}, {"", Dim(-1)}, {"", Dim(1)}}));
+    replace(rest);
+    return last;
+  }
+  TAPER_ASSIGN(const Value turned, call.again("flip", {{"", items}, {"", call.list({Dim(0)})}}));
+  replace(turned);
+  return turned.is_tensor() ? Value(None{}) : turned;
+}
+
+// A list that grows in each iteration of a loop that is being read.
+Made change_growing(Builtins& call, List& list) {
+  TAPER_TRY(call.may_change(call.at(0)));
+  std::vector<Value>& items = list.items;
+  const bool appends = call.name == "append";
+  const bool in_front = call.name == "insert" && call.at(1).integer() == 0;
+  const bool at_end = call.count() < 2 || call.at(1).integer() == -1;
+  if ((appends || in_front) && (items.empty() || list.grew_in_front == in_front)) {
+    list.grew_in_front = in_front;
+    items.insert(in_front ? items.begin() : items.end(), call.at(appends ? 1 : 2));
+    return appends ? call.at(0) : Value(None{});
+  }
+  if (call.name == "extend" && call.at(1).items() && !list.grew_in_front) {
+    items.insert(items.end(), call.at(1).items()->begin(), call.at(1).items()->end());
+    return None{};
+  }
+  if (call.name == "pop" && at_end && !items.empty() && !list.grew_in_front) {
+    Value last = items.back();
+    items.pop_back();
+    return last;
+  }
+  return call.error(fmt::format("'{}' of a list that grows in a loop that depends on data", call.name),
+                    "such a list may get items at its end or before its first one (append, insert(0, y)), and its "
+                    "items may be read");
 }
 
 Made change_list(Builtins& call) {
   if (const auto* dict = dict_of(call.at(0)); dict && (call.name == "pop" || call.name == "Delete"))
     return take_from_dict(call, *dict);
-  if (List* list = growing_list(call.at(0)); list && call.name == "append") {
-    list->items.push_back(call.at(1));
-    return call.at(0);
-  }
+  if (List* list = growing_list(call.at(0))) return change_growing(call, *list);
   if (call.at(0).stack()) return change_stack(call, **call.at(0).as<std::shared_ptr<List>>());
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
@@ -113,6 +148,7 @@ Made change_list(Builtins& call) {
     if (!at) return call.error("where a list grows is not known");
     const auto size = static_cast<std::int64_t>(items.size());
     items.insert(items.begin() + std::clamp<std::int64_t>(*at < 0 ? *at + size : *at, 0, size), call.at(2));
+    (*list)->grew_in_front = *at == 0;
     return None{};
   }
   if (call.name == "reverse") {

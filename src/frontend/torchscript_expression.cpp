@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "formats/text.h"
-#include "frontend/torchscript_interpreter.h"
+#include "frontend/torchscript_regions.h"
 
 namespace taper::torchscript {
 namespace {
@@ -332,12 +332,14 @@ Expected<Value> Interpreter::subscript(const Value& object, const Value& index) 
       if (same_value(key, index) == true) return value;
     return error_here(fmt::format("the dict has no key {}", text_of(index)));
   }
-  if (const TensorRef* stack = object.stack()) return subscript(*stack, index);
+  if (const TensorRef* stack = object.stack()) return item_of_stack(*stack, index);
+  if (const auto* list = object.as<std::shared_ptr<List>>(); list && (*list)->kind == List::Kind::growing)
+    return grown_item(**list, index);
   if (object.is_tensor()) return call_operator("select", {{"", object}, {"", Dim(0)}, {"", index}});
   const auto at = index.integer();
   if (const auto* items = object.items()) {
     const auto count = static_cast<std::int64_t>(items->size());
-    if (!at) return error_here(fmt::format("a list is indexed by {}", describe(index)));
+    if (!at) return chosen_item(*items, index);
     const std::int64_t place = *at < 0 ? *at + count : *at;
     if (place < 0 || place >= count) return error_here(fmt::format("index {} of a list of {}", *at, count));
     return (*items)[static_cast<std::size_t>(place)];
@@ -351,16 +353,44 @@ Expected<Value> Interpreter::subscript(const Value& object, const Value& index) 
   return error_here(fmt::format("{} is indexed", describe(object)));
 }
 
+// An item of a list at a place that only the running program knows.
+Expected<Value> Interpreter::chosen_item(const std::vector<Value>& items, const Value& index) {
+  const bool numbers = !items.empty() && is_number_value(items[0]);
+  const auto alike = [&](const Value& item) {
+    if (numbers) return is_number_value(item) && number_dtype(item) == number_dtype(items[0]);
+    return item.is_tensor() && item.tensor()->tensor->type() == items[0].tensor()->tensor->type();
+  };
+  if (items.empty() || !(index.tensor() || index.as<Dim>()) || (!numbers && !items[0].is_tensor()) ||
+      !std::ranges::all_of(items, alike))
+    return error_here(fmt::format("a list is indexed by {}", describe(index)),
+                      "its items have to be tensors of one shape, or numbers");
+  TAPER_ASSIGN(const Value all, numbers ? make_tensor({{"", new_list(items)}}) : call_aten("stack", {{"", new_list(items)}}));
+  if (!all.is_tensor()) return all;
+  TAPER_ASSIGN(const Value item, item_of_stack({all.tensor()->tensor, region_, numbers}, index));
+  if (numbers || !item.is_tensor()) return item;
+  TAPER_ASSIGN(taper::Value * content, content_in(*region_, *item.tensor()));
+  std::vector<aten::TensorPtr> bases;
+  for (const Value& one : items) {
+    TAPER_ASSIGN(aten::TensorPtr base, use(*one.tensor()));
+    bases.push_back(std::move(base));
+  }
+  return TensorRef{aten::Tensor::make_uncertain(std::move(bases), content,
+                                                "an item of a list is written to whose place depends on data, and "
+                                                "another one read afterwards"),
+                   region_, false};
+}
+
 Expected<Value> Interpreter::slice_of(const Value& object, const Value& begin, const Value& end, const Value& step) {
   if (object.is_unknown()) return object;
   if (object.is_tensor())
     return call_operator("slice", {{"", object}, {"", Dim(0)}, {"", begin}, {"", end}, {"", step}});
   if (const TensorRef* stack = object.stack()) {
     const bool reversed = step.integer() == -1 && begin.is_none() && end.is_none();
-    TAPER_ASSIGN(const Value part, reversed ? call_aten("flip", {{"", *stack}, {"", new_list({Dim(0)})}})
-                                            : slice_of(*stack, begin, end, step));
+    const TensorRef all{stack->tensor, stack->home, false};
+    TAPER_ASSIGN(const Value part, reversed ? call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}})
+                                            : slice_of(all, begin, end, step.is_none() ? Value(Dim(1)) : step));
     if (!part.is_tensor()) return part;
-    return stacked_list(*part.tensor());
+    return stacked_list({part.tensor()->tensor, part.tensor()->home, stack->is_number});
   }
   const auto* items = object.items();
   const auto* text = object.as<std::string>();

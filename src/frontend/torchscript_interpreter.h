@@ -123,6 +123,16 @@ class Interpreter {
   };
   struct Merge;
   struct Loop;
+  class StepCounter;
+  // How iterations make a list longer: by so many items of this type, at its end or before its first one.
+  struct Growth {
+    Type item;
+    bool is_number = false;
+    std::size_t count = 1;
+    bool in_front = false;
+
+    bool operator==(const Growth&) const = default;
+  };
   // What the attempts before have found out about a loop.
   struct Attempts {
     std::set<std::string_view> carried;  // numbers that iterations change
@@ -136,7 +146,12 @@ class Interpreter {
     std::vector<Value> changed;                // lists and dicts whose items iterations set
     std::set<std::string, std::less<>> names;  // of what tuples, lists and dicts hold
     std::set<std::string_view> replaced;       // variables that iterations set to other lists
-    std::map<const List*, Type> grown;         // lists that iterations append one tensor of this type to
+    // Lists that iterations make longer, and the variable where that becomes another list.
+    std::map<std::pair<const List*, std::string_view>, Growth> grown;
+    std::int64_t first = 0;    // number of the first iteration
+    std::optional<Dim> steps;  // how often the loop runs, or runs at most
+    taper::Value* measured = nullptr;  // a vector of so many entries, where the running program measures `steps`
+    bool ends_itself = false;  // then `steps` is how often it runs at most
   };
   Status branch_on(const TensorRef& condition, const Statement& statement);
   Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
@@ -157,8 +172,8 @@ class Interpreter {
                                               std::span<taper::Value* const> made);
   Expected<bool> is_changed(Region& region, const Capture& capture);
   Expected<taper::Value*> merged_output(Branch& branch, const Value& value, const Value& other);
-  // `entered`: whether there is a first iteration.
-  Status loop_on(const Statement& statement, const Value* count, const Value& entered);
+  // `entered`: whether there is a first iteration, which of a `for` is the one numbered `first`.
+  Status loop_on(const Statement& statement, const Value* count, const Value& entered, std::int64_t first = 0);
   Expected<bool> try_loop(const Statement& statement, const Value* count, const Value& entered, Attempts& attempts);
   Status find_carried(Loop& loop, const Attempts& attempts);
   Status carry(Loop& loop, const Attempts& attempts, std::size_t holder);
@@ -171,6 +186,17 @@ class Interpreter {
   Status run_condition(Loop& loop, const Attempts& attempts);
   Status find_next(Loop& loop);
   Expected<bool> write_constants(const Loop& loop, Attempts& attempts);
+  Status carry_grown(Loop& loop, std::size_t holder);
+  void begin_growing(Loop& loop, std::size_t holder, taper::Value* iteration, const aten::TensorPtr& place);
+  Expected<bool> note_growth(Loop& loop, std::size_t holder, const Value& value, Attempts& attempts, bool& more);
+  Expected<taper::Value*> grown_further(Loop& loop, std::size_t carried);
+  Expected<bool> count_steps(Loop& loop, const Value& entered, Attempts& attempts);
+  Status finish_growing(Loop& loop, std::size_t holder, const aten::TensorPtr& items, taper::Value* iterations);
+  taper::Value* counted_up_to(taper::Value* number, const std::optional<Dim>& most);
+  Expected<Value> grown_length(const List& list);
+  Expected<Value> grown_item(const List& list, const Value& index);
+  Expected<TensorRef> grown_items(const List::Start& start, std::vector<Value> items);
+  Expected<Value> item_of_stack(const TensorRef& stack, const Value& index);
   Status finish(Loop& loop, const Value& entered);
   Expected<aten::TensorPtr> result_of(const Loop& loop, std::size_t i, std::span<const aten::TensorPtr> others,
                                       taper::Value* made, const Value& entered);
@@ -183,6 +209,7 @@ class Interpreter {
   Expected<std::vector<Argument>> evaluate_arguments(const Expr& call, std::size_t first = 1);
   Expected<Value> attribute(const Value& object, std::string_view name);
   Expected<Value> subscript(const Value& object, const Value& index);
+  Expected<Value> chosen_item(const std::vector<Value>& items, const Value& index);
   Expected<Value> slice_of(const Value& object, const Value& begin, const Value& end, const Value& step);
   Expected<Value> named_value(const std::string& name);
   Value imaginary_number(double value);

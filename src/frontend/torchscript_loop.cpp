@@ -1,9 +1,5 @@
 // Loops of TorchScript that depend on data: the row `while`.
-#include <algorithm>
-
-#include "formats/text.h"
-#include "frontend/aten_table.h"
-#include "frontend/torchscript_regions.h"
+#include "frontend/torchscript_loop.h"
 
 namespace taper::torchscript {
 namespace {
@@ -14,22 +10,6 @@ void add_once(Storages& all, const aten::TensorPtr& tensor) {
 
 bool any_shares(const Storages& all, const aten::TensorPtr& tensor) {
   return std::ranges::any_of(all, [&](const aten::TensorPtr& other) { return share_storage(other, tensor); });
-}
-
-// Visits what tuples and lists hold, in order.
-void each_leaf(const Value& value, const std::function<void(const Value&)>& visit) {
-  if (!value.items()) return visit(value);
-  for (const Value& item : *value.items()) each_leaf(item, visit);
-}
-
-// The same tuples and lists around other leaves, in order.
-Value with_leaves(const Value& value, Region* home, const std::function<Value(const Value&)>& next) {
-  if (!value.items()) return next(value);
-  std::vector<Value> items;
-  for (const Value& item : *value.items()) items.push_back(with_leaves(item, home, next));
-  if (const auto* tuple = value.as<std::shared_ptr<Tuple>>())
-    return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
-  return std::make_shared<List>(std::move(items), home);
 }
 
 bool same_structure(const Value& a, const Value& b) {
@@ -47,113 +27,68 @@ std::string sharing_error(std::string_view name) {
 
 }  // namespace
 
-// What one attempt at a loop carries, and what came of it.
-struct Interpreter::Loop {
-  static constexpr std::size_t kNone = ~std::size_t{0};
-  // What the body changes: a variable, or a list or dict.
-  struct Holder {
-    std::string_view variable;
-    Value container;
-    Value before;                         // what it is, or holds, before the loop
-    std::vector<std::string_view> names;  // of its leaves
-    std::vector<Value> after;             // its leaves after an iteration; none if it is gone
-  };
-  struct Carried {
-    std::string_view name;  // of the leaf; empty: the count of iterations
-    std::size_t holder = 0, leaf = 0;
-    bool grows = false;  // the items of a list, one of each iteration
-    taper::Value* initial = nullptr;
-    bool is_number = false;
-    aten::TensorPtr before;  // of a tensor: where it lies before the loop
-    // What relate() finds out:
-    Storages aliases;          // tensors of outside that it may share elements with
-    bool is_written = false;   // the body writes to it
-    bool is_replaced = false;  // every iteration makes a tensor of its own
-  };
-  const Statement& statement;
-  const Value* count;
-  Region& outer;
-  std::set<std::string, std::less<>>& names;
-  Variables before;
-  std::vector<std::string_view> assigned;
-  std::vector<Holder> holders;
-  std::vector<Carried> carried;
-  Branch body, condition;
-  std::vector<aten::TensorPtr> places;                       // of what is carried, in the body
-  std::vector<std::pair<std::size_t, std::size_t>> related;  // of what is carried: what may share elements
-  taper::Value* go_on = nullptr;
-  std::vector<taper::Value*> next;
+void each_leaf(const Value& value, const std::function<void(const Value&)>& visit) {
+  if (!value.items()) return visit(value);
+  for (const Value& item : *value.items()) each_leaf(item, visit);
+}
 
-  // A name for a leaf, which lives as long as the loop is tried.
-  std::string_view name_of(const Holder& holder, std::size_t at, std::size_t leaf) const {
-    if (!holder.variable.empty() && !holder.before.items()) return holder.variable;
-    for (const auto& [variable, value] : before)
-      if (holder.variable.empty() && same_container(value, holder.container))
-        return *names.insert(fmt::format("{}[{}]", variable, leaf)).first;
-    return *names
-                .insert(holder.variable.empty() ? fmt::format("item {} of container {}", leaf, at)
-                                                : fmt::format("{}.{}", holder.variable, leaf))
-                .first;
-  }
-  // Whether a variable stays the same list, as far as is known; `outputs += [y]` sets it to what it is.
-  bool keeps_list(std::string_view name, const Attempts& attempts) const {
-    const auto found = before.find(name);
-    return found != before.end() && found->second.as<std::shared_ptr<List>>() && !attempts.replaced.contains(name);
-  }
-  // What iterations append to a list; null for other holders.
-  const Type* grown_item(const Holder& holder, const Attempts& attempts) const {
-    const auto* list = holder.container.as<std::shared_ptr<List>>();
-    const auto found = list ? attempts.grown.find(list->get()) : attempts.grown.end();
-    return found == attempts.grown.end() ? nullptr : &found->second;
-  }
-  // What an iteration has appended to a list, one tensor like those that are there; else null.
-  const Type* appended(const Holder& holder, const Value& list, const Attempts& attempts) const {
-    const std::vector<Value>& old = *holder.before.items();
-    const std::vector<Value>& items = *list.items();
-    const std::size_t kept = grown_item(holder, attempts) ? 0 : old.size();
-    if (items.size() != kept + 1 || !items.back().is_tensor()) return nullptr;
-    const Type& type = items.back().tensor()->tensor->type();
-    const auto alike = [&](const Value& item) { return item.is_tensor() && item.tensor()->tensor->type() == type; };
-    return std::ranges::all_of(old, alike) ? &type : nullptr;
-  }
-  const Carried* find(std::string_view name) const {
-    const auto found = std::ranges::find(carried, name, &Carried::name);
-    return found == carried.end() ? nullptr : &*found;
-  }
-  // What is carried after an iteration; null if it is gone.
-  const Value* after(const Carried& one) const {
-    const std::vector<Value>& leaves = holders[one.holder].after;
-    return one.leaf < leaves.size() ? &leaves[one.leaf] : nullptr;
-  }
-  // What a holder is with others in the place of what is carried.
-  Value rebuilt(std::size_t holder, Region* home, const std::function<Value(std::size_t)>& of_carried) const {
-    std::size_t leaf = 0;
-    return with_leaves(holders[holder].before, home, [&](const Value& value) {
-      const std::size_t at = leaf++;
-      for (std::size_t i = 0; i < carried.size(); ++i)
-        if (!carried[i].name.empty() && carried[i].holder == holder && carried[i].leaf == at) return of_carried(i);
-      return value;
-    });
-  }
-  // Whether the body writes to the place of what is carried.
-  bool writes_to(std::size_t i) const { return places[i]->lost() || places[i]->present() != body.outputs[i]; }
-};
+Value with_leaves(const Value& value, Region* home, const std::function<Value(const Value&)>& next) {
+  if (!value.items()) return next(value);
+  std::vector<Value> items;
+  for (const Value& item : *value.items()) items.push_back(with_leaves(item, home, next));
+  if (const auto* tuple = value.as<std::shared_ptr<Tuple>>())
+    return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
+  return std::make_shared<List>(std::move(items), home);
+}
+
+std::string_view Interpreter::Loop::name_of(const Holder& holder, std::size_t at, std::size_t leaf) const {
+  if (!holder.variable.empty() && !holder.before.items()) return holder.variable;
+  for (const auto& [variable, value] : before)
+    if (holder.variable.empty() && same_container(value, holder.container))
+      return *names.insert(fmt::format("{}[{}]", variable, leaf)).first;
+  return *names
+              .insert(holder.variable.empty() ? fmt::format("item {} of container {}", leaf, at)
+                                              : fmt::format("{}.{}", holder.variable, leaf))
+              .first;
+}
+
+Value Interpreter::Loop::rebuilt(std::size_t holder, Region* home,
+                                 const std::function<Value(std::size_t)>& of_carried) const {
+  std::size_t leaf = 0;
+  return with_leaves(holders[holder].before, home, [&](const Value& value) {
+    const std::size_t at = leaf++;
+    for (std::size_t i = 0; i < carried.size(); ++i)
+      if (!carried[i].name.empty() && carried[i].holder == holder && carried[i].leaf == at) return of_carried(i);
+    return value;
+  });
+}
 
 // A loop whose end depends on data: what the body sets is carried. Numbers that no iteration changes stay known; which
 // ones these are is found by trying: every attempt carries those that changed in the one before. Tensors are carried
 // unless the body only writes to them: then they stay the places that other tensors share.
-Status Interpreter::loop_on(const Statement& statement, const Value* count, const Value& entered) {
+Status Interpreter::loop_on(const Statement& statement, const Value* count, const Value& entered, std::int64_t first) {
   if (gives_back(statement.body)) return error_here("a loop that depends on data returns");
   Attempts attempts;
+  if (count && count->as<Dim>()) attempts.steps = aten::larger(region_->context, *count->as<Dim>(), 0);
+  attempts.first = first;
   while (true) {
     const Expected<bool> done = try_loop(statement, count, entered, attempts);
-    if (!done && !note_changed(attempts.changed)) return std::unexpected(done.error());
     if (done && *done) return {};
+    if (done || note_changed(attempts.changed)) continue;
+    const bool first_is_sure = attempts.steps && count && aten::known_less(region_->context, 0, *attempts.steps) == true;
+    if (changed_ || first > 0 || !first_is_sure) return std::unexpected(done.error());
+    // What the first iteration alone sets up: a state that is None before it, say.
+    TAPER_TRY(assign(*statement.target, Dim(0)));
+    TAPER_TRY(run_block(statement.body));
+    const Value rest = *attempts.steps - Dim(1);
+    if (rest.integer() == 0) return {};
+    TAPER_ASSIGN(const Value goes_on, call_operator("gt", {{"", rest}, {"", Dim(0)}}));
+    return loop_on(statement, &rest, goes_on, 1);
   }
 }
 
 Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
-  if (loop.count) {
+  if (loop.counts) {
     TAPER_ASSIGN(taper::Value * zero, number_in(loop.outer, Dim(0), DType::i64));
     loop.carried.push_back({.holder = Loop::kNone, .initial = zero, .is_number = true});
   }
@@ -163,31 +98,22 @@ Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
       loop.holders.push_back({.variable = name, .container = None{}, .before = found->second});
   for (const Value& container : attempts.changed)
     loop.holders.push_back({.container = container, .before = contents_of(container)});
-  for (std::size_t i = 0; i < loop.holders.size(); ++i) TAPER_TRY(carry(loop, attempts, i));
+  for (std::size_t i = 0; i < loop.holders.size(); ++i) {
+    Loop::Holder& holder = loop.holders[i];
+    const auto grown = attempts.grown.find({holder.list(), holder.variable});
+    if (grown == attempts.grown.end()) {
+      TAPER_TRY(carry(loop, attempts, i));
+      continue;
+    }
+    holder.growth = grown->second;
+    TAPER_TRY(carry_grown(loop, i));
+  }
   return {};
 }
 
 // Carries the leaves of a holder: tensors, and the numbers that iterations change.
 Status Interpreter::carry(Loop& loop, const Attempts& attempts, std::size_t at) {
   Loop::Holder& holder = loop.holders[at];
-  if (const Type* item = loop.grown_item(holder, attempts)) {
-    Shape shape = item->shape;
-    shape.insert(shape.begin(), *loop.count->as<Dim>());
-    std::vector<taper::Value*> parts;
-    for (const Value& before : *holder.before.items()) {
-      TAPER_ASSIGN(taper::Value * content, content_in(loop.outer, *before.tensor()));
-      parts.push_back(aten::unsqueeze(loop.outer.build, content, 0));
-    }
-    parts.push_back(aten::full(loop.outer.build, shape, aten::Arg(Dim(0)), item->dtype));
-    taper::Value* places = aten::concat(loop.outer.build, std::move(parts), 0);
-    TAPER_TRY(loop.outer.build.status());
-    loop.carried.push_back({.name = loop.name_of(holder, at, 0),
-                            .holder = at,
-                            .grows = true,
-                            .initial = places,
-                            .before = aten::Tensor::make(places)});
-    return {};
-  }
   if (!is_walkable(holder.before)) return error_here(fmt::format("{} is too large", describe(holder.before)));
   for (const Value& changed : attempts.changed) {
     const auto* list = changed.as<std::shared_ptr<List>>();
@@ -245,13 +171,14 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     Value value = loop.rebuilt(
         i, region_, [&](std::size_t k) -> Value { return TensorRef{places[k], region_, loop.carried[k].is_number}; });
     const Loop::Holder& holder = loop.holders[i];
-    if (!holder.variable.empty()) {
+    if (holder.growth) {
+      begin_growing(loop, i, branch.outputs.front(), places[loop.carried_of(i)]);
+    } else if (!holder.variable.empty()) {
       frame_->variables.insert_or_assign(holder.variable, std::move(value));
     } else {
-      const bool grows = loop.grown_item(holder, attempts) != nullptr;
-      set_contents(holder.container, grows ? std::make_shared<Tuple>(std::vector<Value>()) : value);
+      set_contents(holder.container, value);
       set_home(holder.container, region_);
-      if (grows) (*holder.container.as<std::shared_ptr<List>>())->kind = List::Kind::growing;
+      if (const auto* list = holder.container.as<std::shared_ptr<List>>()) (*list)->grew_in_front = false;
     }
   }
   return places;
@@ -259,8 +186,13 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
 
 Status Interpreter::run_body(Loop& loop, const Attempts& attempts) {
   TAPER_ASSIGN(loop.places, enter(loop, loop.body, attempts));
-  if (loop.count)
-    TAPER_TRY(assign(*loop.statement.target, TensorRef{aten::Tensor::make(loop.body.outputs[0]), region_, true}));
+  if (loop.is_for()) {
+    Value index = TensorRef{aten::Tensor::make(loop.body.outputs[0]), region_, true};
+    if (attempts.first > 0) {
+      TAPER_ASSIGN(index, call_operator("add", {{"", index}, {"", Dim(attempts.first)}}));
+    }
+    TAPER_TRY(assign(*loop.statement.target, std::move(index)));
+  }
   return run_block(loop.statement.body);
 }
 
@@ -276,7 +208,7 @@ Expected<bool> Interpreter::carry_more(const Loop& loop, Attempts& attempts) {
     more = true;
   }
   for (const Loop::Holder& holder : loop.holders) {
-    if (loop.grown_item(holder, attempts)) continue;
+    if (holder.growth) continue;
     std::vector<Value> before;
     each_leaf(holder.before, [&](const Value& leaf) { before.push_back(leaf); });
     for (std::size_t i = 0; i < before.size(); ++i) {
@@ -295,9 +227,9 @@ Expected<bool> Interpreter::carry_more(const Loop& loop, Attempts& attempts) {
   }
   // Writing to what is carried would write to what it was before the loop, in the first iteration alone.
   for (std::size_t i = 0; i < loop.carried.size(); ++i) {
-    if (loop.carried[i].name.empty()) continue;
-    const Value* is = loop.after(loop.carried[i]);
-    const bool stays = is && is->tensor() && is->tensor()->tensor == loop.places[i];
+    if (loop.carried[i].name.empty() || loop.carried[i].grows) continue;
+    const std::vector<Value> is = loop.after(loop.carried[i]);
+    const bool stays = !is.empty() && is[0].tensor() && is[0].tensor()->tensor == loop.places[i];
     if (!stays || !loop.writes_to(i)) continue;
     attempts.kept.insert(loop.carried[i].name);
     more = true;
@@ -321,21 +253,22 @@ Expected<bool> Interpreter::relate(Loop& loop, Attempts& attempts) {
     if (one.is_number) continue;
     one.is_written = loop.writes_to(i);
     add_once(one.aliases, one.before);
-    const Value* is = loop.after(one);
-    if (!is || !is->tensor()) continue;  // find_next() says so
-    TAPER_ASSIGN(const aten::TensorPtr tensor, use_in(region, *is->tensor()));
-    if (tensor->contiguous() != true && loop.places[i]->contiguous() == true)
-      more |= attempts.strided.insert(one.name).second;
-    for (const aten::TensorPtr& part : parts_of(tensor)) {
-      const auto place = std::ranges::find(loop.places, part);
-      const auto is_inner = [&](const Capture& capture) { return capture.inner.tensor == part; };
-      const auto captured = std::ranges::find_if(region.captures, is_inner);
-      if (place != loop.places.end())
-        all[i].places.insert(static_cast<std::size_t>(place - loop.places.begin()));
-      else if (captured != region.captures.end())
-        add_once(all[i].outer, captured->outer.tensor);
-      else if (part->bases().empty())
-        all[i].made.push_back(part);
+    for (const Value& is : loop.after(one)) {
+      if (!is.tensor()) continue;  // find_next() says so
+      TAPER_ASSIGN(const aten::TensorPtr tensor, use_in(region, *is.tensor()));
+      if (tensor->contiguous() != true && loop.places[i]->contiguous() == true)
+        more |= attempts.strided.insert(one.name).second;
+      for (const aten::TensorPtr& part : parts_of(tensor)) {
+        const auto place = std::ranges::find(loop.places, part);
+        const auto is_inner = [&](const Capture& capture) { return capture.inner.tensor == part; };
+        const auto captured = std::ranges::find_if(region.captures, is_inner);
+        if (place != loop.places.end())
+          all[i].places.insert(static_cast<std::size_t>(place - loop.places.begin()));
+        else if (captured != region.captures.end())
+          add_once(all[i].outer, captured->outer.tensor);
+        else if (part->bases().empty())
+          all[i].made.push_back(part);
+      }
     }
     for (const aten::TensorPtr& tensor_outside : all[i].outer) add_once(one.aliases, tensor_outside);
     one.is_replaced = all[i].places.empty() && all[i].outer.empty();
@@ -377,8 +310,8 @@ Expected<bool> Interpreter::relate(Loop& loop, Attempts& attempts) {
 // The condition for another iteration.
 Status Interpreter::run_condition(Loop& loop, const Attempts& attempts) {
   TAPER_ASSIGN([[maybe_unused]] const auto places, enter(loop, loop.condition, attempts));
-  if (loop.count) {
-    TAPER_ASSIGN(taper::Value * times, number_in(*region_, *loop.count, DType::i64));
+  if (loop.is_for() || (loop.steps && !loop.ends_itself)) {
+    TAPER_ASSIGN(taper::Value * times, number_in(*region_, loop.is_for() ? *loop.count : Value(*loop.steps), DType::i64));
     loop.go_on = region_->build("less", {loop.condition.outputs[0], times});
   } else {
     TAPER_ASSIGN(const Value holds, evaluate(*loop.statement.value));
@@ -394,9 +327,11 @@ Status Interpreter::find_next(Loop& loop) {
     taper::Value* value = nullptr;
     if (one.name.empty()) {
       value = region_->build("add", {loop.body.outputs[i], aten::integer_number(region_->build, 1)});
+    } else if (one.grows) {
+      TAPER_ASSIGN(value, grown_further(loop, i));
     } else {
-      const Value gone;
-      const Value& given = loop.after(one) ? *loop.after(one) : gone;
+      const std::vector<Value> after = loop.after(one);
+      const Value given = after.empty() ? Value() : after[0];
       if (given.is_unknown() || !(given.tensor() || is_number_value(given)))
         return error_here(fmt::format("'{}' is {} after an iteration that depends on data", one.name,
                                       given.is_unknown() ? "unknown" : describe(given)));
@@ -404,16 +339,6 @@ Status Interpreter::find_next(Loop& loop) {
                                             : number_in(*region_, given, one.initial->type.dtype));
     }
     TAPER_TRY(region_->build.status());
-    if (one.grows) {
-      const std::size_t rank = one.initial->type.shape.size();
-      TAPER_ASSIGN(taper::Value * items, content_of(*region_, *loop.places[i]));
-      const auto before = static_cast<std::int64_t>(loop.holders[one.holder].before.items()->size());
-      taper::Value* place = loop.body.outputs[0];
-      if (before > 0) place = region_->build("add", {place, aten::integer_number(region_->build, before)});
-      value = region_->build("update_slice", {items, aten::unsqueeze(region_->build, value, 0),
-                                              places_along(region_->build, place, 0, rank)});
-      TAPER_TRY(region_->build.status());
-    }
     if (value->type != one.initial->type)
       return error_here(fmt::format("'{}' is {} before a loop and {} after an iteration", one.name,
                                     type_text(one.initial->type), type_text(value->type)),
@@ -431,7 +356,10 @@ Status Interpreter::inside(Loop& loop, Branch& branch, const std::function<Statu
   for (const Loop::Holder& holder : loop.holders) {
     if (!holder.variable.empty()) continue;
     if (status) status = check_item_count(holder.container);
-    if (const auto* list = holder.container.as<std::shared_ptr<List>>()) (*list)->kind = List::Kind::known;
+    if (const auto* list = holder.container.as<std::shared_ptr<List>>()) {
+      (*list)->kind = List::Kind::known;
+      (*list)->start = nullptr;
+    }
     branch.contents.push_back(contents_of(holder.container));
     set_contents(holder.container, holder.before);
     set_home(holder.container, region_);
@@ -451,22 +379,16 @@ Expected<bool> Interpreter::find_leaves(Loop& loop, Attempts& attempts) {
       value = &found->second;
     }
     if (!value) continue;
-    const auto* list = holder.container.as<std::shared_ptr<List>>();
-    const bool may_grow = list && loop.count && loop.count->as<Dim>();
-    if (const Type* item = may_grow ? loop.appended(holder, *value, attempts) : nullptr) {
-      const auto [known, is_new] = attempts.grown.emplace(list->get(), *item);
-      more |= is_new;
-      if (known->second == *item) {
-        holder.after = {value->items()->back()};
-        continue;
-      }
-    }
+    TAPER_ASSIGN(const bool grew, note_growth(loop, static_cast<std::size_t>(&holder - loop.holders.data()), *value,
+                                              attempts, more));
+    if (grew) continue;
     const bool walkable = is_walkable(*value);
     if (!walkable || (holder.before.items() && !value->is_unknown() && !same_structure(holder.before, *value)))
       return error_here(
           fmt::format("{} holds something else after an iteration of a loop that depends on data",
                       holder.variable.empty() ? describe(holder.container) : fmt::format("'{}'", holder.variable)),
-          "write into a tensor of known size instead of appending to a list");
+          "a list may get the same number of tensors of one shape in each iteration, at its end or before its first "
+          "item; else write into a tensor of known size (out[:, t] = y)");
     if (value->items() && !holder.before.items()) {
       holder.after = {*value};
       continue;
@@ -480,6 +402,10 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
                                      Attempts& attempts) {
   Loop loop{
       .statement = statement, .count = count, .outer = *region_, .names = attempts.names, .before = frame_->variables};
+  loop.steps = attempts.steps;
+  loop.measured = attempts.measured;
+  loop.counts = loop.is_for() || !attempts.grown.empty();
+  loop.ends_itself = attempts.ends_itself;
   add_assigned(statement.body, loop.assigned);
   TAPER_TRY(find_carried(loop, attempts));
   const UnsupportedOperators unsupported_before = unsupported;
@@ -497,6 +423,9 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
     const Status status = find_next(loop);
     region_ = &loop.outer;
     TAPER_TRY(status);
+    TAPER_ASSIGN(again, count_steps(loop, entered, attempts));
+  }
+  if (!again) {
     Branch* const both[] = {&loop.body, &loop.condition};
     TAPER_ASSIGN(again, add_shared(both, attempts.shared));
   }
@@ -580,14 +509,12 @@ Status Interpreter::finish(Loop& loop, const Value& entered) {
     Value value = loop.rebuilt(i, &loop.outer, [&](std::size_t k) -> Value {
       return TensorRef{tensors[k], &loop.outer, loop.carried[k].is_number};
     });
-    const auto of_holder = std::ranges::find(loop.carried, i, &Loop::Carried::holder);
-    if (of_holder != loop.carried.end() && of_holder->grows) {
-      List& list = **holder.container.as<std::shared_ptr<List>>();
-      list.kind = List::Kind::stacked;
-      list.stack = {tensors[static_cast<std::size_t>(of_holder - loop.carried.begin())], &loop.outer, false};
+    const std::size_t of_holder = loop.carried_of(i);
+    if (holder.growth) {
+      TAPER_TRY(finish_growing(loop, i, tensors[of_holder], results[0]));
     } else if (holder.variable.empty())
       set_contents(holder.container, value);
-    else if (of_holder != loop.carried.end())
+    else if (of_holder != Loop::kNone)
       frame_->variables.insert_or_assign(holder.variable, std::move(value));
   }
   // What is set anew in every iteration has no value if there is none.

@@ -451,9 +451,12 @@ Made Builtins::arithmetic() const {
   const Value& a = at(0);
   const Value& b = at(1);
   if (List* list = growing_list(a); list && name == "add_" && b.items()) {
+    TAPER_TRY(may_change(a));
     list->items.insert(list->items.end(), b.items()->begin(), b.items()->end());
     return a;
   }
+  if (const List* list = growing_list(a); list && name == "add" && b.items()) return longer(*list, *b.items(), false);
+  if (const List* list = growing_list(b); list && name == "add" && a.items()) return longer(*list, *a.items(), true);
   if (a.tensor() || b.tensor()) {
     const bool number = (!a.tensor() || a.tensor()->is_number) && (!b.tensor() || b.tensor()->is_number);
     if (!number) return std::nullopt;
@@ -473,7 +476,10 @@ Made Builtins::arithmetic() const {
         (*list_a)->items = std::move(joined);
         return a;
       }
-      return list(std::move(joined));
+      const bool in_front = b.items()->empty() && !a.items()->empty();
+      Value made = list(std::move(joined));
+      (*made.as<std::shared_ptr<List>>())->grew_in_front = in_front;
+      return made;
     }
     if (name == "mul" && b.integer()) {
       const std::int64_t times = std::max<std::int64_t>(*b.integer(), 0);

@@ -373,6 +373,11 @@ Expected<Value> Interpreter::make_tensor(const std::vector<Argument>& arguments)
   if (!is_walkable(arguments[0].value)) return error_here("a tensor's data is too large");
   std::optional<DType> dtype = dtype_argument(arguments);
   if (dtype) dtype = aten::graph_dtype(*dtype);
+  if (const TensorRef* stack = arguments[0].value.stack()) {  // of numbers
+    const Value all = TensorRef{stack->tensor, stack->home, false};
+    if (!dtype) return call_aten("clone", {{"", all}});
+    return call_aten("to", {{"", all}, {"dtype", Dim(dtype_code(*dtype))}, {"copy", true}});
+  }
   std::vector<std::int64_t> shape;
   std::vector<double> numbers;
   DType own = DType::f32;

@@ -102,14 +102,25 @@ struct List {
   List& operator=(const List&) = delete;
   ~List();
 
-  // Lists that a loop over an open size appends to grow while it is read, once in an iteration; then their items are
-  // the entries of a tensor. What asks for items is told that there are none to be had, unless it knows of these.
+  // Lists that a loop over an open size makes longer grow while it is read, by the same number of items in each
+  // iteration; then their items are the entries of a tensor. What asks for items is told that there are none to be had,
+  // unless it knows of these.
   enum class Kind { known, growing, stacked };
+  // A growing list when an iteration begins: its items along the first axis, the last one first where each iteration
+  // puts items before the first, and how many they are.
+  struct Start {
+    TensorRef items;
+    TensorRef iteration;
+    std::size_t before = 0, in_each = 1;
+    bool in_front = false;
+  };
 
-  std::vector<Value> items;
+  std::vector<Value> items;  // of growing ones: those of this iteration
   Region* home;
   Kind kind = Kind::known;
-  TensorRef stack;  // of stacked ones: the items along the first axis
+  TensorRef stack;  // of stacked ones: the items along the first axis, which are numbers if it is one
+  std::shared_ptr<const Start> start;
+  bool grew_in_front = false;  // an item was put before the first one
 };
 struct Tuple {
   explicit Tuple(std::vector<Value> the_items, const Class* the_type = nullptr)

@@ -1,0 +1,280 @@
+// Lists that iterations of a loop make longer: their items become the entries of a tensor that the loop carries.
+#include "frontend/aten_counts.h"
+#include "frontend/torchscript_loop.h"
+
+namespace taper::torchscript {
+namespace {
+
+bool is_item(const Value& value) {
+  return value.is_tensor() || is_number_value(value);
+}
+
+Type item_type(const Value& item) {
+  return item.is_tensor() ? item.tensor()->tensor->type() : Type{*number_dtype(item), {}};
+}
+
+}  // namespace
+
+std::optional<Interpreter::Growth> Interpreter::Loop::growth_of(std::size_t at, const Value& list,
+                                                                bool in_front) const {
+  const Holder& holder = holders[at];
+  const std::vector<Value>& old = *holder.before.items();
+  const std::vector<Value>& items = *list.items();
+  std::span<const Value> added = items;
+  if (!holder.growth) {
+    if (items.size() <= old.size()) return std::nullopt;
+    const std::size_t more = items.size() - old.size();
+    const auto is_old = [&](std::size_t i, const Value& item) {
+      for (std::size_t k = 0; k < carried.size(); ++k)
+        if (!carried[k].name.empty() && carried[k].holder == at && carried[k].leaf == i)
+          return item.tensor() && item.tensor()->tensor == places[k];
+      if (old[i].tensor()) return item.tensor() && item.tensor()->tensor == old[i].tensor()->tensor;
+      return same_value(old[i], item) == true;
+    };
+    const auto holds_old_from = [&](std::size_t begin) {
+      for (std::size_t i = 0; i < old.size(); ++i)
+        if (!is_old(i, items[begin + i])) return false;
+      return true;
+    };
+    if (!old.empty()) in_front = !holds_old_from(0);
+    if (!holds_old_from(in_front ? more : 0)) return std::nullopt;
+    added = added.subspan(in_front ? 0 : old.size(), more);
+  }
+  if (added.empty() || !is_item(added[0])) return std::nullopt;
+  const Growth growth{item_type(added[0]), !added[0].is_tensor(), added.size(), in_front};
+  const auto alike = [&](const Value& item) {
+    return is_item(item) && item.is_tensor() != growth.is_number && item_type(item) == growth.item;
+  };
+  return std::ranges::all_of(added, alike) && std::ranges::all_of(old, alike) ? std::optional(growth) : std::nullopt;
+}
+
+// Notes whether a list has grown in an iteration, which the next attempt has to know. Returns whether it has.
+Expected<bool> Interpreter::note_growth(Loop& loop, std::size_t at, const Value& value, Attempts& attempts,
+                                        bool& more) {
+  Loop::Holder& holder = loop.holders[at];
+  const List* list = holder.list();
+  if (list == nullptr) return false;
+  Value items = value;
+  bool in_front = list->grew_in_front;
+  if (!holder.variable.empty()) {
+    const auto* is = value.as<std::shared_ptr<List>>();
+    if (!is || (*is)->kind == List::Kind::stacked) return false;
+    in_front = (*is)->grew_in_front;
+    if (holder.growth && ((*is)->kind != List::Kind::growing || (*is)->start->items.tensor != loop.places[loop.carried_of(at)]))
+      return error_here(fmt::format("'{}' is another list after an iteration of a loop that depends on data, not "
+                                    "what it was and some items more",
+                                    holder.variable));
+    items = contents_of(value);
+  }
+  const auto growth = loop.growth_of(at, items, in_front);
+  if (!growth && !holder.growth) return false;
+  if (!holder.growth) {
+    attempts.grown.emplace(std::pair(list, holder.variable), *growth);
+    more = true;
+    return true;
+  }
+  if (growth != holder.growth)
+    return error_here("a list gets other items in one iteration of a loop than in another",
+                      "it may get the same number of tensors of one shape in each iteration");
+  holder.after = *items.items();
+  return true;
+}
+
+// A tensor for all items that there will be. As long as their number isn't known, one for an iteration.
+Status Interpreter::carry_grown(Loop& loop, std::size_t at) {
+  const Loop::Holder& holder = loop.holders[at];
+  const Growth& growth = *holder.growth;
+  const auto& old = *holder.before.items();
+  const Dim before(static_cast<std::int64_t>(old.size()));
+  const Dim each(static_cast<std::int64_t>(growth.count));
+  const Dim room = loop.measured != nullptr ? *loop.steps * each : aten::larger(loop.outer.context, before + loop.steps.value_or(1) * each, 1) - before;
+  Builder& build = loop.outer.build;
+  std::vector<taper::Value*> parts;
+  for (const Value& item : old) {
+    TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(loop.outer, *item.tensor())
+                                                          : number_in(loop.outer, item, growth.item.dtype));
+    parts.push_back(aten::unsqueeze(build, content, 0));
+  }
+  if (growth.in_front) std::ranges::reverse(parts);
+  Shape shape = growth.item.shape;
+  shape.insert(shape.begin(), room);
+  if (loop.measured != nullptr) {
+    // Made of what measures the number of steps, so that it is measured.
+    taper::Value* none = build("less", {loop.measured, aten::integer_number(build, 0)});
+    Shape along(shape.size(), Dim(1));
+    along[0] = *loop.steps;
+    taper::Value* entries = aten::reshape(build, aten::cast(build, none, growth.item.dtype), along);
+    along = shape;
+    along[0] = *loop.steps;
+    entries = aten::expand(build, entries, along);
+    for (std::size_t i = 0; i < growth.count; ++i) parts.push_back(entries);
+  } else {
+    parts.push_back(aten::full(build, shape, aten::Arg(Dim(0)), growth.item.dtype));
+  }
+  taper::Value* items = aten::concat(build, std::move(parts), 0);
+  TAPER_TRY(build.status());
+  loop.carried.push_back({.name = loop.name_of(holder, at, 0),
+                          .holder = at,
+                          .grows = true,
+                          .initial = items,
+                          .before = aten::Tensor::make(items)});
+  return {};
+}
+
+// What a list is when an iteration begins.
+void Interpreter::begin_growing(Loop& loop, std::size_t at, taper::Value* iteration, const aten::TensorPtr& place) {
+  const Loop::Holder& holder = loop.holders[at];
+  const Growth& growth = *holder.growth;
+  auto start = std::make_shared<List::Start>();
+  start->items = {place, region_, growth.is_number};
+  start->iteration = {aten::Tensor::make(iteration), region_, true};
+  start->before = holder.before.items()->size();
+  start->in_each = growth.count;
+  start->in_front = growth.in_front;
+  std::shared_ptr<List> list = holder.variable.empty() ? *holder.container.as<std::shared_ptr<List>>()
+                                                       : std::make_shared<List>(std::vector<Value>(), region_);
+  list->items.clear();
+  list->home = region_;
+  list->kind = List::Kind::growing;
+  list->grew_in_front = false;
+  list->start = std::move(start);
+  if (!holder.variable.empty()) frame_->variables.insert_or_assign(holder.variable, std::move(list));
+}
+
+// How many items there are now.
+Expected<Value> Interpreter::grown_length(const List& list) {
+  const List::Start& start = *list.start;
+  Value length = start.iteration;
+  if (start.in_each != 1) {
+    TAPER_ASSIGN(length, call_operator("mul", {{"", length}, {"", Dim(static_cast<std::int64_t>(start.in_each))}}));
+  }
+  const auto known = static_cast<std::int64_t>(start.before + list.items.size());
+  if (known == 0) return length;
+  return call_operator("add", {{"", length}, {"", Dim(known)}});
+}
+
+// All items so far, those of this iteration too.
+Expected<TensorRef> Interpreter::grown_items(const List::Start& start, std::vector<Value> items) {
+  if (items.empty()) return start.items;
+  if (start.in_front) std::ranges::reverse(items);
+  TAPER_ASSIGN(taper::Value * all, content_in(*region_, start.items));
+  std::vector<taper::Value*> parts;
+  for (const Value& item : items) {
+    TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(*region_, *item.tensor())
+                                                          : number_in(*region_, item, all->type.dtype));
+    parts.push_back(aten::unsqueeze(region_->build, content, 0));
+  }
+  List begun({}, region_);
+  begun.start = std::make_shared<List::Start>(start);
+  TAPER_ASSIGN(const Value before, grown_length(begun));
+  TAPER_ASSIGN(taper::Value * place, number_in(*region_, before, DType::i64));
+  Builder& build = region_->build;
+  taper::Value* made = build("update_slice", {all, aten::concat(build, std::move(parts), 0),
+                                              places_along(build, place, 0, all->type.shape.size())});
+  TAPER_TRY(build.status());
+  return TensorRef{aten::Tensor::make(made), region_, start.items.is_number};
+}
+
+Expected<taper::Value*> Interpreter::grown_further(Loop& loop, std::size_t i) {
+  const Loop::Carried& one = loop.carried[i];
+  const Loop::Holder& holder = loop.holders[one.holder];
+  List::Start start;
+  start.items = {loop.places[i], region_, holder.growth->is_number};
+  start.iteration = {aten::Tensor::make(loop.body.outputs[0]), region_, true};
+  start.before = holder.before.items()->size();
+  start.in_each = holder.growth->count;
+  start.in_front = holder.growth->in_front;
+  TAPER_ASSIGN(const TensorRef all, grown_items(start, holder.after));
+  return content_in(*region_, all);
+}
+
+// An item of a growing list.
+Expected<Value> Interpreter::grown_item(const List& list, const Value& index) {
+  const auto here = static_cast<std::int64_t>(list.items.size());
+  const auto at = index.integer();
+  const bool in_front = list.start->in_front;
+  if (at && !in_front && *at < 0 && *at + here >= 0) return list.items[static_cast<std::size_t>(*at + here)];
+  if (at && in_front && *at >= 0 && *at < here) return list.items[static_cast<std::size_t>(*at)];
+  if (!at && !index.as<Dim>() && !index.tensor()) return error_here(fmt::format("a list is indexed by {}", describe(index)));
+  TAPER_ASSIGN(const Value length, grown_length(list));
+  Value place = index;
+  if (!at) {
+    TAPER_ASSIGN(const Value negative, call_operator("lt", {{"", index}, {"", Dim(0)}}));
+    TAPER_ASSIGN(const Value from_end, call_operator("add", {{"", index}, {"", length}}));
+    TAPER_ASSIGN(const std::optional<bool> known, decide(negative));
+    if (!known) {
+      TAPER_ASSIGN(place, call_aten("where", {{"", negative}, {"", from_end}, {"", index}}));
+    } else if (*known) {
+      place = from_end;
+    }
+  } else if (*at < 0 && !in_front) {
+    TAPER_ASSIGN(place, call_operator("add", {{"", length}, {"", index}}));
+  } else if (*at < 0) {
+    place = Dim(-1 - *at);
+  }
+  if (in_front && (!at || *at >= 0)) {
+    TAPER_ASSIGN(const Value last, call_operator("sub", {{"", length}, {"", Dim(1)}}));
+    TAPER_ASSIGN(place, call_operator("sub", {{"", last}, {"", place}}));
+  }
+  TAPER_ASSIGN(const TensorRef all, grown_items(*list.start, list.items));
+  return item_of_stack(all, place);
+}
+
+// An entry of what the items of a list are as a tensor.
+Expected<Value> Interpreter::item_of_stack(const TensorRef& stack, const Value& index) {
+  const TensorRef all{stack.tensor, stack.home, false};
+  TAPER_ASSIGN(Value item, call_operator("select", {{"", all}, {"", Dim(0)}, {"", index}}));
+  if (stack.is_number && item.is_tensor()) return TensorRef{item.tensor()->tensor, item.tensor()->home, true};
+  return item;
+}
+
+// 0, 1, ... below a number that the running program computes, which measures it. It lies between 0 and `most`.
+taper::Value* Interpreter::counted_up_to(taper::Value* number, const std::optional<Dim>& most) {
+  Builder& build = region_->build;
+  const Dim length = aten::fresh_count(region_->context, most);
+  return build("range", {aten::integer_number(build, 0), aten::cast(build, number, DType::i64), aten::integer_number(build, 1)},
+               {{"length", Shape{length}}});
+}
+
+// The list after the loop, of as many items as it has got.
+Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::TensorPtr& items,
+                                   taper::Value* iterations) {
+  const Loop::Holder& holder = loop.holders[at];
+  const Growth& growth = *holder.growth;
+  const Dim before(static_cast<std::int64_t>(holder.before.items()->size()));
+  const Dim each(static_cast<std::int64_t>(growth.count));
+  const Dim length = before + *loop.steps * each;
+  Value all = TensorRef{items, region_, false};
+  if (loop.ends_itself) {
+    if (region_ != &root_)
+      return error_here("a list grows by a number of items that depends on data, in a branch or loop that does too",
+                        "write into a tensor of known size (out[t] = y)");
+    Builder& build = region_->build;
+    taper::Value* count = build("add", {build("mul", {iterations, aten::number(build, aten::Arg(each), DType::i64)}),
+                                        aten::number(build, aten::Arg(before), DType::i64)});
+    TAPER_ASSIGN(taper::Value * content, content_of(*region_, *items));
+    taper::Value* part = build("gather", {content, counted_up_to(count, length)}, {{"dim", std::int64_t{0}}});
+    TAPER_TRY(build.status());
+    all = TensorRef{aten::Tensor::make(part), region_, false};
+  } else if (loop.measured == nullptr && length != items->type().shape[0]) {
+    TAPER_ASSIGN(taper::Value * content, content_of(*region_, *items));
+    taper::Value* part = aten::slice(region_->build, content, 0, 0, length);
+    TAPER_TRY(region_->build.status());
+    all = TensorRef{aten::Tensor::make(part), region_, false};
+  }
+  if (growth.in_front) {
+    TAPER_ASSIGN(all, call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}}));
+  }
+  const TensorRef stack{all.tensor()->tensor, region_, growth.is_number};
+  if (!holder.variable.empty()) {
+    frame_->variables.insert_or_assign(holder.variable, stacked_list(stack));
+    return {};
+  }
+  List& list = **holder.container.as<std::shared_ptr<List>>();
+  list.items.clear();
+  list.kind = List::Kind::stacked;
+  list.stack = stack;
+  return {};
+}
+
+}  // namespace taper::torchscript

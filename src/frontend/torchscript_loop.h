@@ -1,0 +1,102 @@
+// Loops of TorchScript that depend on data while they are read. Internal to the interpreter.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "formats/text.h"
+#include "frontend/aten_table.h"
+#include "frontend/torchscript_regions.h"
+
+namespace taper::torchscript {
+
+// Visits what tuples and lists hold, in order.
+void each_leaf(const Value& value, const std::function<void(const Value&)>& visit);
+// The same tuples and lists around other leaves, in order.
+Value with_leaves(const Value& value, Region* home, const std::function<Value(const Value&)>& next);
+
+// What one attempt at a loop carries, and what came of it.
+struct Interpreter::Loop {
+  static constexpr std::size_t kNone = ~std::size_t{0};
+  // What the body changes: a variable, or a list or dict.
+  struct Holder {
+    std::string_view variable;
+    Value container;
+    Value before;                              // what it is, or holds, before the loop
+    std::optional<Growth> growth = {};         // of a list whose items become the entries of a tensor
+    std::vector<std::string_view> names = {};  // of its leaves
+    std::vector<Value> after = {};             // its leaves after an iteration; none if it is gone
+
+    // The list that the holder is before the loop; null for what is none.
+    const List* list() const {
+      const auto* found = (variable.empty() ? container : before).as<std::shared_ptr<List>>();
+      return found ? found->get() : nullptr;
+    }
+  };
+  struct Carried {
+    std::string_view name;  // of the leaf; empty: the count of iterations
+    std::size_t holder = 0, leaf = 0;
+    bool grows = false;  // the items of a list
+    taper::Value* initial = nullptr;
+    bool is_number = false;
+    aten::TensorPtr before;  // of a tensor: where it lies before the loop
+    // What relate() finds out:
+    Storages aliases;          // tensors of outside that it may share elements with
+    bool is_written = false;   // the body writes to it
+    bool is_replaced = false;  // every iteration makes a tensor of its own
+  };
+  const Statement& statement;
+  const Value* count;  // how often a `for` runs
+  Region& outer;
+  std::set<std::string, std::less<>>& names;
+  Variables before;
+  std::optional<Dim> steps = {};  // how often it runs, or runs at most, where that is known
+  taper::Value* measured = nullptr;
+  bool counts = false;            // iterations are counted: what is carried first
+  bool ends_itself = false;       // by a condition of its own, whatever `steps` is
+  std::vector<std::string_view> assigned = {};
+  std::vector<Holder> holders = {};
+  std::vector<Carried> carried = {};
+  Branch body = {}, condition = {};
+  std::vector<aten::TensorPtr> places = {};                       // of what is carried, in the body
+  std::vector<std::pair<std::size_t, std::size_t>> related = {};  // of what is carried: what may share elements
+  taper::Value* go_on = nullptr;
+  std::vector<taper::Value*> next = {};
+
+  bool is_for() const { return statement.kind == StatementKind::for_loop; }
+  // A name for a leaf, which lives as long as the loop is tried.
+  std::string_view name_of(const Holder& holder, std::size_t at, std::size_t leaf) const;
+  // Whether a variable stays the same list, as far as is known; `outputs += [y]` sets it to what it is.
+  bool keeps_list(std::string_view name, const Attempts& attempts) const {
+    const auto found = before.find(name);
+    return found != before.end() && found->second.as<std::shared_ptr<List>>() && !attempts.replaced.contains(name);
+  }
+  // How a list has grown in an iteration, by tensors or numbers like those that are there; nothing if it has not.
+  std::optional<Growth> growth_of(std::size_t holder, const Value& list, bool in_front) const;
+  const Carried* find(std::string_view name) const {
+    const auto found = std::ranges::find(carried, name, &Carried::name);
+    return found == carried.end() ? nullptr : &*found;
+  }
+  std::size_t carried_of(std::size_t holder) const {
+    const auto found = std::ranges::find(carried, holder, &Carried::holder);
+    return found == carried.end() ? kNone : static_cast<std::size_t>(found - carried.begin());
+  }
+  // What is carried after an iteration: one value, of a list those that it has got; none if it is gone.
+  std::vector<Value> after(const Carried& one) const {
+    const std::vector<Value>& leaves = holders[one.holder].after;
+    if (one.grows) return leaves;
+    return one.leaf < leaves.size() ? std::vector{leaves[one.leaf]} : std::vector<Value>();
+  }
+  // What a holder is with others in the place of what is carried.
+  Value rebuilt(std::size_t holder, Region* home, const std::function<Value(std::size_t)>& of_carried) const;
+  // Whether the body writes to the place of what is carried.
+  bool writes_to(std::size_t i) const { return places[i]->lost() || places[i]->present() != body.outputs[i]; }
+};
+
+}  // namespace taper::torchscript
