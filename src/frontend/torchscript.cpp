@@ -77,6 +77,7 @@ class Inputs {
       assumptions.push_back(fmt::format("the optional input '{}' is None", name));
       return Value(None{});
     }
+    if (base == "Union" && type.kind == ExprKind::subscript) return make_one_of(name, *type.items[1], has_default);
     if (base == "List" || base == "Tuple") return make_sequence(name, type, has_default);
     if (base == "Dict") {
       const auto dict = std::make_shared<Dict>(&region_);
@@ -105,6 +106,20 @@ class Inputs {
     if (has_default) return std::nullopt;
     return fail_with_hint(fmt::format("the input '{}' is no tensor but of the type {}, and has no default", name, base),
                           "wrap the model in a module whose forward takes tensors alone, and save that");
+  }
+
+  // Of several types: a tensor where a shape is given for its own name, what has entries where those have shapes.
+  Expected<std::optional<Value>> make_one_of(const std::string& name, const Expr& types, bool has_default) {
+    const std::vector<const Expr*> all = types.kind == ExprKind::tuple ? types.items : std::vector<const Expr*>{&types};
+    const bool entries = !given(name) && any_given(name);
+    const auto fits = [&](const Expr& one) { return (base_name(one) == "Tensor") != entries; };
+    const Expr* chosen = all.front();
+    for (const Expr* one : all) {
+      const bool is_none = base_name(*one) == "NoneType" || one->kind == ExprKind::none;
+      if (is_none && !any_given(name)) return has_default ? std::optional<Value>() : Value(None{});
+      if (!is_none && fits(*one) && !fits(*chosen)) chosen = one;
+    }
+    return make(name, *chosen, has_default);
   }
 
   Expected<std::optional<Value>> make_sequence(const std::string& name, const Expr& type, bool has_default) {
@@ -240,6 +255,9 @@ class Outputs {
       return fail_with_hint(fmt::format("the program gives a list of {} tensors, a number that is open",
                                         stack->tensor->type().shape[0].text()),
                             "give torch.stack(list) in its place");
+    if (value.as<std::shared_ptr<Maybe>>())
+      return fail_with_hint(fmt::format("the program gives {}", describe(value)),
+                            "give a tensor in every case, and a bool beside it");
     if (value.as<MaskedRef>())
       return fail_with_hint(fmt::format("the program gives {}", describe(value)),
                             "give torch.where(mask, x, 0) and the mask in the place of x[mask]");

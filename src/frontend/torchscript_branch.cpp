@@ -1,5 +1,6 @@
 // Branches of TorchScript that depend on data: the row `if`.
 #include <algorithm>
+#include <array>
 
 #include "formats/text.h"
 #include "frontend/aten_table.h"
@@ -49,6 +50,35 @@ Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statemen
   return branch;
 }
 
+namespace {
+
+bool holds_tensors(const Value& value) {
+  return value.tensor() || (value.items() && std::ranges::any_of(*value.items(), holds_tensors));
+}
+
+// Whether one of the two is None and the other one something, or that depends on data for one of them already.
+bool is_optional(const Value& a, const Value& b) {
+  if (a.as<std::shared_ptr<Maybe>>() || b.as<std::shared_ptr<Maybe>>()) return true;
+  return a.is_none() != b.is_none() && !a.as<Uninitialized>() && !b.as<Uninitialized>();
+}
+
+Maybe as_maybe(const Value& value) {
+  if (const auto* maybe = value.as<std::shared_ptr<Maybe>>()) return **maybe;
+  if (value.as<Uninitialized>()) return {value, value};
+  if (value.is_none()) return {false, Uninitialized{}};
+  return {true, value};
+}
+
+}  // namespace
+
+Expected<Value> Interpreter::merge_optional(Merge& merging, const Value& a, const Value& b) {
+  const Maybe x = as_maybe(a), y = as_maybe(b);
+  TAPER_ASSIGN(Value is_there, merge(merging, x.is_there, y.is_there));
+  TAPER_ASSIGN(Value value, merge(merging, x.value, y.value));
+  if (value.is_unknown()) return value;
+  return std::make_shared<Maybe>(std::move(is_there), std::move(value));
+}
+
 // What a variable is after both branches. Pairs of tensors are noted, and stand as Pending until the results exist.
 Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& b) {
   const auto note = [&](const Value& x, const Value& y, std::optional<DType> number) -> Value {
@@ -58,6 +88,7 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
   if ((a.as<Uninitialized>() && b.as<Uninitialized>()) || same_container(a, b)) return a;
   if (a.is_unknown() || b.is_unknown()) return a.is_unknown() ? a : b;
   if (a.tensor() && b.tensor() && a.tensor()->tensor == b.tensor()->tensor) return a;
+  if (is_optional(a, b)) return merge_optional(merging, a, b);
   if (a.is_tensor() || b.is_tensor()) {
     const bool usable = (a.is_tensor() || a.as<Uninitialized>()) && (b.is_tensor() || b.as<Uninitialized>());
     if (!usable) return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
@@ -65,8 +96,19 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
       return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
     return note(a, b, std::nullopt);
   }
-  if (a.as<Uninitialized>()) return b.tensor() ? note(a, b, number_dtype(b)) : b;
-  if (b.as<Uninitialized>()) return a.tensor() ? note(a, b, number_dtype(a)) : a;
+  if (a.as<Uninitialized>() || b.as<Uninitialized>()) {
+    const Value& set = a.as<Uninitialized>() ? b : a;
+    if (set.tensor()) return note(a, b, number_dtype(set));
+    if (!holds_tensors(set)) return set;
+    std::vector<Value> items;
+    for (const Value& item : *set.items()) {
+      TAPER_ASSIGN(Value merged, a.as<Uninitialized>() ? merge(merging, a, item) : merge(merging, item, b));
+      items.push_back(std::move(merged));
+    }
+    if (const auto* tuple = set.as<std::shared_ptr<Tuple>>())
+      return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
+    return new_list(std::move(items));
+  }
   if (same_value(a, b) == true) return a;
   if (is_number_value(a) && is_number_value(b)) {
     const DType dtype_a = *number_dtype(a);
@@ -120,6 +162,8 @@ namespace {
 
 bool holds_pending(const Value& value) {
   if (value.as<Pending>()) return true;
+  if (const auto* maybe = value.as<std::shared_ptr<Maybe>>())
+    return holds_pending((*maybe)->is_there) || holds_pending((*maybe)->value);
   if (const auto* dict = value.as<std::shared_ptr<Dict>>())
     return std::ranges::any_of((*dict)->entries, [](const auto& entry) { return holds_pending(entry.second); });
   return value.items() && std::ranges::any_of(*value.items(), holds_pending);
@@ -128,6 +172,8 @@ bool holds_pending(const Value& value) {
 // Puts results in the place of what merge() noted.
 Value with_results(const Value& value, const std::vector<Value>& results) {
   if (const auto* pending = value.as<Pending>()) return results[pending->index];
+  if (const auto* maybe = value.as<std::shared_ptr<Maybe>>())
+    return std::make_shared<Maybe>(with_results((*maybe)->is_there, results), with_results((*maybe)->value, results));
   const auto replace = [&](const std::vector<Value>& items) {
     std::vector<Value> replaced;
     for (const Value& item : items) replaced.push_back(with_results(item, results));
@@ -304,138 +350,173 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
   }
 }
 
+// What one attempt at both branches has found.
+struct Interpreter::Both {
+  Branch then, otherwise;
+  Merge merging = {};
+  std::vector<std::pair<std::string_view, Value>> variables = {};
+  std::vector<Value> contents = {};                                   // of the containers that they change
+  std::vector<TensorRef> written = {};                                // tensors of outside that either wrote to
+  std::vector<std::pair<aten::TensorPtr, std::string>> lost = {};     // those that can't be read any more, and why
+  std::vector<std::pair<Origin, Origin>> origins = {};                // of the pairs but those that were written
+
+  std::array<Branch*, 2> branches() { return {&then, &otherwise}; }
+  // What both branches only choose needs no result.
+  bool is_choice(std::size_t i) const {
+    return i < origins.size() && !merging.pairs[i].number && origins[i].first.is_outer() &&
+           origins[i].second.is_outer();
+  }
+};
+
+// What variables and containers are after both branches.
+Status Interpreter::merge_branches(Both& both, const Statement& statement, const std::vector<Value>& changed) {
+  std::vector<std::string_view> names;
+  add_assigned(statement.body, names);
+  add_assigned(statement.otherwise, names);
+  for (const std::string_view name : names) {
+    const auto a = both.then.variables.find(name);
+    const auto b = both.otherwise.variables.find(name);
+    if (a == both.then.variables.end() || b == both.otherwise.variables.end()) {
+      frame_->variables.erase(name);  // set on one way only: nobody may read it
+      continue;
+    }
+    if (!is_walkable(a->second) || !is_walkable(b->second)) return error_here(fmt::format("'{}' is too large", name));
+    TAPER_ASSIGN(Value value, merge(both.merging, a->second, b->second));
+    both.variables.emplace_back(name, std::move(value));
+  }
+  for (std::size_t i = 0; i < changed.size(); ++i) {
+    const Value& a = both.then.contents[i];
+    const Value& b = both.otherwise.contents[i];
+    if (!is_walkable(a) || !is_walkable(b)) return error_here("a list is too large");
+    TAPER_ASSIGN(both.contents.emplace_back(), merge(both.merging, a, b));
+    if (!both.contents.back().items() || a.items()->size() != b.items()->size())
+      return error_here(fmt::format("{} holds {} in one branch and {} in the other", describe(changed[i]),
+                                    a.items()->size(), b.items()->size()),
+                        "both branches have to add as many items, for how many there are is not known then; else "
+                        "write into a tensor of known size");
+  }
+  return {};
+}
+
+// Tensors of outside that a branch wrote to, and those that can't be read any more.
+Status Interpreter::find_written(Both& both) {
+  for (Branch* branch : both.branches())
+    for (std::size_t i = 0; i < branch->region->captures.size(); ++i) {
+      const Capture& capture = branch->region->captures[i];
+      if (!capture.inner.tensor->readable()) {
+        if (capture.inner.tensor->lost()) both.lost.emplace_back(capture.outer.tensor, *capture.inner.tensor->lost());
+        continue;
+      }
+      TAPER_ASSIGN(const bool rewritten, is_changed(*branch->region, capture));
+      const auto same = [&](const TensorRef& other) { return other.tensor == capture.outer.tensor; };
+      if (!rewritten || std::ranges::any_of(both.written, same)) continue;
+      both.written.push_back(capture.outer);
+    }
+  std::erase_if(both.written, [&](const TensorRef& tensor) {
+    return std::ranges::any_of(both.lost, [&](const auto& one) { return one.first == tensor.tensor; });
+  });
+  return {};
+}
+
+// What the branches give for each pair.
+Status Interpreter::find_outputs(Both& both) {
+  Merge& merging = both.merging;
+  for (const Merge::Pair& pair : merging.pairs) {
+    TAPER_ASSIGN(Origin a, origin_of(both.then, pair.a));
+    TAPER_ASSIGN(Origin b, origin_of(both.otherwise, pair.b));
+    both.origins.emplace_back(std::move(a), std::move(b));
+  }
+  for (const TensorRef& tensor : both.written) merging.pairs.push_back({tensor, tensor, std::nullopt});
+  for (std::size_t i = 0; i < merging.pairs.size(); ++i) {
+    const Merge::Pair& pair = merging.pairs[i];
+    if (both.is_choice(i)) continue;
+    TAPER_ASSIGN(taper::Value * a, merged_output(both.then, pair.a, pair.b));
+    TAPER_ASSIGN(taper::Value * b, merged_output(both.otherwise, pair.b, pair.a));
+    if (a->type != b->type)
+      return error_here(
+          fmt::format("a variable is {} in one branch and {} in the other", type_text(a->type), type_text(b->type)));
+    both.then.outputs.push_back(a);
+    both.otherwise.outputs.push_back(b);
+  }
+  return {};
+}
+
+// Builds the `if`, whose branches take all that either reads. Returns its results.
+Expected<std::vector<taper::Value*>> Interpreter::build_if(Both& both, taper::Value* chosen) {
+  if (both.then.outputs.empty()) return std::vector<taper::Value*>();
+  std::vector<taper::Value*> operands = {chosen};
+  std::vector<WantedInput> then_inputs, otherwise_inputs;
+  const auto input_of = [](const Branch& branch, const Capture& capture) -> const taper::Value* {
+    const Capture* found = find_capture(branch.region->captures, capture.outer.tensor);
+    return found ? found->input : nullptr;
+  };
+  for (Branch* branch : both.branches())
+    for (const Capture& capture : branch->region->captures) {
+      if (!capture.input) continue;
+      const bool is_then = branch == &both.then;
+      if (!is_then && input_of(both.then, capture)) continue;
+      operands.push_back(capture.outer_value);
+      const std::string& name = capture.input->name;
+      then_inputs.push_back({is_then ? capture.input : nullptr, name, capture.input->type});
+      otherwise_inputs.push_back(
+          {is_then ? input_of(both.otherwise, capture) : capture.input, name, capture.input->type});
+    }
+  std::vector<std::unique_ptr<Graph>> regions;
+  for (auto [branch, inputs] : {std::pair{&both.then, &then_inputs}, std::pair{&both.otherwise, &otherwise_inputs}}) {
+    for (std::size_t i = 0; i < branch->outputs.size(); ++i)
+      branch->graph->add_output(fmt::format("result_{}", i), branch->outputs[i]);
+    TAPER_ASSIGN(std::unique_ptr<Graph> graph, with_inputs(std::move(*branch->graph), *inputs));
+    regions.push_back(std::move(graph));
+  }
+  std::vector<taper::Value*> given = region_->build.call("if", std::move(operands), {}, "if", std::move(regions));
+  TAPER_TRY(region_->build.status());
+  return given;
+}
+
+// Writes what the branches wrote. Returns what they give for the pairs.
+Expected<std::vector<Value>> Interpreter::results_of_branches(Both& both, const TensorRef& condition) {
+  if (both.merging.pairs.empty()) return std::vector<Value>();
+  TAPER_ASSIGN(const Value flag, to_number(condition, "bool"));
+  TAPER_ASSIGN(taper::Value * chosen, number_in(*region_, flag, DType::boolean));
+  TAPER_ASSIGN(const std::vector<taper::Value*> given, build_if(both, chosen));
+  for (std::size_t i = 0; i < both.written.size(); ++i)
+    TAPER_TRY(both.written[i].tensor->write(region_->build, given[given.size() - both.written.size() + i]));
+  std::vector<taper::Value*> made;
+  for (std::size_t i = 0, next = 0; i < both.origins.size(); ++i) {
+    if (!both.is_choice(i)) {
+      made.push_back(given[next++]);
+      continue;
+    }
+    TAPER_ASSIGN(taper::Value * a, content_of(*region_, *both.origins[i].first.outer));
+    TAPER_ASSIGN(taper::Value * b, content_of(*region_, *both.origins[i].second.outer));
+    made.push_back(region_->build("where", {chosen, a, b}));
+    TAPER_TRY(region_->build.status());
+  }
+  for (const auto& [tensor, why] : both.lost) tensor->lose(why);
+  return merged_results(both.origins, both.merging, chosen, made);
+}
+
 Expected<bool> Interpreter::try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
                                          const std::vector<Value>& changed) {
   const UnsupportedOperators unsupported_before = unsupported;
   TAPER_ASSIGN(Branch then, run_branch(statement.body, shared, changed));
   TAPER_ASSIGN(Branch otherwise, run_branch(statement.otherwise, shared, changed));
-
-  std::vector<std::string_view> names;
-  add_assigned(statement.body, names);
-  add_assigned(statement.otherwise, names);
-  Merge merging;
-  std::vector<std::pair<std::string_view, Value>> merged;
-  for (const std::string_view name : names) {
-    const auto a = then.variables.find(name);
-    const auto b = otherwise.variables.find(name);
-    if (a == then.variables.end() || b == otherwise.variables.end()) {
-      frame_->variables.erase(name);  // set on one way only: nobody may read it
-      continue;
-    }
-    if (!is_walkable(a->second) || !is_walkable(b->second)) return error_here(fmt::format("'{}' is too large", name));
-    TAPER_ASSIGN(Value value, merge(merging, a->second, b->second));
-    merged.emplace_back(name, std::move(value));
-  }
-  std::vector<Value> contents;
-  for (std::size_t i = 0; i < changed.size(); ++i) {
-    const Value& a = then.contents[i];
-    const Value& b = otherwise.contents[i];
-    if (!is_walkable(a) || !is_walkable(b)) return error_here("a list is too large");
-    TAPER_ASSIGN(contents.emplace_back(), merge(merging, a, b));
-    if (!contents.back().items() || a.items()->size() != b.items()->size())
-      return error_here(fmt::format("{} holds more in one branch than in the other", describe(changed[i])));
-  }
-  // Tensors of outside that a branch wrote to, and those that can't be read any more.
-  std::vector<TensorRef> written;
-  std::vector<std::pair<aten::TensorPtr, std::string>> lost;
-  for (Branch* branch : {&then, &otherwise})
-    for (std::size_t i = 0; i < branch->region->captures.size(); ++i) {
-      const Capture& capture = branch->region->captures[i];
-      if (!capture.inner.tensor->readable()) {
-        if (capture.inner.tensor->lost()) lost.emplace_back(capture.outer.tensor, *capture.inner.tensor->lost());
-        continue;
-      }
-      TAPER_ASSIGN(const bool rewritten, is_changed(*branch->region, capture));
-      const auto same = [&](const TensorRef& other) { return other.tensor == capture.outer.tensor; };
-      if (!rewritten || std::ranges::any_of(written, same)) continue;
-      written.push_back(capture.outer);
-    }
-  std::erase_if(written, [&](const TensorRef& tensor) {
-    return std::ranges::any_of(lost, [&](const auto& one) { return one.first == tensor.tensor; });
-  });
-  std::vector<std::pair<Origin, Origin>> origins;
-  for (const Merge::Pair& pair : merging.pairs) {
-    TAPER_ASSIGN(Origin a, origin_of(then, pair.a));
-    TAPER_ASSIGN(Origin b, origin_of(otherwise, pair.b));
-    origins.emplace_back(std::move(a), std::move(b));
-  }
-  // What both branches only choose needs no result.
-  const auto is_choice = [&](std::size_t i) {
-    return i < origins.size() && !merging.pairs[i].number && origins[i].first.is_outer() &&
-           origins[i].second.is_outer();
-  };
-  for (const TensorRef& tensor : written) merging.pairs.push_back({tensor, tensor, std::nullopt});
-
-  for (std::size_t i = 0; i < merging.pairs.size(); ++i) {
-    const Merge::Pair& pair = merging.pairs[i];
-    if (is_choice(i)) continue;
-    TAPER_ASSIGN(taper::Value * a, merged_output(then, pair.a, pair.b));
-    TAPER_ASSIGN(taper::Value * b, merged_output(otherwise, pair.b, pair.a));
-    if (a->type != b->type)
-      return error_here(
-          fmt::format("a variable is {} in one branch and {} in the other", type_text(a->type), type_text(b->type)));
-    then.outputs.push_back(a);
-    otherwise.outputs.push_back(b);
-  }
-  Branch* const both[] = {&then, &otherwise};
-  TAPER_ASSIGN(const bool again, add_shared(both, shared));
+  Both both{.then = std::move(then), .otherwise = std::move(otherwise)};
+  TAPER_TRY(merge_branches(both, statement, changed));
+  TAPER_TRY(find_written(both));
+  TAPER_TRY(find_outputs(both));
+  TAPER_ASSIGN(const bool again, add_shared(both.branches(), shared));
   if (again) {
     unsupported = unsupported_before;
     return false;
   }
-  if (merging.pairs.empty()) {
-    for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, value);
-    for (std::size_t i = 0; i < changed.size(); ++i) set_contents(changed[i], contents[i]);
-    for (const auto& [tensor, why] : lost) tensor->lose(why);
-    return true;
-  }
-  TAPER_ASSIGN(const Value flag, to_number(condition, "bool"));
-  TAPER_ASSIGN(taper::Value * chosen, number_in(*region_, flag, DType::boolean));
-  std::vector<taper::Value*> given;
-  if (!then.outputs.empty()) {
-    // Both branches take all that either reads.
-    std::vector<taper::Value*> operands = {chosen};
-    std::vector<WantedInput> then_inputs, otherwise_inputs;
-    const auto input_of = [](const Branch& branch, const Capture& capture) -> const taper::Value* {
-      const Capture* found = find_capture(branch.region->captures, capture.outer.tensor);
-      return found ? found->input : nullptr;
-    };
-    for (Branch* branch : both)
-      for (const Capture& capture : branch->region->captures) {
-        if (!capture.input) continue;
-        if (branch == &otherwise && input_of(then, capture)) continue;
-        operands.push_back(capture.outer_value);
-        then_inputs.push_back({branch == &then ? capture.input : nullptr, capture.input->name, capture.input->type});
-        otherwise_inputs.push_back(
-            {branch == &then ? input_of(otherwise, capture) : capture.input, capture.input->name, capture.input->type});
-      }
-    std::vector<std::unique_ptr<Graph>> regions;
-    for (auto [branch, inputs] : {std::pair{&then, &then_inputs}, std::pair{&otherwise, &otherwise_inputs}}) {
-      for (std::size_t i = 0; i < branch->outputs.size(); ++i)
-        branch->graph->add_output(fmt::format("result_{}", i), branch->outputs[i]);
-      TAPER_ASSIGN(std::unique_ptr<Graph> graph, with_inputs(std::move(*branch->graph), *inputs));
-      regions.push_back(std::move(graph));
-    }
-    given = region_->build.call("if", std::move(operands), {}, "if", std::move(regions));
-    TAPER_TRY(region_->build.status());
-  }
-  for (std::size_t i = 0; i < written.size(); ++i)
-    TAPER_TRY(written[i].tensor->write(region_->build, given[given.size() - written.size() + i]));
-  std::vector<taper::Value*> made;
-  for (std::size_t i = 0, next = 0; i < origins.size(); ++i) {
-    if (!is_choice(i)) {
-      made.push_back(given[next++]);
-      continue;
-    }
-    TAPER_ASSIGN(taper::Value * a, content_of(*region_, *origins[i].first.outer));
-    TAPER_ASSIGN(taper::Value * b, content_of(*region_, *origins[i].second.outer));
-    made.push_back(region_->build("where", {chosen, a, b}));
-    TAPER_TRY(region_->build.status());
-  }
-  for (const auto& [tensor, why] : lost) tensor->lose(why);
-  TAPER_ASSIGN(const std::vector<Value> results, merged_results(origins, merging, chosen, made));
-  for (auto& [name, value] : merged) frame_->variables.insert_or_assign(name, with_results(value, results));
-  for (std::size_t i = 0; i < changed.size(); ++i) set_contents(changed[i], with_results(contents[i], results));
+  TAPER_ASSIGN(const std::vector<Value> results, results_of_branches(both, condition));
+  for (const auto& [name, value] : both.variables)
+    frame_->variables.insert_or_assign(name, with_results(value, results));
+  for (std::size_t i = 0; i < changed.size(); ++i)
+    set_contents(changed[i], with_results(both.contents[i], results));
+  if (both.merging.pairs.empty())
+    for (const auto& [tensor, why] : both.lost) tensor->lose(why);
   return true;
 }
 

@@ -50,6 +50,7 @@ class Builtins {
     TAPER_ASSIGN(taper::Value * content, run.number_in(*run.region_, value, DType::boolean));
     return TensorRef{aten::Tensor::make(content), run.region_, true};
   }
+  Expected<Value> listed(const Value& tensor) const { return run.listed(tensor, 0); }
   // A tensor or number as a tensor.
   Expected<Value> as_tensor(const Value& value) const {
     if (const TensorRef* tensor = value.tensor()) return TensorRef{tensor->tensor, tensor->home, false};

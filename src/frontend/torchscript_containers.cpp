@@ -226,6 +226,11 @@ Made copy_list(Builtins& call) {
   return std::nullopt;
 }
 
+Made to_list(Builtins& call) {
+  if (!call.at(0).is_tensor()) return std::nullopt;
+  return call.listed(call.at(0));
+}
+
 Made sort_list(Builtins& call) {
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
@@ -365,6 +370,7 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"list", copy_list},
     {"copy", copy_list},
     {"dict", copy_list},
+    {"tolist", to_list},
     {"sort", sort_list},
     {"sorted", sort_list},
     {"index", index_in_list},

@@ -223,6 +223,7 @@ Expected<Value> Interpreter::make_object(const ClassRef& type, std::vector<Argum
   object->class_name = type.name;
   object->symbol = type.symbol;
   object->path = frame_->scope;
+  object->home = region_;
   if (declared.method("__init__") != nullptr) {
     TAPER_ASSIGN([[maybe_unused]] const Value nothing, call_method(object, "__init__", std::move(arguments)));
   }
@@ -234,6 +235,7 @@ Expected<Value> Interpreter::evaluate_named_call(const std::string& name, const 
   const auto argument = [&](std::size_t i) -> const Expr* { return i < expr.items.size() ? expr.items[i] : nullptr; };
   if ((name == "annotate" || name == "unchecked_cast") && argument(2)) {
     TAPER_ASSIGN(Value value, evaluate(*argument(2)));
+    if (const auto* maybe = value.as<std::shared_ptr<Maybe>>(); maybe && name == "unchecked_cast") return (*maybe)->value;
     if (name == "annotate" && value.is_tensor() && argument(1)->kind == ExprKind::name) {
       const std::string_view type = argument(1)->text;
       if (type == "int" || type == "float" || type == "bool" || type == "number")  // of a tensor, implicitly
@@ -260,6 +262,7 @@ Expected<Value> Interpreter::evaluate_named_call(const std::string& name, const 
     object->class_name = type;
     object->symbol = archive_.find(type);
     object->path = frame_->scope;
+    object->home = region_;
     return object;
   }
   TAPER_ASSIGN(std::vector<Argument> arguments, evaluate_arguments(expr));
@@ -297,6 +300,8 @@ Expected<Value> Interpreter::is_instance(const Value& value, const Expr& type) {
     }
     return false;
   }
+  if (value.as<std::shared_ptr<Maybe>>())
+    return error_here(fmt::format("the type is asked of {}", describe(value)), "ask whether it is None");
   const Expr& base = type.kind == ExprKind::subscript ? *type.items[0] : type;
   const std::string_view name = base.text;
   if (base.kind == ExprKind::none || name == "NoneType") return value.is_none();

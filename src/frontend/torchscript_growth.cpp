@@ -18,7 +18,7 @@ Type item_type(const Value& item) {
 std::optional<Interpreter::Growth> Interpreter::Loop::growth_of(std::size_t at, const Value& list,
                                                                 bool in_front) const {
   const Holder& holder = holders[at];
-  const std::vector<Value>& old = *holder.before.items();
+  const std::vector<Value> old = holder.before.items() ? *holder.before.items() : std::vector<Value>();
   const std::vector<Value>& items = *list.items();
   std::span<const Value> added = items;
   if (!holder.growth) {
@@ -41,7 +41,8 @@ std::optional<Interpreter::Growth> Interpreter::Loop::growth_of(std::size_t at, 
     added = added.subspan(in_front ? 0 : old.size(), more);
   }
   if (added.empty() || !is_item(added[0])) return std::nullopt;
-  const Growth growth{item_type(added[0]), !added[0].is_tensor(), added.size(), in_front};
+  const Growth growth{item_type(added[0]), !added[0].is_tensor(), added.size(), in_front,
+                      holder.growth ? holder.growth->axis : std::nullopt};
   const auto alike = [&](const Value& item) {
     return is_item(item) && item.is_tensor() != growth.is_number && item_type(item) == growth.item;
   };
@@ -53,14 +54,14 @@ Expected<bool> Interpreter::note_growth(Loop& loop, std::size_t at, const Value&
                                         bool& more) {
   Loop::Holder& holder = loop.holders[at];
   const List* list = holder.list();
-  if (list == nullptr) return false;
+  if (list == nullptr && !holder.growth) return false;
   Value items = value;
-  bool in_front = list->grew_in_front;
+  bool in_front = list != nullptr && list->grew_in_front;
   if (!holder.variable.empty()) {
     const auto* is = value.as<std::shared_ptr<List>>();
-    if (!is || (*is)->kind == List::Kind::stacked) return false;
-    in_front = (*is)->grew_in_front;
-    if (holder.growth && ((*is)->kind != List::Kind::growing || (*is)->start->items.tensor != loop.places[loop.carried_of(at)]))
+    if (!holder.growth && (!is || (*is)->kind == List::Kind::stacked)) return false;
+    in_front = is && (*is)->grew_in_front;
+    if (holder.growth && (!is || (*is)->kind != List::Kind::growing || (*is)->start->items.tensor != loop.places[loop.carried_of(at)]))
       return error_here(fmt::format("'{}' is another list after an iteration of a loop that depends on data, not "
                                     "what it was and some items more",
                                     holder.variable));
@@ -84,16 +85,25 @@ Expected<bool> Interpreter::note_growth(Loop& loop, std::size_t at, const Value&
 Status Interpreter::carry_grown(Loop& loop, std::size_t at) {
   const Loop::Holder& holder = loop.holders[at];
   const Growth& growth = *holder.growth;
-  const auto& old = *holder.before.items();
-  const Dim before(static_cast<std::int64_t>(old.size()));
-  const Dim each(static_cast<std::int64_t>(growth.count));
-  const Dim room = loop.measured != nullptr ? *loop.steps * each : aten::larger(loop.outer.context, before + loop.steps.value_or(1) * each, 1) - before;
+  const List::Start start = start_of(loop, at, nullptr, nullptr);
+  const Dim steps = loop.steps.value_or(1), each = start.in_each;
+  const Dim room = loop.measured != nullptr
+                       ? steps * each
+                       : aten::larger(loop.outer.context, start.before + steps * each, 1) - start.before;
   Builder& build = loop.outer.build;
   std::vector<taper::Value*> parts;
-  for (const Value& item : old) {
-    TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(loop.outer, *item.tensor())
-                                                          : number_in(loop.outer, item, growth.item.dtype));
-    parts.push_back(aten::unsqueeze(build, content, 0));
+  if (growth.axis) {
+    TAPER_ASSIGN(const Value entries, call_aten("movedim", {{"", holder.before},
+                                                            {"", Dim(static_cast<std::int64_t>(*growth.axis))},
+                                                            {"", Dim(0)}}));
+    TAPER_ASSIGN(taper::Value * content, content_in(loop.outer, *entries.tensor()));
+    parts.push_back(content);
+  } else {
+    for (const Value& item : *holder.before.items()) {
+      TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(loop.outer, *item.tensor())
+                                                            : number_in(loop.outer, item, growth.item.dtype));
+      parts.push_back(aten::unsqueeze(build, content, 0));
+    }
   }
   if (growth.in_front) std::ranges::reverse(parts);
   Shape shape = growth.item.shape;
@@ -121,16 +131,25 @@ Status Interpreter::carry_grown(Loop& loop, std::size_t at) {
   return {};
 }
 
+List::Start Interpreter::start_of(const Loop& loop, std::size_t at, taper::Value* iteration,
+                                  const aten::TensorPtr& place) {
+  const Loop::Holder& holder = loop.holders[at];
+  const Growth& growth = *holder.growth;
+  List::Start start;
+  start.items = {place, region_, growth.is_number};
+  if (iteration != nullptr) start.iteration = {aten::Tensor::make(iteration), region_, true};
+  start.before = growth.axis ? holder.before.tensor()->tensor->type().shape[*growth.axis]
+                             : Dim(static_cast<std::int64_t>(holder.before.items()->size()));
+  start.in_each = static_cast<std::int64_t>(growth.count);
+  start.in_front = growth.in_front;
+  start.axis = growth.axis;
+  return start;
+}
+
 // What a list is when an iteration begins.
 void Interpreter::begin_growing(Loop& loop, std::size_t at, taper::Value* iteration, const aten::TensorPtr& place) {
   const Loop::Holder& holder = loop.holders[at];
-  const Growth& growth = *holder.growth;
-  auto start = std::make_shared<List::Start>();
-  start->items = {place, region_, growth.is_number};
-  start->iteration = {aten::Tensor::make(iteration), region_, true};
-  start->before = holder.before.items()->size();
-  start->in_each = growth.count;
-  start->in_front = growth.in_front;
+  auto start = std::make_shared<List::Start>(start_of(loop, at, iteration, place));
   std::shared_ptr<List> list = holder.variable.empty() ? *holder.container.as<std::shared_ptr<List>>()
                                                        : std::make_shared<List>(std::vector<Value>(), region_);
   list->items.clear();
@@ -145,12 +164,12 @@ void Interpreter::begin_growing(Loop& loop, std::size_t at, taper::Value* iterat
 Expected<Value> Interpreter::grown_length(const List& list) {
   const List::Start& start = *list.start;
   Value length = start.iteration;
-  if (start.in_each != 1) {
-    TAPER_ASSIGN(length, call_operator("mul", {{"", length}, {"", Dim(static_cast<std::int64_t>(start.in_each))}}));
+  if (!start.in_each.is(1)) {
+    TAPER_ASSIGN(length, call_operator("mul", {{"", length}, {"", start.in_each}}));
   }
-  const auto known = static_cast<std::int64_t>(start.before + list.items.size());
-  if (known == 0) return length;
-  return call_operator("add", {{"", length}, {"", Dim(known)}});
+  const Dim known = start.before + Dim(static_cast<std::int64_t>(list.items.size()));
+  if (known.is(0)) return length;
+  return call_operator("add", {{"", length}, {"", known}});
 }
 
 // All items so far, those of this iteration too.
@@ -178,12 +197,7 @@ Expected<TensorRef> Interpreter::grown_items(const List::Start& start, std::vect
 Expected<taper::Value*> Interpreter::grown_further(Loop& loop, std::size_t i) {
   const Loop::Carried& one = loop.carried[i];
   const Loop::Holder& holder = loop.holders[one.holder];
-  List::Start start;
-  start.items = {loop.places[i], region_, holder.growth->is_number};
-  start.iteration = {aten::Tensor::make(loop.body.outputs[0]), region_, true};
-  start.before = holder.before.items()->size();
-  start.in_each = holder.growth->count;
-  start.in_front = holder.growth->in_front;
+  const List::Start start = start_of(loop, one.holder, loop.body.outputs[0], loop.places[i]);
   TAPER_ASSIGN(const TensorRef all, grown_items(start, holder.after));
   return content_in(*region_, all);
 }
@@ -241,8 +255,8 @@ Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::Tenso
                                    taper::Value* iterations) {
   const Loop::Holder& holder = loop.holders[at];
   const Growth& growth = *holder.growth;
-  const Dim before(static_cast<std::int64_t>(holder.before.items()->size()));
-  const Dim each(static_cast<std::int64_t>(growth.count));
+  const List::Start start = start_of(loop, at, nullptr, nullptr);
+  const Dim before = start.before, each = start.in_each;
   const Dim length = before + *loop.steps * each;
   Value all = TensorRef{items, region_, false};
   if (loop.ends_itself) {
@@ -265,6 +279,13 @@ Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::Tenso
   if (growth.in_front) {
     TAPER_ASSIGN(all, call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}}));
   }
+  if (growth.axis) {
+    const Dim axis(static_cast<std::int64_t>(*growth.axis));
+    TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", axis}}));
+    TAPER_ASSIGN(all, call_aten("clone", {{"", all}}));
+    frame_->variables.insert_or_assign(holder.variable, std::move(all));
+    return {};
+  }
   const TensorRef stack{all.tensor()->tensor, region_, growth.is_number};
   if (!holder.variable.empty()) {
     frame_->variables.insert_or_assign(holder.variable, stacked_list(stack));
@@ -275,6 +296,104 @@ Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::Tenso
   list.kind = List::Kind::stacked;
   list.stack = stack;
   return {};
+}
+
+// How a tensor that changes its type in an iteration may have grown, for the next attempt to see.
+std::optional<Interpreter::Growth> Interpreter::tensor_growth(const Loop& loop, std::size_t i, const Type& next) {
+  const Loop::Carried& one = loop.carried[i];
+  if (one.grows || one.is_number || !loop.holders[one.holder].before.is_tensor()) return std::nullopt;
+  const Type& type = one.initial->type;
+  if (type.dtype != next.dtype || type.shape.size() != next.shape.size()) return std::nullopt;
+  std::optional<Growth> growth;
+  for (std::size_t axis = 0; axis < type.shape.size(); ++axis) {
+    if (type.shape[axis] == next.shape[axis]) continue;
+    const auto more = (next.shape[axis] - type.shape[axis]).constant();
+    constexpr std::int64_t kMostEntries = 64;
+    if (growth || !more || *more < 1 || *more > kMostEntries) return std::nullopt;
+    growth = Growth{.item = type, .count = static_cast<std::size_t>(*more), .axis = axis};
+    growth->item.shape.erase(growth->item.shape.begin() + static_cast<std::ptrdiff_t>(axis));
+  }
+  return growth;
+}
+
+namespace {
+
+const List* grown_tensor(const Value& value) {
+  const auto* list = value.as<std::shared_ptr<List>>();
+  return list && (*list)->kind == List::Kind::growing && (*list)->start->axis ? list->get() : nullptr;
+}
+
+}  // namespace
+
+// cat of a tensor that grows and others along the axis along which it does.
+Expected<Value> Interpreter::longer_tensor(const std::vector<Value>& parts, const Value& dim) {
+  const auto at = std::ranges::find_if(parts, [](const Value& part) { return grown_tensor(part) != nullptr; });
+  const List& list = *grown_tensor(*at);
+  const auto rank = static_cast<std::int64_t>(list.start->items.tensor->type().shape.size());
+  const auto along = dim.is_none() ? std::optional<std::int64_t>(0) : dim.integer();
+  const bool in_front = at != parts.begin();
+  const auto size_of = [&](const Value& part) -> std::optional<std::int64_t> {
+    return part.is_tensor() && part.tensor()->tensor->type().shape.size() == static_cast<std::size_t>(rank)
+               ? part.tensor()->tensor->type().shape[*list.start->axis].constant()
+               : std::nullopt;
+  };
+  const Value& other = in_front ? parts.front() : parts.back();
+  if (parts.size() != 2 || !along || (*along < 0 ? *along + rank : *along) != static_cast<std::int64_t>(*list.start->axis) ||
+      !size_of(other) || (!list.items.empty() && list.grew_in_front != in_front))
+    return error_here("a tensor grows in a loop that depends on data in another way than by cat([y, new], axis)");
+  std::vector<Value> items;
+  for (std::int64_t i = 0; i < *size_of(other); ++i) {
+    TAPER_ASSIGN(Value item, call_aten("select", {{"", other}, {"", Dim(static_cast<std::int64_t>(*list.start->axis))}, {"", Dim(i)}}));
+    TAPER_ASSIGN(item, call_aten("clone", {{"", item}}));
+    items.push_back(std::move(item));
+  }
+  auto grown = std::make_shared<List>(list.items, region_);
+  grown->kind = List::Kind::growing;
+  grown->start = list.start;
+  grown->grew_in_front = in_front;
+  grown->items.insert(in_front ? grown->items.begin() : grown->items.end(), items.begin(), items.end());
+  return grown;
+}
+
+Expected<std::optional<Value>> Interpreter::on_grown_tensor(std::string_view name,
+                                                            const std::vector<Argument>& arguments) {
+  if (arguments.empty()) return std::nullopt;
+  const Value& first = arguments[0].value;
+  if (const auto* parts = first.items(); parts && name == "cat" && std::ranges::any_of(*parts, grown_tensor)) {
+    TAPER_ASSIGN(Value longer, longer_tensor(*parts, arguments.size() > 1 ? arguments[1].value : Value()));
+    return longer;
+  }
+  const List* list = grown_tensor(first);
+  if (list == nullptr) return std::nullopt;
+  const auto rank = static_cast<std::int64_t>(list->start->items.tensor->type().shape.size());
+  const auto grown_axis = static_cast<std::int64_t>(*list->start->axis);
+  if (name == "dim") return Value(Dim(rank));
+  const auto argument = [&](std::size_t i) { return i < arguments.size() ? arguments[i].value : Value(); };
+  const auto dim = argument(1).is_none() && name == "slice" ? std::optional<std::int64_t>(0) : argument(1).integer();
+  const std::int64_t axis = dim ? (*dim < 0 ? *dim + rank : *dim) : -1;
+  if (axis == grown_axis && name == "size") {
+    TAPER_ASSIGN(Value length, grown_length(*list));
+    return length;
+  }
+  if (axis >= 0 && axis < rank && name == "size") {
+    Shape shape = list->start->items.tensor->type().shape;
+    shape.erase(shape.begin());
+    return Value(shape[static_cast<std::size_t>(axis < grown_axis ? axis : axis - 1)]);
+  }
+  if (axis == grown_axis && name == "select") {
+    TAPER_ASSIGN(Value item, grown_item(*list, argument(2)));
+    return item;
+  }
+  if (name == "slice" && argument(2).is_none() && argument(3).is_none()) return first;
+  const bool last = argument(2).integer() == -1 && argument(3).is_none();
+  if (axis == grown_axis && name == "slice" && last && argument(4).integer().value_or(1) == 1) {
+    TAPER_ASSIGN(const Value item, grown_item(*list, Dim(-1)));
+    TAPER_ASSIGN(Value part, call_aten("unsqueeze", {{"", item}, {"", Dim(axis)}}));
+    return part;
+  }
+  return error_here(fmt::format("'{}' is called on {}", name, describe(first)),
+                    "such a tensor may be read entry by entry (y[:, -1]); else write into one of the final size "
+                    "(y[:, t] = new) and mask what is not there yet");
 }
 
 }  // namespace taper::torchscript

@@ -109,6 +109,7 @@ Expected<Value> Interpreter::load(const pickle::Value& value, const std::string&
   object->class_name = class_path;
   object->symbol = archive_.find(class_path);
   object->path = path;
+  object->home = &root_;
   loaded_.emplace(&value, object);
   if (const pickle::Value* state = value.object()->state)
     for (const pickle::Entry& entry : state->entries()) {
@@ -330,10 +331,13 @@ Status Interpreter::assign(const Expr& target, Value value) {
       auto& slot = (*held)->attributes[std::string(target.text)];
       const bool same_tensor = value.tensor() && slot.tensor() && value.tensor()->tensor == slot.tensor()->tensor;
       if (same_tensor) return {};
-      if (region_ != &root_)
+      const Value changing = std::make_shared<Slot>(*held, std::string(target.text));
+      if (home_of(changing) != region_) {
+        changed_ = changing;
         return error_here(
             fmt::format("attribute '{}' changes inside of a branch or loop that depends on data", target.text),
             "give back a new value instead");
+      }
       if ((*held)->symbol && (*held)->symbol->type && (*held)->symbol->type->base == "Module")
         assume(fmt::format("the module's state '{}' starts as saved in every run: what a run leaves there is dropped",
                            joined_path((*held)->path, target.text)));

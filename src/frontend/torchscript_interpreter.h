@@ -50,6 +50,8 @@ struct Region {
   Storages shared;    // of the region around
   Storages variable;  // constants of the region around that this one writes to in a loop
   std::shared_ptr<const bool> alive = std::make_shared<const bool>(true);  // for views that may outlive the region
+  // Counts of iterations, and between which sizes they lie.
+  std::unordered_map<const taper::Value*, std::pair<Dim, Dim>> ranges;
   // Tensors of the region around (first), as this one sees them.
   std::unordered_map<const aten::Tensor*, std::pair<aten::TensorPtr, aten::TensorPtr>> known;
 };
@@ -124,12 +126,13 @@ class Interpreter {
   struct Merge;
   struct Loop;
   class StepCounter;
-  // How iterations make a list longer: by so many items of this type, at its end or before its first one.
+  // How iterations make a list or tensor longer: by so many items of this type, at its end or before its first one.
   struct Growth {
     Type item;
     bool is_number = false;
     std::size_t count = 1;
     bool in_front = false;
+    std::optional<std::size_t> axis = {};  // a tensor grows along this axis, by entries that are the items
 
     bool operator==(const Growth&) const = default;
   };
@@ -156,6 +159,12 @@ class Interpreter {
   Status branch_on(const TensorRef& condition, const Statement& statement);
   Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
                               const std::vector<Value>& changed);
+  struct Both;
+  Status merge_branches(Both& both, const Statement& statement, const std::vector<Value>& changed);
+  Status find_written(Both& both);
+  Status find_outputs(Both& both);
+  Expected<std::vector<taper::Value*>> build_if(Both& both, taper::Value* chosen);
+  Expected<std::vector<Value>> results_of_branches(Both& both, const TensorRef& condition);
   // Whether a list that a branch or loop changes still has a known number of items.
   Status check_item_count(const Value& container);
   Expected<Branch> run_branch(const std::vector<Statement>& block, const Storages& shared,
@@ -163,7 +172,7 @@ class Interpreter {
   // Adds storages that a region writes to and that more than one tensor reads. Returns whether there are new ones.
   Expected<bool> add_shared(std::span<Branch* const> branches, Storages& shared);
   Expected<Value> merge(Merge& merging, const Value& a, const Value& b);
-  Expected<std::optional<Value>> merge_scalars(Merge& merging, const Value& a, const Value& b);
+  Expected<Value> merge_optional(Merge& merging, const Value& a, const Value& b);
   struct Origin;
   Expected<Origin> origin_of(const Branch& branch, const Value& value);
   aten::TensorPtr given_by(const Origin& origin, taper::Value* made);
@@ -184,7 +193,7 @@ class Interpreter {
   Expected<bool> carry_more(const Loop& loop, Attempts& attempts);
   Expected<bool> relate(Loop& loop, Attempts& attempts);
   Status run_condition(Loop& loop, const Attempts& attempts);
-  Status find_next(Loop& loop);
+  Expected<bool> find_next(Loop& loop, Attempts& attempts);
   Expected<bool> write_constants(const Loop& loop, Attempts& attempts);
   Status carry_grown(Loop& loop, std::size_t holder);
   void begin_growing(Loop& loop, std::size_t holder, taper::Value* iteration, const aten::TensorPtr& place);
@@ -193,6 +202,11 @@ class Interpreter {
   Expected<bool> count_steps(Loop& loop, const Value& entered, Attempts& attempts);
   Status finish_growing(Loop& loop, std::size_t holder, const aten::TensorPtr& items, taper::Value* iterations);
   taper::Value* counted_up_to(taper::Value* number, const std::optional<Dim>& most);
+  // A call on a tensor that grows in a loop; nothing if there is none among the arguments.
+  Expected<std::optional<Value>> on_grown_tensor(std::string_view name, const std::vector<Argument>& arguments);
+  Expected<Value> longer_tensor(const std::vector<Value>& parts, const Value& dim);
+  List::Start start_of(const Loop& loop, std::size_t holder, taper::Value* iteration, const aten::TensorPtr& place);
+  std::optional<Growth> tensor_growth(const Loop& loop, std::size_t carried, const Type& next);
   Expected<Value> grown_length(const List& list);
   Expected<Value> grown_item(const List& list, const Value& index);
   Expected<TensorRef> grown_items(const List::Start& start, std::vector<Value> items);
@@ -227,8 +241,10 @@ class Interpreter {
   Expected<Value> call_prim(std::string_view name, std::vector<Argument> arguments);
   Expected<Value> call_aten(std::string_view name, const std::vector<Argument>& arguments);
   Expected<Value> dynamic_select(const TensorRef& x, const Value& dim, const TensorRef& index);
-  // slice and narrow from a place on that only the running program knows; nothing if that isn't what is asked for.
+  // slice and narrow between places that only the running program knows; nothing if that isn't what is asked for.
   Expected<std::optional<Value>> slice_when_run(std::string_view name, std::vector<Argument>& arguments);
+  Expected<Value> part_of_length(const aten::TensorPtr& base, std::size_t axis, const Value& first, const Dim& length);
+  Expected<Value> measured_part(const aten::TensorPtr& base, std::size_t axis, const Value& first, const Value& last);
   // x[mask], and what can be done with that; nothing if that isn't what is asked for.
   Expected<std::optional<Value>> on_masked(std::string_view name, const std::vector<Argument>& arguments);
   // What lists of an open size are made of and give as tensors; nothing if that isn't what is asked for.
@@ -240,6 +256,7 @@ class Interpreter {
   Expected<Value> make_tensor(const std::vector<Argument>& arguments);  // torch.tensor
   Expected<Value> make_full(const std::vector<Argument>& arguments);    // torch.full of what depends on data
   Expected<Value> stacked(const Value& value, std::optional<DType> dtype, std::size_t depth);
+  Expected<Value> listed(const Value& tensor, std::size_t depth);      // x.tolist()
   Expected<Value> to_number(const Value& value, std::string_view kind);  // int(x), float(x), bool(x)
   Value unsupported_operator(std::string_view name, std::string_view hint = {});
 

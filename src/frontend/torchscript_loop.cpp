@@ -12,7 +12,14 @@ bool any_shares(const Storages& all, const aten::TensorPtr& tensor) {
   return std::ranges::any_of(all, [&](const aten::TensorPtr& other) { return share_storage(other, tensor); });
 }
 
+bool is_structure(const Value& value) {
+  return value.items() != nullptr || value.as<std::shared_ptr<Maybe>>() != nullptr;
+}
+
 bool same_structure(const Value& a, const Value& b) {
+  const auto* maybe_a = a.as<std::shared_ptr<Maybe>>();
+  const auto* maybe_b = b.as<std::shared_ptr<Maybe>>();
+  if (maybe_a || maybe_b) return maybe_a && maybe_b && same_structure((*maybe_a)->value, (*maybe_b)->value);
   if (!a.items() || !b.items()) return !a.items() && !b.items();
   return a.data.index() == b.data.index() && std::ranges::equal(*a.items(), *b.items(), same_structure);
 }
@@ -28,11 +35,19 @@ std::string sharing_error(std::string_view name) {
 }  // namespace
 
 void each_leaf(const Value& value, const std::function<void(const Value&)>& visit) {
+  if (const auto* maybe = value.as<std::shared_ptr<Maybe>>()) {
+    each_leaf((*maybe)->is_there, visit);
+    return each_leaf((*maybe)->value, visit);
+  }
   if (!value.items()) return visit(value);
   for (const Value& item : *value.items()) each_leaf(item, visit);
 }
 
 Value with_leaves(const Value& value, Region* home, const std::function<Value(const Value&)>& next) {
+  if (const auto* maybe = value.as<std::shared_ptr<Maybe>>()) {
+    Value is_there = with_leaves((*maybe)->is_there, home, next);
+    return std::make_shared<Maybe>(std::move(is_there), with_leaves((*maybe)->value, home, next));
+  }
   if (!value.items()) return next(value);
   std::vector<Value> items;
   for (const Value& item : *value.items()) items.push_back(with_leaves(item, home, next));
@@ -42,7 +57,9 @@ Value with_leaves(const Value& value, Region* home, const std::function<Value(co
 }
 
 std::string_view Interpreter::Loop::name_of(const Holder& holder, std::size_t at, std::size_t leaf) const {
-  if (!holder.variable.empty() && !holder.before.items()) return holder.variable;
+  if (!holder.variable.empty() && !is_structure(holder.before)) return holder.variable;
+  if (const auto* slot = holder.container.as<std::shared_ptr<Slot>>())
+    return *names.insert(fmt::format("attribute {} ({}.{})", (*slot)->name, at, leaf)).first;
   for (const auto& [variable, value] : before)
     if (holder.variable.empty() && same_container(value, holder.container))
       return *names.insert(fmt::format("{}[{}]", variable, leaf)).first;
@@ -153,6 +170,8 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     taper::Value* input =
         branch.graph->add_input(one.name.empty() ? "iteration" : std::string(one.name), one.initial->type);
     branch.outputs.push_back(input);
+    if (one.name.empty() && loop.steps)
+      branch.region->ranges[input] = {Dim(0), &branch == &loop.body ? *loop.steps - Dim(1) : *loop.steps};
     aten::TensorPtr place = aten::Tensor::make(input);
     if (one.before && (attempts.strided.contains(one.name) || one.before->contiguous() != true))
       place->forget_strides();
@@ -320,8 +339,8 @@ Status Interpreter::run_condition(Loop& loop, const Attempts& attempts) {
   return region_->build.status();
 }
 
-// What each carried value is next.
-Status Interpreter::find_next(Loop& loop) {
+// What each carried value is next. Returns whether a tensor has grown, which the next attempt has to know.
+Expected<bool> Interpreter::find_next(Loop& loop, Attempts& attempts) {
   for (std::size_t i = 0; i < loop.carried.size(); ++i) {
     const Loop::Carried& one = loop.carried[i];
     taper::Value* value = nullptr;
@@ -339,13 +358,16 @@ Status Interpreter::find_next(Loop& loop) {
                                             : number_in(*region_, given, one.initial->type.dtype));
     }
     TAPER_TRY(region_->build.status());
-    if (value->type != one.initial->type)
+    if (value->type != one.initial->type) {
+      const auto growth = tensor_growth(loop, i, value->type);
+      if (growth && attempts.grown.emplace(std::pair(nullptr, one.name), *growth).second) return true;
       return error_here(fmt::format("'{}' is {} before a loop and {} after an iteration", one.name,
                                     type_text(one.initial->type), type_text(value->type)),
                         "a loop that depends on data can't change the size of a tensor");
+    }
     loop.next.push_back(value);
   }
-  return {};
+  return false;
 }
 
 // Runs a step in a region of the loop, and leaves variables and containers as they were.
@@ -383,13 +405,13 @@ Expected<bool> Interpreter::find_leaves(Loop& loop, Attempts& attempts) {
                                               attempts, more));
     if (grew) continue;
     const bool walkable = is_walkable(*value);
-    if (!walkable || (holder.before.items() && !value->is_unknown() && !same_structure(holder.before, *value)))
+    if (!walkable || (is_structure(holder.before) && !value->is_unknown() && !same_structure(holder.before, *value)))
       return error_here(
           fmt::format("{} holds something else after an iteration of a loop that depends on data",
                       holder.variable.empty() ? describe(holder.container) : fmt::format("'{}'", holder.variable)),
           "a list may get the same number of tensors of one shape in each iteration, at its end or before its first "
           "item; else write into a tensor of known size (out[:, t] = y)");
-    if (value->items() && !holder.before.items()) {
+    if (is_structure(*value) && !is_structure(holder.before)) {
       holder.after = {*value};
       continue;
     }
@@ -420,9 +442,11 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
   if (!again) {
     TAPER_TRY(inside(loop, loop.condition, [&] { return run_condition(loop, attempts); }));
     region_ = loop.body.region.get();
-    const Status status = find_next(loop);
+    const Expected<bool> grown = find_next(loop, attempts);
     region_ = &loop.outer;
-    TAPER_TRY(status);
+    TAPER_ASSIGN(again, grown);
+  }
+  if (!again) {
     TAPER_ASSIGN(again, count_steps(loop, entered, attempts));
   }
   if (!again) {

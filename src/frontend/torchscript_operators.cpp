@@ -134,6 +134,11 @@ Made raise(Builtins& call) {
 Made is_same(Builtins& call) {
   const Value& a = call.at(0);
   const Value& b = call.at(1);
+  for (const auto& [one, other] : {std::pair{&a, &b}, std::pair{&b, &a}}) {
+    const auto* maybe = one->as<std::shared_ptr<Maybe>>();
+    if (maybe && other->is_none())
+      return call.name == "__isnot__" ? (*maybe)->is_there : call.again("__not__", {{"", (*maybe)->is_there}});
+  }
   bool same = a.data.index() == b.data.index();
   if (same && a.tensor())
     same = a.tensor()->tensor == b.tensor()->tensor;
@@ -583,6 +588,8 @@ Made Builtins::real_function() const {
 }
 
 Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Argument> arguments) {
+  TAPER_ASSIGN(const std::optional<Value> of_grown, on_grown_tensor(name, arguments));
+  if (of_grown) return *of_grown;
   // In regions too, "what is asked of a tensor" needs only its type.
   const auto& table = builtins();
   if (const auto found = table.find(name); table.contains(name)) {
@@ -633,7 +640,10 @@ Expected<Value> Interpreter::call_prim(std::string_view name, std::vector<Argume
     TAPER_ASSIGN(taper::Value * content, number_in(*region_, first));
     return TensorRef{aten::Tensor::make(content), region_, false};
   }
-  if (name == "unchecked_unwrap_optional" || name == "unchecked_cast") return first;
+  if (name == "unchecked_unwrap_optional" || name == "unchecked_cast") {
+    const auto* maybe = first.as<std::shared_ptr<Maybe>>();
+    return maybe ? (*maybe)->value : first;
+  }
   if (name == "shape") return call_operator("size", std::move(arguments));
   if (name == "T" || name == "mT") return call_aten("transpose", {{"", first}, {"", Dim(-2)}, {"", Dim(-1)}});
   if (builtins().contains(name)) return call_operator(name, std::move(arguments));

@@ -388,6 +388,32 @@ Expected<Value> Interpreter::make_tensor(const std::vector<Argument>& arguments)
   return TensorRef{aten::Tensor::make(content), region_, false};
 }
 
+// The elements of a tensor as lists within lists, or as one number.
+Expected<Value> Interpreter::listed(const Value& tensor, std::size_t depth) {
+  const Type type = tensor.tensor()->tensor->type();
+  constexpr std::int64_t kMostItems = 1 << 16;
+  const std::string_view kind = type.dtype == DType::boolean ? "bool" : is_floating(type.dtype) ? "float" : "int";
+  if (type.shape.empty()) return to_number(tensor, kind);
+  if (depth > kMostDepth) return error_here("a list is nested too deep");
+  const auto count = type.shape[0].constant();
+  if (!count && type.shape.size() == 1) {
+    TAPER_ASSIGN(const Value copy, call_aten("clone", {{"", tensor}}));
+    return stacked_list({copy.tensor()->tensor, region_, true});
+  }
+  if (!count || *count > kMostItems)
+    return error_here(fmt::format("'tolist' of a tensor {}, of which it isn't known how many items that gives",
+                                  type_text(type)),
+                      "stay with tensors, or give the size as a number with --input-shape");
+  std::vector<Value> items;
+  for (std::int64_t i = 0; i < *count; ++i) {
+    TAPER_TRY(spend(line_));
+    TAPER_ASSIGN(const Value entry, call_aten("select", {{"", tensor}, {"", Dim(0)}, {"", Dim(i)}}));
+    TAPER_ASSIGN(Value item, listed(entry, depth + 1));
+    items.push_back(std::move(item));
+  }
+  return new_list(std::move(items));
+}
+
 Expected<Value> Interpreter::make_full(const std::vector<Argument>& arguments) {
   if (holds_unknown(arguments[0].value)) return Unknown{};
   const auto* sizes = arguments[0].value.items();

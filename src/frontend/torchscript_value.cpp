@@ -35,6 +35,7 @@ bool walk(const Value& value, bool objects, std::size_t& nodes, int depth, const
   visit(value);
   const auto inner = [&](const Value& item) { return walk(item, objects, nodes, depth + 1, visit); };
   if (const auto* items = value.items()) return std::ranges::all_of(*items, inner);
+  if (const auto* maybe = value.as<std::shared_ptr<Maybe>>()) return inner((*maybe)->value);
   if (const auto* dict = value.as<std::shared_ptr<Dict>>())
     return std::ranges::all_of((*dict)->entries,
                                [&](const auto& entry) { return inner(entry.first) && inner(entry.second); });
@@ -101,6 +102,11 @@ std::optional<bool> same(const Value& a, const Value& b, int depth) {
   if (const auto* one = a.as<FunctionRef>(); one && b.as<FunctionRef>())
     return one->symbol == b.as<FunctionRef>()->symbol;
   if (const auto* one = a.as<ClassRef>(); one && b.as<ClassRef>()) return one->symbol == b.as<ClassRef>()->symbol;
+  if (a.as<std::shared_ptr<Maybe>>() || b.as<std::shared_ptr<Maybe>>()) {
+    if (a.data.index() == b.data.index() && *a.as<std::shared_ptr<Maybe>>() == *b.as<std::shared_ptr<Maybe>>())
+      return true;
+    return std::nullopt;
+  }
   if (a.data.index() != b.data.index()) return false;
   const bool is_container = a.as<std::shared_ptr<List>>() || a.as<std::shared_ptr<Dict>>();
   if (is_container && same_container(a, b)) return true;
@@ -161,7 +167,7 @@ Object::~Object() {
 }
 
 bool is_walkable(const Value& value) {
-  if (!value.items() && !value.as<std::shared_ptr<Dict>>()) return true;
+  if (!value.items() && !value.as<std::shared_ptr<Dict>>() && !value.as<std::shared_ptr<Maybe>>()) return true;
   std::size_t nodes = 0;
   return walk(value, false, nodes, 0, [](const Value&) {});
 }
@@ -216,11 +222,18 @@ std::string describe(const Value& value) {
     std::string operator()(bool flag) const { return flag ? "True" : "False"; }
     std::string operator()(const std::string& text) const { return fmt::format("the text '{}'", excerpt(text)); }
     std::string operator()(const std::shared_ptr<List>& list) const {
+      if (list->start && list->start->axis) return "a tensor that grows in each step of a loop that depends on data";
       if (list->kind != List::Kind::known) return "a list of one tensor for each step of an open size";
       return fmt::format("a list of {}", list->items.size());
     }
     std::string operator()(const std::shared_ptr<Tuple>& tuple) const {
       return fmt::format("a tuple of {}", tuple->items.size());
+    }
+    std::string operator()(const std::shared_ptr<Maybe>& maybe) const {
+      return fmt::format("None or {}, which depends on data", describe(maybe->value));
+    }
+    std::string operator()(const std::shared_ptr<Slot>& slot) const {
+      return fmt::format("the attribute '{}'", excerpt(slot->name));
     }
     std::string operator()(const std::shared_ptr<Dict>& dict) const {
       return fmt::format("a dict of {}", dict->entries.size());
@@ -246,24 +259,35 @@ std::string describe(const Value& value) {
 
 Region* home_of(const Value& container) {
   if (const auto* list = container.as<std::shared_ptr<List>>()) return (*list)->home;
+  if (const auto* slot = container.as<std::shared_ptr<Slot>>()) {
+    const Object& object = *(*slot)->object;
+    const auto found = object.homes.find((*slot)->name);
+    return found == object.homes.end() ? object.home : found->second;
+  }
   const auto* dict = container.as<std::shared_ptr<Dict>>();
   return dict ? (*dict)->home : nullptr;
 }
 
 void set_home(const Value& container, Region* home) {
   if (const auto* list = container.as<std::shared_ptr<List>>()) (*list)->home = home;
+  if (const auto* slot = container.as<std::shared_ptr<Slot>>()) (*slot)->object->homes[(*slot)->name] = home;
   if (const auto* dict = container.as<std::shared_ptr<Dict>>()) (*dict)->home = home;
 }
 
 bool same_container(const Value& a, const Value& b) {
   const auto* list = a.as<std::shared_ptr<List>>();
   const auto* dict = a.as<std::shared_ptr<Dict>>();
+  const auto* slot = a.as<std::shared_ptr<Slot>>();
+  if (const auto* other = b.as<std::shared_ptr<Slot>>(); slot && other)
+    return (*slot)->object == (*other)->object && (*slot)->name == (*other)->name;
   return (list && b.as<std::shared_ptr<List>>() && *list == *b.as<std::shared_ptr<List>>()) ||
          (dict && b.as<std::shared_ptr<Dict>>() && *dict == *b.as<std::shared_ptr<Dict>>());
 }
 
 Value contents_of(const Value& container) {
   if (const auto* list = container.as<std::shared_ptr<List>>()) return std::make_shared<Tuple>((*list)->items);
+  if (const auto* slot = container.as<std::shared_ptr<Slot>>())
+    return std::make_shared<Tuple>(std::vector{(*slot)->object->attributes[(*slot)->name]});
   std::vector<Value> items;
   if (const auto* dict = container.as<std::shared_ptr<Dict>>())
     for (const auto& [key, value] : (*dict)->entries)
@@ -275,6 +299,10 @@ void set_contents(const Value& container, const Value& contents) {
   const std::vector<Value>& items = *contents.items();
   if (const auto* list = container.as<std::shared_ptr<List>>()) {
     (*list)->items = items;
+    return;
+  }
+  if (const auto* slot = container.as<std::shared_ptr<Slot>>()) {
+    (*slot)->object->attributes[(*slot)->name] = items.at(0);
     return;
   }
   auto& entries = (*container.as<std::shared_ptr<Dict>>())->entries;

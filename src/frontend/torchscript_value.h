@@ -39,6 +39,8 @@ struct List;
 struct Tuple;
 struct Dict;
 struct Object;
+struct Maybe;
+struct Slot;
 
 struct FunctionRef {
   const Symbol* symbol;
@@ -66,7 +68,8 @@ struct Pending {
 struct None {};
 
 using Data = std::variant<None, TensorRef, ComplexRef, MaskedRef, Dim, double, bool, std::string, std::shared_ptr<List>,
-                          std::shared_ptr<Tuple>, std::shared_ptr<Dict>, std::shared_ptr<Object>, FunctionRef, ClassRef,
+                          std::shared_ptr<Tuple>, std::shared_ptr<Dict>, std::shared_ptr<Object>,
+                          std::shared_ptr<Maybe>, std::shared_ptr<Slot>, FunctionRef, ClassRef,
                           Device, Undecided, Unknown, Uninitialized, Pending>;
 
 struct Value {
@@ -111,8 +114,9 @@ struct List {
   struct Start {
     TensorRef items;
     TensorRef iteration;
-    std::size_t before = 0, in_each = 1;
+    Dim before = 0, in_each = 1;
     bool in_front = false;
+    std::optional<std::size_t> axis;  // it is a tensor that grows along this axis, its entries are the items
   };
 
   std::vector<Value> items;  // of growing ones: those of this iteration
@@ -141,6 +145,11 @@ struct Dict {
   std::vector<std::pair<Value, Value>> entries;
   Region* home;
 };
+// None or a value: which of them, only the running program knows.
+struct Maybe {
+  Value is_there;  // a bool
+  Value value;     // anything where it is not there
+};
 struct Object {
   Object() = default;
   Object(const Object&) = delete;
@@ -150,7 +159,14 @@ struct Object {
   std::string class_name;
   const Symbol* symbol = nullptr;  // null: a class that the archive doesn't define
   std::string path;                // "encoder.layers.0"
+  Region* home = nullptr;
   std::map<std::string, Value, std::less<>> attributes;
+  std::map<std::string, Region*, std::less<>> homes;  // of attributes that branches and loops change
+};
+// An attribute as a container of one value.
+struct Slot {
+  std::shared_ptr<Object> object;
+  std::string name;
 };
 
 // PyTorch's numbers of dtypes, which TorchScript's integers are; nothing for those that taper doesn't have.
@@ -163,11 +179,11 @@ bool is_walkable(const Value& value);
 // Whether `value` holds the container at that address, itself or within, or is too large to tell.
 bool holds_container(const Value& value, const void* container);
 
-// Where a list or dict may change.
+// Where a list, a dict or an attribute may change.
 Region* home_of(const Value& container);
 void set_home(const Value& container, Region* home);
 bool same_container(const Value& a, const Value& b);
-// What a list or dict holds, as a tuple of values or of keys with values; and the other way round.
+// What one of these holds, as a tuple of values or of keys with values; and the other way round.
 Value contents_of(const Value& container);
 void set_contents(const Value& container, const Value& contents);
 
