@@ -355,10 +355,10 @@ struct Interpreter::Both {
   Branch then, otherwise;
   Merge merging = {};
   std::vector<std::pair<std::string_view, Value>> variables = {};
-  std::vector<Value> contents = {};                                   // of the containers that they change
-  std::vector<TensorRef> written = {};                                // tensors of outside that either wrote to
-  std::vector<std::pair<aten::TensorPtr, std::string>> lost = {};     // those that can't be read any more, and why
-  std::vector<std::pair<Origin, Origin>> origins = {};                // of the pairs but those that were written
+  std::vector<Value> contents = {};                                // of the containers that they change
+  std::vector<TensorRef> written = {};                             // tensors of outside that either wrote to
+  std::vector<std::pair<aten::TensorPtr, std::string>> lost = {};  // those that can't be read any more, and why
+  std::vector<std::pair<Origin, Origin>> origins = {};             // of the pairs but those that were written
 
   std::array<Branch*, 2> branches() { return {&then, &otherwise}; }
   // What both branches only choose needs no result.
@@ -513,8 +513,7 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
   TAPER_ASSIGN(const std::vector<Value> results, results_of_branches(both, condition));
   for (const auto& [name, value] : both.variables)
     frame_->variables.insert_or_assign(name, with_results(value, results));
-  for (std::size_t i = 0; i < changed.size(); ++i)
-    set_contents(changed[i], with_results(both.contents[i], results));
+  for (std::size_t i = 0; i < changed.size(); ++i) set_contents(changed[i], with_results(both.contents[i], results));
   if (both.merging.pairs.empty())
     for (const auto& [tensor, why] : both.lost) tensor->lose(why);
   return true;

@@ -50,6 +50,7 @@ class Builtins {
     TAPER_ASSIGN(taper::Value * content, run.number_in(*run.region_, value, DType::boolean));
     return TensorRef{aten::Tensor::make(content), run.region_, true};
   }
+  Value stacked(const TensorRef& stack) const { return run.stacked_list(stack); }
   Expected<Value> listed(const Value& tensor) const { return run.listed(tensor, 0); }
   // A tensor or number as a tensor.
   Expected<Value> as_tensor(const Value& value) const {
@@ -108,6 +109,8 @@ inline const std::shared_ptr<Dict>* dict_of(const Value& value) {
   return value.as<std::shared_ptr<Dict>>();
 }
 
+// The sum of two lists.
+Made join_lists(Builtins& call);
 // any, all, sum, min and max of a list that is known.
 Made fold_list(Builtins& call);
 

@@ -327,6 +327,28 @@ Made text_function(Builtins& call) {
 
 }  // namespace
 
+// Lists of which one or both are of an open number of items, one after the other.
+Made join_lists(Builtins& call) {
+  std::vector<Value> parts;
+  bool numbers = false;
+  for (const Value* value : {&call.at(0), &call.at(1)}) {
+    if (const TensorRef* stack = value->stack()) {
+      parts.emplace_back(TensorRef{stack->tensor, stack->home, false});
+      numbers |= stack->is_number;
+      continue;
+    }
+    if (!value->items()) return std::nullopt;
+    std::vector<Value> items;
+    for (const Value& item : *value->items()) {
+      TAPER_ASSIGN(items.emplace_back(), call.as_tensor(item));
+    }
+    if (items.empty()) continue;
+    TAPER_ASSIGN(parts.emplace_back(), call.again("stack", {{"", call.list(std::move(items))}, {"", Dim(0)}}));
+  }
+  TAPER_ASSIGN(const Value all, call.again("cat", {{"", call.list(std::move(parts))}, {"", Dim(0)}}));
+  return all.is_tensor() ? call.stacked({all.tensor()->tensor, all.tensor()->home, numbers}) : all;
+}
+
 Made fold_list(Builtins& call) {
   const auto* list = list_of(call.at(0));
   if (!list || call.count() != 1) return std::nullopt;

@@ -235,7 +235,8 @@ Expected<Value> Interpreter::evaluate_named_call(const std::string& name, const 
   const auto argument = [&](std::size_t i) -> const Expr* { return i < expr.items.size() ? expr.items[i] : nullptr; };
   if ((name == "annotate" || name == "unchecked_cast") && argument(2)) {
     TAPER_ASSIGN(Value value, evaluate(*argument(2)));
-    if (const auto* maybe = value.as<std::shared_ptr<Maybe>>(); maybe && name == "unchecked_cast") return (*maybe)->value;
+    if (const auto* maybe = value.as<std::shared_ptr<Maybe>>(); maybe && name == "unchecked_cast")
+      return (*maybe)->value;
     if (name == "annotate" && value.is_tensor() && argument(1)->kind == ExprKind::name) {
       const std::string_view type = argument(1)->text;
       if (type == "int" || type == "float" || type == "bool" || type == "number")  // of a tensor, implicitly
@@ -369,7 +370,8 @@ Expected<Value> Interpreter::chosen_item(const std::vector<Value>& items, const 
       !std::ranges::all_of(items, alike))
     return error_here(fmt::format("a list is indexed by {}", describe(index)),
                       "its items have to be tensors of one shape, or numbers");
-  TAPER_ASSIGN(const Value all, numbers ? make_tensor({{"", new_list(items)}}) : call_aten("stack", {{"", new_list(items)}}));
+  TAPER_ASSIGN(const Value all,
+               numbers ? make_tensor({{"", new_list(items)}}) : call_aten("stack", {{"", new_list(items)}}));
   if (!all.is_tensor()) return all;
   TAPER_ASSIGN(const Value item, item_of_stack({all.tensor()->tensor, region_, numbers}, index));
   if (numbers || !item.is_tensor()) return item;

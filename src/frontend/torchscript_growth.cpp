@@ -61,16 +61,23 @@ Expected<bool> Interpreter::note_growth(Loop& loop, std::size_t at, const Value&
     const auto* is = value.as<std::shared_ptr<List>>();
     if (!holder.growth && (!is || (*is)->kind == List::Kind::stacked)) return false;
     in_front = is && (*is)->grew_in_front;
-    if (holder.growth && (!is || (*is)->kind != List::Kind::growing || (*is)->start->items.tensor != loop.places[loop.carried_of(at)]))
-      return error_here(fmt::format("'{}' is another list after an iteration of a loop that depends on data, not "
-                                    "what it was and some items more",
-                                    holder.variable));
+    if (holder.growth &&
+        (!is || (*is)->kind != List::Kind::growing || (*is)->start->items.tensor != loop.places[loop.carried_of(at)]))
+      return error_here(
+          fmt::format("'{}' is another list after an iteration of a loop that depends on data, not "
+                      "what it was and some items more",
+                      holder.variable));
     items = contents_of(value);
   }
   const auto growth = loop.growth_of(at, items, in_front);
   if (!growth && !holder.growth) return false;
   if (!holder.growth) {
     attempts.grown.emplace(std::pair(list, holder.variable), *growth);
+    more = true;
+    return true;
+  }
+  if (growth && growth->axis && growth->in_front && !holder.growth->in_front) {
+    attempts.grown.insert_or_assign(std::pair(list, holder.variable), *growth);
     more = true;
     return true;
   }
@@ -93,9 +100,9 @@ Status Interpreter::carry_grown(Loop& loop, std::size_t at) {
   Builder& build = loop.outer.build;
   std::vector<taper::Value*> parts;
   if (growth.axis) {
-    TAPER_ASSIGN(const Value entries, call_aten("movedim", {{"", holder.before},
-                                                            {"", Dim(static_cast<std::int64_t>(*growth.axis))},
-                                                            {"", Dim(0)}}));
+    TAPER_ASSIGN(
+        const Value entries,
+        call_aten("movedim", {{"", holder.before}, {"", Dim(static_cast<std::int64_t>(*growth.axis))}, {"", Dim(0)}}));
     TAPER_ASSIGN(taper::Value * content, content_in(loop.outer, *entries.tensor()));
     parts.push_back(content);
   } else {
@@ -179,8 +186,8 @@ Expected<TensorRef> Interpreter::grown_items(const List::Start& start, std::vect
   TAPER_ASSIGN(taper::Value * all, content_in(*region_, start.items));
   std::vector<taper::Value*> parts;
   for (const Value& item : items) {
-    TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(*region_, *item.tensor())
-                                                          : number_in(*region_, item, all->type.dtype));
+    TAPER_ASSIGN(taper::Value * content,
+                 item.is_tensor() ? content_in(*region_, *item.tensor()) : number_in(*region_, item, all->type.dtype));
     parts.push_back(aten::unsqueeze(region_->build, content, 0));
   }
   List begun({}, region_);
@@ -209,7 +216,8 @@ Expected<Value> Interpreter::grown_item(const List& list, const Value& index) {
   const bool in_front = list.start->in_front;
   if (at && !in_front && *at < 0 && *at + here >= 0) return list.items[static_cast<std::size_t>(*at + here)];
   if (at && in_front && *at >= 0 && *at < here) return list.items[static_cast<std::size_t>(*at)];
-  if (!at && !index.as<Dim>() && !index.tensor()) return error_here(fmt::format("a list is indexed by {}", describe(index)));
+  if (!at && !index.as<Dim>() && !index.tensor())
+    return error_here(fmt::format("a list is indexed by {}", describe(index)));
   TAPER_ASSIGN(const Value length, grown_length(list));
   Value place = index;
   if (!at) {
@@ -246,13 +254,13 @@ Expected<Value> Interpreter::item_of_stack(const TensorRef& stack, const Value& 
 taper::Value* Interpreter::counted_up_to(taper::Value* number, const std::optional<Dim>& most) {
   Builder& build = region_->build;
   const Dim length = aten::fresh_count(region_->context, most);
-  return build("range", {aten::integer_number(build, 0), aten::cast(build, number, DType::i64), aten::integer_number(build, 1)},
+  return build("range",
+               {aten::integer_number(build, 0), aten::cast(build, number, DType::i64), aten::integer_number(build, 1)},
                {{"length", Shape{length}}});
 }
 
 // The list after the loop, of as many items as it has got.
-Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::TensorPtr& items,
-                                   taper::Value* iterations) {
+Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::TensorPtr& items, taper::Value* iterations) {
   const Loop::Holder& holder = loop.holders[at];
   const Growth& growth = *holder.growth;
   const List::Start start = start_of(loop, at, nullptr, nullptr);
@@ -337,16 +345,21 @@ Expected<Value> Interpreter::longer_tensor(const std::vector<Value>& parts, cons
                ? part.tensor()->tensor->type().shape[*list.start->axis].constant()
                : std::nullopt;
   };
-  const Value& other = in_front ? parts.front() : parts.back();
-  if (parts.size() != 2 || !along || (*along < 0 ? *along + rank : *along) != static_cast<std::int64_t>(*list.start->axis) ||
-      !size_of(other) || (!list.items.empty() && list.grew_in_front != in_front))
+  const std::span<const Value> others(in_front ? parts.begin() : parts.begin() + 1,
+                                      in_front ? parts.end() - 1 : parts.end());
+  if (!along || (*along < 0 ? *along + rank : *along) != static_cast<std::int64_t>(*list.start->axis) ||
+      at != (in_front ? parts.end() - 1 : parts.begin()) ||
+      !std::ranges::all_of(others, [&](const Value& part) { return size_of(part).has_value(); }) ||
+      (!list.items.empty() && list.grew_in_front != in_front))
     return error_here("a tensor grows in a loop that depends on data in another way than by cat([y, new], axis)");
   std::vector<Value> items;
-  for (std::int64_t i = 0; i < *size_of(other); ++i) {
-    TAPER_ASSIGN(Value item, call_aten("select", {{"", other}, {"", Dim(static_cast<std::int64_t>(*list.start->axis))}, {"", Dim(i)}}));
-    TAPER_ASSIGN(item, call_aten("clone", {{"", item}}));
-    items.push_back(std::move(item));
-  }
+  for (const Value& other : others)
+    for (std::int64_t i = 0; i < *size_of(other); ++i) {
+      const Dim axis(static_cast<std::int64_t>(*list.start->axis));
+      TAPER_ASSIGN(Value item, call_aten("select", {{"", other}, {"", axis}, {"", Dim(i)}}));
+      TAPER_ASSIGN(item, call_aten("clone", {{"", item}}));
+      items.push_back(std::move(item));
+    }
   auto grown = std::make_shared<List>(list.items, region_);
   grown->kind = List::Kind::growing;
   grown->start = list.start;

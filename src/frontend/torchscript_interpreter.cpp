@@ -388,13 +388,25 @@ Status Interpreter::run_conditional(const Statement& statement) {
   return branch_on(*condition.tensor(), statement);
 }
 
+Interpreter::Names Interpreter::names_of(const Variables& variables) {
+  Names names;
+  for (const auto& [name, value] : variables) names.insert(name);
+  return names;
+}
+
+void Interpreter::forget_others(const Names& names) {
+  std::erase_if(frame_->variables, [&](const auto& variable) { return !names.contains(variable.first); });
+}
+
 Status Interpreter::run_while(const Statement& statement) {
+  const Names before = names_of(frame_->variables);
   while (true) {
     TAPER_TRY(spend(statement.line));
     TAPER_ASSIGN(const Value condition, evaluate(*statement.value));
     TAPER_ASSIGN(const std::optional<bool> holds, decide(condition));
     if (!holds) {
       if (condition.is_unknown()) return run_block(statement.body);
+      forget_others(before);
       return loop_on(statement, nullptr, condition);
     }
     if (!*holds) return {};

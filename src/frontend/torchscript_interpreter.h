@@ -50,6 +50,8 @@ struct Region {
   Storages shared;    // of the region around
   Storages variable;  // constants of the region around that this one writes to in a loop
   std::shared_ptr<const bool> alive = std::make_shared<const bool>(true);  // for views that may outlive the region
+  bool guesses_ranges = false;  // these are not known yet: parts are taken to lie within tensors until they are
+  bool asks_ranges = false;     // whether that was asked for
   // Counts of iterations, and between which sizes they lie.
   std::unordered_map<const taper::Value*, std::pair<Dim, Dim>> ranges;
   // Tensors of the region around (first), as this one sees them.
@@ -113,6 +115,10 @@ class Interpreter {
   Status run_while(const Statement& statement);
   Status run_for(const Statement& statement);
   Status run_with(const Statement& statement);
+  // What iterations set that have run already is no state of those that follow.
+  using Names = std::set<std::string_view>;
+  static Names names_of(const Variables& variables);
+  void forget_others(const Names& names);
   Status spend(std::uint32_t line);
 
   // ---- what depends on data
@@ -151,9 +157,11 @@ class Interpreter {
     std::set<std::string_view> replaced;       // variables that iterations set to other lists
     // Lists that iterations make longer, and the variable where that becomes another list.
     std::map<std::pair<const List*, std::string_view>, Growth> grown;
-    std::int64_t first = 0;    // number of the first iteration
-    std::optional<Dim> steps;  // how often the loop runs, or runs at most
+    std::int64_t first = 0;            // number of the first iteration
+    std::optional<Dim> steps;          // how often the loop runs, or runs at most
     taper::Value* measured = nullptr;  // a vector of so many entries, where the running program measures `steps`
+    std::map<std::string_view, std::pair<Dim, std::int64_t>> counters;  // how numbers begin, and by how much they grow
+    bool counted = false;      // whether the iterations have been counted, as far as that can be
     bool ends_itself = false;  // then `steps` is how often it runs at most
   };
   Status branch_on(const TensorRef& condition, const Statement& statement);
@@ -193,7 +201,8 @@ class Interpreter {
   Expected<bool> carry_more(const Loop& loop, Attempts& attempts);
   Expected<bool> relate(Loop& loop, Attempts& attempts);
   Status run_condition(Loop& loop, const Attempts& attempts);
-  Expected<bool> find_next(Loop& loop, Attempts& attempts);
+  Status find_next(Loop& loop);
+  Expected<bool> check_types(const Loop& loop, Attempts& attempts);
   Expected<bool> write_constants(const Loop& loop, Attempts& attempts);
   Status carry_grown(Loop& loop, std::size_t holder);
   void begin_growing(Loop& loop, std::size_t holder, taper::Value* iteration, const aten::TensorPtr& place);
@@ -256,7 +265,7 @@ class Interpreter {
   Expected<Value> make_tensor(const std::vector<Argument>& arguments);  // torch.tensor
   Expected<Value> make_full(const std::vector<Argument>& arguments);    // torch.full of what depends on data
   Expected<Value> stacked(const Value& value, std::optional<DType> dtype, std::size_t depth);
-  Expected<Value> listed(const Value& tensor, std::size_t depth);      // x.tolist()
+  Expected<Value> listed(const Value& tensor, std::size_t depth);        // x.tolist()
   Expected<Value> to_number(const Value& value, std::string_view kind);  // int(x), float(x), bool(x)
   Value unsupported_operator(std::string_view name, std::string_view hint = {});
 

@@ -69,6 +69,11 @@ std::string_view Interpreter::Loop::name_of(const Holder& holder, std::size_t at
               .first;
 }
 
+std::pair<Dim, Dim> Interpreter::Loop::range_of(const Branch& branch, const Dim& begin, std::int64_t step) const {
+  const Dim last = begin + Dim(step) * (&branch == &body ? *steps - Dim(1) : *steps);
+  return step > 0 ? std::pair(begin, last) : std::pair(last, begin);
+}
+
 Value Interpreter::Loop::rebuilt(std::size_t holder, Region* home,
                                  const std::function<Value(std::size_t)>& of_carried) const {
   std::size_t leaf = 0;
@@ -92,11 +97,16 @@ Status Interpreter::loop_on(const Statement& statement, const Value* count, cons
     const Expected<bool> done = try_loop(statement, count, entered, attempts);
     if (done && *done) return {};
     if (done || note_changed(attempts.changed)) continue;
-    const bool first_is_sure = attempts.steps && count && aten::known_less(region_->context, 0, *attempts.steps) == true;
-    if (changed_ || first > 0 || !first_is_sure) return std::unexpected(done.error());
+    if (changed_ || first > 0 || !count || !attempts.steps) return std::unexpected(done.error());
+    const auto* sizes = entered.as<Undecided>();
+    const bool is_sure = aten::known_less(region_->context, 0, *attempts.steps) == true;
+    if (!is_sure && !(sizes && sizes->general == true)) return std::unexpected(done.error());
+    if (!is_sure) assume(fmt::format("{} (at {})", sizes->text, place(statement.line)));
     // What the first iteration alone sets up: a state that is None before it, say.
+    const Names before = names_of(frame_->variables);
     TAPER_TRY(assign(*statement.target, Dim(0)));
     TAPER_TRY(run_block(statement.body));
+    forget_others(before);
     const Value rest = *attempts.steps - Dim(1);
     if (rest.integer() == 0) return {};
     TAPER_ASSIGN(const Value goes_on, call_operator("gt", {{"", rest}, {"", Dim(0)}}));
@@ -163,6 +173,7 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
   branch.region = std::make_unique<Region>(*branch.graph, &loop.outer);
   branch.region->shared = attempts.shared;
   branch.region->variable = attempts.variable;
+  branch.region->guesses_ranges = !loop.is_for() && !attempts.counted;
   branch.region->build.set_scope(frame_->scope);
   region_ = branch.region.get();
   std::vector<aten::TensorPtr> places;
@@ -170,8 +181,10 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     taper::Value* input =
         branch.graph->add_input(one.name.empty() ? "iteration" : std::string(one.name), one.initial->type);
     branch.outputs.push_back(input);
-    if (one.name.empty() && loop.steps)
-      branch.region->ranges[input] = {Dim(0), &branch == &loop.body ? *loop.steps - Dim(1) : *loop.steps};
+    if (const auto step = one.name.empty() ? attempts.counters.end() : attempts.counters.find(one.name);
+        loop.steps && (one.name.empty() || step != attempts.counters.end()))
+      branch.region->ranges[input] = one.name.empty() ? loop.range_of(branch, 0, 1)
+                                                      : loop.range_of(branch, step->second.first, step->second.second);
     aten::TensorPtr place = aten::Tensor::make(input);
     if (one.before && (attempts.strided.contains(one.name) || one.before->contiguous() != true))
       place->forget_strides();
@@ -330,7 +343,8 @@ Expected<bool> Interpreter::relate(Loop& loop, Attempts& attempts) {
 Status Interpreter::run_condition(Loop& loop, const Attempts& attempts) {
   TAPER_ASSIGN([[maybe_unused]] const auto places, enter(loop, loop.condition, attempts));
   if (loop.is_for() || (loop.steps && !loop.ends_itself)) {
-    TAPER_ASSIGN(taper::Value * times, number_in(*region_, loop.is_for() ? *loop.count : Value(*loop.steps), DType::i64));
+    TAPER_ASSIGN(taper::Value * times,
+                 number_in(*region_, loop.is_for() ? *loop.count : Value(*loop.steps), DType::i64));
     loop.go_on = region_->build("less", {loop.condition.outputs[0], times});
   } else {
     TAPER_ASSIGN(const Value holds, evaluate(*loop.statement.value));
@@ -339,8 +353,8 @@ Status Interpreter::run_condition(Loop& loop, const Attempts& attempts) {
   return region_->build.status();
 }
 
-// What each carried value is next. Returns whether a tensor has grown, which the next attempt has to know.
-Expected<bool> Interpreter::find_next(Loop& loop, Attempts& attempts) {
+// What each carried value is next.
+Status Interpreter::find_next(Loop& loop) {
   for (std::size_t i = 0; i < loop.carried.size(); ++i) {
     const Loop::Carried& one = loop.carried[i];
     taper::Value* value = nullptr;
@@ -358,14 +372,22 @@ Expected<bool> Interpreter::find_next(Loop& loop, Attempts& attempts) {
                                             : number_in(*region_, given, one.initial->type.dtype));
     }
     TAPER_TRY(region_->build.status());
-    if (value->type != one.initial->type) {
-      const auto growth = tensor_growth(loop, i, value->type);
-      if (growth && attempts.grown.emplace(std::pair(nullptr, one.name), *growth).second) return true;
-      return error_here(fmt::format("'{}' is {} before a loop and {} after an iteration", one.name,
-                                    type_text(one.initial->type), type_text(value->type)),
-                        "a loop that depends on data can't change the size of a tensor");
-    }
     loop.next.push_back(value);
+  }
+  return {};
+}
+
+// Whether what is carried keeps its type. Returns whether a tensor has grown, which the next attempt has to know.
+Expected<bool> Interpreter::check_types(const Loop& loop, Attempts& attempts) {
+  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
+    const Loop::Carried& one = loop.carried[i];
+    const Type& next = loop.next[i]->type;
+    if (next == one.initial->type) continue;
+    const auto growth = tensor_growth(loop, i, next);
+    if (growth && attempts.grown.emplace(std::pair(nullptr, one.name), *growth).second) return true;
+    return error_here(fmt::format("'{}' is {} before a loop and {} after an iteration", one.name,
+                                  type_text(one.initial->type), type_text(next)),
+                      "a loop that depends on data can't change the size of a tensor");
   }
   return false;
 }
@@ -401,8 +423,8 @@ Expected<bool> Interpreter::find_leaves(Loop& loop, Attempts& attempts) {
       value = &found->second;
     }
     if (!value) continue;
-    TAPER_ASSIGN(const bool grew, note_growth(loop, static_cast<std::size_t>(&holder - loop.holders.data()), *value,
-                                              attempts, more));
+    TAPER_ASSIGN(const bool grew,
+                 note_growth(loop, static_cast<std::size_t>(&holder - loop.holders.data()), *value, attempts, more));
     if (grew) continue;
     const bool walkable = is_walkable(*value);
     if (!walkable || (is_structure(holder.before) && !value->is_unknown() && !same_structure(holder.before, *value)))
@@ -427,7 +449,7 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
   loop.steps = attempts.steps;
   loop.measured = attempts.measured;
   loop.counts = loop.is_for() || !attempts.grown.empty();
-  loop.ends_itself = attempts.ends_itself;
+  loop.ends_itself = attempts.ends_itself || !loop.counts;
   add_assigned(statement.body, loop.assigned);
   TAPER_TRY(find_carried(loop, attempts));
   const UnsupportedOperators unsupported_before = unsupported;
@@ -442,12 +464,13 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
   if (!again) {
     TAPER_TRY(inside(loop, loop.condition, [&] { return run_condition(loop, attempts); }));
     region_ = loop.body.region.get();
-    const Expected<bool> grown = find_next(loop, attempts);
+    const Status status = find_next(loop);
     region_ = &loop.outer;
-    TAPER_ASSIGN(again, grown);
+    TAPER_TRY(status);
+    TAPER_ASSIGN(again, count_steps(loop, entered, attempts));
   }
   if (!again) {
-    TAPER_ASSIGN(again, count_steps(loop, entered, attempts));
+    TAPER_ASSIGN(again, check_types(loop, attempts));
   }
   if (!again) {
     Branch* const both[] = {&loop.body, &loop.condition};

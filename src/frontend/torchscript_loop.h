@@ -58,8 +58,8 @@ struct Interpreter::Loop {
   Variables before;
   std::optional<Dim> steps = {};  // how often it runs, or runs at most, where that is known
   taper::Value* measured = nullptr;
-  bool counts = false;            // iterations are counted: what is carried first
-  bool ends_itself = false;       // by a condition of its own, whatever `steps` is
+  bool counts = false;       // iterations are counted: what is carried first
+  bool ends_itself = false;  // by a condition of its own, whatever `steps` is
   std::vector<std::string_view> assigned = {};
   std::vector<Holder> holders = {};
   std::vector<Carried> carried = {};
@@ -93,6 +93,8 @@ struct Interpreter::Loop {
     if (one.grows) return leaves;
     return one.leaf < leaves.size() ? std::vector{leaves[one.leaf]} : std::vector<Value>();
   }
+  // Between which numbers one lies that begins so and gets more by `step` in each iteration.
+  std::pair<Dim, Dim> range_of(const Branch& branch, const Dim& begin, std::int64_t step) const;
   // What a holder is with others in the place of what is carried.
   Value rebuilt(std::size_t holder, Region* home, const std::function<Value(std::size_t)>& of_carried) const;
   // Whether the body writes to the place of what is carried.

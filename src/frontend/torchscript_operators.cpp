@@ -462,6 +462,10 @@ Made Builtins::arithmetic() const {
   }
   if (const List* list = growing_list(a); list && name == "add" && b.items()) return longer(*list, *b.items(), false);
   if (const List* list = growing_list(b); list && name == "add" && a.items()) return longer(*list, *a.items(), true);
+  if (name == "add" && (a.stack() || b.stack())) {
+    auto& mutable_call = const_cast<Builtins&>(*this);
+    return join_lists(mutable_call);
+  }
   if (a.tensor() || b.tensor()) {
     const bool number = (!a.tensor() || a.tensor()->is_number) && (!b.tensor() || b.tensor()->is_number);
     if (!number) return std::nullopt;

@@ -84,6 +84,12 @@ Expected<std::optional<Value>> Interpreter::slice_when_run(std::string_view name
     if (length && length->constant().value_or(0) >= 0 && bounds.least && bounds.most &&
         surely_within(context, 0, *bounds.least) && surely_within(context, *bounds.most + *length, shape[axis]))
       return part_of_length(base, axis, first, *length);
+    bool guesses = false;
+    for (Region* region = region_; length && region != nullptr; region = region->outer) {
+      region->asks_ranges = true;
+      guesses |= region->guesses_ranges;
+    }
+    if (guesses) return part_of_length(base, axis, first, *length);
   }
   return measured_part(base, axis, first, last);
 }
@@ -128,7 +134,8 @@ taper::Value* with_part(Builder& build, taper::Value* around, taper::Value* writ
   // One entry more, for there may be none.
   Shape one = shape;
   one[axis] = 1;
-  taper::Value* source = aten::concat(build, {written, aten::full(build, one, aten::Arg(Dim(0)), around->type.dtype)}, axis);
+  taper::Value* source =
+      aten::concat(build, {written, aten::full(build, one, aten::Arg(Dim(0)), around->type.dtype)}, axis);
   taper::Value* places = build("sub", {aten::arange(build, 0, 1, shape[axis], dtype), start});
   places = build("where", {mask, places, aten::number(build, 0.0, dtype)});
   Shape along(shape.size(), Dim(1));

@@ -56,7 +56,17 @@ class Interpreter::StepCounter {
     const auto* sizes = entered.as<Undecided>();
     taper::Value* first = sizes ? loop_.carried[variable->second].initial : nullptr;
     later.exact = later.exact && first != nullptr && compared_ && compares_alike(first);
+    if (later.most && !later.exact) later.most = aten::larger(context_, *later.most, 1);
     return later;
+  }
+
+  // Numbers that grow by the same in each iteration: how they begin, and by how much.
+  std::map<std::string_view, std::pair<Dim, std::int64_t>> counters() {
+    std::map<std::string_view, std::pair<Dim, std::int64_t>> all;
+    for (std::size_t i = 0; i < loop_.carried.size(); ++i)
+      if (const auto line = loop_.carried[i].is_number ? counter_at(i) : std::nullopt)
+        all.emplace(loop_.carried[i].name, std::pair(line->offset, line->slope));
+    return all;
   }
 
  private:
@@ -100,13 +110,18 @@ class Interpreter::StepCounter {
     const auto p = linear(a), q = linear(b);
     const auto d = p && q ? sum(*p, *q, -1) : std::nullopt;
     if (!d || d->scale == 0) return std::nullopt;
-    const Loop::Carried& counter = loop_.carried[d->carried];
-    const auto begin = linear(counter.initial);
-    const auto next = linear(loop_.next[d->carried]);
-    if (!begin || begin->scale != 0 || !next || next->carried != d->carried || next->scale != 1) return std::nullopt;
+    const auto counter = counter_at(d->carried);
+    if (!counter || std::abs(d->scale) > (1 << 20)) return std::nullopt;
+    return Line{d->scale * counter->slope, d->known + Dim(d->scale) * counter->offset};
+  }
+  // What is carried, if it grows by the same number in each iteration.
+  std::optional<Line> counter_at(std::size_t i) {
+    const auto begin = linear(loop_.carried[i].initial);
+    const auto next = linear(loop_.next[i]);
+    if (!begin || begin->scale != 0 || !next || next->carried != i || next->scale != 1) return std::nullopt;
     const auto step = next->known.constant();
-    if (!step || *step == 0 || std::abs(*step) > (1 << 20) || std::abs(d->scale) > (1 << 20)) return std::nullopt;
-    return Line{d->scale * *step, d->known + Dim(d->scale) * begin->known};
+    if (!step || *step == 0 || std::abs(*step) > (1 << 20)) return std::nullopt;
+    return Line{*step, begin->known};
   }
 
   Bound comparison(std::string_view op, const taper::Value* a, const taper::Value* b) {
@@ -118,7 +133,8 @@ class Interpreter::StepCounter {
       first = ceil_divide(Dim(op == "less" ? 0 : 1) - offset, Dim(slope));
     else if ((op == "greater" || op == "greater_equal") && slope < 0)
       first = ceil_divide(offset + Dim(op == "greater" ? 0 : 1), Dim(-slope));
-    else if (op == "not_equal" && std::abs(slope) == 1 && aten::known_less_equal(context_, 0, Dim(-slope) * offset) == true)
+    else if (op == "not_equal" && std::abs(slope) == 1 &&
+             aten::known_less_equal(context_, 0, Dim(-slope) * offset) == true)
       first = Dim(-slope) * offset;
     else
       return {};
@@ -181,8 +197,7 @@ class Interpreter::StepCounter {
     const Node* node = first->producer;
     if (node == nullptr || node->op != compared_->op) return false;
     const auto a = linear(node->operands[0]), b = linear(node->operands[1]);
-    return a && b && a->scale == 0 && b->scale == 0 &&
-           a->known - b->known == compared_->offset - Dim(compared_->slope);
+    return a && b && a->scale == 0 && b->scale == 0 && a->known - b->known == compared_->offset - Dim(compared_->slope);
   }
 
   struct Compared {
@@ -202,7 +217,9 @@ class Interpreter::StepCounter {
 // Finds out how often a loop runs where a list grows in it. Returns whether that is new, which the next attempt has to
 // know.
 Expected<bool> Interpreter::count_steps(Loop& loop, const Value& entered, Attempts& attempts) {
-  if (attempts.grown.empty() || attempts.steps) return false;
+  const bool asks = loop.body.region->asks_ranges && !attempts.counted && !loop.is_for();
+  if ((attempts.grown.empty() && !asks) || attempts.steps) return false;
+  attempts.counted = true;
   if (loop.is_for()) {
     if (region_ != &root_)
       return error_here("a list grows by a number of items that depends on data, in a branch or loop that does too",
@@ -213,7 +230,10 @@ Expected<bool> Interpreter::count_steps(Loop& loop, const Value& entered, Attemp
     attempts.steps = attempts.measured->type.shape[0];
     return true;
   }
-  const Bound bound = StepCounter(loop, region_->context).bound(entered);
+  StepCounter counter(loop, region_->context);
+  const Bound bound = counter.bound(entered);
+  attempts.counters = counter.counters();
+  if (!bound.most && attempts.grown.empty()) return asks;
   if (!bound.most)
     return error_here("a list grows in a loop of which it isn't known how often it runs at most",
                       "end the loop by a count too: while i < 100 and ...");

@@ -401,9 +401,9 @@ Expected<Value> Interpreter::listed(const Value& tensor, std::size_t depth) {
     return stacked_list({copy.tensor()->tensor, region_, true});
   }
   if (!count || *count > kMostItems)
-    return error_here(fmt::format("'tolist' of a tensor {}, of which it isn't known how many items that gives",
-                                  type_text(type)),
-                      "stay with tensors, or give the size as a number with --input-shape");
+    return error_here(
+        fmt::format("'tolist' of a tensor {}, of which it isn't known how many items that gives", type_text(type)),
+        "stay with tensors, or give the size as a number with --input-shape");
   std::vector<Value> items;
   for (std::int64_t i = 0; i < *count; ++i) {
     TAPER_TRY(spend(line_));

@@ -67,10 +67,10 @@ struct Pending {
 };
 struct None {};
 
-using Data = std::variant<None, TensorRef, ComplexRef, MaskedRef, Dim, double, bool, std::string, std::shared_ptr<List>,
-                          std::shared_ptr<Tuple>, std::shared_ptr<Dict>, std::shared_ptr<Object>,
-                          std::shared_ptr<Maybe>, std::shared_ptr<Slot>, FunctionRef, ClassRef,
-                          Device, Undecided, Unknown, Uninitialized, Pending>;
+using Data =
+    std::variant<None, TensorRef, ComplexRef, MaskedRef, Dim, double, bool, std::string, std::shared_ptr<List>,
+                 std::shared_ptr<Tuple>, std::shared_ptr<Dict>, std::shared_ptr<Object>, std::shared_ptr<Maybe>,
+                 std::shared_ptr<Slot>, FunctionRef, ClassRef, Device, Undecided, Unknown, Uninitialized, Pending>;
 
 struct Value {
   Data data;

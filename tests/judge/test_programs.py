@@ -263,7 +263,7 @@ class Forked(torch.nn.Module):
 
 @pytest.mark.parametrize("module", [SameForBoth(), Forked()], ids=lambda module: type(module).__name__)
 @pytest.mark.parametrize("shape", ["x=T,2", "x=3,2"])
-def test_scripts_agree_with_pytorch(tmp_path, module, shape):
+def test_branches_and_forks_agree_with_pytorch(tmp_path, module, shape):
     program = torch.jit.script(module.eval())
     torch.jit.save(program, tmp_path / "net.pt")
     done = run(tmp_path, "convert", "net.pt", "--input-shape", shape)

@@ -318,7 +318,7 @@ class EndsWhenItLikes(nn.Module):
     ("model", "said"),
     [
         (AppendsWhatItWritesTo, "may share elements with another tensor"),
-        (AppendsAtTimes, "items in one branch"),
+        (AppendsAtTimes, "holds 1 in one branch and 0 in the other"),
         (EndsWhenItLikes, "it isn't known how often it runs at most"),
     ],
 )
