@@ -26,7 +26,8 @@ class Inputs {
   Inputs(const Archive& archive, const ProgramOptions& options, Region& region)
       : archive_(archive), options_(options), region_(region) {}
 
-  std::vector<std::string> missing;  // tensors without a shape
+  std::vector<std::string> missing;                        // tensors without a shape
+  std::map<std::string, std::int64_t, std::less<>> freed;  // symbols of freed axes, and the sizes that they had
   std::vector<std::string> assumptions;
 
   // The argument's value; nothing for one that has a default and no shape.
@@ -192,7 +193,10 @@ class Inputs {
         const auto rank = static_cast<std::int64_t>(type.shape.size());
         if (axis < -rank || axis >= rank) return fail("input '{}' has no axis {}: its rank is {}", name, axis, rank);
         const std::int64_t at = axis < 0 ? axis + rank : axis;
-        type.shape[static_cast<std::size_t>(at)] = Dim::symbol(fmt::format("{}_{}", name, at));
+        Dim& size = type.shape[static_cast<std::size_t>(at)];
+        const std::string symbol = fmt::format("{}_{}", name, at);
+        if (const auto before = size.constant()) freed.emplace(symbol, *before);
+        size = Dim::symbol(symbol);
       }
     const DType declared = std::exchange(type.dtype, aten::graph_dtype(type.dtype));
     if (declared != type.dtype)
@@ -207,6 +211,28 @@ class Inputs {
   std::set<std::string, std::less<>> used_;
   std::size_t next_recorded_ = 0;
 };
+
+// A loop that tracing unrolled takes each entry that an axis had, and no more of them where it is open.
+Status refuse_unrolled(const Graph& graph, const std::map<std::string, std::int64_t, std::less<>>& freed) {
+  std::map<std::string, std::set<std::int64_t>, std::less<>> taken;
+  for (const Node& node : graph.nodes()) {
+    if (node.op != "select") continue;
+    const Shape& shape = node.operands[0]->type.shape;
+    const std::int64_t dim = node.attrs.integer("dim"), rank = static_cast<std::int64_t>(shape.size());
+    const auto symbol = shape[static_cast<std::size_t>(dim < 0 ? dim + rank : dim)].as_symbol();
+    if (symbol && freed.contains(*symbol)) taken[*symbol].insert(node.attrs.integer("index"));
+  }
+  for (const auto& [symbol, entries] : taken) {
+    const std::int64_t size = freed.find(symbol)->second;
+    if (size < 2 || *entries.begin() != 0 || std::ssize(entries) != size || *entries.rbegin() != size - 1) continue;
+    return fail_with_hint(
+        fmt::format("the program takes all {} entries of an axis of the freed size '{}' one by one: a "
+                    "loop that tracing unrolled",
+                    size, symbol),
+        "save torch.jit.script(model), which keeps loops; or leave this axis out of --dynamic");
+  }
+  return {};
+}
 
 Error missing_shapes(const std::vector<std::string>& missing) {
   std::string names, flags;
@@ -330,7 +356,16 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
   TAPER_ASSIGN(const Value root, interpreter.load(*archive.root, ""));
   const auto* module = root.as<std::shared_ptr<Object>>();
   if (!module) return fail("the archive holds {}, expected a module", describe(root));
-  TAPER_ASSIGN(const Value result, interpreter.call_method(*module, "forward", std::move(arguments)));
+  Expected<Value> ran = interpreter.call_method(*module, "forward", std::move(arguments));
+  if (!ran && !inputs.freed.empty() && ran.error().hint.empty()) {
+    Error error = std::move(ran).error();
+    error.hint =
+        "sizes of the example inputs may stand in a traced program: save torch.jit.script(model), or leave "
+        "this axis out of --dynamic";
+    return std::unexpected(std::move(error));
+  }
+  TAPER_ASSIGN(const Value result, std::move(ran));
+  TAPER_TRY(refuse_unrolled(program.graph, inputs.freed));
   if (!interpreter.unsupported.empty()) return std::unexpected(interpreter.unsupported.error());
   program.assumptions = std::move(inputs.assumptions);
   std::ranges::move(interpreter.assumptions, std::back_inserter(program.assumptions));

@@ -85,7 +85,15 @@ Status apply_shapes(const ProgramOptions& options, ImportedProgram& program) {
     if (found == inputs.end())
       return fail("a shape is given for the input '{}', the inputs are: {}", printable(name),
                   input_names(program.graph));
-    TAPER_TRY(bind_shape(**found, shape, program.symbols, bindings));
+    Shape wanted = shape;
+    const Shape& open = (*found)->type.shape;
+    if (const auto freed = options.dynamic.find(name); freed != options.dynamic.end() && open.size() == wanted.size())
+      for (const std::int64_t axis : freed->second)
+        if (const auto rank = static_cast<std::int64_t>(open.size()); axis >= -rank && axis < rank) {
+          const auto at = static_cast<std::size_t>(axis < 0 ? axis + rank : axis);
+          wanted[at] = open[at];
+        }
+    TAPER_TRY(bind_shape(**found, wanted, program.symbols, bindings));
   }
   if (bindings.empty()) return {};
   TAPER_ASSIGN(program.graph, freeze_symbols(program.graph, bindings));

@@ -327,3 +327,36 @@ def test_says_what_it_refuses(tmp_path, model, said):
     done = run(tmp_path, "convert", "net.pt", "--input-shape", "x=B,T,4")
     assert done.returncode != 0
     assert said in done.stdout + done.stderr
+
+
+class Rows(nn.Module):
+    def forward(self, x):
+        b, t, c = x.shape
+        return x.reshape(b * t, c).cumsum(1).view(b, t, c)
+
+
+class Steps(nn.Module):
+    def forward(self, x):
+        h = torch.zeros(1, 4)
+        for t in range(5):
+            h = torch.tanh(h + x[:, t])
+        return h
+
+
+def test_opens_axes_of_fixed_shapes(tmp_path):
+    program = torch.jit.script(Rows())
+    program.save(tmp_path / "net.pt")
+    done = run(tmp_path, "convert", "net.pt", "--input-shape", "x=2,5,4", "--dynamic", "x:1", "--quantize", "fp32")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for shape in ((2, 5, 4), (2, 7, 4)):
+        compare(tmp_path, program, (shape,))
+
+
+@pytest.mark.parametrize(
+    ("axis", "said"), [("x:1", "a loop that tracing unrolled"), ("x:2", "save torch.jit.script(model)")]
+)
+def test_says_why_a_traced_axis_stays_fixed(tmp_path, axis, said):
+    torch.jit.trace(Steps(), torch.randn(2, 5, 4)).save(tmp_path / "net.pt")
+    done = run(tmp_path, "convert", "net.pt", "--dynamic", axis)
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
