@@ -8,6 +8,10 @@
 
 namespace taper::torchscript {
 
+namespace {
+constexpr std::int64_t kRoom = 32;  // for items that branches add to a list
+}
+
 // Pairs of values, one per branch, that become the results of the `if`.
 struct Interpreter::Merge {
   struct Pair {
@@ -17,9 +21,10 @@ struct Interpreter::Merge {
   std::vector<Pair> pairs;
 };
 
-Status Interpreter::check_item_count(const Value& container) {
-  if (container.stack() == nullptr) return {};
-  (*container.as<std::shared_ptr<List>>())->kind = List::Kind::known;
+Status Interpreter::check_item_count(const Value& container, List::Kind before) {
+  const auto* list = container.as<std::shared_ptr<List>>();
+  if (!list || (*list)->kind == before) return {};
+  (*list)->kind = before;
   return error_here("a list grows by an open number of items inside of a branch or loop that depends on data",
                     "collect the items in a list of its own there, and stack that");
 }
@@ -33,7 +38,10 @@ Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statemen
   Region* const before = std::exchange(region_, branch.region.get());
   Variables saved = frame_->variables;
   std::vector<Value> contents;
+  std::vector<List::Kind> kinds;
   for (const Value& container : changed) {
+    const auto* list = container.as<std::shared_ptr<List>>();
+    kinds.push_back(list ? (*list)->kind : List::Kind::known);
     contents.push_back(contents_of(container));
     set_home(container, region_);
   }
@@ -41,7 +49,7 @@ Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statemen
   branch.variables = std::exchange(frame_->variables, std::move(saved));
   region_ = before;
   for (std::size_t i = 0; i < changed.size(); ++i) {
-    if (status) status = check_item_count(changed[i]);
+    if (const Status counted = check_item_count(changed[i], kinds[i]); status && !counted) status = counted;
     branch.contents.push_back(contents_of(changed[i]));
     set_contents(changed[i], contents[i]);
     set_home(changed[i], region_);
@@ -337,6 +345,17 @@ Expected<bool> Interpreter::is_changed(Region& region, const Capture& capture) {
   return content != capture.initial;
 }
 
+// A list of the program that fills a tensor gets room for what a branch may add.
+Status Interpreter::make_room(const Value& container) {
+  const auto* held = container.as<std::shared_ptr<List>>();
+  if (!held || (*held)->kind != List::Kind::filling || region_ != &root_) return {};
+  List& list = **held;
+  if (list.added + kRoom / 2 <= list.room) return {};
+  TAPER_TRY(add_room(list, kRoom));
+  list.room += kRoom;
+  return {};
+}
+
 // The branches are run again where they turn out to write to a storage that several tensors read.
 Status Interpreter::branch_on(const TensorRef& condition, const Statement& statement) {
   if (gives_back(statement.body) || gives_back(statement.otherwise))
@@ -344,9 +363,18 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
   Storages shared;
   std::vector<Value> changed;  // lists and dicts whose items a branch sets
   while (true) {
+    for (const Value& container : changed) TAPER_TRY(make_room(container));
     const Expected<bool> done = try_branches(condition, statement, shared, changed);
-    if (!done && !note_changed(changed)) return std::unexpected(done.error());
     if (done && *done) return {};
+    if (done || note_changed(changed)) continue;
+    // In the program itself a list that one branch alone makes longer fills a tensor from here on.
+    const bool fills = region_ == &root_ && uneven_ && home_of(uneven_->first) == region_;
+    if (!fills) return std::unexpected(done.error());
+    const auto [container, growth] = *std::exchange(uneven_, std::nullopt);
+    List& list = **container.as<std::shared_ptr<List>>();
+    if (list.kind != List::Kind::known) return std::unexpected(done.error());
+    TAPER_TRY(begin_filling(list, growth, kRoom));
+    list.room = kRoom;
   }
 }
 
@@ -368,6 +396,23 @@ struct Interpreter::Both {
   }
 };
 
+// A list that holds more after one branch than after the other is noted, for it may fill a tensor.
+Status Interpreter::check_even(const Value& container, const Value& a, const Value& b) {
+  const std::vector<Value>& x = *a.items();
+  const std::vector<Value>& y = *b.items();
+  if (x.size() == y.size()) return {};
+  const std::vector<Value>& longer = x.size() > y.size() ? x : y;
+  if (container.as<std::shared_ptr<List>>() && (longer.back().is_tensor() || is_number_value(longer.back()))) {
+    const Value& item = longer.back();
+    uneven_.emplace(container, Growth{item.is_tensor() ? item.tensor()->tensor->type() : Type{*number_dtype(item), {}},
+                                      !item.is_tensor(), 1, false});
+  }
+  return error_here(
+      fmt::format("{} holds {} in one branch and {} in the other", describe(container), x.size(), y.size()),
+      "both branches have to add as many items, for how many there are is not known then; else write into a tensor of "
+      "known size");
+}
+
 // What variables and containers are after both branches.
 Status Interpreter::merge_branches(Both& both, const Statement& statement, const std::vector<Value>& changed) {
   std::vector<std::string_view> names;
@@ -388,12 +433,10 @@ Status Interpreter::merge_branches(Both& both, const Statement& statement, const
     const Value& a = both.then.contents[i];
     const Value& b = both.otherwise.contents[i];
     if (!is_walkable(a) || !is_walkable(b)) return error_here("a list is too large");
+    TAPER_TRY(check_even(changed[i], a, b));
     TAPER_ASSIGN(both.contents.emplace_back(), merge(both.merging, a, b));
     if (!both.contents.back().items() || a.items()->size() != b.items()->size())
-      return error_here(fmt::format("{} holds {} in one branch and {} in the other", describe(changed[i]),
-                                    a.items()->size(), b.items()->size()),
-                        "both branches have to add as many items, for how many there are is not known then; else "
-                        "write into a tensor of known size");
+      return error_here(fmt::format("{} holds more in one branch than in the other", describe(changed[i])));
   }
   return {};
 }

@@ -70,6 +70,9 @@ class Builtins {
   Expected<Value> slice(const Value& object, const Value& begin, const Value& end, const Value& step) const {
     return run.slice_of(object, begin, end, step);
   }
+  Expected<Value> append_to_filling(const std::shared_ptr<List>& list, const Value& item) const {
+    return run.append_to_filling(list, item);
+  }
   Expected<Value> length_of(const List& list) const { return run.grown_length(list); }
   // A list with some items more than a growing one, which stays as it is.
   Expected<Value> longer(const List& list, const std::vector<Value>& items, bool in_front) const {
@@ -104,6 +107,11 @@ inline const std::shared_ptr<List>* list_of(const Value& value) {
 inline List* growing_list(const Value& value) {
   const auto* list = value.as<std::shared_ptr<List>>();
   return list && (*list)->kind == List::Kind::growing ? list->get() : nullptr;
+}
+// A list of which branches decide how many items it has.
+inline const List* filling_list(const Value& value) {
+  const auto* list = value.as<std::shared_ptr<List>>();
+  return list && (*list)->kind == List::Kind::filling ? list->get() : nullptr;
 }
 inline const std::shared_ptr<Dict>* dict_of(const Value& value) {
   return value.as<std::shared_ptr<Dict>>();

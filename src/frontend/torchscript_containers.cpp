@@ -11,6 +11,7 @@ Made length(Builtins& call) {
   const Value& value = call.at(0);
   if (const TensorRef* stack = value.stack()) return stack->tensor->type().shape[0];
   if (const List* list = growing_list(value)) return call.length_of(*list);
+  if (const List* list = filling_list(value)) return *list->length;
   if (const auto* items = value.items()) return Dim(static_cast<std::int64_t>(items->size()));
   if (const auto* dict = dict_of(value)) return Dim(static_cast<std::int64_t>((*dict)->entries.size()));
   if (const auto* text = value.as<std::string>()) return Dim(static_cast<std::int64_t>(text->size()));
@@ -118,6 +119,8 @@ Made change_list(Builtins& call) {
   if (const auto* dict = dict_of(call.at(0)); dict && (call.name == "pop" || call.name == "Delete"))
     return take_from_dict(call, *dict);
   if (List* list = growing_list(call.at(0))) return change_growing(call, *list);
+  if (filling_list(call.at(0)) && call.name == "append")
+    return call.append_to_filling(*call.at(0).as<std::shared_ptr<List>>(), call.at(1));
   if (call.at(0).stack()) return change_stack(call, **call.at(0).as<std::shared_ptr<List>>());
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;

@@ -341,6 +341,8 @@ Expected<Value> Interpreter::subscript(const Value& object, const Value& index) 
   if (const TensorRef* stack = object.stack()) return item_of_stack(*stack, index);
   if (const auto* list = object.as<std::shared_ptr<List>>(); list && (*list)->kind == List::Kind::growing)
     return grown_item(**list, index);
+  if (const auto* list = object.as<std::shared_ptr<List>>(); list && (*list)->kind == List::Kind::filling)
+    return item_of_filling(**list, index);
   if (object.is_tensor()) return call_operator("select", {{"", object}, {"", Dim(0)}, {"", index}});
   const auto at = index.integer();
   if (const auto* items = object.items()) {

@@ -157,6 +157,8 @@ class Interpreter {
     std::set<std::string_view> replaced;       // variables that iterations set to other lists
     // Lists that iterations make longer, and the variable where that becomes another list.
     std::map<std::pair<const List*, std::string_view>, Growth> grown;
+    // Lists that iterations make longer at times, and by how many items at most.
+    std::map<const List*, Growth> filling;
     std::int64_t first = 0;            // number of the first iteration
     std::optional<Dim> steps;          // how often the loop runs, or runs at most
     taper::Value* measured = nullptr;  // a vector of so many entries, where the running program measures `steps`
@@ -174,7 +176,7 @@ class Interpreter {
   Expected<std::vector<taper::Value*>> build_if(Both& both, taper::Value* chosen);
   Expected<std::vector<Value>> results_of_branches(Both& both, const TensorRef& condition);
   // Whether a list that a branch or loop changes still has a known number of items.
-  Status check_item_count(const Value& container);
+  Status check_item_count(const Value& container, List::Kind before);
   Expected<Branch> run_branch(const std::vector<Statement>& block, const Storages& shared,
                               const std::vector<Value>& changed);
   // Adds storages that a region writes to and that more than one tensor reads. Returns whether there are new ones.
@@ -210,6 +212,16 @@ class Interpreter {
   Expected<taper::Value*> grown_further(Loop& loop, std::size_t carried);
   Expected<bool> count_steps(Loop& loop, const Value& entered, Attempts& attempts);
   Status finish_growing(Loop& loop, std::size_t holder, const aten::TensorPtr& items, taper::Value* iterations);
+  // Lists that fill a tensor.
+  Status begin_filling(List& list, const Growth& growth, const Dim& room);
+  bool note_uneven(Attempts& attempts);
+  Status make_room(const Value& container);
+  Status add_room(List& list, const Dim& room);
+  void note_filling(Attempts& attempts);
+  Status check_even(const Value& container, const Value& a, const Value& b);
+  Expected<Value> append_to_filling(const std::shared_ptr<List>& list, const Value& item);
+  Expected<Value> item_of_filling(const List& list, const Value& index);
+  Status settle(List& list);
   taper::Value* counted_up_to(taper::Value* number, const std::optional<Dim>& most);
   // A call on a tensor that grows in a loop; nothing if there is none among the arguments.
   Expected<std::optional<Value>> on_grown_tensor(std::string_view name, const std::vector<Argument>& arguments);
@@ -303,6 +315,8 @@ class Interpreter {
   std::uint32_t line_ = 0;
   Frame* frame_ = nullptr;
   std::unordered_map<const pickle::Value*, Value> loaded_;
+  // A list that got items in one branch and not in the other, or has no room for more, and what they are like.
+  std::optional<std::pair<Value, Growth>> uneven_;
   std::optional<Value> changed_;  // the container that an error is about
   // Tensors whose shape an operator changed in place, and views that they are from then on.
   std::map<aten::TensorPtr, Value> turned_;

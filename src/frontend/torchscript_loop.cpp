@@ -96,7 +96,7 @@ Status Interpreter::loop_on(const Statement& statement, const Value* count, cons
   while (true) {
     const Expected<bool> done = try_loop(statement, count, entered, attempts);
     if (done && *done) return {};
-    if (done || note_changed(attempts.changed)) continue;
+    if (done || note_changed(attempts.changed) || note_uneven(attempts)) continue;
     if (changed_ || first > 0 || !count || !attempts.steps) return std::unexpected(done.error());
     const auto* sizes = entered.as<Undecided>();
     const bool is_sure = aten::known_less(region_->context, 0, *attempts.steps) == true;
@@ -114,6 +114,16 @@ Status Interpreter::loop_on(const Statement& statement, const Value* count, cons
   }
 }
 
+// Leaves a list that fills a tensor as it was before the loop.
+void Interpreter::Loop::leave_filling(const Holder& holder) {
+  List& list = **holder.container.as<std::shared_ptr<List>>();
+  list.kind = holder.length ? List::Kind::filling : List::Kind::known;
+  list.items = holder.items;
+  list.stack = holder.stack;
+  list.length = holder.length;
+  list.added = holder.added;
+}
+
 Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
   if (loop.counts) {
     TAPER_ASSIGN(taper::Value * zero, number_in(loop.outer, Dim(0), DType::i64));
@@ -123,8 +133,32 @@ Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
     if (const auto found = frame_->variables.find(name);
         found != frame_->variables.end() && !loop.keeps_list(name, attempts))
       loop.holders.push_back({.variable = name, .container = None{}, .before = found->second});
-  for (const Value& container : attempts.changed)
-    loop.holders.push_back({.container = container, .before = contents_of(container)});
+  for (const Value& container : attempts.changed) {
+    const auto* list = container.as<std::shared_ptr<List>>();
+    const List::Kind kind = list ? (*list)->kind : List::Kind::known;
+    if (kind != List::Kind::known && kind != List::Kind::filling)
+      return error_here("a list whose number of items is open gets more in a loop that depends on data",
+                        "collect the items of the loop in a list of its own, and join the two");
+    const auto filling = list ? attempts.filling.find(list->get()) : attempts.filling.end();
+    Loop::Holder holder{.container = container, .before = contents_of(container)};
+    if (filling != attempts.filling.end()) {
+      const Growth& growth = filling->second;
+      holder.items = (*list)->items;
+      holder.stack = (*list)->stack;
+      holder.length = (*list)->length;
+      holder.added = (*list)->added;
+      holder.filling = growth;
+      const Dim room = loop.steps.value_or(1) * Dim(static_cast<std::int64_t>(growth.count));
+      if (kind == List::Kind::known) {
+        TAPER_TRY(begin_filling(**list, growth, room));
+      } else {
+        TAPER_TRY(add_room(**list, room));
+      }
+      holder.before = contents_of(container);
+      Loop::leave_filling(holder);
+    }
+    loop.holders.push_back(std::move(holder));
+  }
   for (std::size_t i = 0; i < loop.holders.size(); ++i) {
     Loop::Holder& holder = loop.holders[i];
     const auto grown = attempts.grown.find({holder.list(), holder.variable});
@@ -208,6 +242,12 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     } else if (!holder.variable.empty()) {
       frame_->variables.insert_or_assign(holder.variable, std::move(value));
     } else {
+      if (holder.filling) {
+        List& list = **holder.container.as<std::shared_ptr<List>>();
+        list.kind = List::Kind::filling;
+        list.stack.is_number = holder.filling->is_number;
+        list.in_iteration = 0;
+      }
       set_contents(holder.container, value);
       set_home(holder.container, region_);
       if (const auto* list = holder.container.as<std::shared_ptr<List>>()) (*list)->grew_in_front = false;
@@ -399,13 +439,19 @@ Status Interpreter::inside(Loop& loop, Branch& branch, const std::function<Statu
   region_ = &loop.outer;
   for (const Loop::Holder& holder : loop.holders) {
     if (!holder.variable.empty()) continue;
-    if (status) status = check_item_count(holder.container);
+    const List::Kind kind = holder.filling  ? List::Kind::filling
+                            : holder.growth ? List::Kind::growing
+                                            : List::Kind::known;
+    if (const Status counted = check_item_count(holder.container, kind); status && !counted) status = counted;
+    branch.contents.push_back(contents_of(holder.container));
     if (const auto* list = holder.container.as<std::shared_ptr<List>>()) {
       (*list)->kind = List::Kind::known;
       (*list)->start = nullptr;
     }
-    branch.contents.push_back(contents_of(holder.container));
-    set_contents(holder.container, holder.before);
+    if (holder.filling)
+      Loop::leave_filling(holder);
+    else
+      set_contents(holder.container, holder.before);
     set_home(holder.container, region_);
   }
   return status;
@@ -423,6 +469,14 @@ Expected<bool> Interpreter::find_leaves(Loop& loop, Attempts& attempts) {
       value = &found->second;
     }
     if (!value) continue;
+    if (holder.filling) {
+      const List& list = **holder.container.as<std::shared_ptr<List>>();
+      Growth& noted = attempts.filling.at(&list);
+      more |= list.in_iteration > noted.count;
+      noted.count = std::max(noted.count, list.in_iteration);
+      each_leaf(*value, [&](const Value& leaf) { holder.after.push_back(leaf); });
+      continue;
+    }
     TAPER_ASSIGN(const bool grew,
                  note_growth(loop, static_cast<std::size_t>(&holder - loop.holders.data()), *value, attempts, more));
     if (grew) continue;
@@ -451,6 +505,7 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
   loop.counts = loop.is_for() || !attempts.grown.empty();
   loop.ends_itself = attempts.ends_itself || !loop.counts;
   add_assigned(statement.body, loop.assigned);
+  note_filling(attempts);
   TAPER_TRY(find_carried(loop, attempts));
   const UnsupportedOperators unsupported_before = unsupported;
   TAPER_TRY(inside(loop, loop.body, [&] { return run_body(loop, attempts); }));
@@ -559,9 +614,14 @@ Status Interpreter::finish(Loop& loop, const Value& entered) {
     const std::size_t of_holder = loop.carried_of(i);
     if (holder.growth) {
       TAPER_TRY(finish_growing(loop, i, tensors[of_holder], results[0]));
-    } else if (holder.variable.empty())
+    } else if (holder.variable.empty()) {
+      if (holder.filling) {
+        List& list = **holder.container.as<std::shared_ptr<List>>();
+        list.kind = List::Kind::filling;
+        list.stack.is_number = holder.filling->is_number;
+      }
       set_contents(holder.container, value);
-    else if (of_holder != Loop::kNone)
+    } else if (of_holder != Loop::kNone)
       frame_->variables.insert_or_assign(holder.variable, std::move(value));
   }
   // What is set anew in every iteration has no value if there is none.

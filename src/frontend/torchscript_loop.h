@@ -28,7 +28,12 @@ struct Interpreter::Loop {
   struct Holder {
     std::string_view variable;
     Value container;
-    Value before;                              // what it is, or holds, before the loop
+    Value before;                   // what it is, or holds, before the loop
+    std::vector<Value> items = {};  // of a list that fills a tensor: what it holds before the loop
+    TensorRef stack = {};           // or the tensor that it fills already, and how many items there are
+    std::shared_ptr<const Value> length = {};
+    std::size_t added = 0;
+    std::optional<Growth> filling = {};        // and how it does
     std::optional<Growth> growth = {};         // of a list whose items become the entries of a tensor
     std::vector<std::string_view> names = {};  // of its leaves
     std::vector<Value> after = {};             // its leaves after an iteration; none if it is gone
@@ -93,6 +98,7 @@ struct Interpreter::Loop {
     if (one.grows) return leaves;
     return one.leaf < leaves.size() ? std::vector{leaves[one.leaf]} : std::vector<Value>();
   }
+  static void leave_filling(const Holder& holder);
   // Between which numbers one lies that begins so and gets more by `step` in each iteration.
   std::pair<Dim, Dim> range_of(const Branch& branch, const Dim& begin, std::int64_t step) const;
   // What a holder is with others in the place of what is carried.

@@ -592,6 +592,10 @@ Made Builtins::real_function() const {
 }
 
 Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Argument> arguments) {
+  constexpr std::string_view kTakeFilling[] = {"append", "len", "__getitem__"};
+  if (std::ranges::find(kTakeFilling, name) == std::end(kTakeFilling))
+    for (const Argument& argument : arguments)
+      if (const auto* list = argument.value.as<std::shared_ptr<List>>()) TAPER_TRY(settle(**list));
   TAPER_ASSIGN(const std::optional<Value> of_grown, on_grown_tensor(name, arguments));
   if (of_grown) return *of_grown;
   // In regions too, "what is asked of a tensor" needs only its type.

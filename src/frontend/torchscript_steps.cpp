@@ -217,8 +217,10 @@ class Interpreter::StepCounter {
 // Finds out how often a loop runs where a list grows in it. Returns whether that is new, which the next attempt has to
 // know.
 Expected<bool> Interpreter::count_steps(Loop& loop, const Value& entered, Attempts& attempts) {
-  const bool asks = loop.body.region->asks_ranges && !attempts.counted && !loop.is_for();
-  if ((attempts.grown.empty() && !asks) || attempts.steps) return false;
+  const bool asks =
+      (loop.body.region->asks_ranges || loop.condition.region->asks_ranges) && !attempts.counted && !loop.is_for();
+  const bool grows = !attempts.grown.empty() || !attempts.filling.empty();
+  if ((!grows && !asks) || attempts.steps) return false;
   attempts.counted = true;
   if (loop.is_for()) {
     if (region_ != &root_)
@@ -233,7 +235,7 @@ Expected<bool> Interpreter::count_steps(Loop& loop, const Value& entered, Attemp
   StepCounter counter(loop, region_->context);
   const Bound bound = counter.bound(entered);
   attempts.counters = counter.counters();
-  if (!bound.most && attempts.grown.empty()) return asks;
+  if (!bound.most && !grows) return asks;
   if (!bound.most)
     return error_here("a list grows in a loop of which it isn't known how often it runs at most",
                       "end the loop by a count too: while i < 100 and ...");

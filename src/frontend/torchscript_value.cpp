@@ -285,7 +285,11 @@ bool same_container(const Value& a, const Value& b) {
 }
 
 Value contents_of(const Value& container) {
-  if (const auto* list = container.as<std::shared_ptr<List>>()) return std::make_shared<Tuple>((*list)->items);
+  if (const auto* list = container.as<std::shared_ptr<List>>()) {
+    if ((*list)->kind != List::Kind::filling) return std::make_shared<Tuple>((*list)->items);
+    const TensorRef all{(*list)->stack.tensor, (*list)->stack.home, false};
+    return std::make_shared<Tuple>(std::vector<Value>{all, *(*list)->length});
+  }
   if (const auto* slot = container.as<std::shared_ptr<Slot>>())
     return std::make_shared<Tuple>(std::vector{(*slot)->object->attributes[(*slot)->name]});
   std::vector<Value> items;
@@ -298,7 +302,13 @@ Value contents_of(const Value& container) {
 void set_contents(const Value& container, const Value& contents) {
   const std::vector<Value>& items = *contents.items();
   if (const auto* list = container.as<std::shared_ptr<List>>()) {
-    (*list)->items = items;
+    if ((*list)->kind != List::Kind::filling) {
+      (*list)->items = items;
+      return;
+    }
+    const TensorRef& all = *items.at(0).tensor();
+    (*list)->stack = {all.tensor, all.home, (*list)->stack.is_number};
+    (*list)->length = std::make_shared<Value>(items.at(1));
     return;
   }
   if (const auto* slot = container.as<std::shared_ptr<Slot>>()) {

@@ -108,7 +108,9 @@ struct List {
   // Lists that a loop over an open size makes longer grow while it is read, by the same number of items in each
   // iteration; then their items are the entries of a tensor. What asks for items is told that there are none to be had,
   // unless it knows of these.
-  enum class Kind { known, growing, stacked };
+  // Lists that a branch makes longer than the other one fill a tensor: how many items they have is counted when the
+  // program runs.
+  enum class Kind { known, growing, stacked, filling };
   // A growing list when an iteration begins: its items along the first axis, the last one first where each iteration
   // puts items before the first, and how many they are.
   struct Start {
@@ -125,6 +127,10 @@ struct List {
   TensorRef stack;  // of stacked ones: the items along the first axis, which are numbers if it is one
   std::shared_ptr<const Start> start;
   bool grew_in_front = false;  // an item was put before the first one
+  // Of filling ones: `stack` has room for more items than there are.
+  std::shared_ptr<const Value> length;
+  std::size_t room = 0, added = 0;  // for how many items branches have room, and how many they may have added
+  std::size_t in_iteration = 0;     // how many an iteration of a loop may have added so far
 };
 struct Tuple {
   explicit Tuple(std::vector<Value> the_items, const Class* the_type = nullptr)

@@ -111,6 +111,36 @@ class BothBranchesAppend(nn.Module):
 
 
 @network(OPEN, *LENGTHS)
+class AppendsAtTimes(nn.Module):
+    """One branch alone adds items, of which the data says how many there are: in a loop, and before it."""
+
+    def forward(self, x):
+        ys = [x[:, 0]]
+        if bool(x[:, 0].sum() > 0):
+            ys.append(x[:, 0] * 3)
+        for t in range(x.size(1)):
+            if bool(x[:, t].sum() > 0):
+                ys.append(x[:, t])
+                ys.append(x[:, t] * 2 + ys[-1] + len(ys))
+        return torch.stack(ys, 1)
+
+
+@network(("x=1,T,4",), ((1, 5, 4),), ((1, 9, 4),))
+class CollapsesTokens(nn.Module):
+    """Greedy decoding of CTC."""
+
+    def forward(self, x):
+        tokens: List[int] = []
+        before = 0
+        for t in range(x.size(1)):
+            token = int(x[0, t].argmax())
+            if token != 0 and token != before:  # noqa: PLR1714
+                tokens.append(token)
+            before = token
+        return torch.tensor(tokens)
+
+
+@network(OPEN, *LENGTHS)
 class NoStateAtFirst(nn.Module):
     def __init__(self):
         super().__init__()
@@ -296,15 +326,6 @@ class AppendsWhatItWritesTo(nn.Module):
         return torch.stack(ys, 1)
 
 
-class AppendsAtTimes(nn.Module):
-    def forward(self, x):
-        ys: List[Tensor] = []
-        for t in range(x.size(1)):
-            if bool(x[:, t].sum() > 0):
-                ys.append(x[:, t])
-        return torch.stack(ys, 1)
-
-
 class EndsWhenItLikes(nn.Module):
     def forward(self, x):
         ys: List[Tensor] = []
@@ -318,7 +339,6 @@ class EndsWhenItLikes(nn.Module):
     ("model", "said"),
     [
         (AppendsWhatItWritesTo, "may share elements with another tensor"),
-        (AppendsAtTimes, "holds 1 in one branch and 0 in the other"),
         (EndsWhenItLikes, "it isn't known how often it runs at most"),
     ],
 )
