@@ -40,8 +40,19 @@ Made contains(Builtins& call) {
   } else {
     return std::nullopt;
   }
-  if (!found && undecided) return call.error("whether a list holds a value is not known");
-  return found;
+  if (found || !undecided) return found;
+  const auto* items = value.items();
+  const auto is_number = [](const Value& item) {
+    return item.as<Dim>() || (item.tensor() && item.tensor()->is_number);
+  };
+  if (!items || !is_number(call.at(1)) || !std::ranges::all_of(*items, is_number))
+    return call.error("whether a list holds a value is not known");
+  Value any = false;  // one of the numbers, as the running program finds
+  for (const Value& item : *items) {
+    TAPER_ASSIGN(Value same, call.again("eq", {{"", item}, {"", call.at(1)}}));
+    TAPER_ASSIGN(any, call.again("__or__", {{"", any}, {"", std::move(same)}}));
+  }
+  return any;
 }
 
 // Takes an entry out of a dict.

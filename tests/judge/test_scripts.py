@@ -134,7 +134,7 @@ class CollapsesTokens(nn.Module):
         before = 0
         for t in range(x.size(1)):
             token = int(x[0, t].argmax())
-            if token != 0 and token != before:  # noqa: PLR1714
+            if token not in [0, before]:  # noqa: PLR6201
                 tokens.append(token)
             before = token
         return torch.tensor(tokens)
