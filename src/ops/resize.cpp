@@ -1,5 +1,6 @@
 // Resampling: images in another size, and images read at given places.
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/ratio.h"
@@ -362,6 +363,16 @@ struct GridSampling {
 
 constexpr double kFarAway = 1e9;  // beyond any image, and still an integer
 
+// The place that PyTorch's kernels for CPUs read for one that is NaN or infinite, which are others for images than for
+// volumes; NaN: what they give is NaN.
+double place_of_nonfinite(double place, const GridSampling& sampling, std::int64_t size, bool of_volume) {
+  constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+  if (sampling.mode == "bicubic") return kNothing;
+  if (sampling.padding == "zeros") return sampling.mode == "nearest" || of_volume ? -kFarAway : kNothing;
+  if (sampling.padding == "border" && std::isinf(place)) return std::copysign(kFarAway, place);
+  return of_volume ? static_cast<double>(size - 1) : 0;
+}
+
 // Entries around a place on one axis.
 struct GridTaps {
   std::string mode;
@@ -398,9 +409,17 @@ Expected<std::vector<Array>> eval_grid_sample(const EvalCall& call) {
       // The last axis comes first in the grid.
       const double given = grid.values[static_cast<std::size_t>(i) * axes + axes - 1 - axis];
       const double place = s.unnormalized(given, sizes[axis]);
-      at[axis] = std::isfinite(place) ? std::clamp(place, -kFarAway, kFarAway) : -1;
+      at[axis] = std::isfinite(place) ? std::clamp(place, -kFarAway, kFarAway)
+                                      : place_of_nonfinite(place, s, sizes[axis], axes == 3);
       if (s.mode != "bicubic") at[axis] = s.placed(at[axis], sizes[axis]);
       base[axis] = s.mode == "nearest" ? std::nearbyint(at[axis]) : std::floor(at[axis]);
+    }
+    const auto result_of = [&](std::int64_t c) -> double& {
+      return y.values[static_cast<std::size_t>((i / places * channels + c) * places + i % places)];
+    };
+    if (std::ranges::any_of(at, [](double place) { return std::isnan(place); })) {
+      for (std::int64_t c = 0; c < channels; ++c) result_of(c) = std::numeric_limits<double>::quiet_NaN();
+      continue;
     }
     for (std::int64_t combination = 0; combination < combinations; ++combination) {
       std::int64_t rest = combination, entry = 0;
@@ -414,8 +433,7 @@ Expected<std::vector<Array>> eval_grid_sample(const EvalCall& call) {
       }
       if (share == 0) continue;
       for (std::int64_t c = 0; c < channels; ++c)
-        y.values[static_cast<std::size_t>((i / places * channels + c) * places + i % places)] +=
-            share * x.values[static_cast<std::size_t>((i / places * channels + c) * plane + entry)];
+        result_of(c) += share * x.values[static_cast<std::size_t>((i / places * channels + c) * plane + entry)];
     }
   }
   return std::vector{std::move(y)};

@@ -1,6 +1,9 @@
 // Operators on images where their meaning is subtle: numbers that PyTorch 2.13 computes.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "ops/rules.h"
 #include "ops/table.h"
 
@@ -352,6 +355,53 @@ TEST_P(AsInPyTorch, computes) {
 
 INSTANTIATE_TEST_SUITE_P(Images, AsInPyTorch, testing::ValuesIn(kFixtures),
                          [](const auto& fixture) { return std::string(fixture.param.name); });
+
+// Of an image of 1 to 16 and a volume of 1 to 64, unaligned: what PyTorch gives where a coordinate is no number.
+TEST(GridSample, reads_nonfinite_places_as_pytorch_does) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN(), kInf = std::numeric_limits<double>::infinity();
+  const std::vector<double> points = {kNan, 0.2, 0.2, kNan, kInf, 0.2, -kInf, 0.2, 0.2, kInf, 0.2, -kInf};
+  const std::vector<double> nothing(6, kNan);
+  struct Case {
+    std::string mode, padding;
+    std::vector<double> expected;
+  };
+  const std::vector<Case> cases = {
+      {"bilinear", "zeros", nothing},
+      {"bilinear", "border", {8.6, 2.9, 11.6, 8.6, 14.9, 2.9}},
+      {"bilinear", "reflection", {8.6, 2.9, 8.6, 8.6, 2.9, 2.9}},
+      {"nearest", "zeros", {0, 0, 0, 0, 0, 0}},
+      {"nearest", "border", {9, 3, 12, 9, 15, 3}},
+      {"nearest", "reflection", {9, 3, 9, 9, 3, 3}},
+      {"bicubic", "zeros", nothing},
+      {"bicubic", "border", nothing},
+      {"bicubic", "reflection", nothing},
+  };
+  Array image{DType::f32, {1, 1, 4, 4}, {}};
+  for (int i = 1; i <= 16; ++i) image.values.push_back(i);
+  const Array grid{DType::f32, {1, 1, 6, 2}, points};
+  const auto sampled = [&](const std::vector<const Array*>& operands, const std::string& mode, const std::string& pad) {
+    const Attrs attrs = {{"mode", mode}, {"padding_mode", pad}, {"align_corners", false}};
+    return (*find_op("grid_sample")->eval({operands, attrs, {}, {}}))[0].values;
+  };
+  const auto expect_same = [](const std::vector<double>& found, const std::vector<double>& expected) {
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i)
+      if (std::isnan(expected[i]))
+        EXPECT_TRUE(std::isnan(found[i])) << i;
+      else
+        EXPECT_NEAR(found[i], expected[i], 1e-6) << i;
+  };
+  for (const Case& each : cases) {
+    SCOPED_TRACE(each.mode + " " + each.padding);
+    expect_same(sampled({&image, &grid}, each.mode, each.padding), each.expected);
+  }
+  Array volume{DType::f32, {1, 1, 4, 4, 4}, {}};
+  for (int i = 1; i <= 64; ++i) volume.values.push_back(i);
+  const Array places{DType::f32, {1, 1, 1, 3, 3}, {kNan, 0.2, 0.1, kInf, 0.2, 0.1, 0.1, 0.2, kInf}};
+  expect_same(sampled({&volume, &places}, "bilinear", "zeros"), {0, 0, 0});
+  expect_same(sampled({&volume, &places}, "bilinear", "border"), {38.8, 38.8, 58.3});
+  expect_same(sampled({&volume, &places}, "nearest", "reflection"), {44, 44, 59});
+}
 
 // A window that begins in the padding at the end is none, whatever the size turns out to be.
 TEST(Pools, have_symbolic_sizes) {
