@@ -99,6 +99,8 @@ struct PreparedGraph::Impl {
     for (const Output& output : graph.outputs()) last_use[output.value] = nodes.size();
   }
 
+  class Run;
+
   Expected<std::vector<Array>> run(std::vector<Array> inputs);
   bool is_fixed(const Node& node) const {
     return !node.operands.empty() && node.regions.empty() && std::ranges::all_of(node.operands, [&](const Value* x) {
@@ -167,83 +169,127 @@ Array constant_array(const Value& value, const Tensor& tensor) {
 
 }  // namespace
 
-Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs) {
+// One run: the values that are still needed.
+class PreparedGraph::Impl::Run {
+ public:
+  explicit Run(Impl& of) : of_(of) {}
+
+  Status take_inputs(std::vector<Array> inputs);
+  Status compute(std::size_t index);  // that node
+  std::vector<Array> take_outputs();
+
+ private:
+  const Array* find(const Value* value);
+  std::optional<PickedRows> pick_from(const Op& op, const Node& node);
+  Expected<std::vector<Array>> results_of(const Node& node);
+  void keep(const Node& node, std::vector<Array> results);
+
+  Impl& of_;
+  Bindings bindings_;
+  std::unordered_map<const Value*, Array> values_;
+};
+
+Status PreparedGraph::Impl::Run::take_inputs(std::vector<Array> inputs) {
+  const auto& expected = of_.graph.inputs();
   std::vector<std::vector<std::int64_t>> shapes;
   shapes.reserve(inputs.size());
   for (const Array& input : inputs) shapes.push_back(input.shape);
-  TAPER_ASSIGN(Bindings bindings, bind_symbols(graph.inputs(), shapes));
-  std::unordered_map<const Value*, Array> values;
+  TAPER_ASSIGN(bindings_, bind_symbols(expected, shapes));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (!passes_on(i)) complete(*graph.inputs()[i], inputs[i]);
-    values[graph.inputs()[i]] = std::move(inputs[i]);
+    if (!of_.passes_on(i)) of_.complete(*expected[i], inputs[i]);
+    values_[expected[i]] = std::move(inputs[i]);
   }
+  return {};
+}
 
-  // Constants are converted when they are first used, not when they are defined: weights need not live all at once.
-  const auto find = [&](const Value* value) -> const Array* {
-    if (value == nullptr) return nullptr;
-    if (fixed.contains(value)) return &constants.at(value);
-    const Tensor* tensor = constant_of(value);
-    if (tensor == nullptr) return &values.at(value);
-    auto& store = keep_constants ? constants : values;
-    const auto found = store.find(value);
-    return &(found != store.end() ? found : store.emplace(value, constant_array(*value, *tensor)).first)->second;
-  };
-  const auto pick_from = [&](const Op& op, const Node& node) -> std::optional<PickedRows> {
-    if (op.picks_rows == nullptr || !op.picks_rows(node) || fixed.contains(node.results[0])) return std::nullopt;
-    const Tensor* table = constant_of(node.operands[0]);
-    if (table == nullptr || node.operands[0]->quantization != nullptr) return std::nullopt;
-    return pick_rows(*table, *find(node.operands[1]));
-  };
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const Node& node = *nodes[i];
-    if (node.op == "constant" || constants.contains(node.results[0])) continue;
-    const Op& op = op_of(node);
-    std::vector<const Array*> operands;
-    operands.reserve(node.operands.size());
-    const auto picked = pick_from(op, node);
-    for (const Value* operand : node.operands) {
-      const bool is_table = picked && operands.empty();
-      operands.push_back(is_table ? &picked->rows : find(operand));
-    }
-    if (picked) operands[1] = &picked->index;
-    Array rounded;
-    if (op.is_hybrid(node)) {
-      rounded = *operands[0];
-      round_dynamically(rounded, op.quantized.input_axes);
-      operands[0] = &rounded;
-    }
-    auto results = op.eval({operands, node.attrs, node.regions, bindings, observer});
-    if (results && op.measures_sizes)
-      if (auto status = bind_results(node, *results, bindings); !status) results = std::unexpected(status.error());
-    if (!results) {
-      Error error = std::move(results).error();
-      error.message = fmt::format("{}: {}", node.op, error.message);
-      return std::unexpected(within(std::move(error), fmt::format("in node '{}'", node.results[0]->name)));
-    }
-    for (const Value* operand : node.operands)
-      if (operand != nullptr && last_use[operand] == i) values.erase(operand);
-    for (std::size_t k = 0; k < results->size() && k < node.results.size(); ++k) {
-      complete(*node.results[k], (*results)[k]);
-      if (fixed.contains(node.results[k]))
-        constants[node.results[k]] = std::move((*results)[k]);
-      else if (last_use.contains(node.results[k]))
-        values[node.results[k]] = std::move((*results)[k]);
-    }
+// Constants are converted when they are first used, not when they are defined: weights need not live all at once.
+const Array* PreparedGraph::Impl::Run::find(const Value* value) {
+  if (value == nullptr) return nullptr;
+  if (of_.fixed.contains(value)) return &of_.constants.at(value);
+  const Tensor* tensor = constant_of(value);
+  if (tensor == nullptr) return &values_.at(value);
+  auto& store = of_.keep_constants ? of_.constants : values_;
+  const auto found = store.find(value);
+  return &(found != store.end() ? found : store.emplace(value, constant_array(*value, *tensor)).first)->second;
+}
+
+std::optional<PickedRows> PreparedGraph::Impl::Run::pick_from(const Op& op, const Node& node) {
+  if (op.picks_rows == nullptr || !op.picks_rows(node) || of_.fixed.contains(node.results[0])) return std::nullopt;
+  const Tensor* table = constant_of(node.operands[0]);
+  if (table == nullptr || node.operands[0]->quantization != nullptr) return std::nullopt;
+  return pick_rows(*table, *find(node.operands[1]));
+}
+
+Expected<std::vector<Array>> PreparedGraph::Impl::Run::results_of(const Node& node) {
+  const Op& op = op_of(node);
+  std::vector<const Array*> operands;
+  operands.reserve(node.operands.size());
+  const auto picked = pick_from(op, node);
+  for (const Value* operand : node.operands) {
+    const bool is_table = picked && operands.empty();
+    operands.push_back(is_table ? &picked->rows : find(operand));
   }
-  // Values leave by moving: a loop passes whole sequences on unchanged in every step.
-  std::vector<Array> outputs(graph.outputs().size());
+  if (picked) operands[1] = &picked->index;
+  Array rounded;
+  if (op.is_hybrid(node)) {
+    rounded = *operands[0];
+    round_dynamically(rounded, op.quantized.input_axes);
+    operands[0] = &rounded;
+  }
+  TAPER_ASSIGN(std::vector<Array> results, op.eval({operands, node.attrs, node.regions, bindings_, of_.observer}));
+  if (op.measures_sizes) TAPER_TRY(bind_results(node, results, bindings_));
+  return results;
+}
+
+void PreparedGraph::Impl::Run::keep(const Node& node, std::vector<Array> results) {
+  for (std::size_t k = 0; k < results.size() && k < node.results.size(); ++k) {
+    const Value* value = node.results[k];
+    of_.complete(*value, results[k]);
+    if (of_.fixed.contains(value))
+      of_.constants[value] = std::move(results[k]);
+    else if (of_.last_use.contains(value))
+      values_[value] = std::move(results[k]);
+  }
+}
+
+Status PreparedGraph::Impl::Run::compute(std::size_t index) {
+  const Node& node = *of_.nodes[index];
+  if (node.op == "constant" || of_.constants.contains(node.results[0])) return {};
+  auto results = results_of(node);
+  if (!results) {
+    Error error = std::move(results).error();
+    error.message = fmt::format("{}: {}", node.op, error.message);
+    return std::unexpected(within(std::move(error), fmt::format("in node '{}'", node.results[0]->name)));
+  }
+  for (const Value* operand : node.operands)
+    if (operand != nullptr && of_.last_use[operand] == index) values_.erase(operand);
+  keep(node, *std::move(results));
+  return {};
+}
+
+// Values leave by moving: a loop passes whole sequences on unchanged in every step.
+std::vector<Array> PreparedGraph::Impl::Run::take_outputs() {
+  const std::vector<Output>& leaving = of_.graph.outputs();
+  std::vector<Array> outputs(leaving.size());
   std::unordered_map<const Value*, std::size_t> moved;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const Value* value = graph.outputs()[i].value;
+    const Value* value = leaving[i].value;
     const auto [first, fresh] = moved.try_emplace(value, i);
     if (!fresh)
       outputs[i] = outputs[first->second];
-    else if (constant_of(value) != nullptr || fixed.contains(value))
+    else if (constant_of(value) != nullptr || of_.fixed.contains(value))
       outputs[i] = *find(value);
     else
-      outputs[i] = std::move(values.at(value));
+      outputs[i] = std::move(values_.at(value));
   }
   return outputs;
+}
+
+Expected<std::vector<Array>> PreparedGraph::Impl::run(std::vector<Array> inputs) {
+  Run run(*this);
+  TAPER_TRY(run.take_inputs(std::move(inputs)));
+  for (std::size_t i = 0; i < nodes.size(); ++i) TAPER_TRY(run.compute(i));
+  return run.take_outputs();
 }
 
 PreparedGraph::PreparedGraph(const Graph& graph, bool keep_constants)
