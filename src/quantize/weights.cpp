@@ -144,12 +144,15 @@ Expected<IntegerMatrix> round_weights(std::span<const double> weights, const Mat
 
 void InputProducts::add(std::span<const double> inputs) {
   const auto n = static_cast<std::size_t>(size_);
-  for (std::size_t from = 0; from + n <= inputs.size(); from += n)
+  for (std::size_t from = 0; from + n <= inputs.size() && n > 0; from += n) {
+    if (!std::ranges::all_of(inputs.subspan(from, n), [](double x) { return std::isfinite(x); })) continue;
     for (std::size_t i = 0; i < n; ++i) {
       const double factor = inputs[from + i];
       if (factor == 0) continue;
       for (std::size_t j = i; j < n; ++j) sums_[i * n + j] += factor * inputs[from + j];
     }
+    ++count_;
+  }
 }
 
 Expected<IntegerMatrix> compensate(std::span<const double> weights, const MatrixShape& shape, int bits,

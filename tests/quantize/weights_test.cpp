@@ -124,6 +124,27 @@ TEST(Weights, compensation_lowers_the_error_of_the_output) {
   }
 }
 
+// What few inputs seem to tell of one another is damped the more, the fewer they are.
+TEST(Weights, compensation_trusts_many_inputs_more_than_few) {
+  const std::vector<double> seen = correlated_inputs(400, 64);
+  InputProducts products(64);
+  products.add(seen);
+  EXPECT_EQ(products.count(), 400);
+  const std::vector<double> weights = normal(24 * 64, 1), others = correlated_inputs(100, 64);
+  const MatrixShape shape{24, 64};
+  const auto compensated = compensate(weights, shape, 4, {}, products);
+  const auto plain = round_weights(weights, shape, 4, {}, WeightMethod::mse);
+  ASSERT_TRUE(plain && compensated);
+  EXPECT_LT(output_error(weights, *compensated, shape, others), 0.35 * output_error(weights, *plain, shape, others));
+}
+
+TEST(Weights, compensation_passes_over_inputs_that_are_not_finite) {
+  InputProducts products(2);
+  products.add(std::vector{1.0, 2.0, 3.0, -std::numeric_limits<double>::infinity()});
+  EXPECT_EQ(products.count(), 1);
+  EXPECT_EQ(std::vector<double>(products.sums().begin(), products.sums().end()), (std::vector{1.0, 2.0, 0.0, 4.0}));
+}
+
 // Inputs that are independent tell nothing of each other: nothing can be made up for.
 TEST(Weights, compensation_rounds_by_itself_where_inputs_are_independent) {
   const MatrixShape shape{3, 4};
