@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "passes/quantize_bias.h"
 #include "passes/quantize_floors.h"
 #include "quantize/ranges.h"
 #include "quantize/recipe.h"
@@ -37,6 +38,8 @@ struct QuantizeRequest {
   bool float_io = true;
   // What the inputs of a layer look like, for weights that are rounded with regard to them; may be empty.
   std::function<const InputProducts*(const Node&)> inputs_of = {};
+  // The same for biases of layers on integers, which make up for what rounded weights shift; may be empty.
+  std::function<const LayerInputs*(const Node&)> means_of = {};
   // Whether layers go to integers even where that doesn't pay: to measure what they cost.
   bool forced = false;
 };

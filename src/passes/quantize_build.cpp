@@ -29,6 +29,22 @@ std::int64_t multiplications(const Node& node) {
   return count;
 }
 
+// Whether some number for an entry of a grid is a step or more. Steps that are no normal numbers are not taken.
+bool reaches_a_step(std::span<const double> numbers, const Quantization& q) {
+  if (std::ranges::min(q.scales) < std::numeric_limits<float>::min()) return false;
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    if (std::fabs(numbers[i]) >= static_cast<double>(q.scales[q.scales.size() == 1 ? 0 : i])) return true;
+  return false;
+}
+
+// A bias, which may be null, and what is to be added to it.
+Tensor shifted(const Value* bias, const std::optional<std::vector<double>>& shifts) {
+  if (!shifts) return *constant_of(bias);
+  std::vector<double> sums = bias == nullptr ? std::vector<double>(shifts->size(), 0.0) : to_double(*constant_of(bias));
+  for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += (*shifts)[i];
+  return tensor_f32({static_cast<std::int64_t>(sums.size())}, std::vector<float>(sums.begin(), sums.end()));
+}
+
 }  // namespace
 
 // -------------------------------------------------------------------------------------------------------------- values
@@ -160,17 +176,21 @@ Value* QuantizedBuild::fit_bias(const Node& node, const Quantization& x, Value* 
   return raised;
 }
 
-// The bias as integers of the products' scale.
-Value* QuantizedBuild::bias_of(const Node& node, const Quantization& x, const Quantization& weight, int bits) {
-  const QuantizedForm& form = op_of(node).quantized;
-  if (!form.bias || *form.bias >= node.operands.size() || node.operands[*form.bias] == nullptr) return nullptr;
-  const Value& old_bias = *node.operands[*form.bias];
+// The bias, with what rounding the weight shifts made up for, as integers of the products' scale; a layer without one
+// gets one where that is a step or more.
+Value* QuantizedBuild::bias_of(const Node& node, const Quantization& x, const Value& weight, int bits) {
+  const std::size_t place = *op_of(node).quantized.bias;
+  const Value* old_bias = place < node.operands.size() ? node.operands[place] : nullptr;
   Quantization q{.bits = bits == 8 ? 32 : 64, .scales = {}, .zero_points = {}, .axis = std::nullopt, .block = 0};
-  for (const float scale : weight.scales)
+  for (const float scale : weight.quantization->scales)
     q.scales.push_back(std::min(scale * x.scales[0], std::numeric_limits<float>::max()));
   q.zero_points.assign(q.scales.size(), 0);
   if (q.scales.size() > 1) q.axis = 0;
-  Value* bias = build_.constant(*constant_of(&old_bias), old_bias.name);
+  const LayerInputs* inputs = by_.request.means_of ? by_.request.means_of(node) : nullptr;
+  const auto lost = inputs == nullptr ? std::nullopt : lost_means(node, weight, *inputs);
+  if (old_bias == nullptr && (!lost || !reaches_a_step(*lost, q))) return nullptr;
+  const std::string name = old_bias != nullptr ? old_bias->name : weight.name + ".bias";
+  Value* bias = build_.constant(shifted(old_bias, lost), name);
   if (bias != nullptr) bias->quantization = std::make_shared<const Quantization>(std::move(q));
   return bias;
 }
@@ -193,8 +213,8 @@ void QuantizedBuild::add_on_integers(const Node& node, int bits) {
   if (form.bias) {
     operands[*form.weight] = fit_bias(node, *operands[0]->quantization, operands[*form.weight], bits);
     if (operands[*form.weight] == nullptr) return;
-    if (*form.bias < operands.size())
-      operands[*form.bias] = bias_of(node, *operands[0]->quantization, *operands[*form.weight]->quantization, bits);
+    operands.resize(std::max(operands.size(), *form.bias + 1), nullptr);
+    operands[*form.bias] = bias_of(node, *operands[0]->quantization, *operands[*form.weight], bits);
   }
   const std::vector<Value*> results = build_.call(node.op, operands, node.attrs, node.results[0]->name);
   if (build_.failed()) return;

@@ -34,7 +34,7 @@ class QuantizedBuild {
   void add_on_floats(const Node& node);
   Value* weight_of(const Node& node, int bits);
   Value* fit_bias(const Node& node, const Quantization& x, Value* weight, int bits);
-  Value* bias_of(const Node& node, const Quantization& x, const Quantization& weight, int bits);
+  Value* bias_of(const Node& node, const Quantization& x, const Value& weight, int bits);
   void note(const Node& node, std::string_view computes, std::string otherwise = {});
 
   Value* as_float(const Value* old_value);

@@ -20,6 +20,14 @@ bool is_bound(const Node& node, const Value& operand) {
   return node.op == "where" && range && !(is_within_reach(range->low) && is_within_reach(range->high));
 }
 
+std::ptrdiff_t float_operands(const Node& node) {
+  return std::ranges::count_if(node.operands, is_float);
+}
+
+double width(const Range& range) {
+  return std::max(range.high, 0.0) - std::min(range.low, 0.0);
+}
+
 bool within(const Range& range, const Quantization& q) {
   const double step = static_cast<double>(q.scales[0]);
   const auto zero = static_cast<double>(q.zero_points[0]);
@@ -30,7 +38,7 @@ bool within(const Range& range, const Quantization& q) {
 }  // namespace
 
 GridClasses::GridClasses(const Graph& graph, const QuantizeRequest& request, const Modes& modes)
-    : request_(request), modes_(modes) {
+    : request_(request), modes_(modes), users_(users_of(graph)) {
   collect(graph);
   std::vector<const Value*> members;
   for (const auto& [value, parent] : parents_) members.push_back(value);
@@ -106,12 +114,29 @@ void GridClasses::collect_node(const Node& node) {
   for (const Value* operand : node.operands) {
     if (!is_float(operand)) continue;
     const int bits = modes_.bits(*operand);
-    const bool stored_anew = constant_of(operand) != nullptr || bits != modes_.bits(node);
+    const bool stored_anew =
+        constant_of(operand) != nullptr || bits != modes_.bits(node) || keeps_own_grid(*operand, node);
     // Integers of other bits have a grid of their own. What bounds gave is in the range of the result, and beyond it
     // they are clipped to its ends, which are bounds too.
     if ((bits == 0 || !stored_anew) && !is_bound(node, *operand)) enter(*operand, member);
     if (stored_anew) computed_.push_back(&member);
   }
+}
+
+// Whether the join's grid would leave an operand that something else needs too, an output of the graph or another
+// layer, less than half of its steps. What needs it may take it before it is moved.
+bool GridClasses::keeps_own_grid(const Value& operand, const Node& join) const {
+  const auto own = range_of(operand, request_), joined = range_of(*join.results[0], request_);
+  if (float_operands(join) < 2 || !own || !joined || width(*joined) <= 2 * width(*own)) return false;
+  for (const Value* value = &operand; value != nullptr;) {
+    const auto users = users_.find(value);
+    if (users == users_.end()) return false;
+    if (users->second.size() > 1) return true;
+    const Node* moves = value->producer;
+    const bool alone = moves != nullptr && op_of(*moves).quantized.shares && float_operands(*moves) == 1;
+    value = alone ? *std::ranges::find_if(moves->operands, is_float) : nullptr;
+  }
+  return false;
 }
 
 std::shared_ptr<const Quantization> GridClasses::grid(const Value& value, int bits) {

@@ -6,10 +6,13 @@
 #include <vector>
 
 #include "passes/quantize_modes.h"
+#include "passes/rewrite.h"
 
 namespace taper {
 
 // Values on one grid form a class: what operators only move, and what loops carry. Its range is that of all of them.
+// What is joined with much larger numbers, and used otherwise too, stays out of the class of the join: it is rounded
+// anew there.
 class GridClasses {
  public:
   GridClasses(const Graph& graph, const QuantizeRequest& request, const Modes& modes);
@@ -31,6 +34,7 @@ class GridClasses {
 
   void collect(const Graph& graph);
   void collect_node(const Node& node);
+  bool keeps_own_grid(const Value& operand, const Node& join) const;
   void join(const Value& a, const Value& b);
   // Adds a value to a class: itself, or, where its producer prescribes a grid, what it brings along.
   void enter(const Value& value, const Value& member);
@@ -40,6 +44,7 @@ class GridClasses {
 
   const QuantizeRequest& request_;
   const Modes& modes_;
+  const Users users_;  // of the graph's values, without those of regions
   std::unordered_map<const Value*, const Value*> parents_;
   std::unordered_map<const Value*, Class> classes_;  // by root, once all are joined
   std::vector<std::pair<const Value*, const FixedGrid*>> entries_;

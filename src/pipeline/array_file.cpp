@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/mapped_file.h"
 #include "formats/npy.h"
@@ -54,8 +55,11 @@ Expected<Array> checked_array(const Tensor& tensor, const Value& input) {
   if (is_floating(tensor.dtype) != is_floating(input.type.dtype))
     return fail("is {}, expected {}", info(tensor.dtype).name, info(input.type.dtype).name);
   Array array = to_array(converted(tensor, input.type.dtype));
-  if (std::ranges::all_of(array.values, [](double value) { return std::isfinite(value); })) return array;
-  return fail("holds numbers that are not finite in {}", info(input.type.dtype).name);
+  constexpr double kMask = -std::numeric_limits<double>::infinity();
+  if (std::ranges::all_of(array.values, [](double value) { return std::isfinite(value) || value == kMask; }))
+    return array;
+  return fail("holds numbers that are not finite in {}, of which only -inf is taken, as masks hold it",
+              info(input.type.dtype).name);
 }
 
 }  // namespace taper

@@ -20,11 +20,21 @@ void collect_products(const Graph& graph, std::unordered_map<const Value*, Input
   }
 }
 
+void collect_inputs(const Graph& graph, std::unordered_map<const Value*, LayerInputs>& inputs) {
+  for (const Node& node : graph.nodes()) {
+    for (const auto& region : node.regions) collect_inputs(*region, inputs);
+    if (!can_shift(node)) continue;
+    const std::int64_t channels = *node.operands[0]->type.shape.back().constant();
+    inputs.try_emplace(node.operands[0], LayerInputs{ChannelMeans(channels), {}});
+  }
+}
+
 }  // namespace
 
 Expected<Measurements> measure(const Graph& graph, const SampleSource& next_sample, const MeasureOptions& options) {
   Measurements found;
   if (options.products) collect_products(graph, found.products);
+  if (options.inputs) collect_inputs(graph, found.inputs);
   const ComparedValues compared = compared_values(graph);
   const Floors masked = possible_floors(graph, compared);
   std::unordered_map<const Value*, RangeEstimator> estimators;
@@ -40,6 +50,10 @@ Expected<Measurements> measure(const Graph& graph, const SampleSource& next_samp
     }
     if (const auto products = found.products.find(&value); products != found.products.end())
       products->second.add(array.values);
+    if (const auto shown = found.inputs.find(&value); shown != found.inputs.end()) {
+      shown->second.means.observe(array.values);
+      shown->second.shape = array.shape;
+    }
   };
   PreparedGraph prepared(graph);
   prepared.observe(&observer);
@@ -48,10 +62,15 @@ Expected<Measurements> measure(const Graph& graph, const SampleSource& next_samp
     if (!inputs) break;
     TAPER_ASSIGN([[maybe_unused]] const std::vector<Array> outputs, prepared.run(*std::move(inputs)));
     for (auto& [value, estimator] : estimators) estimator.end_sample();
+    for (auto& [value, shown] : found.inputs) shown.means.end_sample();
     ++found.samples;
   }
   if (found.samples == 0) return fail("there is no sample to calibrate with");
-  for (const auto& [value, estimator] : estimators) found.ranges.emplace(value, estimator.range());
+  for (const auto& [value, estimator] : estimators) {
+    found.ranges.emplace(value, estimator.range());
+    if (estimator.is_masked()) found.masked.insert(value);
+    if (estimator.is_infinite()) found.infinite.insert(value);
+  }
   return found;
 }
 

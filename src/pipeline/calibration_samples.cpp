@@ -1,6 +1,7 @@
 #include "pipeline/calibration_samples.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/mapped_file.h"
 #include "ops/evaluate.h"
@@ -137,6 +138,8 @@ Expected<InputSet> CalibrationSamples::cut(const std::vector<Tensor>& arrays, st
     const std::int64_t from = sample % windows * steps;
     const Tensor window = rows_of(recording, from, std::min(steps, recording.shape[0] - from));
     TAPER_ASSIGN(Array array, checked_array(window, *inputs[0]));
+    if (!std::ranges::all_of(array.values, [](double value) { return std::isfinite(value); }))
+      return fail("holds numbers that are not finite");
     array.shape.insert(array.shape.begin(), 1);
     set.push_back(std::move(array));
     return set;

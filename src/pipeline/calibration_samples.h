@@ -27,7 +27,8 @@ class CalibrationSamples {
   static Expected<CalibrationSamples> open(const Model& model, const std::filesystem::path& path);
 
   std::int64_t count() const { return count_; }
-  // Errors: numbers that are not finite, sizes that contradict the input's, a file that changed.
+  // Errors: numbers that are not finite (-inf is taken for a mask of a program), sizes that contradict the input's, a
+  // file that changed.
   Expected<InputSet> at(std::int64_t sample);
 
  private:

@@ -235,6 +235,27 @@ void make_room_for_outputs(const Graph& graph, std::int64_t samples, Ranges& ran
   }
 }
 
+// A grid has to tell masks from all else: it reaches down to where numbers begin to count, if that is known. What is
+// infinite elsewhere stays float32.
+void reach_masks(const Measurements& measured, const Floors& floors, Ranges& ranges) {
+  for (const Value* value : measured.infinite)
+    if (!floors.contains(value)) ranges.erase(value);
+  for (const Value* value : measured.masked)
+    if (const auto floor = floors.find(value); floor != floors.end())
+      if (const auto range = ranges.find(value); range != ranges.end())
+        range->second.low = std::min(range->second.low, floor->second - floor_margin(16));
+}
+
+// Of inputs that samples show to be infinite.
+std::vector<std::string> notes_on_masks(const Graph& graph, const Measurements& measured) {
+  std::vector<std::string> notes;
+  for (const Value* input : graph.inputs())
+    if (measured.infinite.contains(input))
+      notes.push_back(fmt::format("samples of '{}' hold -inf, which is taken for a mask and is in no range",
+                                  printable(input->name)));
+  return notes;
+}
+
 QuantizationReport report_of(const QuantizationPlan& plan) {
   QuantizationReport report;
   double all = 0, integers = 0;
@@ -309,6 +330,7 @@ Status Quantizer::know_ranges(Subject& subject, const Model& model, const Conver
     if (&subject_of(precision) != &subject) continue;
     measures = measures || recipe.needs_calibration();
     wanted.products = wanted.products || compensates(recipe);
+    wanted.inputs = wanted.inputs || recipe.needs_ranges();
   }
   if (measures) {
     TAPER_ASSIGN(wanted.ranges.method, range_method_of(options_));
@@ -316,6 +338,7 @@ Status Quantizer::know_ranges(Subject& subject, const Model& model, const Conver
     TAPER_ASSIGN_WITHIN(subject.measured, measure(*subject.graph, samples, wanted), "while calibrating");
     subject.ranges = subject.measured.ranges;
     subject.floors = floors_of(*subject.graph, subject.measured.maxima, subject.ranges);
+    reach_masks(subject.measured, subject.floors, subject.ranges);
     if (wanted.ranges.method == RangeMethod::min_max)
       make_room_for_outputs(*subject.graph, subject.measured.samples, subject.ranges);
   }
@@ -379,6 +402,7 @@ Expected<StoredGraph> Quantizer::stored_by(Precision precision,
                                            QuantizationPlan* plan) const {
   const Subject& subject = subject_of(precision);
   const auto& products = subject.measured.products;
+  const auto& inputs = subject.measured.inputs;
   QuantizationPlan unused;
   QuantizationPlan& made = plan != nullptr ? *plan : unused;
   const QuantizeRequest request{.config_of = config_of,
@@ -390,6 +414,10 @@ Expected<StoredGraph> Quantizer::stored_by(Precision precision,
                                   const auto found = products.find(node.operands[0]);
                                   return found == products.end() ? nullptr : &found->second;
                                 },
+                                .means_of = [&](const Node& node) -> const LayerInputs* {
+                                  const auto found = inputs.find(node.operands[0]);
+                                  return found == inputs.end() ? nullptr : &found->second;
+                                },
                                 .forced = forced};
   TAPER_ASSIGN(Graph graph, quantize(*subject.graph, request, &made));
   StoredGraph stored{std::move(graph), made.notes, report_of(made)};
@@ -400,6 +428,7 @@ Expected<StoredGraph> Quantizer::stored_by(Precision precision,
     if (subject.measured.samples < kFew && !options_.random_calibration && recipe_for(precision).needs_ranges())
       stored.notes.push_back(
           fmt::format("its ranges were seen on {} samples: inputs unlike those are clipped", subject.measured.samples));
+    for (std::string& note : notes_on_masks(*subject.graph, subject.measured)) stored.notes.push_back(std::move(note));
   }
   return stored;
 }

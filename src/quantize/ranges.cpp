@@ -185,8 +185,14 @@ std::vector<std::string_view> range_method_names() {
 }
 
 void RangeEstimator::observe(std::span<const double> values) {
-  for (const double value : values)
-    if (is_within_reach(value)) sample_ = joined(sample_, {value, value});
+  for (const double value : values) {
+    if (is_within_reach(value)) {
+      sample_ = joined(sample_, {value, value});
+      continue;
+    }
+    masked_ = masked_ || value < 0;
+    infinite_ = infinite_ || std::isinf(value);
+  }
   if (!needs_histogram(options_)) return;
   if (histogram_ == nullptr) histogram_ = std::make_shared<Histogram>();
   if (std::ranges::all_of(values, is_within_reach)) return histogram_->add(values);

@@ -54,11 +54,15 @@ class RangeEstimator {
   // Numbers of the current sample, of which a loop may show many parts; what is not within reach is left out.
   void observe(std::span<const double> values);
   void end_sample();
+  // Whether there was a number below what is within reach, as masks are, and whether some was infinite.
+  bool is_masked() const { return masked_; }
+  bool is_infinite() const { return infinite_; }
   // The range for the samples that have ended; [0, 0] if there was nothing in them, or nothing but zeros.
   Range range() const;
 
  private:
   RangeOptions options_;
+  bool masked_ = false, infinite_ = false;
   std::optional<Range> all_, sample_, average_;  // from the least to the largest number, whether 0 is among them or not
   std::shared_ptr<Histogram> histogram_;         // for the methods that need one
 };

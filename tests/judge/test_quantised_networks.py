@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import json
 import sys
 
 import numpy as np
@@ -179,6 +180,89 @@ def test_functions_of_layers_are_exact(tmp_path, name):
         runner = Interpreter(model_path=str(tmp_path / f"net_{scheme}.tflite")).get_signature_runner("serving_default")
         found = np.stack([runner(x=each.numpy())["output"] for each in x])
         assert np.abs(found - expected).max() < bound * np.ptp(expected), scheme
+
+
+def measured(net, samples, folder, schemes):
+    """Converts with samples; the difference of each output from PyTorch's over its spread, by scheme, and the results."""
+    arguments = tuple(value[0] for value in samples.values())
+    torch.export.save(torch.export.export(net, arguments), folder / "net.pt2")
+    np.savez(folder / "samples.npz", **{name: value.numpy() for name, value in samples.items()})
+    switches = ["--name", "net", "--to", "tflite", "--quantize", schemes, "--calibration", "samples.npz"]
+    results = convert(folder, "net.pt2", *switches, "--accept-loss")
+    names = list(zoo.named_outputs(net(*arguments)))
+    with torch.no_grad():
+        expected = [zoo.named_outputs(net(*each)) for each in zip(*samples.values(), strict=True)]
+    errors = {}
+    for scheme in schemes.split(","):
+        runner = Interpreter(model_path=str(folder / f"net_{scheme}.tflite")).get_signature_runner("serving_default")
+        found = [runner(**dict(zip(samples, map(torch.Tensor.numpy, each), strict=True)))
+                 for each in zip(*samples.values(), strict=True)]
+        errors[scheme] = [np.stack([f[name] - e[name].numpy() for f, e in zip(found, expected, strict=True)])
+                          / np.ptp(np.stack([e[name].numpy() for e in expected])) for name in names]
+    return errors, results
+
+
+class Shifted(torch.nn.Module):
+    """Layers with and without biases, of inputs far from zero in the mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(8, 16, 3, padding=1, bias=False), torch.nn.Linear(16, 8)
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x)).permute(0, 2, 3, 1))
+
+
+def test_biases_make_up_for_what_rounding_weights_shifts(tmp_path):
+    """Weights of w8 are the same integers, and its biases are as they were."""
+    torch.manual_seed(0)
+    x = torch.rand(SAMPLES, 1, 8, 6, 6) * 0.1 + torch.rand(8, 1, 1) + 1
+    errors, _ = measured(Shifted().eval(), {"x": x}, tmp_path, "w8,int8,int16x8")
+    shift = {scheme: np.abs(each[0].mean((0, 1, 2, 3))).max() for scheme, each in errors.items()}
+    assert shift["int16x8"] < 0.3 * shift["w8"]
+    assert shift["int8"] < 0.5 * shift["w8"]
+
+
+class Joined(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(16, 8)
+
+    def forward(self, x):
+        z = self.layer(x)
+        return z, torch.stack([z, 100 * z])
+
+
+def test_an_output_that_is_joined_with_larger_numbers_keeps_its_grid(tmp_path):
+    torch.manual_seed(0)
+    errors, _ = measured(Joined().eval(), {"x": torch.randn(SAMPLES, 4, 16)}, tmp_path, "int8,int16x8")
+    assert np.abs(errors["int8"][0]).max() < 0.02
+    assert np.abs(errors["int8"][1]).max() < 0.02
+    assert np.abs(errors["int16x8"][0]).max() < 0.01
+
+
+class Masked(torch.nn.Module):
+    """Attention with a mask that is added to the scores, as an input."""
+
+    def __init__(self):
+        super().__init__()
+        self.project, self.out = torch.nn.Linear(16, 48), torch.nn.Linear(16, 8)
+
+    def forward(self, x, mask):
+        q, k, v = self.project(x).chunk(3, -1)
+        return self.out(torch.softmax(q @ k.transpose(-1, -2) / 4 + mask, -1) @ v)
+
+
+@pytest.mark.parametrize("masked", [-np.inf, torch.finfo(torch.float32).min])
+def test_masks_among_samples_are_masks_in_files_of_integers(tmp_path, masked):
+    torch.manual_seed(0)
+    mask = torch.where(torch.rand(SAMPLES, 1, 6, 6) < 0.4, masked, 0.0)
+    mask[:, :, range(6), range(6)] = 0
+    samples = {"x": torch.randn(SAMPLES, 1, 6, 16), "mask": mask}
+    errors, results = measured(Masked().eval(), samples, tmp_path, "int8,int16x8")
+    assert np.abs(errors["int8"][0]).max() < 0.06
+    assert np.abs(errors["int16x8"][0]).max() < 0.02
+    assert ("'mask' hold -inf" in json.dumps(results)) == np.isinf(masked)
 
 
 # Largest difference relative to the spread: a few steps, where ONNX rounds ties to even and kernels of TFLite round in between.

@@ -172,6 +172,95 @@ TEST(Quantize, gives_biases_the_scale_of_the_products) {
   }
 }
 
+// Of a layer whose inputs have these means, with weights halfway between integers: what their rounding adds is taken
+// from the bias.
+TEST(Quantize, makes_up_in_biases_for_what_rounding_shifts) {
+  const Graph graph = layer({2, 3}, {127, 10.25F, -3.5F, 127, 1, 2}, {1, 2});
+  LayerInputs inputs{ChannelMeans(3), {2, 3}};
+  for (int sample = 0; sample < 2; ++sample) {
+    inputs.means.observe(std::vector{0.5, 2.0, 1.0});
+    inputs.means.end_sample();
+  }
+  const auto shifts = [&](const Graph& legal, bool measured) {
+    Ranges ranges;
+    add_ranges(legal, ranges);
+    auto made = quantize(legal,
+                         {.config_of = [](const Node&) { return integer_config(); },
+                          .ranges = &ranges,
+                          .means_of = [&](const Node&) { return measured ? &inputs : nullptr; }},
+                         nullptr);
+    EXPECT_TRUE(made) << made.error().text();
+    const Node& node = the_node(*made, "linear");
+    return node.operands.size() > 2 && node.operands[2] != nullptr ? to_double(*constant_of(node.operands[2]))
+                                                                   : std::vector<double>();
+  };
+  EXPECT_THAT(shifts(graph, false), ElementsAre(1, 2));
+  // 10.25 becomes 10 and -3.5 becomes -4: 0.25 * 2 + 0.5 * 1 are lost.
+  EXPECT_THAT(shifts(graph, true), ElementsAre(2, 2));
+
+  Graph without;
+  Builder build(without);
+  Value* x = without.add_input("x", {DType::f32, {2, 3}});
+  Value* w = build.constant(tensor_f32({2, 3}, std::vector<float>{127, 10.25F, -3.5F, 127, 1, 2}), "w");
+  without.add_output("y", build("linear", {x, w}));
+  EXPECT_THAT(shifts(without, false), testing::IsEmpty());
+  EXPECT_THAT(shifts(without, true), ElementsAre(1, 0));
+}
+
+// Padding counts: of places at the edge, the weights that lie outside multiply nothing.
+TEST(Quantize, makes_up_for_what_rounding_shifts_in_padded_convolutions) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {1, 1, 2, 1}});
+  Value* w = build.constant(tensor_f32({1, 1, 3, 1}, std::vector<float>{0.25F, 127, 0.375F}), "w");
+  const std::vector<std::int64_t> ones = {1, 1, 1, 1};
+  Value* y = build(
+      "conv_nhwc", {x, w, build.constant(tensor_f32({1}, std::vector<float>{0}), "b")},
+      {{"stride", ones}, {"dilation", ones}, {"padding", std::string("SAME")}, {"activation", std::string("relu")}});
+  ASSERT_TRUE(build.status()) << build.status().error().text();
+  graph.add_output("y", y);
+  Value* stored = build.constant(tensor_f32({1, 1, 3, 1}, std::vector<float>{0.25F, 127, 0.375F}), "stored");
+  stored->quantization = std::make_shared<const Quantization>(per_tensor_grid(8, 1, 0));
+  LayerInputs inputs{ChannelMeans(1), {1, 1, 2, 1}};
+  for (int sample = 0; sample < 2; ++sample) {
+    inputs.means.observe(std::vector{-3.0, -1.0});
+    inputs.means.end_sample();
+  }
+  const auto lost = lost_means(*y->producer, *stored, inputs);
+  ASSERT_TRUE(lost);
+  // -2 in both places: the first loses -2 * 0.375, the second -2 * 0.25.
+  EXPECT_THAT(*lost, ElementsAre(-0.625));
+}
+
+// An output that is joined with much larger numbers keeps its steps; one that is joined with its like shares a grid.
+TEST(Quantize, keeps_the_grid_of_an_output_that_is_joined_with_larger_numbers) {
+  const auto grid_of_output = [](double largest) {
+    Graph graph;
+    Builder build(graph);
+    Value* x = graph.add_input("x", {DType::f32, {2, 3}});
+    Value* w = build.constant(tensor_f32({3, 3}, std::vector<float>(9, 0.5F)), "w");
+    Value* z = build("linear", {x, w}, {}, "z");
+    Value* large = build("linear", {x, w}, {}, "large");
+    Value* joined = build("concat",
+                          {build("unsqueeze", {z}, {{"dims", std::vector<std::int64_t>{0}}}, "moved"),
+                           build("unsqueeze", {large}, {{"dims", std::vector<std::int64_t>{0}}})},
+                          {{"dim", std::int64_t{0}}}, "joined");
+    graph.add_output("z", z);
+    graph.add_output("joined", joined);
+    EXPECT_TRUE(build.status()) << build.status().error().text();
+    Ranges ranges;
+    add_ranges(graph, ranges);
+    for (Value* value : {large, joined, large->producer->results[0]}) ranges[value] = {-largest, largest};
+    auto made = quantize(
+        graph, {.config_of = [](const Node&) { return integer_config(); }, .ranges = &ranges, .float_io = false},
+        nullptr);
+    EXPECT_TRUE(made) << made.error().text();
+    return static_cast<double>(made->outputs()[0].value->quantization->scales[0]);
+  };
+  EXPECT_NEAR(grid_of_output(300), 6.0 / 255, 1e-6);
+  EXPECT_NEAR(grid_of_output(4), 8.0 / 255, 1e-6);
+}
+
 TEST(Quantize, raises_scales_until_the_bias_fits) {
   const Quantized q = quantized(layer({2, 2}, {1e-9F, -2e-9F, 3, 4}, {1000, 1}), integer_config());
   const Node& linear = the_node(q.graph, "linear");

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <numeric>
 
 #include "formats/npy.h"
@@ -127,6 +128,23 @@ TEST_F(Calibration, says_what_is_wrong_with_arrays) {
   EXPECT_THAT(problem(frames(3), folder.path() / "absent"), HasSubstr("absent"));
 }
 
+TEST_F(Calibration, takes_infinite_masks_of_programs) {
+  const float kInfinite = std::numeric_limits<float>::infinity();
+  write("mask.npz.npy", tensor_f32({1, 2}, std::vector{1.0F, -kInfinite}));
+  write("wrong.npy", tensor_f32({1, 2}, std::vector{1.0F, kInfinite}));
+  const Model relu = program(R"(graph "" (%x: f32[1, 2]) {
+    %y = relu(%x) : f32[1, 2]
+    return output = %y
+  })");
+  auto samples = CalibrationSamples::open(relu, folder.path() / "mask.npz.npy");
+  ASSERT_TRUE(samples) << samples.error().text();
+  const auto sample = samples->at(0);
+  ASSERT_TRUE(sample) << sample.error().text();
+  EXPECT_THAT((*sample)[0].values, ElementsAre(1, -static_cast<double>(kInfinite)));
+  EXPECT_THAT(problem(relu, folder.path() / "wrong.npy"), HasSubstr("not finite"));
+  EXPECT_THAT(problem(frames(1), folder.path() / "mask.npz.npy"), HasSubstr("not finite"));
+}
+
 TEST_F(Calibration, refuses_a_folder_without_arrays) {
   folder.file("notes.txt");
   EXPECT_THAT(problem(frames(3), folder.path()), HasSubstr("no .npz and no .npy"));
@@ -201,6 +219,26 @@ TEST(Measure, sums_products_of_the_inputs_of_linear_layers) {
   EXPECT_EQ(found->ranges.at(graph->outputs()[0].value), (Range{0, 3}));
   const auto sums = found->products.at(graph->inputs()[0]).sums();
   EXPECT_THAT(std::vector(sums.begin(), sums.end()), ElementsAre(1 + 9, 2 - 15, 0, 4 + 25));
+}
+
+TEST(Measure, keeps_what_is_infinite_out_of_ranges_and_means) {
+  auto graph = parse(R"(graph "" (%x: f32[1, 2], %mask: f32[1, 2]) {
+    %w = constant() {value = f32[1, 2] {1, 1}} : f32[1, 2]
+    %y = linear(%x, %w) {activation = "none"} : f32[1, 1]
+    %z = add(%x, %mask) {activation = "none"} : f32[1, 2]
+    return y = %y, z = %z
+  })");
+  ASSERT_TRUE(graph) << graph.error().text();
+  const double infinite = std::numeric_limits<double>::infinity();
+  const Array x{DType::f32, {1, 2}, {1, 2}}, mask{DType::f32, {1, 2}, {0, -infinite}};
+  const auto found = measure(*graph, source_of({{x, mask}, {x, mask}}), {.ranges = {}, .inputs = true});
+  ASSERT_TRUE(found) << found.error().text();
+  EXPECT_EQ(found->ranges.at(graph->outputs()[1].value), (Range{0, 1}));
+  EXPECT_TRUE(found->infinite.contains(graph->inputs()[1]));
+  EXPECT_TRUE(found->masked.contains(graph->outputs()[1].value));
+  EXPECT_FALSE(found->infinite.contains(graph->inputs()[0]));
+  EXPECT_THAT(found->inputs.at(graph->inputs()[0]).means.means(), ElementsAre(1, 2));
+  EXPECT_THAT(found->inputs, SizeIs(1));
 }
 
 TEST(Measure, refuses_no_samples) {
