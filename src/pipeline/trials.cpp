@@ -7,8 +7,10 @@
 #include <set>
 
 #include "ops/evaluate.h"
+#include "ops/table.h"
 #include "passes/passes.h"
 #include "pipeline/calibration_samples.h"
+#include "pipeline/coverage.h"
 #include "pipeline/index_bounds.h"
 #include "pipeline/verify_input.h"
 #include "report/text.h"
@@ -26,8 +28,15 @@ enum class Draw {
   small,     // the same, and integers of 0 and 1
   ones,      // integers and masks of 1
   zeros,     // integers and masks of 0
+  // For branches and loops that nothing above reaches:
+  negative,        // floats in [-1, 0)
+  large,           // floats in [-100, 100)
+  large_positive,  // floats in [0, 100)
+  counts,          // integers from 0 to 8 that select nothing
 };
 constexpr Draw kDraws[] = {Draw::wide, Draw::positive, Draw::small, Draw::ones, Draw::zeros};
+constexpr Draw kFurtherDraws[] = {Draw::zeros, Draw::ones,   Draw::negative,       Draw::positive,
+                                  Draw::large, Draw::counts, Draw::large_positive, Draw::wide};
 
 class Drawing {
  public:
@@ -54,7 +63,8 @@ class Drawing {
     // In [0, 1), the same on every platform.
     const auto uniform = [&] { return static_cast<double>(static_cast<float>(generator() >> 40) * 0x1p-24f); };
     if (is_floating(input.type.dtype)) {
-      for (double& value : array.values) value = draw_ == Draw::wide ? 2 * uniform() - 1 : uniform();
+      const auto [low, high] = interval();
+      for (double& value : array.values) value = low + (high - low) * uniform();
       return array;
     }
     const bool divides = divisors_.contains(&input);
@@ -70,11 +80,19 @@ class Drawing {
     return array;
   }
 
+  std::pair<double, double> interval() const {
+    constexpr double kLarge = 100;
+    if (draw_ == Draw::negative) return {-1, 0};
+    if (draw_ == Draw::large) return {-kLarge, kLarge};
+    if (draw_ == Draw::large_positive) return {0, kLarge};
+    return {draw_ == Draw::wide || draw_ == Draw::counts ? -1 : 0, 1};
+  }
+
   // Numbers that select nothing are flags more often than not.
   std::int64_t bound_of(const Value& input, const Bindings& sizes) const {
-    constexpr std::int64_t kFlags = 2;
+    constexpr std::int64_t kFlags = 2, kCounts = 9;
     const auto found = bounds_.find(&input);
-    if (found == bounds_.end()) return kFlags;
+    if (found == bounds_.end()) return draw_ == Draw::counts ? kCounts : kFlags;
     std::int64_t most = draw_ == Draw::small ? kFlags : std::int64_t{1} << 24;
     if (input.type.dtype == DType::i8) most = std::min<std::int64_t>(most, 128);
     if (input.type.dtype == DType::u8) most = std::min<std::int64_t>(most, 256);
@@ -98,7 +116,9 @@ Expected<Trial> trial_of(const Graph& graph, InputSet inputs) {
   PreparedGraph prepared(graph, false);
   Trial trial{std::move(inputs), {}, {}};
   std::set<const Value*> without_elements;
+  Coverage coverage(graph);
   const ValueObserver observer = [&](const Value& value, const Array& array) {
+    coverage.observe(value, array);
     if (!array.values.empty()) return;
     without_elements.insert(&value);
     if (value.producer == nullptr || value.producer->operands.empty() || !trial.emptied.empty()) return;
@@ -108,6 +128,7 @@ Expected<Trial> trial_of(const Graph& graph, InputSet inputs) {
   };
   prepared.observe(&observer);
   TAPER_ASSIGN(trial.reference, prepared.run(trial.inputs));
+  trial.reached = coverage.reached();
   return trial;
 }
 
@@ -160,6 +181,45 @@ std::vector<Bindings> further_sizes(const Symbols& symbols) {
   return choices;
 }
 
+// How many elements all values of a graph have together.
+double elements_at(const Graph& graph, const Bindings& sizes) {
+  double elements = 0;
+  for (const Node& node : graph.nodes()) {
+    for (const auto& region : node.regions) elements += elements_at(*region, sizes);
+    if (op_of(node).is_constant) continue;
+    for (const Value* result : node.results) {
+      double count = 1;
+      for (const Dim& size : result->type.shape) count *= static_cast<double>(size.evaluate(sizes).value_or(1));
+      elements += count;
+    }
+  }
+  return elements;
+}
+
+// Whether a network makes far more of its inputs than any that computes something: only elements that doubled and
+// doubled again. A larger size would take minutes and show no more than a small one.
+bool explodes_at(const Graph& graph, const Bindings& sizes) {
+  constexpr double kMostElements = 1 << 26, kMostOfOne = 1 << 16;
+  const double elements = elements_at(graph, sizes);
+  if (elements <= kMostElements) return false;
+  double inputs = 0;
+  for (const Value* input : graph.inputs())
+    inputs += static_cast<double>(element_count(input->type.shape).evaluate(sizes).value_or(0));
+  return elements > kMostOfOne * inputs;
+}
+
+// The usual sizes, or, where the network explodes there, as large a part of each as it takes without, and at least the
+// least.
+Bindings first_sizes(const Graph& graph, const Symbols& symbols) {
+  Bindings sizes = usual_sizes(symbols);
+  constexpr int kMostHalvings = 62;
+  for (int i = 0; i < kMostHalvings && explodes_at(graph, sizes); ++i)
+    for (auto& [name, size] : sizes)
+      if (const auto range = symbols.find(name); range != symbols.end())
+        size = std::max({size / 2, range->second.least, std::int64_t{1}});
+  return sizes;
+}
+
 // Whether the size is that of first axes alone, as batches are.
 bool counts_samples(const Graph& graph, const std::string& symbol) {
   return std::ranges::all_of(graph.inputs(), [&](const Value* input) {
@@ -200,12 +260,14 @@ std::span<const Draw> draws_for(const Model& model) {
   return model.impl().info.kind == SourceKind::family ? std::span<const Draw>(kFamilyDraws) : kDraws;
 }
 
-Expected<Trials> random_trials(const Model& model, std::uint64_t seed, bool static_shapes) {
+Expected<Trials> trials_at_two_sizes(const Model& model, std::uint64_t seed, bool static_shapes) {
   const Model::Impl& impl = model.impl();
   const std::span<const Draw> draws = draws_for(model);
   Trials trials;
   const auto start = std::chrono::steady_clock::now();
-  Expected<Trial> first = tame_trial(impl.graph, usual_sizes(impl.symbols), seed, draws);
+  const Bindings usual = usual_sizes(impl.symbols);
+  const Bindings sizes_of_first = static_shapes ? usual : first_sizes(impl.graph, impl.symbols);
+  Expected<Trial> first = tame_trial(impl.graph, sizes_of_first, seed, draws);
   // Windows that are longer than their input leave nothing: PyTorch and runtimes refuse that.
   if (!static_shapes && (!first || !first->emptied.empty()))
     for (const Bindings& sizes : larger_sizes(impl.graph, impl.symbols)) {
@@ -222,8 +284,18 @@ Expected<Trials> random_trials(const Model& model, std::uint64_t seed, bool stat
   const bool takes_empty = !first->emptied.empty();
   trials.all.push_back(std::move(*first));
   if (static_shapes || impl.symbols.empty()) return trials;
+  const auto alone = [&](const std::string& reason) {
+    const std::string at = sizes_of_first == usual ? "the default sizes" : sizes_text(sizes_of_first);
+    return fmt::format("verified at {} alone: {}", at, reason);
+  };
   std::string reason = "no other sizes are within their ranges";
   for (const Bindings& sizes : further_sizes(impl.symbols)) {
+    if (sizes == sizes_of_first) continue;
+    if (explodes_at(impl.graph, sizes)) {
+      reason = fmt::format("at {} its values have {} elements", sizes_text(sizes),
+                           human_count(static_cast<std::int64_t>(std::min(elements_at(impl.graph, sizes), 1e18))));
+      continue;
+    }
     if (seconds_since(start) > kPatience) {
       reason = fmt::format("evaluating the reference takes {}", human_seconds(seconds_since(start)));
       break;
@@ -235,7 +307,72 @@ Expected<Trials> random_trials(const Model& model, std::uint64_t seed, bool stat
     }
     reason = second ? fmt::format("'{}' is empty at others", printable(second->emptied)) : second.error().message;
   }
-  trials.note = fmt::format("verified at the default sizes alone: {}", reason);
+  trials.note = alone(reason);
+  return trials;
+}
+
+void add_note(Trials& trials, const std::string& note) {
+  trials.note += (trials.note.empty() ? "" : "; ") + note;
+}
+
+void tell_what_never_ran(const Coverage& coverage, Trials& trials) {
+  std::set<std::size_t> reached;
+  for (const Trial& trial : trials.all) reached.insert(trial.reached.begin(), trial.reached.end());
+  std::vector<std::string> missing = coverage.missing(reached);
+  constexpr std::size_t kMostNamed = 4;
+  const std::size_t count = missing.size();
+  if (count == 0) return;
+  missing.resize(std::min(count, kMostNamed));
+  const std::string others = count > kMostNamed ? fmt::format(" and {} more", count - kMostNamed) : std::string();
+  add_note(trials, fmt::format("never ran, and so is not verified: {}{}", fmt::join(missing, ", "), others));
+}
+
+// The sizes of a trial, and where they may vary, others in turns with them.
+std::vector<Bindings> sizes_to_cover(const Model& model, const Trial& first, bool static_shapes) {
+  const Model::Impl& impl = model.impl();
+  std::vector<std::vector<std::int64_t>> shapes;
+  for (const Array& input : first.inputs) shapes.push_back(input.shape);
+  const auto sizes = bind_symbols(impl.graph.inputs(), shapes);
+  if (!sizes) return {};
+  std::vector<Bindings> choices = {*sizes};
+  if (static_shapes || impl.symbols.empty()) return choices;
+  for (const Bindings& other : further_sizes(impl.symbols)) {
+    if (explodes_at(impl.graph, other)) continue;
+    choices.push_back(other);
+    choices.push_back(*sizes);
+  }
+  return choices;
+}
+
+// Adds trials that run branches and loops which those before did not.
+void cover_the_rest(const Graph& graph, const Coverage& coverage, const std::vector<Bindings>& sizes,
+                    std::uint64_t seed, Trials& trials) {
+  constexpr double kBudget = 10;  // seconds
+  constexpr std::uint64_t kMostDraws = 32;
+  std::set<std::size_t> reached;
+  for (const Trial& trial : trials.all) reached.insert(trial.reached.begin(), trial.reached.end());
+  const bool takes_empty = !trials.all.front().emptied.empty();
+  const auto start = std::chrono::steady_clock::now();
+  for (std::uint64_t i = 0; !sizes.empty() && i < kMostDraws && !coverage.missing(reached).empty(); ++i) {
+    if (seconds_since(start) > kBudget) break;
+    const Drawing drawing(graph, kFurtherDraws[i % std::size(kFurtherDraws)], seed + i);
+    auto inputs = drawing.at(sizes[i % sizes.size()]);
+    if (!inputs) continue;
+    Expected<Trial> trial = trial_of(graph, *std::move(inputs));
+    if (!trial || !trial->finite() || (!takes_empty && !trial->emptied.empty())) continue;
+    if (std::ranges::includes(reached, trial->reached)) continue;
+    reached.insert(trial->reached.begin(), trial->reached.end());
+    trials.all.push_back(std::move(*trial));
+  }
+}
+
+Expected<Trials> random_trials(const Model& model, std::uint64_t seed, bool static_shapes) {
+  TAPER_ASSIGN(Trials trials, trials_at_two_sizes(model, seed, static_shapes));
+  const Coverage coverage(model.impl().graph);
+  if (coverage.is_empty()) return trials;
+  const std::vector<Bindings> sizes = sizes_to_cover(model, trials.all.front(), static_shapes);
+  cover_the_rest(model.impl().graph, coverage, sizes, seed + 2, trials);
+  tell_what_never_ran(coverage, trials);
   return trials;
 }
 
@@ -286,12 +423,16 @@ Trial with_channels_last(const Graph& graph, const Trial& trial) {
 Expected<Trials> held_out_trials(const Model& model, const std::filesystem::path& path) {
   TAPER_ASSIGN(CalibrationSamples samples, CalibrationSamples::open(model, path));
   PreparedGraph prepared(model.impl().graph);
+  Coverage coverage(model.impl().graph);
+  const ValueObserver observer = [&](const Value& value, const Array& array) { coverage.observe(value, array); };
+  if (!coverage.is_empty()) prepared.observe(&observer);
   Trials trials{{}, {}, true};
   for (const std::int64_t sample : split_samples(samples.count()).held_out) {
     TAPER_ASSIGN(InputSet inputs, samples.at(sample));
     TAPER_ASSIGN(std::vector<Array> reference, prepared.run(inputs));
-    trials.all.push_back({std::move(inputs), std::move(reference)});
+    trials.all.push_back({std::move(inputs), std::move(reference), {}, coverage.reached()});
   }
+  tell_what_never_ran(coverage, trials);
   return trials;
 }
 
@@ -311,6 +452,7 @@ Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, b
     TAPER_ASSIGN(Trial trial, trial_of(model.impl().graph, std::move(inputs)));
     trials.all.push_back(std::move(trial));
   }
+  tell_what_never_ran(Coverage(model.impl().graph), trials);
   return trials;
 }
 

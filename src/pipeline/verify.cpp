@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "base/mapped_file.h"
 #include "pipeline/judges.h"
@@ -20,6 +21,10 @@ namespace {
 struct Question {
   const Model& model;
   const Trials& trials;
+  Bounds bounds;
+  // Where the network itself rounds to steps: the outputs that don't lie behind, and what holds for them. Else empty.
+  std::vector<bool> exact = {};
+  Bounds exact_bounds = {};
 
   const Graph& graph() const { return model.impl().graph; }
 };
@@ -43,10 +48,17 @@ std::int64_t count_unlike(const Array& reference, const Array& measured) {
   return unlike;
 }
 
-// Adds the outputs of a run to a comparison, and counts integers that differ.
-Status add_outputs(const Graph& graph, const Trial& trial, const std::vector<NamedArray>& outputs, Comparer& comparer,
-                   std::int64_t& unlike) {
+// A comparison of outputs: of floats, and how many integers differ.
+struct Compared {
+  Comparer comparer = {};
+  std::int64_t unlike = 0;
+};
+
+// Adds the outputs of a run, or those that `chosen` has, if it isn't empty.
+Status add_outputs(const Graph& graph, const Trial& trial, const std::vector<NamedArray>& outputs,
+                   const std::vector<bool>& chosen, Compared& compared) {
   for (std::size_t i = 0; i < trial.reference.size(); ++i) {
+    if (!chosen.empty() && !chosen[i]) continue;
     const std::string& name = graph.outputs()[i].name;
     const auto found = std::ranges::find(outputs, name, &NamedArray::name);
     if (found == outputs.end()) return fail("the file has no output '{}'", name);
@@ -56,22 +68,22 @@ Status add_outputs(const Graph& graph, const Trial& trial, const std::vector<Nam
       return fail("an output has shape {}, expected {}", shape_text(std::span(measured.shape)),
                   shape_text(std::span(reference.shape)));
     if (!is_floating(reference.dtype)) {
-      unlike += count_unlike(reference, measured);
+      compared.unlike += count_unlike(reference, measured);
       continue;
     }
     const std::int64_t last_axis = measured.shape.empty() ? 1 : measured.shape.back();
-    TAPER_TRY(comparer.add(reference.values, measured.values, last_axis, i));
+    TAPER_TRY(compared.comparer.add(reference.values, measured.values, last_axis, i));
   }
   return {};
 }
 
-Agreement agreement_of(const Comparer& comparer, std::int64_t unlike, const Trial& trial) {
-  const Comparison result = comparer.result();
+Agreement agreement_of(const Compared& compared, const Trial& trial) {
+  const Comparison result = compared.comparer.result();
   Agreement agreement{.cosine_similarity = result.cosine,
                       .max_error = result.max_error,
                       .relative_error = result.relative_error,
                       .top1_agreement = result.top1_agreement,
-                      .unlike = unlike,
+                      .unlike = compared.unlike,
                       .signal_to_noise = result.signal_to_noise,
                       .nonfinite = result.same_nonfinite,
                       .unlike_nonfinite = result.unlike_nonfinite};
@@ -129,109 +141,181 @@ void tell_of_nothing(Verification& verification, const Nothing& nothing) {
   }
 }
 
-// Whether the network itself rounds values to steps of small integers, as one that was quantised does: where kernels
-// compute a last digit otherwise, a value is a whole step away.
-bool rounds_to_steps(const Graph& graph) {
+// Whether the node rounds values to steps of small integers, as networks that were quantised do: where kernels compute
+// a last digit otherwise, a value is a whole step away.
+bool rounds_to_steps(const Node& node) {
   const auto made_by = [](const Value* value, std::string_view op) -> const Node* {
     return value->producer != nullptr && value->producer->op == op ? value->producer : nullptr;
   };
-  return std::ranges::any_of(graph.nodes(), [&](const Node& node) {
-    // An output that is rounded at the end makes no other value lie on steps.
-    const bool is_output = std::ranges::find(graph.outputs(), node.results[0], &Output::value) != graph.outputs().end();
-    if (is_output || node.op != "cast" || size_of(node.results[0]->type.dtype) > 2 ||
-        is_floating(node.results[0]->type.dtype))
-      return false;
-    const Node* clamp = made_by(node.operands[0], "clamp");
-    if (clamp == nullptr) return false;
-    const Node* sum = made_by(clamp->operands[0], "add");
-    return made_by(sum == nullptr ? clamp->operands[0] : sum->operands[0], "round") != nullptr;
-  });
+  if (node.op != "cast" || size_of(node.results[0]->type.dtype) > 2 || is_floating(node.results[0]->type.dtype))
+    return false;
+  const Node* clamp = made_by(node.operands[0], "clamp");
+  if (clamp == nullptr) return false;
+  const Node* sum = made_by(clamp->operands[0], "add");
+  return made_by(sum == nullptr ? clamp->operands[0] : sum->operands[0], "round") != nullptr;
+}
+
+// For each output, whether it is computed from values that the network rounds to steps. An output that is rounded at
+// the end makes no other value lie on steps.
+std::vector<bool> outputs_behind_steps(const Graph& graph) {
+  std::set<const Value*> behind;
+  const auto is_behind = [&](const Value* value) { return behind.contains(value); };
+  for (const Node& node : graph.nodes()) {
+    const bool leaves = std::ranges::find(graph.outputs(), node.results[0], &Output::value) != graph.outputs().end();
+    if ((rounds_to_steps(node) && !leaves) || std::ranges::any_of(node.operands, is_behind))
+      behind.insert(node.results.begin(), node.results.end());
+  }
+  std::vector<bool> outputs;
+  for (const Output& output : graph.outputs()) outputs.push_back(is_behind(output.value));
+  return outputs;
 }
 
 // What a file of integers may lose is the user's to say; a mix was made for its bound.
-Bounds bounds_of(const Artifact& artifact, SourceKind kind, const Graph& graph, const VerifyOptions& options) {
+Bounds bounds_of(const Artifact& artifact, SourceKind kind, const VerifyOptions& options) {
   const PrecisionRow& row = row_of_key(artifact.key);
   Bounds bounds = kind == SourceKind::family ? row.family : row.program;
-  if (kind == SourceKind::onnx && row.precision == Precision::fp32 && rounds_to_steps(graph))
-    bounds = row_of(Precision::dynamic).program;
   if (!artifact.quantization) return bounds;
   if (const auto told = options.max_error ? options.max_error : artifact.quantization->bound) bounds = {-1, *told, 1};
   return bounds;
 }
 
-std::int64_t integer_elements(const Trials& trials) {
+// Whether steps of the network's own are to be allowed for: in files that are otherwise exact.
+bool allows_for_steps(const Artifact& artifact, SourceKind kind) {
+  return kind == SourceKind::onnx && row_of_key(artifact.key).precision == Precision::fp32 && !artifact.quantization;
+}
+
+Question question_on(const Artifact& artifact, const Model& model, const Trials& trials, const VerifyOptions& options) {
+  Question question{model, trials, bounds_of(artifact, model.info().kind, options)};
+  if (!allows_for_steps(artifact, model.info().kind)) return question;
+  std::vector<bool> exact = outputs_behind_steps(question.graph());
+  exact.flip();
+  if (std::ranges::all_of(exact, std::identity())) return question;
+  question.exact_bounds = question.bounds;
+  question.bounds = row_of(Precision::dynamic).program;
+  if (std::ranges::any_of(exact, std::identity())) question.exact = std::move(exact);
+  return question;
+}
+
+// Of the outputs that `chosen` has, if it isn't empty.
+std::int64_t integer_elements(const Trials& trials, const std::vector<bool>& chosen) {
   std::int64_t elements = 0;
   for (const Trial& trial : trials.all)
-    for (const Array& output : trial.reference)
-      if (!is_floating(output.dtype)) elements += static_cast<std::int64_t>(output.values.size());
+    for (std::size_t i = 0; i < trial.reference.size(); ++i)
+      if (!is_floating(trial.reference[i].dtype) && (chosen.empty() || chosen[i]))
+        elements += static_cast<std::int64_t>(trial.reference[i].values.size());
   return elements;
 }
 
-void judge(Verification& verification, const Bounds& bounds, std::int64_t integers) {
-  const Agreement& worst = verification.worst;
+// What is wrong with the worst figures; empty if nothing is.
+std::string verdict_on(const Agreement& worst, const Bounds& bounds, std::int64_t integers) {
   // Written so that NaN fails.
   if (worst.unlike_nonfinite > 0)
-    verification.verdict =
-        fmt::format("{} values are NaN or infinite that are not so in the reference, or the other way round",
-                    worst.unlike_nonfinite);
-  else if (!(worst.cosine_similarity > bounds.cosine_similarity))
-    verification.verdict = fmt::format("the cosine similarity is {:.6f}, expected more than {}",
-                                       worst.cosine_similarity, bounds.cosine_similarity);
-  else if (!(worst.relative_error < bounds.relative_error))
-    verification.verdict = fmt::format("the relative error is {:.2e}, expected less than {:.0e}", worst.relative_error,
-                                       bounds.relative_error);
-  else if (static_cast<double>(worst.unlike) > bounds.unlike * static_cast<double>(integers))
-    verification.verdict = fmt::format("{} elements of integer outputs differ of {}", worst.unlike, integers);
-  verification.passed = verification.verdict.empty();
+    return fmt::format("{} values are NaN or infinite that are not so in the reference, or the other way round",
+                       worst.unlike_nonfinite);
+  if (!(worst.cosine_similarity > bounds.cosine_similarity))
+    return fmt::format("the cosine similarity is {:.6f}, expected more than {}", worst.cosine_similarity,
+                       bounds.cosine_similarity);
+  if (!(worst.relative_error < bounds.relative_error))
+    return fmt::format("the relative error is {:.2e}, expected less than {:.0e}", worst.relative_error,
+                       bounds.relative_error);
+  if (static_cast<double>(worst.unlike) > bounds.unlike * static_cast<double>(integers))
+    return fmt::format("{} elements of integer outputs differ of {}", worst.unlike, integers);
+  return {};
 }
 
-// The agreement of one trial, run as often as the judge wants.
-Expected<Agreement> run_trial(const Runner& run, int repeats, const Graph& graph, const Trial& trial) {
-  std::optional<Agreement> all;
+// The figures of all outputs, and of those that are to be exact where others are not.
+struct Figures {
+  Agreement all;
+  std::optional<Agreement> exact = {};
+};
+
+void worsen(Figures& worst, const Figures& next) {
+  worsen(worst.all, next.all);
+  if (worst.exact && next.exact) worsen(*worst.exact, *next.exact);
+}
+
+class ComparedRuns {
+ public:
+  explicit ComparedRuns(const Question& question) : question_(question) {}
+
+  Status add(const Trial& trial, const std::vector<NamedArray>& outputs) {
+    TAPER_TRY(add_outputs(question_.graph(), trial, outputs, {}, all_));
+    if (question_.exact.empty()) return {};
+    return add_outputs(question_.graph(), trial, outputs, question_.exact, exact_);
+  }
+  Figures figures(const Trial& first) const {
+    Figures figures{agreement_of(all_, first)};
+    if (!question_.exact.empty()) figures.exact = agreement_of(exact_, first);
+    return figures;
+  }
+
+ private:
+  const Question& question_;
+  Compared all_, exact_;
+};
+
+// The figures of one trial, run as often as the judge wants.
+Expected<Figures> run_trial(const Runner& run, int repeats, const Question& question, const Trial& trial) {
+  const Graph& graph = question.graph();
+  std::optional<Figures> all;
   for (int repeat = 0; repeat < repeats; ++repeat) {
     TAPER_ASSIGN(const std::vector<NamedArray> outputs, run(named_inputs(graph, trial), expected_shapes(graph, trial)));
-    Comparer comparer;
-    std::int64_t unlike = 0;
-    TAPER_TRY(add_outputs(graph, trial, outputs, comparer, unlike));
-    const Agreement agreement = agreement_of(comparer, unlike, trial);
-    if (!all) all = agreement;
-    worsen(*all, agreement);
+    ComparedRuns compared(question);
+    TAPER_TRY(compared.add(trial, outputs));
+    const Figures figures = compared.figures(trial);
+    if (!all) all = figures;
+    worsen(*all, figures);
   }
   return *all;
 }
 
-// One agreement over all trials together: of single samples, top1_agreement would be all or nothing.
-Expected<Agreement> run_together(const Runner& run, const Graph& graph, const Trials& trials) {
-  Comparer comparer;
-  std::int64_t unlike = 0;
-  for (const Trial& trial : trials.all) {
+// The figures of all trials together: of single samples, top1_agreement would be all or nothing.
+Expected<Figures> run_together(const Runner& run, const Question& question) {
+  const Graph& graph = question.graph();
+  ComparedRuns compared(question);
+  for (const Trial& trial : question.trials.all) {
     TAPER_ASSIGN(const std::vector<NamedArray> outputs, run(named_inputs(graph, trial), expected_shapes(graph, trial)));
-    TAPER_TRY(add_outputs(graph, trial, outputs, comparer, unlike));
+    TAPER_TRY(compared.add(trial, outputs));
   }
-  Agreement agreement = agreement_of(comparer, unlike, trials.all.front());
-  agreement.samples = static_cast<std::int64_t>(trials.all.size());
-  return agreement;
+  Figures figures = compared.figures(question.trials.all.front());
+  figures.all.samples = static_cast<std::int64_t>(question.trials.all.size());
+  return figures;
 }
 
-Expected<Verification> verify_file(const Artifact& artifact, const Judge& judge_with, const Question& question,
-                                   const Bounds& bounds) {
+Expected<std::vector<Figures>> run_all(const Runner& run, int repeats, const Question& question) {
+  std::vector<Figures> runs;
+  if (question.trials.together) {
+    TAPER_ASSIGN(Figures figures, run_together(run, question));
+    runs.push_back(std::move(figures));
+    return runs;
+  }
+  for (const Trial& trial : question.trials.all) {
+    TAPER_ASSIGN(Figures figures, run_trial(run, repeats, question, trial));
+    runs.push_back(std::move(figures));
+  }
+  return runs;
+}
+
+Expected<Verification> verify_file(const Artifact& artifact, const Judge& judge_with, const Question& question) {
   const auto start = std::chrono::steady_clock::now();
   Verification verification{
       .key = artifact.key, .runtime = judge_with.name, .runtime_version = judge_with.version, .note = judge_with.note};
   TAPER_ASSIGN(const Runner run, judge_with.open(artifact.path));
-  if (question.trials.together) {
-    TAPER_ASSIGN(Agreement agreement, run_together(run, question.graph(), question.trials));
-    verification.runs.push_back(std::move(agreement));
-  } else {
-    for (const Trial& trial : question.trials.all) {
-      TAPER_ASSIGN(Agreement agreement, run_trial(run, judge_with.repeats, question.graph(), trial));
-      verification.runs.push_back(std::move(agreement));
-    }
+  TAPER_ASSIGN(const std::vector<Figures> runs, run_all(run, judge_with.repeats, question));
+  Figures worst = runs.front();
+  for (const Figures& figures : runs) {
+    worsen(worst, figures);
+    verification.runs.push_back(figures.all);
   }
-  verification.worst = verification.runs.front();
-  for (const Agreement& agreement : verification.runs) worsen(verification.worst, agreement);
+  verification.worst = worst.all;
   verification.held_out = question.trials.together;
-  judge(verification, bounds, integer_elements(question.trials));
+  verification.verdict = verdict_on(worst.all, question.bounds, integer_elements(question.trials, {}));
+  if (verification.verdict.empty() && worst.exact)
+    if (const std::string verdict =
+            verdict_on(*worst.exact, question.exact_bounds, integer_elements(question.trials, question.exact));
+        !verdict.empty())
+      verification.verdict = fmt::format("of outputs that the network does not round to steps, {}", verdict);
+  verification.passed = verification.verdict.empty();
   verification.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return verification;
 }
@@ -285,12 +369,11 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
     if (!judges.contains(format))
       judges.emplace(format, judge_of(file.key, options.threads, known_shapes(model, file)));
     const Trials& trials = by_samples(file) ? samples : plain;
-    const Question question{model, trials};
-    const Bounds bounds = bounds_of(file, model.info().kind, question.graph(), options);
-    TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judges.at(format), question, bounds),
+    const Question question = question_on(file, model, trials, options);
+    TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judges.at(format), question),
                         fmt::format("in file '{}'", path_text(file.path)));
     if (file.quantization && options.accept_loss) accept(verification);
-    if (verification.note.empty()) verification.note = trials.note;
+    if (!trials.note.empty()) verification.note += (verification.note.empty() ? "" : "; ") + trials.note;
     tell_of_nothing(verification, outputs_without_numbers(model.impl().graph, trials));
     verifications.push_back(std::move(verification));
   }

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "formats/npy.h"
 #include "pipeline/programs.h"
@@ -90,6 +91,110 @@ TEST(Trials, draw_what_keeps_the_network_finite) {
   const Trials trials = trials_of(logarithm);
   EXPECT_TRUE(trials.all[0].finite());
   EXPECT_THAT(trials.all[0].inputs[0].values, Each(Ge(0)));
+}
+
+TEST(Trials, keep_sizes_small_where_a_network_doubles_its_input_again_and_again) {
+  std::string text = "graph \"\" (%x0: f32[T]) {\n";
+  std::int64_t factor = 1;
+  for (int i = 0; i < 23; ++i, factor *= 2)
+    text += fmt::format("  %x{} = concat(%x{}, %x{}) {{dim = 0}} : f32[{}*T]\n", i + 1, i, i, 2 * factor);
+  text += "  return y = %x23\n}";
+  const Trials trials = trials_of(program(text, {{"T", {.least = 1, .most = 64, .usual = 40}}}));
+  ASSERT_EQ(trials.all.size(), 1u);
+  EXPECT_LT(trials.all[0].inputs[0].size(0), 5);
+  EXPECT_THAT(trials.note, AllOf(HasSubstr("verified at T ="), HasSubstr("elements")));
+}
+
+// Which branch is taken is decided by a number that uniform draws hardly reach.
+constexpr const char* kBranch = R"(graph "" (%x: f32[4]) {
+  %sum = sum(%x) {dims = [0], keepdim = false} : f32[]
+  %bound = constant() {value = f32[] {LIMIT}} : f32[]
+  %high = greater(%sum, %bound) : bool[]
+  %y = if(%high, %x) : f32[4] {
+    graph "then" (%a: f32[4]) {
+      %double = add(%a, %a) {activation = "none"} : f32[4]
+      return double = %double
+    }
+    graph "else" (%b: f32[4]) {
+      %same = relu(%b) : f32[4]
+      return same = %same
+    }
+  }
+  return output = %y
+})";
+
+Model branch(const std::string& limit) {
+  std::string text = kBranch;
+  text.replace(text.find("LIMIT"), 5, limit);
+  return program(text);
+}
+
+TEST(Trials, run_both_branches) {
+  const Trials trials = trials_of(branch("3.9"));
+  ASSERT_EQ(trials.all.size(), 2u);
+  const auto sum = [](const Trial& trial) {
+    return std::accumulate(trial.inputs[0].values.begin(), trial.inputs[0].values.end(), 0.0);
+  };
+  EXPECT_LT(sum(trials.all[0]), 3.9);
+  EXPECT_GT(sum(trials.all[1]), 3.9);
+  EXPECT_EQ(trials.note, "");
+}
+
+TEST(Trials, tell_what_never_ran) {
+  const Trials trials = trials_of(branch("1000"));
+  EXPECT_EQ(trials.all.size(), 1u);
+  EXPECT_EQ(trials.note, "never ran, and so is not verified: 'y' where its condition holds");
+}
+
+TEST(Trials, look_for_sizes_that_take_the_other_branch) {
+  const Trials trials = trials_of(program(R"(graph "" (%x: f32[T]) {
+    %size = sizes() {sizes = shape[T], dtype = i64} : i64[1]
+    %length = squeeze(%size) {dims = [0]} : i64[]
+    %bound = constant() {value = i64[] {60}} : i64[]
+    %high = greater(%length, %bound) : bool[]
+    %y = if(%high, %x) : f32[T] {
+      graph "then" (%a: f32[T]) {
+        %double = add(%a, %a) {activation = "none"} : f32[T]
+        return double = %double
+      }
+      graph "else" (%b: f32[T]) {
+        %same = relu(%b) : f32[T]
+        return same = %same
+      }
+    }
+    return output = %y
+  })",
+                                          {{"T", {.least = 1, .most = 500, .usual = 40}}}));
+  ASSERT_EQ(trials.all.size(), 3u);
+  EXPECT_EQ(trials.all[2].inputs[0].size(0), 80);
+  EXPECT_EQ(trials.note, "");
+}
+
+// Turns until the number is not above the limit.
+constexpr const char* kLoop = R"(graph "" (%x: f32[], %n: i64[]) {
+  %end, %steps = while(%x, %n) : f32[], i64[] {
+    graph "cond" (%x: f32[], %n: i64[]) {
+      %zero = constant() {value = i64[] {0}} : i64[]
+      %go = greater(%n, %zero) : bool[]
+      return go = %go
+    }
+    graph "body" (%x: f32[], %n: i64[]) {
+      %one = constant() {value = i64[] {1}} : i64[]
+      %next = add(%x, %x) {activation = "none"} : f32[]
+      %left = sub(%n, %one) {activation = "none"} : i64[]
+      return next = %next, left = %left
+    }
+  }
+  return output = %end
+})";
+
+TEST(Trials, run_loops_without_a_turn_and_with_several) {
+  const Trials trials = trials_of(program(kLoop));
+  std::vector<double> turns;
+  for (const Trial& trial : trials.all) turns.push_back(trial.inputs[1].values[0]);
+  EXPECT_THAT(turns, testing::Contains(0));
+  EXPECT_THAT(turns, testing::Contains(Ge(2)));
+  EXPECT_EQ(trials.note, "");
 }
 
 class VerifyInput : public testing::Test {
