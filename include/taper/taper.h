@@ -60,7 +60,8 @@ struct LoadOptions {
   std::vector<InputOptions> inputs;  // of programs
   bool all_heads = false;            // also export the category head, as the output `category`
   std::int64_t sequence_length =
-      300;  // T of the default input shape [1, T, F]; also the least maximum length supported
+      300;                   // T of the default input shape [1, T, F]; also the least maximum length supported
+  bool proves_sizes = true;  // evaluate a program whose frozen sizes are set free, to see whether that was right
 };
 
 // One architecture value and where it comes from: "shapes", "config", "module attributes", "hyper-parameters" or

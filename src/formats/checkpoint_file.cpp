@@ -13,7 +13,13 @@ namespace {
 std::unexpected<Error> not_a_checkpoint(std::string_view text) {
   constexpr std::string_view kExpected =
       "expected a PyTorch checkpoint or program (.pt, .pth, .pt2), ONNX or safetensors";
-  if (text.empty()) return fail("the file is empty, {}", kExpected);
+  constexpr const char* kNext =
+      "give the file that torch.save, torch.jit.save, torch.export.save or torch.onnx.export wrote; taper inspect "
+      "tells "
+      "what a file is";
+  if (text.empty())
+    return fail_with_hint(fmt::format("the file is empty, {}", kExpected),
+                          "the copy or download was probably interrupted");
   if (const Look* look = look_of(text))
     return fail_with_hint(fmt::format("the file looks like {}, {}", look->name, kExpected), std::string(look->hint));
   if (looks_like_onnx(text)) return fail("the file looks like an ONNX model, {}", kExpected);
@@ -21,13 +27,11 @@ std::unexpected<Error> not_a_checkpoint(std::string_view text) {
     return fail_with_hint(fmt::format("the file holds only zeros, {}", kExpected),
                           "the copy or download was probably interrupted");
   if (looks_like_text(text))
-    return fail("the file looks like text ('{}'), {}",
-                excerpt(text.substr(0, std::min<std::size_t>(text.find('\n'), 40))), kExpected);
-  return fail(
-      "the file starts with bytes {:02x}, {}",
-      fmt::join(std::span(reinterpret_cast<const unsigned char*>(text.data()), std::min<std::size_t>(text.size(), 8)),
-                " "),
-      kExpected);
+    return fail_with_hint(fmt::format("the file looks like text ('{}'), {}",
+                                      excerpt(text.substr(0, std::min<std::size_t>(text.find('\n'), 40))), kExpected),
+                          kNext);
+  const std::span first(reinterpret_cast<const unsigned char*>(text.data()), std::min<std::size_t>(text.size(), 8));
+  return fail_with_hint(fmt::format("the file starts with bytes {:02x}, {}", fmt::join(first, " "), kExpected), kNext);
 }
 
 // The same form as torch.save(state_dict): a dict of tensors.

@@ -338,6 +338,12 @@ Status check_source_stays(const Job& job) {
   return {};
 }
 
+// Images as inputs or outputs, which is what channels last moves.
+bool holds_images(const Graph& graph) {
+  return std::ranges::any_of(graph.inputs(), [](const Value* input) { return holds_image(input->type); }) ||
+         std::ranges::any_of(graph.outputs(), [](const Output& output) { return holds_image(output.value->type); });
+}
+
 // The graph that files of TFLite are made of, apart from a job.
 Expected<Graph> tflite_graph(const Model& model, const ConvertOptions& options) {
   const LegalizeOptions how = {.freeze = options.static_shapes ? usual_sizes(model.impl().symbols) : Bindings{}};
@@ -401,6 +407,9 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
   TAPER_TRY(check_source_stays(job));
   TAPER_ASSIGN(std::vector<Artifact> artifacts, unless_changed(model.impl().source, write_formats(job)));
   TAPER_TRY(pending.publish());
+  if (options.channels_last && !holds_images(model.impl().graph) && !artifacts.empty())
+    artifacts.front().notes.emplace_back(
+        "no input and no output is an image [N, C, H, W], so that putting channels last changes nothing");
   return artifacts;
 }
 

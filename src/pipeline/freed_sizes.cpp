@@ -158,9 +158,15 @@ void tell_of_freed(ImportedProgram& program, const Unproven& unproven) {
 
 }  // namespace
 
-Expected<ImportedProgram> read_with_freed_sizes(const ReadProgram& read, const ProgramOptions& options) {
+Expected<ImportedProgram> read_with_freed_sizes(const ReadProgram& read, const ProgramOptions& options, bool proves) {
   Expected<ImportedProgram> first = read(options);
   if (first ? first->freed.empty() : options.dynamic.empty()) return first;
+  if (!proves) {
+    if (first)
+      first->warnings.emplace_back(
+          "whether sizes were set free rightly is not looked at here: converting the program does");
+    return first;
+  }
   ProgramOptions with = options;
   with.keep_frozen = true;
   TAPER_ASSIGN(const ImportedProgram original, read(with));

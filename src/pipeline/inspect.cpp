@@ -36,7 +36,9 @@ void count_operators(const Graph& graph, std::map<std::string, std::size_t>& ope
 }
 
 Expected<Inspection> inspect_model(const fs::path& path, const InspectOptions& options) {
-  TAPER_ASSIGN(const Model model, load(path, options.load));
+  LoadOptions how = options.load;
+  how.proves_sizes = false;
+  TAPER_ASSIGN(const Model model, load(path, how));
   const ModelInfo& info = model.info();
   Inspection found;
   found.what = info.source_format;

@@ -28,7 +28,7 @@ struct Inspection {
 
 struct InspectOptions {
   bool graph = false;  // read the file as a graph, which may fail where its operators aren't known
-  LoadOptions load;
+  LoadOptions load;    // sizes that are set free are never proven
 };
 
 // Nothing in the file is executed. Errors: what reading says; a file of no known kind.

@@ -132,7 +132,7 @@ Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesyste
   if (const auto kind = program_kind(bytes)) {
     TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
     const auto read = [&](const ProgramOptions& reading) { return import_program(*kind, bytes, path, reading); };
-    TAPER_ASSIGN(ImportedProgram program, read_with_freed_sizes(read, said));
+    TAPER_ASSIGN(ImportedProgram program, read_with_freed_sizes(read, said, options.proves_sizes));
     return model_of_program(std::move(program), said, *kind);
   }
   TAPER_ASSIGN(Checkpoint checkpoint, read_checkpoint(bytes));

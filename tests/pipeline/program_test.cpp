@@ -136,6 +136,50 @@ TEST_F(Program, that_gives_no_number_proves_nothing) {
   EXPECT_THAT(partly.note, HasSubstr("NaN throughout in output"));
 }
 
+// A network that rounds inside, whose outputs are so many times too large.
+Model rounding_network(const std::string& exact, const std::string& stepped) {
+  auto impl = std::make_shared<Model::Impl>();
+  impl->graph = std::move(*parse(fmt::format(R"(graph "" (%x: f32[8]) {{
+    %first = constant() {{value = f32[] {{{}}}}} : f32[]
+    %second = constant() {{value = f32[] {{{}}}}} : f32[]
+    %exact = mul(%x, %first) : f32[8]
+    %ten = constant() {{value = f32[] {{10}}}} : f32[]
+    %scaled = mul(%x, %ten) : f32[8]
+    %rounded = round(%scaled) : f32[8]
+    %bounded = clamp(%rounded) {{min = -128.0, max = 127.0}} : f32[8]
+    %integers = cast(%bounded) {{to = i8}} : i8[8]
+    %floats = cast(%integers) {{to = f32}} : f32[8]
+    %stepped = mul(%floats, %second) : f32[8]
+    return exact = %exact, stepped = %stepped
+  }})",
+                                             exact, stepped)));
+  impl->info.kind = SourceKind::onnx;
+  impl->info.input_shape = {8};
+  for (const Output& output : impl->graph.outputs()) impl->info.outputs.push_back(output.name);
+  return Model(std::move(impl));
+}
+
+TEST_F(Program, is_judged_by_steps_only_behind_its_own_rounding) {
+  const auto verdict = [&](const Model& written) {
+    const auto artifacts =
+        convert(written, folder_, "net", {.tflite = {Precision::fp32}, .onnx = false, .savedmodel = false});
+    EXPECT_TRUE(artifacts) << artifacts.error().text();
+    const auto verified = verify(rounding_network("1", "1"), *artifacts);
+    EXPECT_TRUE(verified) << verified.error().text();
+    return verified->front().verdict;
+  };
+  EXPECT_EQ(verdict(rounding_network("1", "1")), "");
+  EXPECT_EQ(verdict(rounding_network("1", "1.05")), "");
+  EXPECT_THAT(verdict(rounding_network("1.05", "1")), HasSubstr("does not round to steps, the relative error"));
+  EXPECT_THAT(verdict(rounding_network("1", "2")), HasSubstr("the relative error"));
+}
+
+TEST_F(Program, says_where_nothing_is_an_image_to_put_channels_last) {
+  const auto artifacts = convert(lookup_, folder_, "net", {.tflite = {Precision::fp32}, .channels_last = true});
+  ASSERT_TRUE(artifacts) << artifacts.error().text();
+  EXPECT_THAT(artifacts->front().notes, Contains(HasSubstr("changes nothing")));
+}
+
 TEST_F(Program, gives_constants_in_compiled_models) {
   const Verification given = verified_alone(program(R"(graph "" (%x: f32[2, 3]) {
     %vector = constant() {value = f32[3] {1, 2, 3}} : f32[3]
