@@ -21,7 +21,8 @@ add_custom_command(OUTPUT ${schema_header}
   DEPENDS ${schema_source} VERBATIM)
 add_custom_target(taper_schema_headers DEPENDS ${schema_header})
 add_library(taper_schema INTERFACE)
-target_include_directories(taper_schema SYSTEM INTERFACE ${PROJECT_BINARY_DIR}/generated ${TAPER_FLATBUFFERS_INCLUDE})
+target_include_directories(taper_schema SYSTEM INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>
+  $<BUILD_INTERFACE:${TAPER_FLATBUFFERS_INCLUDE}>)
 add_dependencies(taper_schema taper_schema_headers)
 
 # TensorFlow's formats: what protoc makes of our schema.
@@ -32,7 +33,7 @@ add_custom_command(OUTPUT ${proto_folder}/tensorflow.pb.h ${proto_folder}/tensor
     ${proto_source}
   DEPENDS ${proto_source} VERBATIM)
 add_library(taper_tensorflow_schema STATIC ${proto_folder}/tensorflow.pb.cc ${proto_folder}/tensorflow.pb.h)
-target_include_directories(taper_tensorflow_schema SYSTEM PUBLIC ${PROJECT_BINARY_DIR}/generated)
+target_include_directories(taper_tensorflow_schema SYSTEM PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>)
 target_link_libraries(taper_tensorflow_schema PUBLIC protobuf::libprotobuf)
 
 # The index of a tensor bundle is a table in leveldb's format.
