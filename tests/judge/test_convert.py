@@ -706,3 +706,28 @@ class TestInspect:
     def test_tells_of_arrays(self, tmp_path):
         np.savez(tmp_path / "x.npz", a=np.zeros((2, 3), np.int64))
         assert "a  int64 [2, 3]" in run(tmp_path, "inspect", "x.npz").stdout
+
+
+@pytest.mark.parametrize("bound,runs", [(40.0, 2), (1e6, 1)])
+def test_both_branches_are_verified_or_named(tmp_path, bound, runs):
+    """Uniform numbers reach neither bound."""
+    net = Function(lambda x: torch.cond(x.sum() > bound, lambda x: 2 * x + 1, lambda x: x.relu(), (x,)))
+    torch.export.save(torch.export.export(net, (torch.randn(2, 4),)), tmp_path / "net.pt2")
+    results = convert(tmp_path, "net.pt2", "--to", "tflite,savedmodel", "--quantize", "fp32")
+    for file in results["verification"]["files"].values():
+        assert len(file["runs"]) == runs
+    assert any("never ran" in each for each in results["warnings"]) == (runs == 1)
+
+
+def test_loops_are_verified_without_a_turn_and_with_several(tmp_path):
+    class Loop(torch.nn.Module):
+        def forward(self, x, n):
+            for _ in range(int(n)):
+                x = torch.tanh(x + 1)
+            return x
+
+    torch.jit.script(Loop()).save(tmp_path / "net.pt")
+    flags = ["--input-shape", "x=4", "--input-shape", "n=", "--input-dtype", "n=int64", "--to", "tflite", "--quantize", "fp32"]
+    results = convert(tmp_path, "net.pt", *flags)
+    assert not any("never ran" in each for each in results["warnings"])
+    assert len(results["verification"]["files"]["tflite_fp32"]["runs"]) >= 2
