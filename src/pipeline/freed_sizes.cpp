@@ -141,19 +141,29 @@ Expected<Judged> judged(Expected<ImportedProgram> program, const ImportedProgram
   return Judged{std::move(*program), std::move(unproven)};
 }
 
+// What was decided for these sizes, each decision once.
+void tell_decisions(ImportedProgram& program, const std::function<bool(const std::string&)>& concerns) {
+  std::set<std::string> told;
+  for (const auto& [symbol, freed] : program.freed)
+    if (concerns(symbol))
+      for (const std::string& note : freed.notes)
+        if (told.insert(note).second) program.assumptions.push_back(note);
+}
+
 // What was decided for sizes that are proven needs no words.
 void tell_of_freed(ImportedProgram& program, const Unproven& unproven) {
-  std::set<std::string> told;
-  for (const auto& [symbol, freed] : program.freed) {
-    const auto found = unproven.find(symbol);
-    if (found == unproven.end()) continue;
-    for (const std::string& note : freed.notes)
-      if (told.insert(note).second) program.assumptions.push_back(note);
+  tell_decisions(program, [&](const std::string& symbol) { return unproven.contains(symbol); });
+  for (const auto& [symbol, reason] : unproven)
     program.warnings.push_back(
         fmt::format("nothing proves that the size '{}' was set free rightly ({}): compare the files with PyTorch at "
                     "other sizes than {}, or export with dynamic_shapes",
-                    symbol, found->second, freed.size));
-  }
+                    symbol, reason, program.freed.at(symbol).size));
+}
+
+void tell_of_unlooked_at(ImportedProgram& program) {
+  tell_decisions(program, [](const std::string&) { return true; });
+  program.warnings.emplace_back(
+      "whether sizes were set free rightly is not looked at here: converting the program does");
 }
 
 }  // namespace
@@ -162,9 +172,7 @@ Expected<ImportedProgram> read_with_freed_sizes(const ReadProgram& read, const P
   Expected<ImportedProgram> first = read(options);
   if (first ? first->freed.empty() : options.dynamic.empty()) return first;
   if (!proves) {
-    if (first)
-      first->warnings.emplace_back(
-          "whether sizes were set free rightly is not looked at here: converting the program does");
+    if (first) tell_of_unlooked_at(*first);
     return first;
   }
   ProgramOptions with = options;

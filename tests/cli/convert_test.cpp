@@ -169,6 +169,7 @@ TEST_F(Command, inspects_nothing_that_is_no_model) {
   scratch.file("x.txt", "once upon a time");
   EXPECT_EQ(run({"inspect", "x.txt"}), 1);
   EXPECT_THAT(err, HasSubstr("looks like text"));
+  EXPECT_THAT(err, HasSubstr("next: give the file that torch.save"));
   EXPECT_EQ(run({"inspect"}), 2);
   EXPECT_EQ(run({"inspect", "--grap", "x"}), 2);
   EXPECT_THAT(err, HasSubstr("did you mean '--graph'?"));

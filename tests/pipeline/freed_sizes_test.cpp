@@ -53,6 +53,18 @@ TEST(FreedSizes, that_nothing_proves_are_told_with_what_was_decided) {
   EXPECT_THAT(program->assumptions, ElementsAre("a literal 2 is taken as the freed size 'N'"));
 }
 
+TEST(FreedSizes, are_told_and_not_evaluated_where_no_proof_is_wanted) {
+  const auto program = read_with_freed_sizes(
+      [](const ProgramOptions& options) -> Expected<ImportedProgram> {
+        EXPECT_FALSE(options.keep_frozen);  // there is nothing to compare with
+        return with_operator("N", kRows);
+      },
+      {}, false);
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(program->warnings, ElementsAre(HasSubstr("not looked at here")));
+  EXPECT_THAT(program->assumptions, ElementsAre("a literal 2 is taken as the freed size 'N'"));
+}
+
 TEST(FreedSizes, are_read_in_the_way_that_is_proven) {
   const auto program = read_with_freed_sizes(reader(kRows, {kColumns, kRows, kRows}), {});
   ASSERT_TRUE(program) << program.error().text();
