@@ -488,6 +488,7 @@ class GridExpansion {
   std::vector<Tap> taps(const Axis& axis) {
     const GridTaps around{mode_};
     std::vector<Tap> all;
+    all.reserve(static_cast<std::size_t>(around.count()));
     for (int k = 0; k < around.count(); ++k) all.push_back(tap(axis, around.first() + k));
     return all;
   }

@@ -128,7 +128,7 @@ void QuantizedBuild::add_outputs(const Graph& graph, const Node* loop) {
 
 // --------------------------------------------------------------------------------------------------------------- nodes
 
-void QuantizedBuild::note(const Node& node, std::string_view computes, std::string otherwise) {
+void QuantizedBuild::note(const Node& node, std::string_view computes, const std::string& otherwise) {
   const auto builtin = op_of(node).tflite.builtin;
   const auto reason = by_.modes.reasons().find(&node);
   by_.plan.layers.push_back({.node = &node,
@@ -136,7 +136,7 @@ void QuantizedBuild::note(const Node& node, std::string_view computes, std::stri
                              .scope = node.scope,
                              .operation = builtin ? tflite::EnumNameBuiltinOperator(*builtin) : std::string(node.op),
                              .computes = std::string(computes),
-                             .reason = reason == by_.modes.reasons().end() ? std::move(otherwise) : reason->second,
+                             .reason = reason == by_.modes.reasons().end() ? otherwise : reason->second,
                              .multiplications = multiplications(node)});
 }
 
@@ -255,7 +255,7 @@ void QuantizedBuild::add_on_floats(const Node& node) {
         tensor != nullptr && tensor->element_count() < config.min_weight_elements)
       reason = fmt::format("it has {} weights, and less than {} save little", tensor->element_count(),
                            config.min_weight_elements);
-  note(node, made != nullptr && op_of(*made).is_hybrid(*made) ? "hybrid" : "float32", std::move(reason));
+  note(node, made != nullptr && op_of(*made).is_hybrid(*made) ? "hybrid" : "float32", reason);
 }
 
 Status QuantizedBuild::add_with_regions(const Node& node) {

@@ -35,7 +35,7 @@ class QuantizedBuild {
   Value* weight_of(const Node& node, int bits);
   Value* fit_bias(const Node& node, const Quantization& x, Value* weight, int bits);
   Value* bias_of(const Node& node, const Quantization& x, const Value& weight, int bits);
-  void note(const Node& node, std::string_view computes, std::string otherwise = {});
+  void note(const Node& node, std::string_view computes, const std::string& otherwise = {});
 
   Value* as_float(const Value* old_value);
   Value* as_integers(const Value* old_value, const Grid& grid);

@@ -41,6 +41,7 @@ GridClasses::GridClasses(const Graph& graph, const QuantizeRequest& request, con
     : request_(request), modes_(modes), users_(users_of(graph)) {
   collect(graph);
   std::vector<const Value*> members;
+  members.reserve(parents_.size());
   for (const auto& [value, parent] : parents_) members.push_back(value);
   for (const Value* value : members) classes_[root(value)].members.push_back(value);
   for (const auto& [member, grid] : entries_) classes_[root(member)].prescribed.push_back(grid);
