@@ -181,11 +181,14 @@ Expected<ImportedProgram> read_with_freed_sizes(const ReadProgram& read, const P
   with.keep_frozen = false;
   std::optional<Judged> best;
   std::optional<Error> error;
-  for (with.reading = 0; with.reading < kReadings; ++with.reading) {
-    if (best && (best->unproven.empty() || !best->program.has_other_readings)) break;
-    Expected<Judged> next = judged(with.reading == 0 ? std::move(first) : read(with), original);
-    if (!next && !error) error = std::move(next).error();
-    if (next && (!best || next->unproven.size() < best->unproven.size())) best = std::move(*next);
+  const auto is_enough = [&] { return best && (best->unproven.empty() || !best->program.has_other_readings); };
+  for (Expected<ImportedProgram> program = std::move(first);; program = read(with)) {
+    Expected<Judged> next = judged(std::move(program), original);
+    if (next && (!best || next->unproven.size() < best->unproven.size()))
+      best = std::move(*next);
+    else if (!next && !error)
+      error = std::move(next).error();
+    if (++with.reading == kReadings || is_enough()) break;
   }
   if (!best) return std::unexpected(std::move(*error));
   tell_of_freed(best->program, best->unproven);
