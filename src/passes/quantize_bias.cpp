@@ -63,8 +63,8 @@ std::optional<std::vector<double>> lost_means(const Node& node, const Value& sto
   const Array& lost = results->front();
   std::vector<double> shifts(static_cast<std::size_t>(lost.shape.back()), 0);
   for (std::size_t i = 0; i < lost.values.size(); ++i) shifts[i % shifts.size()] += lost.values[i];
-  const auto places = static_cast<double>(lost.values.size() / shifts.size());
-  for (double& shift : shifts) shift /= places;
+  const std::size_t places = lost.values.size() / shifts.size();
+  for (double& shift : shifts) shift /= static_cast<double>(places);
   if (!std::ranges::all_of(shifts, [](double shift) { return std::isfinite(shift); })) return std::nullopt;
   return shifts;
 }

@@ -341,6 +341,7 @@ bool tells_errors(const Array& output) {
 std::vector<Bindings> sizes_to_cover(const Model& model, const Trial& first, bool static_shapes) {
   const Model::Impl& impl = model.impl();
   std::vector<std::vector<std::int64_t>> shapes;
+  shapes.reserve(first.inputs.size());
   for (const Array& input : first.inputs) shapes.push_back(input.shape);
   const auto sizes = bind_symbols(impl.graph.inputs(), shapes);
   if (!sizes) return {};

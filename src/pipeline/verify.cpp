@@ -31,6 +31,7 @@ struct Question {
 
 std::vector<NamedArray> named_inputs(const Graph& graph, const Trial& trial) {
   std::vector<NamedArray> inputs;
+  inputs.reserve(trial.inputs.size());
   for (std::size_t i = 0; i < trial.inputs.size(); ++i) inputs.push_back({graph.inputs()[i]->name, trial.inputs[i]});
   return inputs;
 }
