@@ -151,7 +151,7 @@ struct RandomCall {
 inline RandomCall random_call(Random& random, std::int64_t least_size) {
   std::vector<const Op*> rows;
   for (const Op& op : op_table())
-    if (!op.examples.empty()) rows.push_back(&op);
+    if (!op.examples.empty() && !op.measures_sizes) rows.push_back(&op);  // symbols would have to differ
   while (true) {
     const Op& op = *random.pick(rows);
     RandomCall call{&op, random.pick(op.examples), {}};
@@ -222,7 +222,7 @@ class GraphGrower {
   // Appends a call of a random row on values of the graph. Returns whether that was possible.
   bool add_call() {
     const Op& op = random_.pick(op_table());
-    if (op.examples.empty()) return false;
+    if (op.examples.empty() || op.measures_sizes) return false;
     const Example& example = random_.pick(op.examples);
     const std::size_t first = random_.below(pool_.size());
     const Type type = pool_[first].value->type;

@@ -251,7 +251,7 @@ Error missing_shapes(const std::vector<std::string>& missing) {
 // Gives the graph its outputs.
 class Outputs {
  public:
-  Outputs(const Interpreter& interpreter, Region& region, std::vector<std::string>& assumptions)
+  Outputs(Interpreter& interpreter, Region& region, std::vector<std::string>& assumptions)
       : interpreter_(interpreter), region_(region), assumptions_(assumptions) {}
 
   Status add(const Value& given, const std::string& name) {
@@ -284,9 +284,10 @@ class Outputs {
     if (value.as<std::shared_ptr<Maybe>>())
       return fail_with_hint(fmt::format("the program gives {}", describe(value)),
                             "give a tensor in every case, and a bool beside it");
-    if (value.as<MaskedRef>())
-      return fail_with_hint(fmt::format("the program gives {}", describe(value)),
-                            "give torch.where(mask, x, 0) and the mask in the place of x[mask]");
+    if (const auto* masked = value.as<MaskedRef>()) {
+      TAPER_ASSIGN(const Value entries, interpreter_.picked_entries(*masked));
+      return add(entries, name);
+    }
     if (value.items()) {
       for (const Value& item : *value.items()) TAPER_TRY(add(item, name));
       return {};
@@ -306,7 +307,7 @@ class Outputs {
     return before == 0 ? name : fmt::format("{}_{}", name, before);
   }
 
-  const Interpreter& interpreter_;
+  Interpreter& interpreter_;
   Region& region_;
   std::vector<std::string>& assumptions_;
   std::map<std::string, std::size_t> names_;

@@ -102,6 +102,9 @@ class Interpreter {
   Expected<Value> run_closure(std::string_view name);
   Expected<Value> constant_expression(const SourceFile& file, const Expr& expr);
 
+  // The entries that a mask picks as a tensor.
+  Expected<Value> picked_entries(const MaskedRef& masked);
+
  private:
   friend class Builtins;
 
@@ -271,9 +274,16 @@ class Interpreter {
   // What lists of an open size are made of and give as tensors; nothing if that isn't what is asked for.
   Expected<std::optional<Value>> on_stack(std::string_view name, const std::vector<Argument>& arguments);
   Value stacked_list(const TensorRef& stack);
-  Expected<Value> pick_by_mask(const TensorRef& x, const TensorRef& mask);
+  Expected<std::optional<Value>> pick_by_mask(const TensorRef& x, const TensorRef& mask);
   Expected<Value> filled(const MaskedRef& masked, double value);
-  Expected<Value> reduce_masked(std::string_view name, const MaskedRef& masked, const std::vector<Argument>& arguments);
+  Expected<const Value*> picking_mask(std::string_view name, const std::vector<Argument>& arguments);
+  Expected<bool> same_mask(const TensorRef& a, const TensorRef& b);
+  Expected<std::optional<Value>> put_back(std::string_view name, const std::vector<Argument>& arguments,
+                                          const TensorRef& mask, const MaskedRef& masked);
+  Expected<std::optional<Value>> on_each_masked(std::string_view name, const MaskedRef& masked,
+                                                std::vector<Argument> arguments);
+  Expected<std::optional<Value>> reduce_masked(std::string_view name, const MaskedRef& masked,
+                                               const std::vector<Argument>& arguments);
   Expected<Value> make_tensor(const std::vector<Argument>& arguments);  // torch.tensor
   Expected<Value> make_full(const std::vector<Argument>& arguments);    // torch.full of what depends on data
   Expected<Value> stacked(const Value& value, std::optional<DType> dtype, std::size_t depth);

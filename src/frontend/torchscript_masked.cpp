@@ -24,15 +24,26 @@ bool is_mask(const Value& value) {
 
 }  // namespace
 
-// Nothing is looked up before the program runs for masks that are known.
-Expected<Value> Interpreter::pick_by_mask(const TensorRef& x, const TensorRef& mask) {
+// Nothing is looked up before the program runs for masks that are known. Nothing: the mask has other axes.
+Expected<std::optional<Value>> Interpreter::pick_by_mask(const TensorRef& x, const TensorRef& mask) {
   TAPER_ASSIGN(taper::Value * content, content_in(*region_, x));
   TAPER_ASSIGN(taper::Value * picked, content_in(*region_, mask));
   const Shape& shape = content->type.shape;
   const Shape& of_mask = picked->type.shape;
   if (of_mask.empty() || of_mask.size() > shape.size() || !std::equal(of_mask.begin(), of_mask.end(), shape.begin()))
-    return error_here(fmt::format("a mask {} picks entries of {}", type_text(picked->type), type_text(content->type)));
+    return std::nullopt;
   return MaskedRef{{aten::Tensor::make(content), region_, false}, {aten::Tensor::make(picked), region_, false}};
+}
+
+// The entries that are picked, one after the other: how many they are is measured when the program runs.
+Expected<Value> Interpreter::picked_entries(const MaskedRef& masked) {
+  if (*masked.entries) return Value(**masked.entries);
+  if (masked.x.home != region_)
+    return error_here("entries that a mask picks are used in a branch or loop that depends on data, but picked outside",
+                      "pick them (x[mask]) where they are used");
+  TAPER_ASSIGN(Value entries, call_aten("index", {{"", masked.x}, {"", new_list({masked.mask})}}));
+  if (entries.is_tensor()) *masked.entries = *entries.tensor();
+  return entries;
 }
 
 // All entries, those not picked replaced by a number.
@@ -47,12 +58,9 @@ Expected<Value> Interpreter::filled(const MaskedRef& masked, double value) {
   return TensorRef{aten::Tensor::make(made), region_, false};
 }
 
-Expected<Value> Interpreter::reduce_masked(std::string_view name, const MaskedRef& masked,
-                                           const std::vector<Argument>& arguments) {
-  const auto refuse = [&] {
-    return error_here(fmt::format("'{}' of some axes of entries that a mask picks", name),
-                      "reduce all of them, or only axis 0 by sum or mean");
-  };
+// Of all entries, or along their axis by sum or mean, without looking them up. Nothing for other reductions.
+Expected<std::optional<Value>> Interpreter::reduce_masked(std::string_view name, const MaskedRef& masked,
+                                                          const std::vector<Argument>& arguments) {
   const bool is_count = name == "numel" || name == "len" || name == "size";
   const std::size_t rank = masked.x.tensor->type().shape.size();
   const std::size_t picked = masked.mask.tensor->type().shape.size();  // axes that are one axis of the entries
@@ -64,16 +72,16 @@ Expected<Value> Interpreter::reduce_masked(std::string_view name, const MaskedRe
     if (axis || (items && items->size() == 1 && items->front().integer() == 0))
       along = true;
     else if (!value.is_none() && (value.as<bool>() == nullptr || *value.as<bool>()))
-      return refuse();
+      return std::nullopt;
   }
   if (is_count ? (name == "size" && !along) || (name == "numel" && rank != picked)
                : along && name != "sum" && name != "mean")
-    return refuse();
+    return std::nullopt;
   TAPER_ASSIGN(const Value count, call_aten("sum", {{"", masked.mask}}));
   if (is_count) return to_number(count, "int");
   const bool largest = name == "max" || name == "amax";
   const bool smallest = name == "min" || name == "amin";
-  if ((largest || smallest) && !is_floating(masked.x.tensor->type().dtype)) return refuse();
+  if ((largest || smallest) && !is_floating(masked.x.tensor->type().dtype)) return std::nullopt;
   TAPER_ASSIGN(const Value all, filled(masked, largest ? -HUGE_VAL : smallest ? HUGE_VAL : 0.0));
   if (largest || smallest) return call_aten(largest ? "amax" : "amin", {{"", all}});
   std::vector<Value> axes;
@@ -88,77 +96,94 @@ Expected<Value> Interpreter::reduce_masked(std::string_view name, const MaskedRe
   return call_aten("div", {{"", sum}, {"", divisor}});
 }
 
-Expected<std::optional<Value>> Interpreter::on_masked(std::string_view name, const std::vector<Argument>& arguments) {
-  const auto value = [&](std::size_t i) -> const Value& { return arguments[i].value; };
-  const auto listed = [&](const Value& list) -> const Value* {
-    return list.items() && list.items()->size() == 1 ? &list.items()->front() : nullptr;
-  };
+// The mask that a call picks or writes entries by, unless it is known; null if it does no such thing.
+Expected<const Value*> Interpreter::picking_mask(std::string_view name, const std::vector<Argument>& arguments) {
+  if (arguments.size() < 2 || !arguments[0].value.is_tensor()) return nullptr;
+  const Value& second = arguments[1].value;
   const Value* mask = nullptr;
-  if (arguments.size() >= 2 && value(0).is_tensor()) {
-    if (name == "index" || name == "index_put_" || name == "index_put") mask = listed(value(1));
-    if (name == "masked_select") mask = &value(1);
-    if (mask != nullptr && is_mask(*mask)) {
-      TAPER_ASSIGN(taper::Value * content, content_in(*region_, *mask->tensor()));
-      if (aten::constant_value(content)) mask = nullptr;
-    } else {
-      mask = nullptr;
-    }
-  }
-  if (mask != nullptr && (name == "index" || name == "masked_select")) {
-    TAPER_ASSIGN(Value picked, pick_by_mask(*value(0).tensor(), *mask->tensor()));
-    return picked;
-  }
-  const MaskedRef* masked = nullptr;
-  for (const Argument& argument : arguments)
-    if (const auto* one = argument.value.as<MaskedRef>()) masked = one;
-  if (masked == nullptr) return std::nullopt;
-  const auto same_mask = [&](const TensorRef& a, const TensorRef& b) -> Expected<bool> {
-    int budget = 200;
-    TAPER_ASSIGN(const taper::Value* p, content_in(*region_, a));
-    TAPER_ASSIGN(const taper::Value* q, content_in(*region_, b));
-    return same_computation(p, q, budget);
-  };
-  // Put back where they come from.
-  if (mask != nullptr && arguments.size() >= 3 && value(2).as<MaskedRef>()) {
-    const bool accumulates = arguments.size() > 3 && value(3).as<bool>() && *value(3).as<bool>();
-    TAPER_ASSIGN(const bool same, same_mask(*mask->tensor(), masked->mask));
-    TAPER_ASSIGN(taper::Value * x, content_in(*region_, *value(0).tensor()));
-    if (same && !accumulates && x->type == masked->x.tensor->type()) {
-      Shape wide = masked->mask.tensor->type().shape;
-      wide.resize(x->type.shape.size(), Dim(1));
-      TAPER_ASSIGN(taper::Value * picked, content_in(*region_, masked->mask));
-      TAPER_ASSIGN(taper::Value * source, content_in(*region_, masked->x));
-      Builder& build = region_->build;
-      taper::Value* made = build("where", {aten::reshape(build, picked, wide), source, x});
-      TAPER_TRY(build.status());
-      const Value put = TensorRef{aten::Tensor::make(made), region_, false};
-      if (name == "index_put") return put;
-      TAPER_ASSIGN(Value written, call_aten("copy_", {{"", value(0)}, {"", put}}));
-      return written;
-    }
-  }
-  if (arguments[0].value.as<MaskedRef>() && std::ranges::find(kReductions, name) != std::end(kReductions)) {
-    TAPER_ASSIGN(Value reduced, reduce_masked(name, *masked, arguments));
-    return reduced;
-  }
-  bool pointwise = std::ranges::find(kPointwise, name) != std::end(kPointwise);
-  std::vector<Argument> whole = arguments;
-  for (Argument& argument : whole) {
+  if (name == "masked_select") mask = &second;
+  if ((name == "index" || name == "index_put_" || name == "index_put") && second.items() && second.items()->size() == 1)
+    mask = &second.items()->front();
+  if (mask == nullptr || !is_mask(*mask)) return nullptr;
+  TAPER_ASSIGN(taper::Value * content, content_in(*region_, *mask->tensor()));
+  return aten::constant_value(content) ? nullptr : mask;
+}
+
+Expected<bool> Interpreter::same_mask(const TensorRef& a, const TensorRef& b) {
+  int budget = 200;
+  TAPER_ASSIGN(const taper::Value* p, content_in(*region_, a));
+  TAPER_ASSIGN(const taper::Value* q, content_in(*region_, b));
+  return same_computation(p, q, budget);
+}
+
+// x[mask] = entries that the same mask picked of a tensor like x: elements choose, none is moved. Nothing otherwise.
+Expected<std::optional<Value>> Interpreter::put_back(std::string_view name, const std::vector<Argument>& arguments,
+                                                     const TensorRef& mask, const MaskedRef& masked) {
+  const auto* flag = arguments.size() > 3 ? arguments[3].value.as<bool>() : nullptr;
+  TAPER_ASSIGN(const bool same, same_mask(mask, masked.mask));
+  TAPER_ASSIGN(taper::Value * x, content_in(*region_, *arguments[0].value.tensor()));
+  if (!same || (flag != nullptr && *flag) || x->type != masked.x.tensor->type()) return std::nullopt;
+  Shape wide = masked.mask.tensor->type().shape;
+  wide.resize(x->type.shape.size(), Dim(1));
+  TAPER_ASSIGN(taper::Value * picked, content_in(*region_, masked.mask));
+  TAPER_ASSIGN(taper::Value * source, content_in(*region_, masked.x));
+  Builder& build = region_->build;
+  taper::Value* made = build("where", {aten::reshape(build, picked, wide), source, x});
+  TAPER_TRY(build.status());
+  const Value put = TensorRef{aten::Tensor::make(made), region_, false};
+  if (name == "index_put") return put;
+  TAPER_ASSIGN(Value written, call_aten("copy_", {arguments[0], {"", put}}));
+  return written;
+}
+
+// Entry by entry: computed for all elements, of which the mask then picks. Nothing where entries of unlike places meet.
+Expected<std::optional<Value>> Interpreter::on_each_masked(std::string_view name, const MaskedRef& masked,
+                                                           std::vector<Argument> arguments) {
+  if (std::ranges::find(kPointwise, name) == std::end(kPointwise)) return std::nullopt;
+  for (Argument& argument : arguments) {
     if (const auto* one = argument.value.as<MaskedRef>()) {
-      TAPER_ASSIGN(const bool same, same_mask(one->mask, masked->mask));
-      pointwise &= same && one->x.tensor->type().shape == masked->x.tensor->type().shape;
+      TAPER_ASSIGN(const bool same, same_mask(one->mask, masked.mask));
+      if (!same || one->x.tensor->type().shape != masked.x.tensor->type().shape) return std::nullopt;
       argument.value = TensorRef(one->x);
-    } else if (argument.value.tensor()) {
-      pointwise &= argument.value.tensor()->tensor->type().shape.empty();
+    } else if (argument.value.tensor() && !argument.value.tensor()->tensor->type().shape.empty()) {
+      return std::nullopt;
     }
   }
-  if (!pointwise)
-    return error_here(fmt::format("'{}' is called on entries that a mask picks, whose number is then not known", name),
-                      "x[mask] can be summed, averaged, counted, computed with one by one, and written back to "
-                      "x[mask]; elsewhere use torch.where(mask, x, 0)");
-  TAPER_ASSIGN(const Value made, call_operator(name, std::move(whole)));
+  TAPER_ASSIGN(const Value made, call_operator(name, std::move(arguments)));
   if (!made.is_tensor()) return made;
-  return Value(MaskedRef{*made.tensor(), masked->mask});
+  return Value(MaskedRef{*made.tensor(), masked.mask});
+}
+
+Expected<std::optional<Value>> Interpreter::on_masked(std::string_view name, const std::vector<Argument>& arguments) {
+  TAPER_ASSIGN(const Value* mask, picking_mask(name, arguments));
+  if (mask != nullptr && (name == "index" || name == "masked_select"))
+    return pick_by_mask(*arguments[0].value.tensor(), *mask->tensor());
+  const MaskedRef* masked = nullptr;
+  bool are_tensors = false;
+  for (const Argument& argument : arguments)
+    if (const auto* one = argument.value.as<MaskedRef>()) {
+      masked = one;
+      are_tensors = are_tensors || one->entries->has_value();
+    }
+  if (masked == nullptr) return std::nullopt;
+  std::optional<Value> made;
+  if (!are_tensors && mask != nullptr && arguments.size() >= 3 && arguments[2].value.as<MaskedRef>()) {
+    TAPER_ASSIGN(made, put_back(name, arguments, *mask->tensor(), *masked));
+  } else if (!are_tensors && arguments[0].value.as<MaskedRef>() &&
+             std::ranges::find(kReductions, name) != std::end(kReductions)) {
+    TAPER_ASSIGN(made, reduce_masked(name, *masked, arguments));
+  }
+  if (!made && !are_tensors) {
+    TAPER_ASSIGN(made, on_each_masked(name, *masked, arguments));
+  }
+  if (made) return made;
+  std::vector<Argument> whole = arguments;
+  for (Argument& argument : whole)
+    if (const auto* one = argument.value.as<MaskedRef>()) {
+      TAPER_ASSIGN(argument.value, picked_entries(*one));
+    }
+  TAPER_ASSIGN(Value result, call_operator(name, std::move(whole)));
+  return result;
 }
 
 }  // namespace taper::torchscript

@@ -155,6 +155,10 @@ Expected<aten::Arg> Interpreter::to_arg(const Value& value) {
     TAPER_ASSIGN(aten::TensorPtr imag, use(z->imag));
     return aten::Arg(aten::ComplexTensor{std::move(real), std::move(imag)});
   }
+  if (const auto* masked = value.as<MaskedRef>()) {
+    TAPER_ASSIGN(const Value entries, picked_entries(*masked));
+    return to_arg(entries);
+  }
   if (const Dim* size = value.as<Dim>()) return aten::Arg(*size);
   if (const double* real = value.as<double>()) return aten::Arg(*real);
   if (const bool* flag = value.as<bool>()) return aten::Arg(*flag);

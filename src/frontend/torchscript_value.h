@@ -30,9 +30,11 @@ struct ComplexRef {
   TensorRef real, imag;
 };
 
-// x[mask]: entries whose number only the running program knows. Both are of one region and nobody else's.
+// x[mask]: entries whose number only the running program knows. Both are of one region and nobody else's. Where more
+// is done with the entries than can be done in place, they become a tensor, for all who hold them.
 struct MaskedRef {
   TensorRef x, mask;
+  std::shared_ptr<std::optional<TensorRef>> entries = std::make_shared<std::optional<TensorRef>>();
 };
 
 struct List;

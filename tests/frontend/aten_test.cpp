@@ -443,15 +443,38 @@ TEST(AtenTest, scales_open_sizes_by_decimals_and_tells_where_rounding_differs) {
   EXPECT_THAT(odd.error().message, testing::HasSubstr("no simple fraction"));
 }
 
-TEST(AtenTest, tells_of_repeats_whose_sum_is_not_known) {
+TEST(AtenTest, repeats_entries_as_often_as_is_computed) {
   Sketch s;
   const TensorPtr x = s.floats({3}, {1, 2, 3});
   const TensorPtr repeats = s.input({DType::i64, {3}, {2, 0, 1}});
-  const auto open = s("repeat_interleave.self_Tensor", {x, repeats, Dim(0)});
-  ASSERT_FALSE(open);
-  EXPECT_THAT(open.error().message, testing::HasSubstr("pass output_size"));
-  const TensorPtr y = s.tensor("repeat_interleave.self_Tensor", {x, repeats, Dim(0)}, {{"output_size", Dim(3)}});
-  EXPECT_THAT(s.values(y), testing::ElementsAre(1, 1, 3));
+  for (const auto& named : std::vector<std::vector<NamedArg>>{{}, {{"output_size", Dim(3)}}}) {
+    const TensorPtr y = s.tensor("repeat_interleave.self_Tensor", {x, repeats, Dim(0)}, named);
+    EXPECT_THAT(s.values(y), testing::ElementsAre(1, 1, 3));
+  }
+}
+
+TEST(AtenTest, measures_how_many_entries_a_mask_picks) {
+  Sketch s;
+  const TensorPtr x = s.input({DType::f32, {2, 2}, {1, -2, 3, 4}});
+  const TensorPtr mask = s.tensor("gt.Scalar", {x, Dim(0)});
+  const TensorPtr picked = s.tensor("masked_select", {x, mask});
+  EXPECT_THAT(s.values(picked), testing::ElementsAre(1, 3, 4));
+  EXPECT_THAT(s.values(s.tensor("nonzero", {x})), testing::ElementsAre(0, 0, 0, 1, 1, 0, 1, 1));
+  // A mask that is computed alike picks as many.
+  const TensorPtr again = s.tensor("masked_select", {x, s.tensor("gt.Scalar", {x, Dim(0)})});
+  EXPECT_EQ(again->type(), picked->type());
+  EXPECT_THAT(s.values(s.tensor("add.Tensor", {picked, again})), testing::ElementsAre(2, 6, 8));
+}
+
+TEST(AtenTest, finds_distinct_values) {
+  Sketch s;
+  const TensorPtr x = s.input({DType::i64, {5}, {3, 1, 3, 3, 0}});
+  const auto all = s("_unique2", {x, true, true, true});
+  ASSERT_TRUE(all) << all.error().message;
+  const Arg::List& results = *all->as<Arg::List>();
+  EXPECT_THAT(s.values(*results[0].as<TensorPtr>()), testing::ElementsAre(0, 1, 3));
+  EXPECT_THAT(s.values(*results[1].as<TensorPtr>()), testing::ElementsAre(2, 1, 2, 2, 0));
+  EXPECT_THAT(s.values(*results[2].as<TensorPtr>()), testing::ElementsAre(1, 1, 3));
 }
 
 TEST(AtenTest, inverts_larger_matrices_in_a_loop) {
