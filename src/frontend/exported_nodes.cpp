@@ -276,7 +276,10 @@ std::optional<Expected<Arg>> counted_range(const Import& import, aten::Context& 
   if (name.starts_with("arange.start")) start = arguments.empty() ? std::nullopt : fraction(arguments[0].arg);
   if (name == "arange.start_step") step = arguments.size() < 3 ? std::nullopt : fraction(arguments[2].arg);
   const Dim count = import.shape(declared->second.sizes)[0];
-  if (!start || !step || count.overflowed()) return std::nullopt;
+  const auto is_unknown = [&](const std::string& symbol) {
+    return is_unbacked(symbol) && !import.replacements.contains(symbol);
+  };
+  if (!start || !step || count.overflowed() || std::ranges::any_of(symbols_of(count), is_unknown)) return std::nullopt;
   const auto of = [&](std::string_view called, Expected<Arg> x, const Arg& y) -> Expected<Arg> {
     if (!x) return x;
     return aten::call(context, called, std::vector<NamedArg>{{"", std::move(*x)}, {"", y}});

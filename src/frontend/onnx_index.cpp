@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "frontend/onnx_importer.h"
+#include "ops/selecting.h"
 
 namespace taper::onnx_reader {
 namespace {
@@ -150,25 +151,6 @@ void read_cumsum(Call& call) {
                           {"exclusive", call.flag("exclusive", false)},
                           {"reverse", call.flag("reverse", false)}},
                          call.name()));
-}
-
-// The mask that x repeats along new last axes, and how often; x itself, once, if it is none such. Exporters write
-// elements where a program has rows: y[mask] = rows.
-std::pair<Value*, Dim> repeated_mask(Value* x) {
-  const Node* expand = x->producer;
-  if (expand == nullptr || expand->op != "expand" || expand->operands[0]->producer == nullptr) return {x, 1};
-  const Node& unsqueeze = *expand->operands[0]->producer;
-  if (unsqueeze.op != "unsqueeze" && unsqueeze.op != "reshape") return {x, 1};
-  Value* mask = unsqueeze.operands[0];
-  const Shape &narrow = mask->type.shape, &wide = x->type.shape, &between = unsqueeze.results[0]->type.shape;
-  if (narrow.empty() || narrow.size() > wide.size() || between.size() != wide.size()) return {x, 1};
-  Dim times = 1;
-  for (std::size_t axis = 0; axis < wide.size(); ++axis) {
-    const Dim& size = axis < narrow.size() ? narrow[axis] : Dim(1);
-    if (between[axis] != size || (axis < narrow.size() && wide[axis] != size)) return {x, 1};
-    if (axis >= narrow.size()) times = times * wide[axis];
-  }
-  return {mask, times};
 }
 
 // The places where x is not zero, a row of indices each.

@@ -39,7 +39,8 @@ Expected<std::vector<Array>> eval_pool_last(const EvalCall& call) {
   std::vector<std::int64_t> shape = {x.size(0), x.size(1)};
   for (std::size_t axis = 0; axis < 2; ++axis) {
     const std::int64_t room = x.shape[axis + 2] + windows.before[axis] + windows.after[axis] - windows.kernel[axis];
-    shape.push_back(room < 0 ? 0 : room / windows.stride[axis] + 1);
+    if (room < 0) return fail("a window of size {} in an axis of size {}", windows.kernel[axis], x.shape[axis + 2]);
+    shape.push_back(room / windows.stride[axis] + 1);
   }
   const Grid grid = grid_of(std::span(x.shape).subspan(2), std::span(shape).subspan(2), windows);
   Array y = make_array(x.dtype, shape);

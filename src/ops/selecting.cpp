@@ -1,4 +1,6 @@
 // Operators that choose elements by their values: how many there are is only known once they ran.
+#include "ops/selecting.h"
+
 #include <algorithm>
 #include <array>
 
@@ -6,6 +8,26 @@
 #include "ops/indices.h"
 
 namespace taper {
+
+std::pair<Value*, Dim> repeated_mask(Value* x) {
+  const Node* expand = x->producer;
+  if (expand == nullptr || (expand->op != "expand" && expand->op != "expand_to") ||
+      expand->operands[0]->producer == nullptr)
+    return {x, 1};
+  const Node& unsqueeze = *expand->operands[0]->producer;
+  if (unsqueeze.op != "unsqueeze" && unsqueeze.op != "reshape" && unsqueeze.op != "reshape_to") return {x, 1};
+  Value* mask = unsqueeze.operands[0];
+  const Shape &narrow = mask->type.shape, &wide = x->type.shape, &between = unsqueeze.results[0]->type.shape;
+  if (narrow.empty() || narrow.size() > wide.size() || between.size() != wide.size()) return {x, 1};
+  Dim times = 1;
+  for (std::size_t axis = 0; axis < wide.size(); ++axis) {
+    const Dim& size = axis < narrow.size() ? narrow[axis] : Dim(1);
+    if (between[axis] != size || (axis < narrow.size() && wide[axis] != size)) return {x, 1};
+    if (axis >= narrow.size()) times = times * wide[axis];
+  }
+  return {mask, times};
+}
+
 namespace {
 
 using tflite::BuiltinOperator;
@@ -34,7 +56,8 @@ Expected<std::vector<Array>> eval_nonzero(const EvalCall& call) {
 
 // The graph of a file doesn't name how many there are: once for each operand.
 Status name_count(std::span<Value* const> operands, Attrs& attrs) {
-  attrs.set("count", Shape{Dim::symbol(fmt::format("count{}", operands[0]->id))});
+  const auto [mask, times] = repeated_mask(operands[0]);
+  attrs.set("count", Shape{Dim::symbol(fmt::format("count{}", mask->id)) * times});
   return {};
 }
 

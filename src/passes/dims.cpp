@@ -261,9 +261,9 @@ class Materializer {
   Replacement run(Builder& build, const Node& node, std::span<Value* const> operands) {
     const std::string& name = node.results[0]->name;
     if (op_of(node).measures_sizes) {
-      Value* result = build(node.op, {operands.begin(), operands.end()}, node.attrs, name);
-      sizes_.add_measured(result);
-      return std::vector{result};
+      std::vector<Value*> results = build.call(node.op, {operands.begin(), operands.end()}, node.attrs, name);
+      for (Value* result : results) sizes_.add_measured(result);
+      return results;
     }
     if (can_be_said(node, target_)) return std::nullopt;
     if (node.op == "sizes") {
