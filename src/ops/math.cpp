@@ -151,8 +151,8 @@ const std::vector<Function>& functions() {
        {},
        {},
        expand_as<asin_of>,
-       -1,
-       1},
+       -0.99,  // beyond it the last bit of x is many of the angle
+       0.99},
       {"acos",
        "the angle within [0, pi] whose cosine is x",
        TAPER_FUNCTION(std::acos(x)),
@@ -161,8 +161,8 @@ const std::vector<Function>& functions() {
        {},
        {},
        expand_as<acos_of>,
-       -1,
-       1},
+       -0.99,  // beyond it the last bit of x is many of the angle
+       0.99},
       {"atan",
        "the angle within (-pi/2, pi/2) whose tangent is x",
        TAPER_FUNCTION(std::atan(x)),

@@ -442,16 +442,17 @@ Status LitertModel::Impl::resize(std::span<const SignatureTensor* const> values,
     }
     TAPER_TRY(make_buffer(port, value.shape));
   }
-  if (allocated) return {};
-  TAPER_ASSIGN(std::vector<std::vector<std::int64_t>> shapes, output_shapes(true));
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    Port& port = outputs[i];
-    const auto known = expected.find(port.name);
-    const bool larger =
-        known != expected.end() && byte_count(port.dtype, known->second) > byte_count(port.dtype, shapes[i]);
-    TAPER_TRY(make_buffer(port, larger ? known->second : std::move(shapes[i])));
+  if (!allocated) {
+    TAPER_ASSIGN(std::vector<std::vector<std::int64_t>> shapes, output_shapes(true));
+    for (std::size_t i = 0; i < outputs.size(); ++i) TAPER_TRY(make_buffer(outputs[i], std::move(shapes[i])));
+    allocated = true;
   }
-  allocated = true;
+  // The elements of inputs, too, may decide how large an output comes out.
+  for (Port& port : outputs) {
+    const auto known = expected.find(port.name);
+    if (known != expected.end() && byte_count(port.dtype, known->second) > port.capacity)
+      TAPER_TRY(make_buffer(port, known->second));
+  }
   return {};
 }
 
