@@ -257,6 +257,27 @@ TEST_F(LitertTest, an_output_whose_shape_depends_on_values_is_an_error) {
   EXPECT_THAT(result.error().text(), HasSubstr("output"));
 }
 
+TEST_F(LitertTest, an_output_may_grow_with_the_elements_of_an_input_of_one_shape) {
+  FileBuilder file;
+  const int x = file.tensor("x", {6}, {}, tflite::TensorType::FLOAT32);
+  const int places = file.tensor("places", {1, 1}, {-1, 1}, tflite::TensorType::INT64);
+  const int y = file.tensor("y", {1, 1}, {-1, 1});
+  file.op(tflite::BuiltinOperator::WHERE, {x}, {places}, tflite::WhereOptionsT{});
+  file.op(tflite::BuiltinOperator::CAST, {places}, {y}, tflite::CastOptionsT{});
+  file.graph->inputs = {x};
+  file.graph->outputs = {y};
+  file.signature({{"x", x}}, {{"y", y}});
+  auto model = LitertModel::open(runtime(), file.bytes());
+  ASSERT_TRUE(model) << model.error().text();
+  for (const std::int64_t count : {1, 6, 2}) {
+    std::vector<float> elements(6, 0);
+    std::fill_n(elements.begin(), count, 1.0f);
+    const auto found = model->run(std::vector{SignatureTensor{"x", tensor_f32({6}, elements)}}, {{"y", {count, 1}}});
+    ASSERT_TRUE(found) << found.error().text();
+    EXPECT_THAT(named(*found, "y").shape, ElementsAre(count, 1));
+  }
+}
+
 TEST_F(LitertTest, names_what_is_wrong_with_inputs) {
   auto model = LitertModel::open(runtime(), dense_model().bytes());
   ASSERT_TRUE(model) << model.error().text();
