@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,10 +35,11 @@ struct Context {
   std::vector<std::string> warnings = {};                        // what a user should know of the calls made so far
   std::shared_ptr<CountNames> counts = std::make_shared<CountNames>();  // shared with regions
   Measured measured = {};
-  std::optional<Dim> next_count = std::nullopt;  // what the program calls the next such number
+  std::set<std::string, std::less<>> counted = {};  // symbols of sizes that elements decide
+  std::optional<Dim> next_count = std::nullopt;     // what the program calls the next such number
 
   // That of a region.
-  Context inside(Builder& region) const { return {region, symbols, {}, counts}; }
+  Context inside(Builder& region) const { return {region, symbols, {}, counts, {}, counted}; }
 };
 
 // The dtype in which the graph computes what a program says in `dtype`: float32 for every floating one, so that

@@ -1,7 +1,10 @@
 #include "frontend/aten_counts.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
+
+#include "ops/selecting.h"
 
 namespace taper::aten {
 namespace {
@@ -18,19 +21,34 @@ std::int64_t as_limit(double most) {
 Dim fresh_count(Context& context, const std::optional<Dim>& most) {
   const SymbolRange range = {.least = 0, .most = most ? as_limit(range_of(context, *most).most) : kNoLimit};
   if (const auto named = std::exchange(context.next_count, std::nullopt)) {
-    if (const auto symbol = named->as_symbol()) context.symbols.try_emplace(*symbol, range);
-    return *named;
+    const auto symbol = named->as_symbol();
+    if (symbol && !names_a_size(context.build.graph(), *symbol)) {
+      context.symbols.try_emplace(*symbol, range);
+      context.counted.insert(*symbol);
+      return *named;
+    }
   }
   Dim count = context.counts->fresh(context.build.graph());
   while (context.symbols.contains(*count.as_symbol())) count = context.counts->fresh(context.build.graph());
   context.symbols[*count.as_symbol()] = range;
+  context.counted.insert(*count.as_symbol());
   return count;
+}
+
+bool may_be_nothing(const Context& context, const Dim& size) {
+  if (context.counted.empty()) return false;
+  const std::vector<std::string> names = symbols_of(size);
+  return std::ranges::any_of(names, [&](const std::string& name) { return context.counted.contains(name); });
 }
 
 Value* places_of(Context& context, Value* mask) {
   if (mask == nullptr) return nullptr;
   if (Value* known = context.measured.find(context.build.graph(), mask)) return known;
-  const Dim count = fresh_count(context, element_count(mask->type.shape));
+  // Elements picked where a mask is repeated are so many times those that it picks itself.
+  const auto [narrow, times] = repeated_mask(mask);
+  const Value* of_narrow = narrow == mask ? nullptr : places_of(context, narrow);
+  const Dim count =
+      of_narrow != nullptr ? of_narrow->type.shape[0] * times : fresh_count(context, element_count(mask->type.shape));
   Value* places = context.build("nonzero", {mask}, {{"count", Shape{count}}});
   context.measured.add(mask, places);
   return places;

@@ -183,7 +183,7 @@ Value* roll_axis(const Context& context, Value* x, std::size_t axis, const Dim& 
     Value* entries = build("sub", {arange(build, 0, 1, size, DType::i64), size_vector(build, {shift})});
     Value* wrapped = build("remainder", {entries, size_vector(build, {size})});
     return build("gather", {x, wrapped}, {{"dim", static_cast<std::int64_t>(axis)}});
-  } else if (by && *by < 0) {
+  } else if (known_less_equal(context, shift, 0) == true) {
     start = Dim(0) - shift;
   }
   if (start.is(0) || start == size) return x;

@@ -22,12 +22,28 @@ Expected<Arg> sum(Call& call) {
   return fresh(reduce(call.build, call.overload.row, x, std::move(dims), call.flag("keepdim")));
 }
 
+// How many entries there are along axes.
+Dim entries_along(const Value* x, const Integers& dims) {
+  Dim count = 1;
+  for (const std::int64_t dim : dims) count = count * shape_of(x)[static_cast<std::size_t>(dim)];
+  return count;
+}
+
+// Of nothing it is NaN, which not all runtimes' means are.
+Value* mean_along(const Context& context, Value* x, Integers dims, bool keepdim) {
+  const Dim count = x == nullptr ? Dim(1) : entries_along(x, dims);
+  if (!may_be_nothing(context, count)) return reduce(context.build, "mean", x, std::move(dims), keepdim);
+  Value* sum = reduce(context.build, "sum", x, std::move(dims), keepdim);
+  return context.build("div", {sum, number(context.build, Arg(count), x->type.dtype)});
+}
+
 Expected<Arg> mean(Call& call) {
   Value* x = call.tensor("self");
   if (const auto dtype = call.dtype("dtype")) x = cast(call.build, x, *dtype);
   if (x != nullptr && !is_floating(x->type.dtype)) return fail("a mean of {}", type_text(x->type));
   TAPER_ASSIGN(Integers dims, call.axes("dim", shape_of(x).size()));
-  return fresh(reduce(call.build, "mean", x, std::move(dims), call.flag("keepdim")));
+  const bool keepdim = call.flag("keepdim");
+  return fresh(mean_along(call.context, x, std::move(dims), keepdim));
 }
 
 Expected<Arg> product(Call& call) {
@@ -109,20 +125,20 @@ Expected<Moments> moments(Call& call) {
   double correction = call.real_or("correction", 1);
   if (call.given("unbiased")) correction = call.flag("unbiased") ? 1 : 0;
   const bool keepdim = call.flag("keepdim");
-  Value* mean = reduce(build, "mean", x, dims, true);
+  Value* mean = mean_along(call.context, x, dims, true);
   Value* squares = build("squared_difference", {x, mean});
   Value* variance = nullptr;
   if (correction == 0) {
-    variance = reduce(build, "mean", squares, dims, keepdim);
+    variance = mean_along(call.context, squares, dims, keepdim);
   } else {
-    Dim count = 1;
-    for (const std::int64_t dim : dims) count = count * x->type.shape[static_cast<std::size_t>(dim)];
+    const Dim count = entries_along(x, dims);
     Value* sum = reduce(build, "sum", squares, dims, keepdim);
     Value* divisor = nullptr;
     if (const auto known = count.constant())
       divisor = number(build, std::max(0.0, static_cast<double>(*known) - correction), DType::f32);
     else
       divisor = build("sub", {number(build, Arg(count), DType::f32), number(build, correction, DType::f32)});
+    if (may_be_nothing(call.context, count)) divisor = build("maximum", {divisor, number(build, 0.0, DType::f32)});
     variance = build("div", {sum, divisor});
   }
   if (!keepdim && !dims.empty()) mean = build("squeeze", {mean}, {{"dims", dims}});

@@ -208,6 +208,8 @@ std::optional<bool> known_less(const Context& context, const Dim& a, const Dim& 
 // The smaller and the larger one: a symbolic expression only where ranges don't decide.
 Dim smaller(const Context& context, const Dim& a, const Dim& b);
 Dim larger(const Context& context, const Dim& a, const Dim& b);
+// Whether a size is decided by elements, so that it may be 0.
+bool may_be_nothing(const Context& context, const Dim& size);
 // A position that counts from the end if it is negative, kept within 0..size.
 Dim clamp_position(const Context& context, const Dim& position, const Dim& size);
 // Whether an argument is a number that is known now.

@@ -7,26 +7,29 @@
 
 namespace taper {
 
-Dim CountNames::fresh(const Graph& graph) {
-  const auto is_taken = [&](const std::string& symbol) {
-    return std::ranges::any_of(graph.inputs(), [&](const Value* input) {
-      return std::ranges::any_of(input->type.shape, [&](const Dim& dim) {
-        const std::vector<std::string> names = symbols_of(dim);
-        return std::ranges::find(names, symbol) != names.end();
-      });
+bool names_a_size(const Graph& graph, const std::string& symbol) {
+  return std::ranges::any_of(graph.inputs(), [&](const Value* input) {
+    return std::ranges::any_of(input->type.shape, [&](const Dim& dim) {
+      const std::vector<std::string> names = symbols_of(dim);
+      return std::ranges::find(names, symbol) != names.end();
     });
-  };
+  });
+}
+
+Dim CountNames::fresh(const Graph& graph) {
   std::string symbol;
   do symbol = fmt::format("count_{}", ++named_);
-  while (is_taken(symbol));
+  while (names_a_size(graph, symbol));
   return Dim::symbol(std::move(symbol));
 }
 
 Value* Measured::find(const Graph& graph, const Value* value) const {
   constexpr int kMostNodes = 256;
-  for (const auto& [known, measure] : known_) {
+  constexpr std::size_t kMostLookedAt = 256;  // the last ones, so that importing stays linear
+  const std::size_t first = known_.size() > kMostLookedAt ? known_.size() - kMostLookedAt : 0;
+  for (std::size_t i = known_.size(); i-- > first;) {
     int budget = kMostNodes;
-    if (graph.owns(known) && same_computation(known, value, budget)) return measure;
+    if (graph.owns(known_[i].first) && same_computation(known_[i].first, value, budget)) return known_[i].second;
   }
   return nullptr;
 }

@@ -8,6 +8,9 @@
 
 namespace taper {
 
+// Whether an input of the graph has a size of that name.
+bool names_a_size(const Graph& graph, const std::string& symbol);
+
 // Names such sizes count_1, count_2, ... , of a program and its regions together.
 class CountNames {
  public:

@@ -25,7 +25,7 @@ struct Import {
   std::vector<std::string> assumptions;
   std::set<aten::TensorPtr> run_time_numbers;                   // that Python takes out of tensors: of rank 0
   std::map<std::string, aten::TensorPtr, std::less<>> numbers;  // the same by the program's symbols
-  std::map<aten::TensorPtr, Dim> measured;                      // those that became sizes without having a symbol
+  std::set<std::string, std::less<>> never_negative;            // of these symbols those that the program says so of
 
   void assume(std::string sentence);
   Shape shape(const Shape& declared) const;  // with the replacements

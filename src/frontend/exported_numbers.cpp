@@ -107,9 +107,8 @@ Expected<Arg> select_entry(aten::Context& context, std::span<const NamedArg> arg
 namespace {
 
 // The size that a number of the program is, measured once.
-Expected<Dim> size_of_number(Import& import, aten::Context& context, const std::optional<Dim>& declared,
-                             const TensorPtr& number) {
-  const auto measure = [&](const TensorPtr& tensor, std::optional<Dim> called) -> Expected<Dim> {
+Expected<Dim> size_of_number(Import& import, aten::Context& context, const std::optional<Dim>& declared) {
+  const auto measure = [&](const TensorPtr& tensor, Dim called) -> Expected<Dim> {
     Value* value = tensor->content(context.build);
     TAPER_TRY(context.build.status());
     if (!context.build.graph().owns(value))
@@ -124,6 +123,10 @@ Expected<Dim> size_of_number(Import& import, aten::Context& context, const std::
     for (const std::string& symbol : symbols_of(*declared)) {
       const auto known = import.numbers.find(symbol);
       if (known == import.numbers.end() || import.replacements.contains(symbol)) continue;
+      if (!import.never_negative.contains(symbol))
+        return fail_with_hint(
+            fmt::format("'{}' is a number of a tensor that is used as a size, but may be below 0", symbol),
+            "say torch._check(n >= 0) where the program takes it out of the tensor");
       TAPER_ASSIGN(import.replacements[symbol], measure(known->second, Dim::symbol(symbol)));
     }
     Dim size = substitute(*declared, import.replacements);
@@ -132,11 +135,7 @@ Expected<Dim> size_of_number(Import& import, aten::Context& context, const std::
     };
     if (std::ranges::none_of(symbols_of(size), is_open)) return size;
   }
-  const auto known = import.measured.find(number);
-  if (known != import.measured.end()) return known->second;
-  TAPER_ASSIGN(Dim size, measure(number, std::nullopt));
-  import.measured.emplace(number, size);
-  return size;
+  return fail("a size is computed from a number of a tensor in a way that the program doesn't tell");
 }
 
 Expected<Arg> with_size(Import& import, aten::Context& context, const Graph& graph, const Argument& argument, Arg arg) {
@@ -153,10 +152,8 @@ Expected<Arg> with_size(Import& import, aten::Context& context, const Graph& gra
   const auto* name = argument.as<ValueName>();
   if (name == nullptr || !is_run_time_number(import, arg)) return arg;
   const auto declared = graph.integers.find(name->name);
-  TAPER_ASSIGN(Dim size,
-               size_of_number(import, context,
-                              declared == graph.integers.end() ? std::nullopt : std::optional<Dim>(declared->second),
-                              *arg.as<TensorPtr>()));
+  const auto expression = declared == graph.integers.end() ? std::nullopt : std::optional<Dim>(declared->second);
+  TAPER_ASSIGN(Dim size, size_of_number(import, context, expression));
   return Arg(std::move(size));
 }
 
@@ -173,14 +170,31 @@ Expected<std::vector<NamedArg>> with_measured_sizes(Import& import, aten::Contex
   return arguments;
 }
 
+namespace {
+
+// The symbols of the tensors that an argument names.
+void add_symbols(const Graph& graph, const Argument& argument, std::set<std::string, std::less<>>& symbols) {
+  if (const auto* list = argument.as<Argument::List>())
+    for (const Argument& item : *list) add_symbols(graph, item, symbols);
+  const auto* name = argument.as<ValueName>();
+  const auto found = name == nullptr ? graph.tensors.end() : graph.tensors.find(name->name);
+  if (found == graph.tensors.end()) return;
+  for (const Dim& dim : found->second.sizes)
+    for (std::string& symbol : symbols_of(dim)) symbols.insert(std::move(symbol));
+}
+
+}  // namespace
+
 std::optional<Dim> declared_count(const Import& import, const Graph& graph, const Node& node) {
+  std::set<std::string, std::less<>> given;  // a size of an operand is not what is counted
+  for (const NamedArgument& input : node.inputs) add_symbols(graph, input.value, given);
   for (const Argument& output : node.outputs) {
     const auto* name = output.as<ValueName>();
     const auto found = name == nullptr ? graph.tensors.end() : graph.tensors.find(name->name);
     if (found == graph.tensors.end()) continue;
     for (const Dim& dim : found->second.sizes) {
       const auto symbol = dim.as_symbol();
-      if (!symbol || !is_unbacked(*symbol)) continue;
+      if (!symbol || !is_unbacked(*symbol) || given.contains(*symbol)) continue;
       const auto known = import.replacements.find(*symbol);
       return known == import.replacements.end() ? dim : known->second;
     }

@@ -251,6 +251,7 @@ class Importer {
       const auto replaced = import_.replacements.find(symbol);
       const auto name = replaced == import_.replacements.end() ? std::optional(symbol) : replaced->second.as_symbol();
       if (!name) continue;
+      if (info.least.value_or(-1) >= 0) import_.never_negative.insert(symbol);
       // What depends on data is no size of an input.
       SymbolRange& range = (exported::is_unbacked(symbol) ? context_.symbols : result_.symbols)[*name];
       range.least = std::max(range.least, std::max<std::int64_t>(info.least.value_or(0), 0));
@@ -497,13 +498,12 @@ Expected<ImportedProgram> import_exported_program(const SharedBytes& file, const
       found = std::move(*imported);
       break;
     }
+    if (!first) first = imported.error();
     if (importer.has_open_ties() && choice != exported::TieChoice::number) {
       choice = choice == exported::TieChoice::none ? exported::TieChoice::kind : exported::TieChoice::number;
       continue;
     }
-    Error error = std::move(imported).error();
-    auto larger = importer.larger_parts(error.text());
-    if (!first) first = std::move(error);
+    auto larger = importer.larger_parts(imported.error().text());
     if (!larger) break;
     parts = std::move(*larger);
   }

@@ -32,8 +32,8 @@ std::string clean_name(std::string name) {
   return name;
 }
 
-// Inputs that nobody named are called after the operator that first reads them: "onnx::Gather_0".
-std::string input_name(const std::string& name) {
+// Inputs and outputs that nobody named are called after the operator that first reads them: "onnx::Gather_0".
+std::string port_name(const std::string& name) {
   constexpr std::string_view kUnnamed = "onnx::";
   return clean_name(name.starts_with(kUnnamed) && name.size() > kUnnamed.size() ? name.substr(kUnnamed.size()) : name);
 }
@@ -42,7 +42,7 @@ std::string input_name(const std::string& name) {
 template <class Map>
 auto given_for(const Map& given, const std::string& name) {
   const auto found = given.find(name);
-  return found != given.end() ? found : given.find(input_name(name));
+  return found != given.end() ? found : given.find(port_name(name));
 }
 
 // Symbols of the text form are words.
@@ -569,7 +569,7 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
     } else if (!dim.dim_param().empty() && !is_free) {
       type.shape.push_back(named_size(dim.dim_param(), plain_sizes_));
     } else {
-      type.shape.push_back(symbol_names_.symbol(input_name(input.name()), static_cast<std::size_t>(axis)));
+      type.shape.push_back(symbol_names_.symbol(port_name(input.name()), static_cast<std::size_t>(axis)));
     }
   }
   TAPER_TRY(check_bounded(type));
@@ -591,7 +591,7 @@ Status Importer::read_inputs(Scope& scope) {
       TAPER_ASSIGN(Type type, input_type(input, slot.element));
       for (const Dim& dim : type.shape)
         for (const std::string& symbol : symbols_of(dim)) program_.symbols.try_emplace(symbol);
-      const std::string name = input_name(input.name());
+      const std::string name = port_name(input.name());
       slot.value = program_.graph.add_input(name, std::move(type));
       if (name != clean_name(input.name()))
         assume(fmt::format("input '{}' is '{}' in the files", clean_name(input.name()), name));
@@ -639,7 +639,7 @@ Expected<ImportedProgram> Importer::run() {
       return fail("output '{}' is no tensor", clean_name(output.name()));
     Value* value = materialize(build, slot);
     TAPER_TRY(build.status());
-    program_.graph.add_output(clean_name(output.name()), value);
+    program_.graph.add_output(port_name(output.name()), value);
   }
   TAPER_TRY(check(program_.graph));
   return std::move(program_);

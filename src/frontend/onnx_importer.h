@@ -21,6 +21,7 @@ struct Scope {
   Builder* build = nullptr;
   std::unordered_map<std::string, Slot> slots;
   std::map<std::string, std::int64_t, std::less<>> opsets;  // by domain; empty: those of the model
+  Measured measured = {};                                   // in the graph under construction
   // Attributes of the call, where the scope is that of a function.
   const std::map<std::string, const onnx::AttributeProto*, std::less<>>* attributes = nullptr;
 };
@@ -61,7 +62,7 @@ class Importer {
 
   // A symbol for a size that only elements decide.
   Dim fresh_count(const Graph& graph) { return counts_.fresh(graph); }
-  Measured& measured() { return measured_; }
+  Measured& measured() { return scope_->measured; }
 
   Scope* scope() { return scope_; }
   const std::vector<std::string>& wanted() const { return wanted_; }
@@ -92,7 +93,6 @@ class Importer {
   std::set<std::string, std::less<>> checked_functions_;
   SymbolNames symbol_names_;
   CountNames counts_;
-  Measured measured_;
   std::set<std::string> plain_sizes_;  // symbols that are a size of some input by themselves
   std::vector<std::string> wanted_;
   std::vector<const onnx::FunctionProto*> stack_;

@@ -1,4 +1,6 @@
 // Sizes that a file computes from elements: measured when it runs.
+#include <cmath>
+
 #include "frontend/onnx_importer.h"
 
 namespace taper::onnx_reader {
@@ -6,42 +8,70 @@ namespace {
 
 constexpr int kMostNodes = 64;  // that are looked through for one size
 
+std::optional<std::int64_t> whole_number(double value) {
+  constexpr double kMost = 1e15;  // doubles hold these exactly
+  return std::abs(value) <= kMost ? std::optional(static_cast<std::int64_t>(value)) : std::nullopt;
+}
+
 // Entry `i` of a vector of integers, as far as its making shows a number.
-std::optional<std::int64_t> entry_within(const Value* vector, std::int64_t i, int budget) {
-  if (const Tensor* tensor = constant_of(vector))
-    return static_cast<std::int64_t>(to_double(*tensor).at(static_cast<std::size_t>(i)));
+std::optional<std::int64_t> entry_within(const Value* vector, std::int64_t i, int& budget) {
+  if (vector == nullptr || --budget < 0) return std::nullopt;
+  if (const Tensor* tensor = constant_of(vector)) {
+    const std::int64_t count = tensor->element_count();
+    if (count < 1 || (count > 1 && i >= count) || is_floating(tensor->dtype)) return std::nullopt;
+    return whole_number(to_double(*tensor).at(static_cast<std::size_t>(count == 1 ? 0 : i)));
+  }
   const Node* node = vector->producer;
-  if (node == nullptr || budget <= 0) return std::nullopt;
-  if (node->op == "cast") return entry_within(node->operands[0], i, budget - 1);
-  if (node->op == "full") return static_cast<std::int64_t>(node->attrs.real("value"));
+  if (node == nullptr) return std::nullopt;
+  if (node->op == "cast") return entry_within(node->operands[0], i, budget);
+  if (node->op == "full") return whole_number(node->attrs.real("value"));
   if (node->op == "concat") {
     for (const Value* part : node->operands) {
       const auto length = part->type.shape.size() == 1 ? part->type.shape[0].constant() : std::nullopt;
       if (!length) return std::nullopt;
-      if (i < *length) return entry_within(part, i, budget - 1);
+      if (i < *length) return entry_within(part, i, budget);
       i -= *length;
     }
     return std::nullopt;
   }
   if (node->op == "mul") {
-    const auto a = entry_within(node->operands[0], i, budget - 1), b = entry_within(node->operands[1], i, budget - 1);
-    return a && b ? std::optional(*a * *b) : std::nullopt;
+    const auto a = entry_within(node->operands[0], i, budget);
+    const auto b = a ? entry_within(node->operands[1], i, budget) : std::nullopt;
+    return b ? whole_number(static_cast<double>(*a) * static_cast<double>(*b)) : std::nullopt;
   }
   // What exporters write: sizes of -1 are replaced by 1.
   if (node->op == "where") {
     const Node* test = node->operands[0]->producer;
     if (test == nullptr || test->op != "equal" || test->operands[0] != node->operands[2]) return std::nullopt;
-    const auto size = entry_within(node->operands[2], i, budget - 1);
-    const auto replaced = entry_within(test->operands[1], i, budget - 1);
+    const auto size = entry_within(node->operands[2], i, budget);
+    const auto replaced = entry_within(test->operands[1], i, budget);
     if (!size || !replaced) return std::nullopt;
-    return *size == *replaced ? entry_within(node->operands[1], i, budget - 1) : size;
+    return *size == *replaced ? entry_within(node->operands[1], i, budget) : size;
   }
   return std::nullopt;
 }
 
 }  // namespace
 
+namespace {
+
+// The value of which a number is only another shape or width, so that one number is measured once.
+Value* source_of(Value* number) {
+  while (number != nullptr && number->producer != nullptr && element_count(number->type.shape).is(1)) {
+    const Node& node = *number->producer;
+    const bool moves =
+        node.op == "reshape" || node.op == "unsqueeze" || node.op == "squeeze" || node.op == "select" ||
+        (node.op == "cast" && number->type.dtype == DType::i64 && !is_floating(node.operands[0]->type.dtype));
+    if (!moves || !element_count(node.operands[0]->type.shape).is(1)) break;
+    number = node.operands[0];
+  }
+  return number;
+}
+
+}  // namespace
+
 Value* measured_range(Call& call, Value* number) {
+  number = source_of(number);
   number = call.cast(call.reshape(number, Shape{}), DType::i64);
   if (call.failed()) return nullptr;
   const Graph& graph = call.build.graph();
@@ -90,7 +120,8 @@ Value* computed_slice(Call& call, Value* x, std::int64_t axis, Value* from, Valu
 }
 
 std::optional<std::int64_t> entry_of(const Value* vector, std::int64_t i) {
-  return entry_within(vector, i, kMostNodes);
+  int budget = kMostNodes;
+  return entry_within(vector, i, budget);
 }
 
 }  // namespace taper::onnx_reader

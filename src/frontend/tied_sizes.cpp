@@ -365,7 +365,7 @@ class Solver {
 
   // ---- equal sizes
 
-  Expected<bool> solve(const Dim& zero, bool choose) {
+  Expected<bool> solve(Dim zero, bool choose) {
     if (choose) {
       const auto inside = equal_insides(zero);
       return inside ? solve(*inside, true, zero) : Expected<bool>(false);

@@ -264,6 +264,7 @@ class Interpreter {
   Expected<Value> call_operator(std::string_view name, std::vector<Argument> arguments);
   Expected<Value> call_prim(std::string_view name, std::vector<Argument> arguments);
   Expected<Value> call_aten(std::string_view name, const std::vector<Argument>& arguments);
+  bool measure_sizes(std::string_view name, const std::vector<Argument>& arguments, std::vector<aten::NamedArg>& args);
   Expected<Value> dynamic_select(const TensorRef& x, const Value& dim, const TensorRef& index);
   // slice and narrow between places that only the running program knows; nothing if that isn't what is asked for.
   Expected<std::optional<Value>> slice_when_run(std::string_view name, std::vector<Argument>& arguments);

@@ -17,6 +17,7 @@ aten::Context without_small_sizes(const aten::Context& context, const Dim& a, co
   aten::Context general{context.build, context.symbols, {}};
   for (const Dim* dim : {&a, &b})
     for (const std::string& symbol : symbols_of(*dim)) {
+      if (context.counted.contains(symbol)) continue;  // masks may pick nothing
       SymbolRange& range = general.symbols.try_emplace(symbol).first->second;
       range.least = std::max<std::int64_t>(range.least, 2);
     }

@@ -1,9 +1,11 @@
 // Tensors of TorchScript programs: calls of ATen, and how regions see tensors of the regions around them.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
 
 #include "formats/text.h"
-#include "frontend/aten_table.h"
+#include "frontend/aten_counts.h"
 #include "frontend/torchscript_interpreter.h"
 
 namespace taper::torchscript {
@@ -195,6 +197,35 @@ Value Interpreter::unsupported_operator(std::string_view name, std::string_view 
   return Unknown{};
 }
 
+// Where an operator takes sizes, numbers of the running program become sizes, which are measured there. Whether any
+// did.
+bool Interpreter::measure_sizes(std::string_view name, const std::vector<Argument>& arguments,
+                                std::vector<aten::NamedArg>& args) {
+  constexpr std::array<std::string_view, 18> kTakeSizes = {
+      "arange", "empty", "expand",    "eye",     "full",   "narrow",  "new_empty",         "new_full", "new_ones",
+      "ones",   "rand",  "new_zeros", "one_hot", "repeat", "reshape", "repeat_interleave", "view",     "zeros"};
+  if (std::ranges::find(kTakeSizes, name) == kTakeSizes.end()) return false;
+  bool any = false;
+  const std::function<void(const Value&, aten::Arg&)> measure = [&](const Value& value, aten::Arg& arg) {
+    if (const auto* items = value.items(); items != nullptr && arg.as<aten::Arg::List>() != nullptr) {
+      aten::Arg::List list = *arg.as<aten::Arg::List>();
+      for (std::size_t i = 0; i < items->size() && i < list.size(); ++i) measure((*items)[i], list[i]);
+      arg = std::move(list);
+      return;
+    }
+    const TensorRef* number = value.tensor();
+    const auto* tensor = arg.as<aten::TensorPtr>();
+    if (number == nullptr || !number->is_number || tensor == nullptr || is_floating((*tensor)->type().dtype)) return;
+    taper::Value* content = (*tensor)->content(region_->build);
+    if (content == nullptr || !region_->graph.owns(content)) return;
+    arg = aten::measured_size(region_->context, content);
+    any = true;
+  };
+  for (std::size_t i = 0; i < args.size(); ++i) measure(arguments[i].value, args[i].arg);
+  if (any) assume(fmt::format("the sizes that '{}' is given are computed: numbers below 0 count as 0", name));
+  return any;
+}
+
 Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<Argument>& arguments) {
   const bool known = aten::knows(name);
   if (!known) return unsupported_operator(fmt::format("aten::{}", name));
@@ -219,6 +250,8 @@ Expected<Value> Interpreter::call_aten(std::string_view name, const std::vector<
   const bool writes = name.ends_with('_') && !name.ends_with("__");
   const TensorRef* target = writes && !arguments.empty() ? arguments[0].value.tensor() : nullptr;
   auto result = aten::call(region_->context, name, args);
+  if (!result && region_->build.status() && measure_sizes(name, arguments, args))
+    result = aten::call(region_->context, name, args);
   if (!result) {
     Error error = within(std::move(result).error(), "in " + place(line_));
     return std::unexpected(std::move(error));

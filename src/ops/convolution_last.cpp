@@ -366,8 +366,11 @@ Value* spread_weight(Builder& build, Value* weight, const Integers& dilation, co
   const auto trivial = [](const Integers& entries, std::int64_t neutral) {
     return std::ranges::all_of(entries, [neutral](std::int64_t entry) { return entry == neutral; });
   };
-  if (trivial(dilation, 1) && trivial(extra, 0)) return weight;
-  Array array = to_array(*constant_of(weight));
+  if (weight == nullptr || (trivial(dilation, 1) && trivial(extra, 0))) return weight;
+  // That of one axis has got another one of size 1.
+  const bool moved = constant_of(weight) == nullptr;
+  Array array = to_array(*constant_of(moved ? weight->producer->operands[0] : weight));
+  array.shape = *constant_sizes(weight->type.shape);
   for (std::size_t axis = 2; axis < array.shape.size(); ++axis) {
     const AxisView view = axis_view(array.shape, axis);
     const std::int64_t step = dilation[axis - 2];

@@ -86,6 +86,7 @@ Expected<std::vector<Array>> eval_attention(const EvalCall& call) {
         const double given = mask.values[static_cast<std::size_t>((block * rows + row) * columns + column)];
         score += !is_bool ? given : given == 0 ? kNoScore : 0;
       }
+      if (line.empty()) continue;
       const double largest = *std::ranges::max_element(line);
       if (largest == kNoScore) {
         std::ranges::fill(line, 0.0);
@@ -130,6 +131,34 @@ bool leaves_a_column(const Value* mask, bool causal) {
   return true;
 }
 
+// Whether all scores of some row may be ruled out by an added mask of -inf, as far as the mask's making shows within a
+// budget of values looked at.
+bool may_rule_out(const Value* mask, int& budget) {
+  if (mask == nullptr || !is_floating(mask->type.dtype)) return false;
+  if (--budget < 0) return true;
+  constexpr double kNothing = -std::numeric_limits<double>::infinity();
+  if (const Tensor* tensor = constant_of(mask)) {
+    const std::vector<double> entries = to_double(*tensor);
+    return std::ranges::find(entries, kNothing) != entries.end();
+  }
+  const Node* node = mask->producer;
+  if (node == nullptr || node->op == "log" || !node->regions.empty()) return true;
+  if (node->op == "full") return node->attrs.real("value") == kNothing;
+  return std::ranges::any_of(node->operands, [&](const Value* operand) { return may_rule_out(operand, budget); });
+}
+
+// Whether each row of a constant mask that is added leaves a score.
+bool leaves_a_score(const Value* mask) {
+  const Tensor* tensor = constant_of(mask);
+  if (tensor == nullptr || tensor->rank() == 0 || tensor->shape.back() < 1) return false;
+  const std::vector<double> entries = to_double(*tensor);
+  const auto columns = static_cast<std::size_t>(tensor->shape.back());
+  for (std::size_t row = 0; row < entries.size(); row += columns)
+    if (std::ranges::all_of(std::span(entries).subspan(row, columns), [](double x) { return std::isinf(x); }))
+      return false;
+  return true;
+}
+
 // Masks are added before they are broadcast, and where they are constants, before the network runs.
 std::vector<Value*> expand_attention(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& q = node.operands[0]->type.shape;
@@ -146,10 +175,17 @@ std::vector<Value*> expand_attention(Builder& build, const Node& node, std::span
     Value* ruled_out = build("sub", {build.scalar(1), each});
     scores = build("add", {scores, build("mul", {ruled_out, build.scalar(kRuledOut)})});
   }
+  int budget = 64;
+  const bool rules_out = mask != nullptr && !is_bool && !leaves_a_score(mask) && may_rule_out(mask, budget);
+  if (rules_out) {
+    Value* left = build("greater", {mask, build.scalar(-std::numeric_limits<float>::infinity())});
+    allowed.push_back(build("cast", {left}, {{"to", DType::f32}}));
+    mask = build("maximum", {mask, build.scalar(kRuledOut)});
+  }
   if (mask != nullptr && !is_bool) scores = build("add", {scores, mask});
   Value* shares = build("softmax", {scores});
   // A row without any score attends to nothing.
-  if (is_bool && !leaves_a_column(node.operands[3], causal))
+  if (rules_out || (is_bool && !leaves_a_column(node.operands[3], causal)))
     for (Value* each : allowed) shares = build("mul", {shares, each});
   return {build("matmul", {shares, operands[2]})};
 }

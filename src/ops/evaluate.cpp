@@ -123,12 +123,15 @@ struct PreparedGraph::Impl {
 
 namespace {
 
+constexpr std::string_view kContradiction = "what is measured contradicts what is known of sizes";
+
 // Symbols of the results' shapes, from the shapes that they have.
 Status bind_results(const Node& node, const std::vector<Array>& results, Bindings& bindings) {
   for (std::size_t i = 0; i < results.size(); ++i) {
     const Shape& expected = node.results[i]->type.shape;
     for (std::size_t axis = 0; axis < expected.size(); ++axis)
-      TAPER_TRY(bind_dim(expected[axis], results[i].shape[axis], bindings));
+      if (auto status = bind_dim(expected[axis], results[i].shape[axis], bindings); !status)
+        return fail("{}: {}", kContradiction, status.error().message);
   }
   return {};
 }
@@ -308,6 +311,10 @@ void PreparedGraph::observe(const ValueObserver* observer, bool in_loop) {
 
 Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inputs) {
   return PreparedGraph(graph, false).run(std::move(inputs));
+}
+
+bool contradicts_sizes(const Error& error) {
+  return error.message.find(kContradiction) != std::string::npos;
 }
 
 Bindings with_measured_sizes(const Graph& graph, Bindings sizes) {

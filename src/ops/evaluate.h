@@ -41,6 +41,10 @@ Expected<std::vector<Array>> evaluate(const Graph& graph, std::vector<Array> inp
 Expected<Bindings> bind_symbols(const std::vector<Value*>& values,
                                 const std::vector<std::vector<std::int64_t>>& shapes);
 
+// Whether an evaluation failed because what it measured was not as large as the graph says: an error of the graph, not
+// of its inputs.
+bool contradicts_sizes(const Error& error);
+
 // `sizes`, and an estimate of each size of the graph that only elements decide: as many as there are to choose from,
 // where operands tell.
 Bindings with_measured_sizes(const Graph& graph, Bindings sizes);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "ops/families.h"
 #include "ops/indices.h"
@@ -239,6 +240,7 @@ Value* first_entries(Builder& build, Value* x, Value* count, const Dim& size) {
 }
 
 // A kernel for each class of each sample; their rows follow one another.
+template <bool inclusive>
 std::vector<Value*> expand_suppression(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& scores = node.operands[1]->type.shape;
   const Dim& count = node.attrs.get<Shape>("count")[0];
@@ -251,13 +253,18 @@ std::vector<Value*> expand_suppression(Builder& build, const Node& node, std::sp
                       {{"shape", Shape{}}});
   Value* most = cast(build("minimum", {operands[2], size}), DType::i32);
   const bool single = *suppressions(node) == 1;
+  // TFLite's kernel drops boxes whose overlap is the threshold, too.
+  Value* threshold = operands[3];
+  if (inclusive)
+    threshold = build("maximum", {build("mul", {threshold, build.scalar(1 + std::numeric_limits<float>::epsilon())}),
+                                  build.scalar(std::numeric_limits<float>::min())});
   std::vector<Value*> rows;
   Value* total = nullptr;
   for (std::int64_t b = 0; b < *scores[0].constant(); ++b)
     for (std::int64_t c = 0; c < *scores[1].constant(); ++c) {
       const std::vector<Value*> found =
           build.call("padded_suppression",
-                     {entry_of(build, boxes, b), entry_of(build, entry_of(build, operands[1], b), c), most, operands[3],
+                     {entry_of(build, boxes, b), entry_of(build, entry_of(build, operands[1], b), c), most, threshold,
                       operands[4]},
                      {{"length", Shape{Dim::symbol(fmt::format("{}_padded_{}_{}", name, b, c))}}});
       if (build.failed()) return {nullptr};
@@ -285,12 +292,13 @@ Op non_max_suppression() {
       .infer = infer_suppression,
       .eval = eval_suppression,
       .measures_sizes = true,
-      .expand = expand_suppression,
+      .expand = expand_suppression<false>,
       .expands_if =
           [](const Node& node, Target) {
             const auto number = suppressions(node);
             return number && *number > 0 && *number <= kMostSuppressions;
           },
+      .expand_tflite = expand_suppression<true>,
       .onnx = {.op_type = "NonMaxSuppression",
                .inputs = {operand(0), operand(1), operand(2), operand(3), operand(4)},
                .attrs = {{"center_point_box", "center_point_box"}}},

@@ -47,17 +47,30 @@ std::optional<LinearDim> as_linear(const Dim& dim) {
   return linear;
 }
 
+// An axis whose size can be asked for.
+struct Source {
+  Value* value;
+  std::size_t axis;
+};
+
 // Builds sizes in a graph under construction. Every size is a vector of one integer, every partial result is kept.
 class SizeBuilder {
  public:
-  SizeBuilder(Builder& build, DType dtype) : build_(build), dtype_(dtype), sources_(build.graph().inputs()) {}
+  SizeBuilder(Builder& build, DType dtype) : build_(build), dtype_(dtype) {}
 
   // The sizes of the value say what symbols are.
   void add_measured(Value* value) {
-    if (value != nullptr) sources_.push_back(value);
+    if (value == nullptr) return;
+    for (std::size_t axis = 0; axis < value->type.shape.size(); ++axis) {
+      const Dim& dim = value->type.shape[axis];
+      if (dim.constant()) continue;
+      measured_.try_emplace(dim.text(), Source{value, axis});
+      if (const auto linear = as_linear(dim))
+        linear_.try_emplace(linear->symbol, std::pair(Source{value, axis}, *linear));
+    }
   }
 
-  // Whether all symbols of the dimension can be read from the inputs.
+  // Whether all symbols of the dimension can be read from the inputs and what was measured.
   bool can_know(const Dim& dim) const {
     if (dim.constant() || find(dim)) return true;
     return !dim.overflowed() && std::ranges::all_of(symbols_of(dim), [this](const std::string& symbol) {
@@ -93,7 +106,7 @@ class SizeBuilder {
 
   // A vector of `rank` entries whose entry `axis` is the size; the others are anything.
   Value* vector_at(const Dim& dim, std::size_t axis, std::size_t rank) {
-    for (Value* input : sources_)
+    for (Value* input : build_.graph().inputs())
       if (input->type.shape.size() == rank && input->type.shape[axis] == dim) return shape_of(input);
     Shape shape(rank, Dim(0));
     shape[axis] = dim;
@@ -113,25 +126,23 @@ class SizeBuilder {
   }
 
  private:
-  struct Source {
-    Value* input;
-    std::size_t axis;
-  };
-
-  // An axis of an input that has this size.
+  // An axis of an input, or of a measured value, that has this size.
   std::optional<Source> find(const Dim& dim) const {
-    for (Value* input : sources_)
+    for (Value* input : build_.graph().inputs())
       for (std::size_t axis = 0; axis < input->type.shape.size(); ++axis)
         if (input->type.shape[axis] == dim) return Source{input, axis};
-    return std::nullopt;
+    if (measured_.empty()) return std::nullopt;
+    const auto found = measured_.find(dim.text());
+    return found == measured_.end() ? std::nullopt : std::optional(found->second);
   }
-  // An axis of an input whose size says what the symbol is.
+  // An axis of an input, or of a measured value, whose size says what the symbol is.
   std::optional<std::pair<Source, LinearDim>> find_symbol(const std::string& symbol) const {
-    for (Value* input : sources_)
+    for (Value* input : build_.graph().inputs())
       for (std::size_t axis = 0; axis < input->type.shape.size(); ++axis)
         if (const auto linear = as_linear(input->type.shape[axis]); linear && linear->symbol == symbol)
           return std::pair(Source{input, axis}, *linear);
-    return std::nullopt;
+    const auto found = linear_.find(symbol);
+    return found == linear_.end() ? std::nullopt : std::optional(found->second);
   }
 
   Value* shape_of(Value* input) {
@@ -154,11 +165,11 @@ class SizeBuilder {
     end = i + 1;
     const auto source = find(shape[i]);
     if (!source) return size(shape[i]);
-    const Shape& sizes = source->input->type.shape;
+    const Shape& sizes = source->value->type.shape;
     while (end < shape.size() && source->axis + end - i < sizes.size() && shape[end] == sizes[source->axis + end - i])
       ++end;
     if (end == i + 1) return size(shape[i]);
-    return entries(shape_of(source->input), source->axis, source->axis + end - i);
+    return entries(shape_of(source->value), source->axis, source->axis + end - i);
   }
 
   Value* size(const Dim& dim) {
@@ -169,10 +180,10 @@ class SizeBuilder {
   }
 
   Value* compute(const Dim& dim) {
-    if (const auto source = find(dim)) return entries(shape_of(source->input), source->axis, source->axis + 1);
+    if (const auto source = find(dim)) return entries(shape_of(source->value), source->axis, source->axis + 1);
     if (const auto symbol = dim.as_symbol()) {
       const auto [source, linear] = *find_symbol(*symbol);
-      Value* value = entries(shape_of(source.input), source.axis, source.axis + 1);
+      Value* value = entries(shape_of(source.value), source.axis, source.axis + 1);
       if (linear.offset != 0) value = build_("sub", {value, constant({linear.offset})});
       if (linear.factor != 1) value = build_("floor_divide", {value, constant({linear.factor})});
       return value;
@@ -205,7 +216,8 @@ class SizeBuilder {
 
   Builder& build_;
   DType dtype_;
-  std::vector<Value*> sources_;  // whose sizes can be asked for
+  std::map<std::string, Source, std::less<>> measured_;                      // by the size's text
+  std::map<std::string, std::pair<Source, LinearDim>, std::less<>> linear_;  // by the symbol
   std::map<Value*, Value*> shapes_;
   std::map<std::string, Value*> sizes_;
 };

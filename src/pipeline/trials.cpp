@@ -132,15 +132,17 @@ Expected<Trial> trial_of(const Graph& graph, InputSet inputs) {
   return trial;
 }
 
-// The first finite trial of `draws`, else the first one that can be evaluated at all.
+// The first finite trial of `draws` in which nothing comes out empty, else the first finite one, else the first one
+// that can be evaluated at all.
 Expected<Trial> tame_trial(const Graph& graph, const Bindings& sizes, std::uint64_t seed, std::span<const Draw> draws) {
   std::optional<Expected<Trial>> best;
   const auto start = std::chrono::steady_clock::now();
   for (const Draw draw : draws) {
     TAPER_ASSIGN(InputSet inputs, Drawing(graph, draw, seed).at(sizes));
     Expected<Trial> trial = trial_of(graph, std::move(inputs));
-    if (trial && trial->finite()) return trial;
-    if (!best || (trial && !*best)) best = std::move(trial);
+    if (trial ? trial->finite() && trial->emptied.empty() : contradicts_sizes(trial.error())) return trial;
+    const auto rank = [](const Expected<Trial>& each) { return !each ? 0 : each->finite() ? 2 : 1; };
+    if (!best || rank(trial) > rank(*best)) best = std::move(trial);
     if (seconds_since(start) > kPatience) break;
   }
   return std::move(*best);

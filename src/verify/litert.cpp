@@ -146,7 +146,7 @@ struct LitertModel::Impl {
   Expected<Port> read_port(litert::TensorHandle tensor, const char* name) const;
   Status resize(std::span<const SignatureTensor* const> values, const OutputShapes& expected);
   Expected<std::vector<std::vector<std::int64_t>>> output_shapes(bool allocate);
-  Status make_buffer(Port& port, std::vector<std::int64_t> shape);
+  Status make_buffer(Port& port, std::vector<std::int64_t> shape, std::size_t spare = 0);
   Status fill(Port& port, const Tensor& value);
   Status spoil(Port& port);
   Expected<Tensor> fetch(Port& port);
@@ -372,6 +372,10 @@ namespace {
 // What output buffers hold before a run, so that the result of the run before can't pass for that of this one.
 constexpr int kStale = 0xa5;
 
+// What outputs get beside twice what is expected of them where elements decide how large they come out: the runtime may
+// write past the end of a buffer before it says that it is too small.
+constexpr std::size_t kSpareBytes = std::size_t{1} << 16;
+
 Expected<std::vector<int>> dimensions_of(const Tensor& tensor) {
   std::vector<int> result;
   for (const std::int64_t size : tensor.shape) {
@@ -391,18 +395,22 @@ std::size_t byte_count(DType dtype, std::span<const std::int64_t> shape) {
 
 }  // namespace
 
-Status LitertModel::Impl::make_buffer(Port& port, std::vector<std::int64_t> shape) {
+Status LitertModel::Impl::make_buffer(Port& port, std::vector<std::int64_t> shape, std::size_t spare) {
   litert::RankedType type{};
   type.element_type = port.element_type;
   type.layout.rank = static_cast<std::uint32_t>(shape.size()) & 0x7fu;
-  for (std::size_t i = 0; i < shape.size(); ++i) type.layout.dimensions[i] = static_cast<std::int32_t>(shape[i]);
+  // The runtime makes no buffers without bytes.
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    type.layout.dimensions[i] = static_cast<std::int32_t>(std::max<std::int64_t>(shape[i], 1));
   litert::TensorBuffer buffer = nullptr;
-  const auto status = api().CreateManagedTensorBuffer(runtime->environment.get(), litert::kHostMemory, &type,
-                                                      byte_count(port.dtype, shape), &buffer);
+  const std::size_t known = byte_count(port.dtype, shape);
+  const std::size_t bytes = std::max(spare == 0 ? known : 2 * known + spare, size_of(port.dtype));
+  const auto status =
+      api().CreateManagedTensorBuffer(runtime->environment.get(), litert::kHostMemory, &type, bytes, &buffer);
   if (status != 0)
     return fail("LiteRT makes no buffer for '{}' {}: {}", port.name, shape_text(shape), litert::status_name(status));
   port.buffer = {buffer, Deleter{&api()}};
-  port.capacity = byte_count(port.dtype, shape);
+  port.capacity = bytes;
   port.shape = std::move(shape);
   return {};
 }
@@ -451,7 +459,7 @@ Status LitertModel::Impl::resize(std::span<const SignatureTensor* const> values,
   for (Port& port : outputs) {
     const auto known = expected.find(port.name);
     if (known != expected.end() && byte_count(port.dtype, known->second) > port.capacity)
-      TAPER_TRY(make_buffer(port, known->second));
+      TAPER_TRY(make_buffer(port, known->second, kSpareBytes));
   }
   return {};
 }
