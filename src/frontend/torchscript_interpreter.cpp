@@ -382,7 +382,8 @@ Status Interpreter::run_conditional(const Statement& statement) {
       if (!branch_on({aten::Tensor::make(flag), region_, true}, statement)) return refused;
       return {};
     }
-    assume(fmt::format("{}{} (at {})", *sizes->general ? "" : "not ", sizes->text, place(statement.line)));
+    assume(fmt::format("the files are right where {}{} alone: {} is decided by it", *sizes->general ? "" : "not ",
+                       sizes->text, place(statement.line)));
     return run_block(*sizes->general ? statement.body : statement.otherwise);
   }
   return branch_on(*condition.tensor(), statement);

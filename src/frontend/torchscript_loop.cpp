@@ -101,7 +101,9 @@ Status Interpreter::loop_on(const Statement& statement, const Value* count, cons
     const auto* sizes = entered.as<Undecided>();
     const bool is_sure = aten::known_less(region_->context, 0, *attempts.steps) == true;
     if (!is_sure && !(sizes && sizes->general == true)) return std::unexpected(done.error());
-    if (!is_sure) assume(fmt::format("{} (at {})", sizes->text, place(statement.line)));
+    if (!is_sure)
+      assume(
+          fmt::format("the files are right where {} alone: {} is decided by it", sizes->text, place(statement.line)));
     // What the first iteration alone sets up: a state that is None before it, say.
     const Names before = names_of(frame_->variables);
     TAPER_TRY(assign(*statement.target, Dim(0)));

@@ -7,6 +7,8 @@
 #include <set>
 
 #include "base/mapped_file.h"
+#include "ops/table.h"
+#include "passes/rewrite.h"
 #include "pipeline/judges.h"
 #include "pipeline/model.h"
 #include "pipeline/precision.h"
@@ -55,6 +57,11 @@ struct Compared {
   std::int64_t unlike = 0;
 };
 
+// Whether elements decide how large something is.
+bool measures_sizes(const Graph& graph) {
+  return any_node(graph, [](const Node& node) { return op_of(node).measures_sizes; });
+}
+
 // Adds the outputs of a run, or those that `chosen` has, if it isn't empty.
 Status add_outputs(const Graph& graph, const Trial& trial, const std::vector<NamedArray>& outputs,
                    const std::vector<bool>& chosen, Compared& compared) {
@@ -65,9 +72,13 @@ Status add_outputs(const Graph& graph, const Trial& trial, const std::vector<Nam
     if (found == outputs.end()) return fail("the file has no output '{}'", name);
     const Array& reference = trial.reference[i];
     const Array& measured = found->value;
-    if (measured.shape != reference.shape)
-      return fail("an output has shape {}, expected {}", shape_text(std::span(measured.shape)),
-                  shape_text(std::span(reference.shape)));
+    if (measured.shape != reference.shape) {
+      std::string shapes = fmt::format("an output has shape {}, expected {}", shape_text(std::span(measured.shape)),
+                                       shape_text(std::span(reference.shape)));
+      if (!measures_sizes(graph)) return fail("{}", shapes);
+      return fail_with_hint(shapes + ": elements decide how large it is, and rounding moved some across that edge",
+                            "--quantize fp32 where weights are rounded, or --no-verify to have the files as they are");
+    }
     if (!is_floating(reference.dtype)) {
       compared.unlike += count_unlike(reference, measured);
       continue;
