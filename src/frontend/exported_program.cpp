@@ -240,7 +240,8 @@ class Importer {
     for (const auto& [symbol, least] : freeing.least)
       result_.symbols[symbol].least = std::max(result_.symbols[symbol].least, least);
     for (const auto& [symbol, size] : freeing.sizes)
-      result_.freed.emplace(symbol, FreedSize{size, std::move(freeing.notes[symbol])});
+      result_.freed.emplace(symbol,
+                            FreedSize{size, std::move(freeing.notes[symbol]), std::move(freeing.kept_numbers[symbol])});
     result_.has_other_readings = freeing.ambiguous;
     return {};
   }

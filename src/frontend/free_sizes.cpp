@@ -320,11 +320,14 @@ void tell_of_others(const FreeCall& call) {
       if (!same && (real == nullptr ||
                     !(near(number) || near(1 / number) || near(std::sqrt(number)) || near(1 / std::sqrt(number)))))
         continue;
-      call.note(symbol,
-                same ? fmt::format("a literal {} of {} stays as it is, though the freed size '{}' was as large", size,
-                                   call.name, symbol)
-                     : fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'",
-                                   *real, call.name, symbol));
+      std::string sentence =
+          same ? fmt::format("a literal {} of {} stays as it is, though the freed size '{}' was as large", size,
+                             call.name, symbol)
+               : fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'", *real,
+                             call.name, symbol);
+      std::vector<std::string>& kept = call.freeing.kept_numbers[symbol];
+      if (std::ranges::find(kept, sentence) == kept.end()) kept.push_back(sentence);
+      call.note(symbol, std::move(sentence));
     }
   };
   for (const aten::NamedArg& argument : call.arguments) {

@@ -29,8 +29,9 @@ struct Freeing {
   // they are split (heads), else to those before; 1 always to those before; 2 always to those behind.
   int reading = 0;
   bool ambiguous = false;  // whether another reading would give another graph
-  std::map<std::string, std::vector<std::string>, std::less<>> notes;  // sentences by symbol: what was decided
-  std::string place;                                                   // of the call under way, for errors
+  std::map<std::string, std::vector<std::string>, std::less<>> notes;         // sentences by symbol: what was decided
+  std::map<std::string, std::vector<std::string>, std::less<>> kept_numbers;  // those of numbers that stay
+  std::string place;                                                          // of the call under way, for errors
 
   // Sizes that follow from freed ones, as results had them so far, by what they were.
   std::map<std::int64_t, std::vector<Dim>> derived;

@@ -35,6 +35,8 @@ inline constexpr int kReadings = 3;
 struct FreedSize {
   std::int64_t size = 0;           // that the program had
   std::vector<std::string> notes;  // what was decided by its number alone, a sentence each
+  // Those of numbers that stay as they are: a program compared with itself has them on both sides.
+  std::vector<std::string> kept_numbers = {};
 };
 
 struct ImportedProgram {

@@ -150,9 +150,13 @@ void tell_decisions(ImportedProgram& program, const std::function<bool(const std
         if (told.insert(note).second) program.assumptions.push_back(note);
 }
 
-// What was decided for sizes that are proven needs no words.
+// What was decided for sizes that are proven needs no words, but for numbers that stay.
 void tell_of_freed(ImportedProgram& program, const Unproven& unproven) {
   tell_decisions(program, [&](const std::string& symbol) { return unproven.contains(symbol); });
+  for (const auto& [symbol, freed] : program.freed)
+    for (const std::string& note : freed.kept_numbers)
+      if (std::ranges::find(program.assumptions, note) == program.assumptions.end())
+        program.assumptions.push_back(note);
   for (const auto& [symbol, reason] : unproven)
     program.warnings.push_back(
         fmt::format("nothing proves that the size '{}' was set free rightly ({}): compare the files with PyTorch at "

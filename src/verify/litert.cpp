@@ -396,17 +396,23 @@ std::size_t byte_count(DType dtype, std::span<const std::int64_t> shape) {
 }  // namespace
 
 Status LitertModel::Impl::make_buffer(Port& port, std::vector<std::int64_t> shape, std::size_t spare) {
-  litert::RankedType type{};
-  type.element_type = port.element_type;
-  type.layout.rank = static_cast<std::uint32_t>(shape.size()) & 0x7fu;
-  // The runtime makes no buffers without bytes.
-  for (std::size_t i = 0; i < shape.size(); ++i)
-    type.layout.dimensions[i] = static_cast<std::int32_t>(std::max<std::int64_t>(shape[i], 1));
   litert::TensorBuffer buffer = nullptr;
-  const std::size_t known = byte_count(port.dtype, shape);
-  const std::size_t bytes = std::max(spare == 0 ? known : 2 * known + spare, size_of(port.dtype));
-  const auto status =
-      api().CreateManagedTensorBuffer(runtime->environment.get(), litert::kHostMemory, &type, bytes, &buffer);
+  std::size_t bytes = 0;
+  const auto create = [&](std::int64_t least) {
+    litert::RankedType type{};
+    type.element_type = port.element_type;
+    type.layout.rank = static_cast<std::uint32_t>(shape.size()) & 0x7fu;
+    bytes = size_of(port.dtype);
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+      type.layout.dimensions[i] = static_cast<std::int32_t>(std::max(shape[i], least));
+      bytes *= static_cast<std::size_t>(type.layout.dimensions[i]);
+    }
+    if (spare > 0) bytes = 2 * bytes + spare;
+    return api().CreateManagedTensorBuffer(runtime->environment.get(), litert::kHostMemory, &type, bytes, &buffer);
+  };
+  auto status = quietly([&] { return create(0); });
+  // Of outputs without elements the runtime makes none.
+  if (status != 0 && byte_count(port.dtype, shape) == 0) status = quietly([&] { return create(1); });
   if (status != 0)
     return fail("LiteRT makes no buffer for '{}' {}: {}", port.name, shape_text(shape), litert::status_name(status));
   port.buffer = {buffer, Deleter{&api()}};
