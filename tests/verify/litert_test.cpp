@@ -269,7 +269,7 @@ TEST_F(LitertTest, an_output_may_grow_with_the_elements_of_an_input_of_one_shape
   file.signature({{"x", x}}, {{"y", y}});
   auto model = LitertModel::open(runtime(), file.bytes());
   ASSERT_TRUE(model) << model.error().text();
-  for (const std::int64_t count : {1, 6, 2}) {
+  for (const std::int64_t count : {0, 1, 6, 2, 0}) {
     std::vector<float> elements(6, 0);
     std::fill_n(elements.begin(), count, 1.0f);
     const auto found = model->run(std::vector{SignatureTensor{"x", tensor_f32({6}, elements)}}, {{"y", {count, 1}}});
