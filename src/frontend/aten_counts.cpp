@@ -46,7 +46,9 @@ Value* places_of(Context& context, Value* mask) {
   if (Value* known = context.measured.find(context.build.graph(), mask)) return known;
   // Elements picked where a mask is repeated are so many times those that it picks itself.
   const auto [narrow, times] = repeated_mask(mask);
+  auto named = std::exchange(context.next_count, std::nullopt);  // the program names those of this mask
   const Value* of_narrow = narrow == mask ? nullptr : places_of(context, narrow);
+  if (of_narrow == nullptr) context.next_count = std::move(named);
   const Dim count =
       of_narrow != nullptr ? of_narrow->type.shape[0] * times : fresh_count(context, element_count(mask->type.shape));
   Value* places = context.build("nonzero", {mask}, {{"count", Shape{count}}});

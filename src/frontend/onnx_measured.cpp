@@ -51,10 +51,6 @@ std::optional<std::int64_t> entry_within(const Value* vector, std::int64_t i, in
   return std::nullopt;
 }
 
-}  // namespace
-
-namespace {
-
 // The value of which a number is only another shape or width, so that one number is measured once.
 Value* source_of(Value* number) {
   while (number != nullptr && number->producer != nullptr && element_count(number->type.shape).is(1)) {
