@@ -190,15 +190,24 @@ Value* padded_entries(Builder& build, const std::string& mode, const Dim& size, 
 }
 
 // x gathered entry by entry along an axis, with amounts of any sign.
-Value* gathered_padding(Builder& build, Value* x, std::size_t axis, const std::array<Dim, 2>& amounts,
+Value* gathered_padding(const Context& context, Value* x, std::size_t axis, const std::array<Dim, 2>& amounts,
                         const Padding& padding) {
+  Builder& build = context.build;
   const Dim size = shape_of(x)[axis];
+  const Attrs along = {{"dim", static_cast<std::int64_t>(axis)}};
   Value* place = padded_places(build, size, amounts[0], amounts[1]);
-  Value* y = build("gather", {x, padded_entries(build, padding.mode, size, place)},
-                   {{"dim", static_cast<std::int64_t>(axis)}});
-  if (padding.mode != "constant" || y == nullptr) return y;
+  if (padding.mode != "constant") return build("gather", {x, padded_entries(build, padding.mode, size, place)}, along);
   Value* inside = build("logical_and", {build("greater_equal", {place, integer_number(build, 0, DType::i32)}),
                                         build("less", {place, number(build, Arg(size), DType::i32)})});
+  if (may_be_nothing(context, size)) {
+    // Nothing could be looked up in nothing: what is written stands behind the last entry.
+    Shape one = shape_of(x);
+    one[axis] = 1;
+    x = concat(build, {x, full(build, one, Arg(padding.fill), x->type.dtype)}, axis);
+    return build("gather", {x, build("where", {inside, place, number(build, Arg(size), DType::i32)})}, along);
+  }
+  Value* y = build("gather", {x, padded_entries(build, padding.mode, size, place)}, along);
+  if (y == nullptr) return y;
   Shape line(shape_of(x).size() - axis, Dim(1));
   line[0] = shape_of(y)[axis];
   return build("where", {reshape(build, inside, line), y, number(build, padding.fill, x->type.dtype)});
@@ -210,7 +219,7 @@ Value* padded_axis(Call& call, Value* x, std::size_t axis, std::array<Dim, 2> am
   const auto is_positive = [&](const Dim& amount) { return known_less(call.context, amount, 0) == false; };
   const auto is_negative = [&](const Dim& amount) { return known_less_equal(call.context, amount, 0) == true; };
   const bool known = std::ranges::all_of(amounts, [&](const Dim& a) { return is_positive(a) || is_negative(a); });
-  if (padding.mode != "constant" || !known) return gathered_padding(build, x, axis, amounts, padding);
+  if (padding.mode != "constant" || !known) return gathered_padding(call.context, x, axis, amounts, padding);
   Dim start = 0, end = shape_of(x)[axis];
   if (is_negative(amounts[0])) start = Dim(0) - std::exchange(amounts[0], 0);
   if (is_negative(amounts[1])) end = end + std::exchange(amounts[1], 0);

@@ -40,6 +40,11 @@ def moments_of_picked(x):
     return picked.mean(0), picked.std(0), picked.var()
 
 
+def padded_again(x):
+    picked = x[x[:, 0] > 0]
+    return functional.pad(picked, (0, 0, 0, x.shape[0] - picked.shape[0]), value=3.0)
+
+
 X = torch.randn(2, 7, 4)
 NO_SCORES = torch.zeros(2, 1, 7).index_fill(0, torch.tensor([1]), -torch.inf)
 # What is computed, sizes that are open, and tensors to compute it of: the first ones are what it is exported with.
@@ -47,6 +52,7 @@ CASES = {
     "attention": (attended, None, [(X, torch.zeros(2, 1, 7)), (X, NO_SCORES)]),
     "roll": (lambda x: torch.roll(x, -(x.size(1) // 2), 1), ({1: AUTO},), [(X,), (X[:, :4],), (X[:, :3],)]),
     "two_counts": (picked_twice, None, [(torch.randn(5, 4), torch.randn(4))]),
+    "padded": (padded_again, ({0: AUTO},), [(X[0],), (-X[0].abs(),), (X[0].abs(),), (X[0][:4],)]),
     "moments": (moments_of_picked, None, [(X[0],), (-X[0].abs(),), (X[0].abs() * torch.eye(7)[:, :1],)]),
 }
 
