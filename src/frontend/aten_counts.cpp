@@ -56,16 +56,19 @@ Value* places_of(Context& context, Value* mask) {
   return places;
 }
 
-Dim measured_size(Context& context, Value* number) {
+Value* measured_range(Context& context, Value* number, const std::optional<Dim>& most) {
   Builder& build = context.build;
   number = cast(build, number, DType::i64);
-  if (number == nullptr) return 0;
-  if (const Value* known = context.measured.find(build.graph(), number)) return known->type.shape[0];
-  const Dim size = fresh_count(context, std::nullopt);
-  Value* range =
-      build("range", {integer_number(build, 0), number, integer_number(build, 1)}, {{"length", Shape{size}}});
+  if (number == nullptr) return nullptr;
+  if (Value* known = context.measured.find(build.graph(), number)) return known;
+  Value* range = counted_range(build, number, fresh_count(context, most));
   context.measured.add(number, range);
-  return size;
+  return range;
+}
+
+Dim measured_size(Context& context, Value* number) {
+  const Value* range = measured_range(context, number, std::nullopt);
+  return range == nullptr ? Dim(0) : range->type.shape[0];
 }
 
 }  // namespace taper::aten

@@ -12,6 +12,10 @@ Dim fresh_count(Context& context, const std::optional<Dim>& most);
 // one count.
 Value* places_of(Context& context, Value* mask);
 
+// 0, 1, ... below a number of rank 0 that the running program computes, which measures it; it lies between 0 and
+// `most`.
+Value* measured_range(Context& context, Value* number, const std::optional<Dim>& most);
+
 // A number of rank 0 that the running program computes as a size; what is below 0 counts as 0.
 Dim measured_size(Context& context, Value* number);
 

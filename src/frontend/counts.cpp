@@ -50,6 +50,10 @@ Value* as_i64(Builder& build, Value* x) {
 
 }  // namespace
 
+Value* counted_range(Builder& build, Value* end, const Dim& size) {
+  return build("range", {number(build, 0), end, number(build, 1)}, {{"length", Shape{size}}});
+}
+
 Value* run_begins(Builder& build, Value* vector) {
   if (vector == nullptr) return nullptr;
   // The first entry, and those unlike the one before them.

@@ -32,6 +32,9 @@ class Measured {
   std::vector<std::pair<const Value*, Value*>> known_;
 };
 
+// The numbers below a number (i64[]), none if it is below 0: as many as the running program says, which `size` names.
+Value* counted_range(Builder& build, Value* number, const Dim& size);
+
 // Where runs of equal entries of a vector begin, bool[n].
 Value* run_begins(Builder& build, Value* vector);
 

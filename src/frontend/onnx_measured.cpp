@@ -73,8 +73,7 @@ Value* measured_range(Call& call, Value* number) {
   const Graph& graph = call.build.graph();
   if (Value* known = call.importer.measured().find(graph, number)) return known;
   call.importer.want(number);  // known now it would be better
-  Value* range = call.build("range", {call.number(0, DType::i64), number, call.number(1, DType::i64)},
-                            {{"length", Shape{call.importer.fresh_count(graph)}}});
+  Value* range = counted_range(call.build, number, call.importer.fresh_count(graph));
   call.importer.measured().add(number, range);
   return range;
 }

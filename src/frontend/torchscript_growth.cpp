@@ -254,15 +254,6 @@ Expected<Value> Interpreter::item_of_stack(const TensorRef& stack, const Value& 
   return item;
 }
 
-// 0, 1, ... below a number that the running program computes, which measures it. It lies between 0 and `most`.
-taper::Value* Interpreter::counted_up_to(taper::Value* number, const std::optional<Dim>& most) {
-  Builder& build = region_->build;
-  const Dim length = aten::fresh_count(region_->context, most);
-  return build("range",
-               {aten::integer_number(build, 0), aten::cast(build, number, DType::i64), aten::integer_number(build, 1)},
-               {{"length", Shape{length}}});
-}
-
 // The list after the loop, of as many items as it has got.
 Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::TensorPtr& items, taper::Value* iterations) {
   const Loop::Holder& holder = loop.holders[at];
@@ -279,7 +270,8 @@ Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::Tenso
     taper::Value* count = build("add", {build("mul", {iterations, aten::number(build, aten::Arg(each), DType::i64)}),
                                         aten::number(build, aten::Arg(before), DType::i64)});
     TAPER_ASSIGN(taper::Value * content, content_of(*region_, *items));
-    taper::Value* part = build("gather", {content, counted_up_to(count, length)}, {{"dim", std::int64_t{0}}});
+    taper::Value* part =
+        build("gather", {content, aten::measured_range(region_->context, count, length)}, {{"dim", std::int64_t{0}}});
     TAPER_TRY(build.status());
     all = TensorRef{aten::Tensor::make(part), region_, false};
   } else if (loop.measured == nullptr && length != items->type().shape[0]) {
@@ -510,8 +502,8 @@ Status Interpreter::settle(List& list) {
                       "write into a tensor of known size (out[t] = y)");
   TAPER_ASSIGN(taper::Value * all, content_in(*region_, {list.stack.tensor, list.stack.home, false}));
   TAPER_ASSIGN(taper::Value * length, number_in(*region_, *list.length, DType::i64));
-  taper::Value* part =
-      region_->build("gather", {all, counted_up_to(length, all->type.shape[0])}, {{"dim", std::int64_t{0}}});
+  taper::Value* part = region_->build(
+      "gather", {all, aten::measured_range(region_->context, length, all->type.shape[0])}, {{"dim", std::int64_t{0}}});
   TAPER_TRY(region_->build.status());
   list.items.clear();
   list.kind = List::Kind::stacked;

@@ -225,7 +225,6 @@ class Interpreter {
   Expected<Value> append_to_filling(const std::shared_ptr<List>& list, const Value& item);
   Expected<Value> item_of_filling(const List& list, const Value& index);
   Status settle(List& list);
-  taper::Value* counted_up_to(taper::Value* number, const std::optional<Dim>& most);
   // A call on a tensor that grows in a loop; nothing if there is none among the arguments.
   Expected<std::optional<Value>> on_grown_tensor(std::string_view name, const std::vector<Argument>& arguments);
   Expected<Value> longer_tensor(const std::vector<Value>& parts, const Value& dim);

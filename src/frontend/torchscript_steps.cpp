@@ -1,6 +1,7 @@
 // How often a loop of TorchScript runs whose end its own condition decides.
 #include <unordered_map>
 
+#include "frontend/aten_counts.h"
 #include "frontend/torchscript_loop.h"
 
 namespace taper::torchscript {
@@ -227,7 +228,7 @@ Expected<bool> Interpreter::count_steps(Loop& loop, const Value& entered, Attemp
       return error_here("a list grows by a number of items that depends on data, in a branch or loop that does too",
                         "write into a tensor of known size (out[t] = y)");
     TAPER_ASSIGN(taper::Value * times, number_in(*region_, *loop.count));
-    attempts.measured = counted_up_to(times, std::nullopt);
+    attempts.measured = aten::measured_range(region_->context, times, std::nullopt);
     TAPER_TRY(region_->build.status());
     attempts.steps = attempts.measured->type.shape[0];
     return true;

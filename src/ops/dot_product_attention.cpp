@@ -118,15 +118,17 @@ Value* causal_mask(Builder& build, const Dim& rows, const Dim& columns) {
   return build("cast", {build("greater_equal", {row, count(columns)})}, {{"to", DType::f32}});
 }
 
-// Whether each row of a mask of bools is known to leave a column: that of every row where `causal` is.
-bool leaves_a_column(const Value* mask, bool causal) {
+// Whether each row of a mask is known to leave a score; that of every row where `causal` is. Bools rule out where they
+// are false, numbers that are added where they are -inf.
+bool leaves_a_score(const Value* mask, bool causal) {
   const Tensor* tensor = constant_of(mask);
-  if (tensor == nullptr || tensor->rank() == 0) return false;
-  const std::vector<double> allowed = to_double(*tensor);
+  if (tensor == nullptr || tensor->rank() == 0 || tensor->shape.back() < 1) return false;
+  const double ruling_out = tensor->dtype == DType::boolean ? 0 : kNoScore;
+  const std::vector<double> entries = to_double(*tensor);
   const auto columns = static_cast<std::size_t>(tensor->shape.back());
-  for (std::size_t row = 0; row < allowed.size(); row += columns) {
-    const std::span<const double> line = std::span(allowed).subspan(row, causal ? 1 : columns);
-    if (std::ranges::all_of(line, [](double x) { return x == 0; })) return false;
+  for (std::size_t row = 0; row < entries.size(); row += columns) {
+    const std::span<const double> line = std::span(entries).subspan(row, causal ? 1 : columns);
+    if (std::ranges::all_of(line, [&](double x) { return x == ruling_out; })) return false;
   }
   return true;
 }
@@ -136,27 +138,14 @@ bool leaves_a_column(const Value* mask, bool causal) {
 bool may_rule_out(const Value* mask, int& budget) {
   if (mask == nullptr || !is_floating(mask->type.dtype)) return false;
   if (--budget < 0) return true;
-  constexpr double kNothing = -std::numeric_limits<double>::infinity();
   if (const Tensor* tensor = constant_of(mask)) {
     const std::vector<double> entries = to_double(*tensor);
-    return std::ranges::find(entries, kNothing) != entries.end();
+    return std::ranges::find(entries, kNoScore) != entries.end();
   }
   const Node* node = mask->producer;
   if (node == nullptr || node->op == "log" || !node->regions.empty()) return true;
-  if (node->op == "full") return node->attrs.real("value") == kNothing;
+  if (node->op == "full") return node->attrs.real("value") == kNoScore;
   return std::ranges::any_of(node->operands, [&](const Value* operand) { return may_rule_out(operand, budget); });
-}
-
-// Whether each row of a constant mask that is added leaves a score.
-bool leaves_a_score(const Value* mask) {
-  const Tensor* tensor = constant_of(mask);
-  if (tensor == nullptr || tensor->rank() == 0 || tensor->shape.back() < 1) return false;
-  const std::vector<double> entries = to_double(*tensor);
-  const auto columns = static_cast<std::size_t>(tensor->shape.back());
-  for (std::size_t row = 0; row < entries.size(); row += columns)
-    if (std::ranges::all_of(std::span(entries).subspan(row, columns), [](double x) { return std::isinf(x); }))
-      return false;
-  return true;
 }
 
 // Masks are added before they are broadcast, and where they are constants, before the network runs.
@@ -176,7 +165,8 @@ std::vector<Value*> expand_attention(Builder& build, const Node& node, std::span
     scores = build("add", {scores, build("mul", {ruled_out, build.scalar(kRuledOut)})});
   }
   int budget = 64;
-  const bool rules_out = mask != nullptr && !is_bool && !leaves_a_score(mask) && may_rule_out(mask, budget);
+  const bool leaves = mask == nullptr || leaves_a_score(node.operands[3], causal);
+  const bool rules_out = !leaves && !is_bool && may_rule_out(mask, budget);
   if (rules_out) {
     Value* left = build("greater", {mask, build.scalar(-std::numeric_limits<float>::infinity())});
     allowed.push_back(build("cast", {left}, {{"to", DType::f32}}));
@@ -185,7 +175,7 @@ std::vector<Value*> expand_attention(Builder& build, const Node& node, std::span
   if (mask != nullptr && !is_bool) scores = build("add", {scores, mask});
   Value* shares = build("softmax", {scores});
   // A row without any score attends to nothing.
-  if (rules_out || (is_bool && !leaves_a_column(node.operands[3], causal)))
+  if (rules_out || (is_bool && !leaves))
     for (Value* each : allowed) shares = build("mul", {shares, each});
   return {build("matmul", {shares, operands[2]})};
 }

@@ -67,8 +67,7 @@ Values results_of_sizes(const Graph& graph) {
   for (const Node& node : graph.nodes()) {
     const bool sized =
         std::ranges::any_of(node.operands, [&](const Value* operand) { return sizes.contains(operand); });
-    if (node.op == "top_entries" || op_of(node).measures_sizes || measures_in_regions(node))
-      results.insert(node.results.begin(), node.results.end());
+    if (makes_its_results(node) || measures_in_regions(node)) results.insert(node.results.begin(), node.results.end());
     if (!sized && node.op != "shape_of") continue;
     for (const Value* result : node.results) {
       const bool is_size = !is_floating(result->type.dtype) && result->type.shape.size() <= 1;
@@ -119,6 +118,10 @@ Expected<Graph> copy_spoiled_results(const Graph& graph) {
   Graph result = std::move(*copy(graph));
   TAPER_TRY(copy_in_regions(result));
   return result;
+}
+
+bool makes_its_results(const Node& node) {
+  return node.op == "top_entries" || op_of(node).measures_sizes;
 }
 
 bool passes_inputs(const Graph& graph) {

@@ -71,7 +71,7 @@ bool is_rectifier(const Node& node) {
 }
 
 bool sizes_results(const Node& node) {
-  return node.op == "shape_of" || node.op == "top_entries" || op_of(node).measures_sizes;
+  return node.op == "shape_of" || makes_its_results(node);
 }
 
 // Graphs that were written down by hand leave out what has a default.

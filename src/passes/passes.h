@@ -33,6 +33,8 @@ bool spoils_results(const Node& node);
 // Copies outputs of operators that get their sizes at run time: LiteRT's compiled models give outputs buffers of a size
 // that is known before, and an operator that makes its own result would corrupt memory.
 Expected<Graph> copy_sized_outputs(const Graph& graph);
+// Whether an operator makes its results itself, as large as they come out.
+bool makes_its_results(const Node& node);
 // Computes in float32 what is float16, bfloat16 or float64; inputs and outputs keep their types.
 Expected<Graph> compute_in_f32(const Graph& graph);
 bool has_other_floats(const Graph& graph);
