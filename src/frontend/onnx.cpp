@@ -413,8 +413,7 @@ Status Importer::read_node(const onnx::NodeProto& node, Scope& scope) {
   scope_ = &scope;
   std::vector<Slot> results;
   Call call(*this, build, node, version, inputs);
-  // Of the operators that take something, only Loop may lack the first operand.
-  if (!inputs.empty() && !call.has(0) && node.op_type() != "Loop") return fail("input 0 is missing");
+  if (call.lacks_operands(*row)) return build.status();
   if (auto followed = follow(*row, call)) {
     for (Known& known : *followed) {
       Slot slot;

@@ -43,7 +43,7 @@ namespace {
 Mask mask_of(Call& call, Value* query, Value* key, const Dim& past, bool causal) {
   Mask mask;
   const Dim rows = query->type.shape[2], columns = key->type.shape[2];
-  if (Value* given = call.x(3); given != nullptr) {
+  if (Value* given = call.optional(3); given != nullptr) {
     // A mask for the first keys only hides the rest.
     const Dim missing = columns - given->type.shape.back();
     if (!missing.is(0)) {
@@ -208,8 +208,8 @@ void read_rotary(Call& call) {
 
 std::vector<Row> attention_rows() {
   return {
-      {.op = "Attention", .since = 23, .read = read_attention},
-      {.op = "RotaryEmbedding", .since = 23, .read = read_rotary},
+      {.op = "Attention", .operands = 3, .since = 23, .read = read_attention},
+      {.op = "RotaryEmbedding", .operands = 3, .since = 23, .read = read_rotary},
   };
 }
 

@@ -40,7 +40,7 @@ Slot& Call::slot(std::size_t i) {
 Value* Call::x(std::size_t i) {
   if (failed()) return nullptr;
   if (!has(i)) {
-    if (i == 0) fail("input 0 is missing");  // no row that asks for the first operand can do without it
+    fail(fmt::format("input {} is missing", i));
     return nullptr;
   }
   Slot& slot = inputs_[i];
@@ -54,6 +54,12 @@ Value* Call::x(std::size_t i) {
   return slot.value;
 }
 
+bool Call::lacks_operands(const Row& row) {
+  for (std::size_t i = 0; i < row.operands && !failed(); ++i)
+    if (!has(i)) fail(fmt::format("input {} is missing", i));
+  return failed();
+}
+
 std::vector<Value*> Call::all() {
   std::vector<Value*> values;
   for (std::size_t i = 0; i < inputs_.size(); ++i) values.push_back(x(i));
@@ -63,11 +69,7 @@ std::vector<Value*> Call::all() {
 const Type& Call::type(std::size_t i) {
   static const Type none;
   const Value* value = x(i);
-  if (value == nullptr) {
-    if (!failed()) fail(fmt::format("input {} is missing", i));
-    return none;
-  }
-  return value->type;
+  return value == nullptr ? none : value->type;
 }
 
 std::optional<Tensor> Call::constant(std::size_t i) {
@@ -320,6 +322,7 @@ std::vector<Value*> Call::apply(std::string_view op, std::int64_t of_version, co
     return values;
   }
   Call call(importer, build, inner, of_version, std::move(slots));
+  if (call.lacks_operands(*row)) return values;
   const auto found = importer.run_row(*row, call);
   if (!found) {
     build.set_error(found.error());

@@ -34,6 +34,7 @@ struct Slot {
 };
 
 class Importer;
+struct Row;
 
 // One node under import. Like the builder's, its first error sticks.
 class Call {
@@ -51,9 +52,13 @@ class Call {
   bool has(std::size_t i) const { return i < inputs_.size() && present_[i]; }
   // An error, and an empty slot, where the node has no such operand.
   Slot& slot(std::size_t i);
-  // The operand as a value of the graph; nullptr if it is absent. Only after has(i) or failed() for the methods below.
+  // The operand as a value of the graph: an error, and nullptr, where the node has no such operand.
   Value* x(std::size_t i);
+  // The same where the node need not have it: nullptr then.
+  Value* optional(std::size_t i) { return has(i) ? x(i) : nullptr; }
   std::vector<Value*> all();
+  // Whether one is missing of those that every node of the row has, which is an error.
+  bool lacks_operands(const Row& row);
   const Type& type(std::size_t i);
   const Shape& shape(std::size_t i) { return type(i).shape; }
   DType dtype(std::size_t i) { return type(i).dtype; }
@@ -142,6 +147,7 @@ struct AttrPair {
 };
 struct Row {
   std::string_view op;
+  std::size_t operands = 1;  // so many a node has at least, none of them left out
   std::int64_t since = 1;
   std::string_view ours = {};  // with the operands as they are
   std::vector<AttrPair> attrs = {};

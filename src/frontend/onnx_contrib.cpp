@@ -62,7 +62,7 @@ Value* activated(Call& call, Value* x, const std::string& name, const std::vecto
 void read_fused_conv(Call& call) {
   const std::string activation = call.text("activation", "");
   const auto numbers = call.reals("activation_params").value_or(std::vector<double>{});
-  Value* result = call.apply("Conv", 11, {call.x(0), call.x(1), call.x(2)},
+  Value* result = call.apply("Conv", 11, {call.x(0), call.x(1), call.optional(2)},
                              {"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"})[0];
   if (call.has(3)) result = call.build("add", {result, call.x(3)});
   call.set(0, activation.empty() ? result : activated(call, result, activation, numbers));
@@ -75,7 +75,8 @@ void read_fused_gemm(Call& call) {
                                                                                                  : 0.01),
                                        call.real("activation_beta", 0.5)};
   call.ignore({"activation_gamma"});
-  Value* result = call.apply("Gemm", 13, {call.x(0), call.x(1), call.x(2)}, {"alpha", "beta", "transA", "transB"})[0];
+  Value* result =
+      call.apply("Gemm", 13, {call.x(0), call.x(1), call.optional(2)}, {"alpha", "beta", "transA", "transB"})[0];
   call.set(0, activation.empty() ? result : activated(call, result, activation, numbers));
 }
 
@@ -213,26 +214,26 @@ void read_matmul_nbits(Call& call) {
   call.set(0, call.cast(result, dtype));
 }
 
-Row contrib(std::string_view op, void (*read)(Call&)) {
-  return {.op = op, .read = read, .domain = kContrib};
+Row contrib(std::string_view op, std::size_t operands, void (*read)(Call&)) {
+  return {.op = op, .operands = operands, .read = read, .domain = kContrib};
 }
 
 }  // namespace
 
 std::vector<Row> contrib_rows() {
   return {
-      contrib("BiasGelu", [](Call& c) { read_biased_gelu(c, false); }),
-      contrib("FastGelu", [](Call& c) { read_biased_gelu(c, true); }),
-      contrib("QuickGelu", read_quick_gelu),
-      contrib("FusedMatMul", read_fused_matmul),
-      contrib("TransposeMatMul", read_fused_matmul),
-      contrib("FusedConv", read_fused_conv),
-      contrib("FusedGemm", read_fused_gemm),
-      contrib("SkipLayerNormalization", read_skip_layer_norm),
-      contrib("SkipSimplifiedLayerNormalization", read_skip_rms_norm),
-      contrib("EmbedLayerNormalization", read_embed_layer_norm),
-      contrib("BiasSoftmax", read_bias_softmax),
-      contrib("MatMulNBits", read_matmul_nbits),
+      contrib("BiasGelu", 2, [](Call& c) { read_biased_gelu(c, false); }),
+      contrib("FastGelu", 1, [](Call& c) { read_biased_gelu(c, true); }),
+      contrib("QuickGelu", 1, read_quick_gelu),
+      contrib("FusedMatMul", 2, read_fused_matmul),
+      contrib("TransposeMatMul", 2, read_fused_matmul),
+      contrib("FusedConv", 2, read_fused_conv),
+      contrib("FusedGemm", 2, read_fused_gemm),
+      contrib("SkipLayerNormalization", 3, read_skip_layer_norm),
+      contrib("SkipSimplifiedLayerNormalization", 3, read_skip_rms_norm),
+      contrib("EmbedLayerNormalization", 1, read_embed_layer_norm),
+      contrib("BiasSoftmax", 2, read_bias_softmax),
+      contrib("MatMulNBits", 3, read_matmul_nbits),
   };
 }
 

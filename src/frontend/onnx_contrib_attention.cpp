@@ -174,9 +174,8 @@ void read_attention(Call& call) {
 
 // Attention with a quantized projection: x, weights, bias, their scales, mask, zero points, past.
 void read_quantized_attention(Call& call) {
-  const auto optional = [&](std::size_t i) { return call.has(i) ? call.x(i) : nullptr; };
-  Value* x = centred(call, call.x(0), optional(6));
-  Value* weights = centred(call, call.x(1), per_column(call, optional(7)));
+  Value* x = centred(call, call.x(0), call.optional(6));
+  Value* weights = centred(call, call.x(1), per_column(call, call.optional(7)));
   Value* scale = call.build("mul", {call.x(3), per_column(call, call.x(4))});
   Value* projected = call.build("mul", {call.build("matmul", {x, weights}), scale});
   attend_joined(call, call.build("add", {projected, call.x(2)}), 5, 8, std::nullopt);
@@ -246,7 +245,7 @@ void read_grouped(Call& call) {
   if (call.failed()) return;
   const Shape shape = x->type.shape;
   if (shape.size() != 3) return call.fail(fmt::format("queries of shape {}", shape_text(shape)));
-  Value* given[3] = {x, call.has(1) ? call.x(1) : nullptr, call.has(2) ? call.x(2) : nullptr};
+  Value* given[3] = {x, call.optional(1), call.optional(2)};
   if (given[1] == nullptr) {
     const auto size = divide_exactly(shape[2], Dim(count + 2 * served));
     if (!size) return call.fail(fmt::format("queries, keys and values of shape {}", shape_text(shape)));
@@ -329,11 +328,11 @@ void read_rotary(Call& call) {
 
 std::vector<Row> contrib_attention_rows() {
   return {
-      {.op = "Attention", .read = read_attention, .domain = kContrib},
-      {.op = "QAttention", .read = read_quantized_attention, .domain = kContrib},
+      {.op = "Attention", .operands = 2, .read = read_attention, .domain = kContrib},
+      {.op = "QAttention", .operands = 5, .read = read_quantized_attention, .domain = kContrib},
       {.op = "MultiHeadAttention", .read = read_multi_head, .domain = kContrib},
       {.op = "GroupQueryAttention", .read = read_grouped, .domain = kContrib},
-      {.op = "RotaryEmbedding", .read = read_rotary, .domain = kContrib},
+      {.op = "RotaryEmbedding", .operands = 4, .read = read_rotary, .domain = kContrib},
   };
 }
 

@@ -63,7 +63,7 @@ void read_max_pool_last(Call& call) {
 void read_gemm(Call& call) {
   const double alpha = call.real("alpha", 1);
   const bool transpose_a = call.flag("transA", false), transpose_b = call.flag("transB", false);
-  Value* a = centred(call, call.x(0), call.has(2) ? call.x(2) : nullptr);
+  Value* a = centred(call, call.x(0), call.optional(2));
   Value* b = call.x(3);
   if (call.failed()) return;
   if (call.rank(0) != 2 || call.rank(3) != 2) return call.fail("expected two matrices");
@@ -90,12 +90,12 @@ void set_product(Call& call, Value* a, std::size_t b, Value* b_zero, Value* a_sc
 // A is quantized by its own range.
 void read_dynamic_matmul(Call& call) {
   const QuantizedValue a = quantize_dynamically(call, call.x(0), "");
-  set_product(call, centred(call, a.integers, a.zero), 1, call.has(3) ? call.x(3) : nullptr, a.scale, call.x(2), 4);
+  set_product(call, centred(call, a.integers, a.zero), 1, call.optional(3), a.scale, call.x(2), 4);
 }
 
 void read_matmul_to_float(Call& call) {
-  Value* a = centred(call, call.x(0), call.has(4) ? call.x(4) : nullptr);
-  set_product(call, a, 1, call.has(5) ? call.x(5) : nullptr, call.x(2), call.x(3), 6);
+  Value* a = centred(call, call.x(0), call.optional(4));
+  set_product(call, a, 1, call.optional(5), call.x(2), call.x(3), 6);
 }
 
 // The weights of a recurrent layer: [directions, inputs, gates h] of bytes, with a scale and a zero point per
@@ -132,9 +132,10 @@ Value* recurrent_weights(Call& call, std::size_t weights, std::size_t scale) {
 void read_dynamic_lstm(Call& call) {
   Value* input = recurrent_weights(call, 1, 8);
   Value* hidden = recurrent_weights(call, 2, 10);
-  const auto optional = [&](std::size_t i) { return call.has(i) ? call.x(i) : nullptr; };
   const std::vector<Value*> results = call.apply(
-      "LSTM", 7, {call.x(0), input, hidden, optional(3), optional(4), optional(5), optional(6), optional(7)},
+      "LSTM", 7,
+      {call.x(0), input, hidden, call.optional(3), call.optional(4), call.optional(5), call.optional(6),
+       call.optional(7)},
       {"direction", "hidden_size", "activations", "activation_alpha", "activation_beta", "clip", "input_forget"}, 3);
   call.importer.assume(
       "DynamicQuantizeLSTM is computed with its integer weights and float inputs: ONNX Runtime rounds the inputs to 8 "
@@ -142,29 +143,29 @@ void read_dynamic_lstm(Call& call) {
   for (std::size_t i = 0; i < 3; ++i) call.set(i, results[i]);
 }
 
-Row contrib(std::string_view op, void (*read)(Call&)) {
-  return {.op = op, .read = read, .domain = kContrib};
+Row contrib(std::string_view op, std::size_t operands, void (*read)(Call&)) {
+  return {.op = op, .operands = operands, .read = read, .domain = kContrib};
 }
 
 }  // namespace
 
 std::vector<Row> contrib_quantized_rows() {
   return {
-      contrib("QLinearAdd", [](Call& c) { read_binary(c, "add"); }),
-      contrib("QLinearMul", [](Call& c) { read_binary(c, "mul"); }),
-      contrib("QLinearSigmoid", [](Call& c) { read_unary(c, "Sigmoid", 13, {}); }),
-      contrib("QLinearLeakyRelu", [](Call& c) { read_unary(c, "LeakyRelu", 13, {"alpha"}); }),
-      contrib("QLinearAveragePool", read_average_pool),
-      contrib("QLinearGlobalAveragePool", [](Call& c) { read_unary(c, "GlobalAveragePool", 1, {}); }),
-      contrib("QLinearReduceMean", [](Call& c) { read_unary(c, "ReduceMean", 13, {"axes", "keepdims"}); }),
-      contrib("QLinearSoftmax", read_softmax),
-      contrib("QLinearConcat", read_concat),
-      contrib("QLinearWhere", read_where),
-      contrib("NhwcMaxPool", read_max_pool_last),
-      contrib("QGemm", read_gemm),
-      contrib("DynamicQuantizeMatMul", read_dynamic_matmul),
-      contrib("MatMulIntegerToFloat", read_matmul_to_float),
-      contrib("DynamicQuantizeLSTM", read_dynamic_lstm),
+      contrib("QLinearAdd", 2, [](Call& c) { read_binary(c, "add"); }),
+      contrib("QLinearMul", 2, [](Call& c) { read_binary(c, "mul"); }),
+      contrib("QLinearSigmoid", 2, [](Call& c) { read_unary(c, "Sigmoid", 13, {}); }),
+      contrib("QLinearLeakyRelu", 2, [](Call& c) { read_unary(c, "LeakyRelu", 13, {"alpha"}); }),
+      contrib("QLinearAveragePool", 2, read_average_pool),
+      contrib("QLinearGlobalAveragePool", 2, [](Call& c) { read_unary(c, "GlobalAveragePool", 1, {}); }),
+      contrib("QLinearReduceMean", 2, [](Call& c) { read_unary(c, "ReduceMean", 13, {"axes", "keepdims"}); }),
+      contrib("QLinearSoftmax", 2, read_softmax),
+      contrib("QLinearConcat", 1, read_concat),
+      contrib("QLinearWhere", 3, read_where),
+      contrib("NhwcMaxPool", 1, read_max_pool_last),
+      contrib("QGemm", 4, read_gemm),
+      contrib("DynamicQuantizeMatMul", 3, read_dynamic_matmul),
+      contrib("MatMulIntegerToFloat", 4, read_matmul_to_float),
+      contrib("DynamicQuantizeLSTM", 3, read_dynamic_lstm),
   };
 }
 

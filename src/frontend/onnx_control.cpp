@@ -315,7 +315,7 @@ void read_loop(Call& call) {
   // Limits beyond any loop are none.
   const bool unlimited = !call.has(0) || (loop.turns && loop.turns->constant().value_or(0) > (std::int64_t{1} << 53));
   if (!unlimited) loop.limit = call.reshape(call.x(0), {});
-  loop.condition = call.x(1);
+  loop.condition = call.optional(1);
   if (call.failed()) return;
   bool plain = true;
   for (std::size_t i = 0; i < carried; ++i)
@@ -429,8 +429,8 @@ void read_scan_8(Call& call) {
 std::vector<Row> control_rows() {
   return {
       {.op = "If", .read = read_if},
-      {.op = "Loop", .read = read_loop},
-      {.op = "Scan", .since = 8, .read = read_scan_8},
+      {.op = "Loop", .operands = 0, .read = read_loop},
+      {.op = "Scan", .operands = 0, .since = 8, .read = read_scan_8},
       {.op = "Scan", .since = 9, .read = read_scan},
   };
 }

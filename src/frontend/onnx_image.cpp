@@ -120,7 +120,7 @@ void read_conv(Call& call) {
   auto windows = windows_of(call, x, kernel);
   if (!windows) return;
   pad_same(call, x, *windows);
-  call.set(0, call.build("conv", {call.x(0), call.x(1), call.x(2)}, conv_attrs(*windows, groups), call.name()));
+  call.set(0, call.build("conv", {call.x(0), call.x(1), call.optional(2)}, conv_attrs(*windows, groups), call.name()));
 }
 
 void read_conv_transpose(Call& call) {
@@ -158,7 +158,7 @@ void read_conv_transpose(Call& call) {
   }
   Attrs attrs = conv_attrs(*windows, groups);
   attrs.set("output_padding", extra);
-  call.set(0, call.build("conv_transpose", {call.x(0), call.x(1), call.x(2)}, attrs, call.name()));
+  call.set(0, call.build("conv_transpose", {call.x(0), call.x(1), call.optional(2)}, attrs, call.name()));
 }
 
 // --------------------------------------------------------------------------------------------------------------- pools
@@ -363,16 +363,16 @@ void read_col2im(Call& call) {
 
 std::vector<Row> image_rows() {
   return {
-      {.op = "Conv", .read = read_conv},
-      {.op = "ConvTranspose", .read = read_conv_transpose},
+      {.op = "Conv", .operands = 2, .read = read_conv},
+      {.op = "ConvTranspose", .operands = 2, .read = read_conv_transpose},
       {.op = "MaxPool", .read = read_max_pool},
       {.op = "AveragePool", .since = 7, .read = read_average_pool},
       {.op = "LpPool", .since = 2, .read = read_lp_pool},
       {.op = "GlobalAveragePool", .read = read_global_pool<0>},
       {.op = "GlobalMaxPool", .read = read_global_pool<1>},
       {.op = "GlobalLpPool", .since = 2, .read = read_global_lp_pool},
-      {.op = "MaxUnpool", .since = 9, .read = read_max_unpool},
-      {.op = "Col2Im", .since = 18, .read = read_col2im},
+      {.op = "MaxUnpool", .operands = 2, .since = 9, .read = read_max_unpool},
+      {.op = "Col2Im", .operands = 3, .since = 18, .read = read_col2im},
   };
 }
 

@@ -374,25 +374,25 @@ void read_hardmax(Call& call) {
 
 std::vector<Row> index_rows() {
   return {
-      {.op = "Gather", .read = read_gather},
-      {.op = "GatherElements", .since = 11, .read = read_gather_elements},
-      {.op = "GatherND", .since = 11, .read = read_gather_nd},
-      {.op = "ScatterND", .since = 11, .read = read_scatter_nd},
-      {.op = "Scatter", .since = 9, .read = read_scatter_elements},
-      {.op = "ScatterElements", .since = 11, .read = read_scatter_elements},
-      {.op = "TensorScatter", .since = 24, .read = read_tensor_scatter},
-      {.op = "OneHot", .since = 9, .read = read_one_hot},
+      {.op = "Gather", .operands = 2, .read = read_gather},
+      {.op = "GatherElements", .operands = 2, .since = 11, .read = read_gather_elements},
+      {.op = "GatherND", .operands = 2, .since = 11, .read = read_gather_nd},
+      {.op = "ScatterND", .operands = 3, .since = 11, .read = read_scatter_nd},
+      {.op = "Scatter", .operands = 3, .since = 9, .read = read_scatter_elements},
+      {.op = "ScatterElements", .operands = 3, .since = 11, .read = read_scatter_elements},
+      {.op = "TensorScatter", .operands = 2, .since = 24, .read = read_tensor_scatter},
+      {.op = "OneHot", .operands = 3, .since = 9, .read = read_one_hot},
       {.op = "TopK", .read = read_top_k},
-      {.op = "CumSum", .since = 11, .read = read_cumsum},
-      {.op = "NonMaxSuppression", .since = 10, .read = read_non_max_suppression},
+      {.op = "CumSum", .operands = 2, .since = 11, .read = read_cumsum},
+      {.op = "NonMaxSuppression", .operands = 2, .since = 10, .read = read_non_max_suppression},
       {.op = "NonZero", .since = 9, .read = read_nonzero},
       {.op = "Unique", .since = 11, .read = read_unique},
-      {.op = "Compress", .since = 9, .read = read_compress},
-      {.op = "ReverseSequence", .since = 10, .read = read_reverse_sequence},
+      {.op = "Compress", .operands = 2, .since = 9, .read = read_compress},
+      {.op = "ReverseSequence", .operands = 2, .since = 10, .read = read_reverse_sequence},
       {.op = "ArgMax", .read = read_arg<true>},
       {.op = "ArgMin", .read = read_arg<false>},
       {.op = "Hardmax", .read = read_hardmax},
-      {.op = "ArrayFeatureExtractor", .read = read_array_feature, .domain = "ai.onnx.ml"},
+      {.op = "ArrayFeatureExtractor", .operands = 2, .read = read_array_feature, .domain = "ai.onnx.ml"},
   };
 }
 

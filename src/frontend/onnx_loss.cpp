@@ -22,7 +22,7 @@ void read_nll(Call& call) {
   const auto ignored = ignored_index(call);
   const aten::Reduction reduction = reduction_of(call);
   if (call.failed()) return;
-  call.set(0, aten::negative_log_likelihood(call.build, call.x(0), call.x(1), call.x(2), ignored, reduction));
+  call.set(0, aten::negative_log_likelihood(call.build, call.x(0), call.x(1), call.optional(2), ignored, reduction));
 }
 
 void read_softmax_cross_entropy(Call& call) {
@@ -30,7 +30,7 @@ void read_softmax_cross_entropy(Call& call) {
   const aten::Reduction reduction = reduction_of(call);
   if (call.failed()) return;
   Value* logs = call.build("log_softmax", {call.x(0)}, {{"dim", std::int64_t{1}}});
-  call.set(0, aten::negative_log_likelihood(call.build, logs, call.x(1), call.x(2), ignored, reduction));
+  call.set(0, aten::negative_log_likelihood(call.build, logs, call.x(1), call.optional(2), ignored, reduction));
   call.set(1, logs);
 }
 
@@ -38,8 +38,8 @@ void read_softmax_cross_entropy(Call& call) {
 
 std::vector<Row> loss_rows() {
   return {
-      {.op = "NegativeLogLikelihoodLoss", .since = 12, .read = read_nll},
-      {.op = "SoftmaxCrossEntropyLoss", .since = 12, .read = read_softmax_cross_entropy},
+      {.op = "NegativeLogLikelihoodLoss", .operands = 2, .since = 12, .read = read_nll},
+      {.op = "SoftmaxCrossEntropyLoss", .operands = 2, .since = 12, .read = read_softmax_cross_entropy},
   };
 }
 

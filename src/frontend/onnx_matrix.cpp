@@ -38,7 +38,7 @@ void read_gemm(Call& call) {
   const bool transpose_a = call.flag("transA", false), transpose_b = call.flag("transB", false);
   Value* a = call.x(0);
   Value* b = call.x(1);
-  Value* c = call.x(2);
+  Value* c = call.optional(2);
   if (call.failed()) return;
   if (a->type.shape.size() != 2 || b->type.shape.size() != 2) return call.fail("expected two matrices");
   if (transpose_a) a = call.permute(a, {1, 0});
@@ -106,8 +106,8 @@ void read_einsum(Call& call) {
 
 std::vector<Row> matrix_rows() {
   return {
-      {.op = "MatMul", .read = read_matmul},
-      {.op = "Gemm", .since = 7, .read = read_gemm},
+      {.op = "MatMul", .operands = 2, .read = read_matmul},
+      {.op = "Gemm", .operands = 2, .since = 7, .read = read_gemm},
       {.op = "Einsum", .since = 12, .read = read_einsum},
       {.op = "Det", .since = 11, .read = read_det},
   };

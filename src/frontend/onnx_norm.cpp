@@ -94,7 +94,7 @@ void read_layer_norm(Call& call) {
   call.ignore({"stash_type"});
   Value* x = call.x(0);
   Value* scale = call.x(1);
-  Value* bias = call.x(2);
+  Value* bias = call.optional(2);
   if (call.failed()) return;
   const Shape outer(shape.begin(), shape.begin() + axis), inner(shape.begin() + axis, shape.end());
   const bool plain = scale->type.shape == inner && (bias == nullptr || bias->type.shape == inner);
@@ -149,12 +149,14 @@ void read_rms_norm(Call& call) {
 
 std::vector<Row> norm_rows() {
   return {
-      {.op = "BatchNormalization", .since = 7, .read = read_batch_norm},
-      {.op = "InstanceNormalization", .since = 6, .read = read_instance_norm},
-      {.op = "GroupNormalization", .since = 18, .read = read_group_norm},
-      {.op = "LayerNormalization", .read = read_layer_norm},  // since 17; ONNX Runtime has it in all versions
-      {.op = "RMSNormalization", .since = 23, .read = read_rms_norm},
-      {.op = "SimplifiedLayerNormalization", .read = read_rms_norm},  // ONNX Runtime's
+      {.op = "BatchNormalization", .operands = 5, .since = 7, .read = read_batch_norm},
+      {.op = "InstanceNormalization", .operands = 3, .since = 6, .read = read_instance_norm},
+      {.op = "GroupNormalization", .operands = 3, .since = 18, .read = read_group_norm},
+      {.op = "LayerNormalization",
+       .operands = 2,
+       .read = read_layer_norm},  // since 17; ONNX Runtime has it in all versions
+      {.op = "RMSNormalization", .operands = 2, .since = 23, .read = read_rms_norm},
+      {.op = "SimplifiedLayerNormalization", .operands = 2, .read = read_rms_norm},  // ONNX Runtime's
       {.op = "LRN",
        .read =
            [](Call& c) {

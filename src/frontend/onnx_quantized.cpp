@@ -94,7 +94,7 @@ void read_quantize(Call& call) {
     if (dtype_from_onnx(element)) element = 0;
   }
   Value* scale = along(call, call.x(1), shape, axis, block);
-  Value* zero = along(call, call.x(2), shape, axis, block);
+  Value* zero = along(call, call.optional(2), shape, axis, block);
   Value* scaled = call.build("div", {call.cast(call.x(0), scale_dtype), scale});
   Slot result;
   result.element = element;
@@ -114,7 +114,7 @@ void read_dequantize(Call& call) {
   const auto target = wanted == 0 ? std::optional(dtype) : dtype_from_onnx(static_cast<int>(wanted));
   if (!target) return call.fail(fmt::format("element type {} is not read", wanted));
   Value* x = call.cast(call.x(0), dtype);
-  Value* zero = along(call, call.x(2), shape, axis, block);
+  Value* zero = along(call, call.optional(2), shape, axis, block);
   if (zero != nullptr) x = call.build("sub", {x, call.cast(zero, dtype)});
   Value* scale = along(call, call.x(1), shape, axis, block);
   Value* result = call.build("mul", {x, scale}, {}, *target == dtype ? call.name() : "");
@@ -163,8 +163,8 @@ Value* per_row(Call& call, Value* factor) {
 }
 
 void read_matmul_integer(Call& call) {
-  Value* a = centred(call, call.x(0), per_row(call, call.x(2)));
-  Value* b = centred(call, call.x(1), per_column(call, call.x(3)));
+  Value* a = centred(call, call.x(0), per_row(call, call.optional(2)));
+  Value* b = centred(call, call.x(1), per_column(call, call.optional(3)));
   call.set(0, call.cast(call.build("matmul", {a, b}), DType::i32, call.name()));
 }
 
@@ -172,7 +172,7 @@ void read_qlinear_matmul(Call& call) {
   const DType dtype = call.dtype(7);
   const int element = call.failed() ? 0 : call.slot(7).element;
   if (call.failed()) return;
-  Value* a = centred(call, call.x(0), per_row(call, call.x(2)));
+  Value* a = centred(call, call.x(0), per_row(call, call.optional(2)));
   Value* b = centred(call, call.x(3), per_column(call, call.x(5)));
   Value* scale = call.build("mul", {per_row(call, call.x(1)), per_column(call, call.x(4))});
   scale = call.cast(call.build("div", {scale, per_row(call, call.x(6))}), DType::f32);
@@ -209,8 +209,8 @@ void read_conv_integer(Call& call) {
   const std::int64_t groups = call.integer("group", 1);
   const auto windows = windows_of_conv(call, 1);
   if (!windows) return;
-  Value* x = centred(call, call.x(0), per_channel(call, call.x(2), call.rank(0), 1));
-  Value* w = centred(call, call.x(1), per_channel(call, call.x(3), call.rank(1), 0));
+  Value* x = centred(call, call.x(0), per_channel(call, call.optional(2), call.rank(0), 1));
+  Value* w = centred(call, call.x(1), per_channel(call, call.optional(3), call.rank(1), 0));
   call.set(0, call.cast(call.build("conv", {x, w}, conv_attrs(*windows, groups)), DType::i32, call.name()));
 }
 
@@ -222,13 +222,13 @@ void read_qlinear_conv(Call& call) {
   const DType dtype = call.dtype(7);
   if (!windows || call.failed()) return;
   const std::size_t rank = call.rank(0);
-  Value* x = centred(call, call.x(0), call.x(2) == nullptr ? nullptr : per_channel(call, call.x(2), rank, 1));
-  Value* w = centred(call, call.x(3), per_channel(call, call.x(5), rank, 0));
+  Value* x = centred(call, call.x(0), per_channel(call, call.optional(2), rank, 1));
+  Value* w = centred(call, call.x(3), per_channel(call, call.optional(5), rank, 0));
   Value* bias = call.has(8) ? call.cast(call.x(8), DType::f32) : nullptr;
   Value* sums = call.build("conv", {x, w, bias}, conv_attrs(*windows, groups));
   Value* scale = call.build("mul", {call.x(1), per_channel(call, call.x(4), rank, 1)});
   scale = call.build("div", {scale, call.x(6)});
-  Value* result = quantize(call, call.build("mul", {sums, scale}), call.x(7), 0, dtype, last ? "" : call.name());
+  Value* result = quantize(call, call.build("mul", {sums, scale}), call.optional(7), 0, dtype, last ? "" : call.name());
   call.set(0, last ? channels_to_back(call, result) : result);
 }
 
@@ -252,16 +252,16 @@ Value* channels_to_back(Call& call, Value* x) {
 
 std::vector<Row> quantized_rows() {
   return {
-      {.op = "QuantizeLinear", .since = 10, .read = read_quantize},
-      {.op = "DequantizeLinear", .since = 10, .read = read_dequantize},
+      {.op = "QuantizeLinear", .operands = 2, .since = 10, .read = read_quantize},
+      {.op = "DequantizeLinear", .operands = 2, .since = 10, .read = read_dequantize},
       {.op = "DynamicQuantizeLinear", .since = 11, .read = read_dynamic_quantize},
-      {.op = "QLinearMatMul", .since = 10, .read = read_qlinear_matmul},
-      {.op = "QLinearConv", .since = 10, .read = read_qlinear_conv},
-      {.op = "QuantizeLinear", .read = read_quantize, .domain = kContrib},
-      {.op = "DequantizeLinear", .read = read_dequantize, .domain = kContrib},
-      {.op = "QLinearConv", .read = read_qlinear_conv, .domain = kContrib},
-      {.op = "MatMulInteger", .since = 10, .read = read_matmul_integer},
-      {.op = "ConvInteger", .since = 10, .read = read_conv_integer},
+      {.op = "QLinearMatMul", .operands = 8, .since = 10, .read = read_qlinear_matmul},
+      {.op = "QLinearConv", .operands = 8, .since = 10, .read = read_qlinear_conv},
+      {.op = "QuantizeLinear", .operands = 2, .read = read_quantize, .domain = kContrib},
+      {.op = "DequantizeLinear", .operands = 2, .read = read_dequantize, .domain = kContrib},
+      {.op = "QLinearConv", .operands = 8, .read = read_qlinear_conv, .domain = kContrib},
+      {.op = "MatMulInteger", .operands = 2, .since = 10, .read = read_matmul_integer},
+      {.op = "ConvInteger", .operands = 2, .since = 10, .read = read_conv_integer},
   };
 }
 

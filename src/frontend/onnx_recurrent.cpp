@@ -280,10 +280,10 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
       side.hidden_bias = call.slice(bias, 0, kind.gates * *hidden, Dim(2 * kind.gates * *hidden));
     }
     const std::int64_t state_axis = layer.batch_first ? 1 : 0;
-    side.state = entry(call, call.x(5), state_axis, i);
+    side.state = entry(call, call.optional(5), state_axis, i);
     if (kind.has_cell) {
-      side.cell = entry(call, call.x(6), state_axis, i);
-      side.peepholes = entry(call, call.x(7), 0, i);
+      side.cell = entry(call, call.optional(6), state_axis, i);
+      side.peepholes = entry(call, call.optional(7), 0, i);
     }
     if (call.failed()) return;
     const std::size_t count = defaults.size();
@@ -336,12 +336,17 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
 std::vector<Row> recurrent_rows() {
   return {
       {.op = "LSTM",
+       .operands = 3,
        .since = 7,
        .read = [](Call& c) { read_recurrent(c, {"LSTM", 4, {0, 2, 3, 1}, true}, {"Sigmoid", "Tanh", "Tanh"}); }},
       {.op = "GRU",
+       .operands = 3,
        .since = 7,
        .read = [](Call& c) { read_recurrent(c, {"GRU", 3, {1, 0, 2}, false}, {"Sigmoid", "Tanh"}); }},
-      {.op = "RNN", .since = 7, .read = [](Call& c) { read_recurrent(c, {"RNN", 1, {0}, false}, {"Tanh"}); }},
+      {.op = "RNN",
+       .operands = 3,
+       .since = 7,
+       .read = [](Call& c) { read_recurrent(c, {"RNN", 1, {0}, false}, {"Tanh"}); }},
   };
 }
 

@@ -353,10 +353,10 @@ void read_affine_grid(Call& call) {
 std::vector<Row> resample_rows() {
   return {
       {.op = "Upsample", .since = 7, .read = read_upsample},
-      {.op = "Resize", .since = 10, .read = read_upsample},
+      {.op = "Resize", .operands = 2, .since = 10, .read = read_upsample},
       {.op = "Resize", .since = 11, .read = read_resize},
-      {.op = "GridSample", .since = 16, .read = read_grid_sample},
-      {.op = "AffineGrid", .since = 20, .read = read_affine_grid},
+      {.op = "GridSample", .operands = 2, .since = 16, .read = read_grid_sample},
+      {.op = "AffineGrid", .operands = 2, .since = 20, .read = read_affine_grid},
   };
 }
 

@@ -146,8 +146,8 @@ void read_deform_conv(Call& call) {
 
 std::vector<Row> sampling_rows() {
   return {
-      {.op = "RoiAlign", .since = 10, .read = read_roi_align},
-      {.op = "DeformConv", .since = 19, .read = read_deform_conv},
+      {.op = "RoiAlign", .operands = 3, .since = 10, .read = read_roi_align},
+      {.op = "DeformConv", .operands = 3, .since = 19, .read = read_deform_conv},
   };
 }
 

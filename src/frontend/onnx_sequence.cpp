@@ -187,16 +187,16 @@ void read_get_element(Call& call) {
 std::vector<Row> sequence_rows() {
   return {
       {.op = "SequenceConstruct", .since = 11, .read = read_construct},
-      {.op = "SequenceEmpty", .since = 11, .read = read_empty},
-      {.op = "SequenceInsert", .since = 11, .read = read_insert},
+      {.op = "SequenceEmpty", .operands = 0, .since = 11, .read = read_empty},
+      {.op = "SequenceInsert", .operands = 2, .since = 11, .read = read_insert},
       {.op = "SequenceErase", .since = 11, .read = read_erase},
-      {.op = "SequenceAt", .since = 11, .read = read_at},
+      {.op = "SequenceAt", .operands = 2, .since = 11, .read = read_at},
       {.op = "SequenceLength", .since = 11, .read = read_length},
       {.op = "ConcatFromSequence", .since = 11, .read = read_concat},
       {.op = "SplitToSequence", .since = 11, .read = read_split},
       {.op = "SequenceMap", .since = 17, .read = read_map},
-      {.op = "Optional", .since = 15, .read = read_optional},
-      {.op = "OptionalHasElement", .since = 15, .read = read_has_element},
+      {.op = "Optional", .operands = 0, .since = 15, .read = read_optional},
+      {.op = "OptionalHasElement", .operands = 0, .since = 15, .read = read_has_element},
       {.op = "OptionalGetElement", .since = 15, .read = read_get_element},
   };
 }

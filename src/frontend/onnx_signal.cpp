@@ -228,10 +228,10 @@ std::vector<Row> signal_rows() {
       {.op = "HannWindow", .since = 17, .read = [](Call& c) { window(c, 0.5, 0.5, 0); }},
       {.op = "HammingWindow", .since = 17, .read = [](Call& c) { window(c, 25.0 / 46, 21.0 / 46, 0); }},
       {.op = "BlackmanWindow", .since = 17, .read = [](Call& c) { window(c, 0.42, 0.5, 0.08); }},
-      {.op = "MelWeightMatrix", .since = 17, .read = read_mel_weights},
+      {.op = "MelWeightMatrix", .operands = 5, .since = 17, .read = read_mel_weights},
       {.op = "DFT", .since = 17, .read = read_dft_17},
       {.op = "DFT", .since = 20, .read = read_dft},
-      {.op = "STFT", .since = 17, .read = read_stft},
+      {.op = "STFT", .operands = 2, .since = 17, .read = read_stft},
   };
 }
 

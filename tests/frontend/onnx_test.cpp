@@ -59,6 +59,11 @@ Expected<ImportedProgram> read(const SharedBytes& bytes, const ProgramOptions& o
   return import_onnx(path, bytes, options);
 }
 
+std::string error_or_none(const SharedBytes& bytes) {
+  const auto program = read(bytes);
+  return program ? "" : program.error().text();
+}
+
 std::string error_of(const SharedBytes& bytes, const std::filesystem::path& path = "model.onnx") {
   const auto program = read(bytes, {}, path);
   EXPECT_FALSE(program);
@@ -361,6 +366,36 @@ TEST(Onnx, rows_name_operators_that_exist) {
     EXPECT_NE(row.ours.empty(), row.read == nullptr) << row.op;
     EXPECT_TRUE(row.ours.empty() || find_op(row.ours) != nullptr) << row.ours;
   }
+}
+
+// A node of the row with so many operands, of which one is left out (none at `count`).
+std::string with_operands(const onnx_reader::Row& row, std::size_t count, std::size_t left_out,
+                          const std::vector<std::string>& names) {
+  std::vector<std::string> operands;
+  for (std::size_t i = 0; i < count; ++i) operands.push_back(i == left_out ? "" : names[i % names.size()]);
+  return error_or_none(model_of(
+      value("input", "x", {"2", "B", "4", "4"}) + value("input", "m", {"4", "4"}) + value("output", "y", {"2"}) +
+          integers("n", {1, 1}) + node(std::string(row.op), operands, {"y"}, fmt::format("domain: '{}'", row.domain)),
+      fmt::format("opset_import {{ version: {} }} opset_import {{ domain: '{}' version: 1 }}",
+                  std::max<std::int64_t>(row.since, 7), row.domain.empty() ? "other" : row.domain)));
+}
+
+TEST(Onnx, every_operator_says_which_operand_is_missing) {
+  for (const onnx_reader::Row& row : onnx_reader::rows())
+    for (std::size_t i = 0; i < row.operands; ++i) {
+      const std::string missing = fmt::format("input {} is missing", i);
+      EXPECT_THAT(with_operands(row, row.operands, i, {"x"}), HasSubstr(missing)) << row.op;
+      EXPECT_THAT(with_operands(row, i, i, {"x"}), HasSubstr(missing)) << row.op;
+    }
+}
+
+TEST(Onnx, no_operator_takes_an_operand_for_granted) {
+  constexpr std::size_t kMost = 9;
+  for (const onnx_reader::Row& row : onnx_reader::rows())
+    for (const std::vector<std::string>& names :
+         {std::vector<std::string>{"x"}, std::vector<std::string>{"m"}, std::vector<std::string>{"x", "n"}})
+      for (std::size_t count = 0; count <= kMost; ++count)
+        for (std::size_t left_out = 0; left_out <= count; ++left_out) with_operands(row, count, left_out, names);
 }
 
 }  // namespace
