@@ -84,7 +84,8 @@ struct Descriptor {
 
 Status refuse_kind(const std::filesystem::path& path, mode_t mode) {
   if (S_ISREG(mode)) return {};
-  if (S_ISDIR(mode)) return fail("'{}' is a folder, expected a file", path.string());
+  if (S_ISDIR(mode))
+    return fail_with_hint(fmt::format("'{}' is a folder, expected a file", path.string()), "name a file in it");
   if (!S_ISLNK(mode)) return fail("'{}' is not a regular file", path.string());
   std::error_code error;
   const std::filesystem::path target = std::filesystem::canonical(path, error);

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "frontend/onnx_importer.h"
+#include "frontend/onnx_names.h"
 #include "ops/evaluate.h"
 #include "ops/table.h"
 
@@ -16,129 +17,6 @@ constexpr std::string_view kTooOld =
     "opsets before 7 are not read: onnx.version_converter.convert_version(model, 17) makes a newer file of it";
 constexpr std::size_t kMostNodes = 1'000'000;  // after functions are inlined and loops are unrolled
 constexpr std::int64_t kMostFolded = 4096;     // elements of operands that are computed when the file is read
-
-std::string domain_of(const std::string& domain) {
-  return domain == "ai.onnx" ? "" : domain;
-}
-
-std::string operator_name(const std::string& domain, const std::string& op) {
-  return domain.empty() ? op : domain + "." + op;
-}
-
-// Names in a graph may hold anything but characters that nobody sees.
-std::string clean_name(std::string name) {
-  for (char& c : name)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '_';
-  return name;
-}
-
-// Inputs and outputs that nobody named are called after the operator that first reads them: "onnx::Gather_0".
-std::string port_name(const std::string& name) {
-  constexpr std::string_view kUnnamed = "onnx::";
-  return clean_name(name.starts_with(kUnnamed) && name.size() > kUnnamed.size() ? name.substr(kUnnamed.size()) : name);
-}
-
-// What the caller says of an input by either of its names.
-template <class Map>
-auto given_for(const Map& given, const std::string& name) {
-  const auto found = given.find(name);
-  return found != given.end() ? found : given.find(port_name(name));
-}
-
-// Symbols of the text form are words.
-std::string symbol_name(std::string_view param) {
-  std::string name(param);
-  for (char& c : name)
-    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_')) c = '_';
-  if (name[0] >= '0' && name[0] <= '9') name.insert(0, 1, '_');
-  return name;
-}
-
-// Symbols that are a size of some input by themselves.
-std::set<std::string> plain_sizes(const onnx::GraphProto& graph) {
-  std::set<std::string> names;
-  for (const auto& input : graph.input())
-    for (const auto& dim : input.type().tensor_type().shape().dim())
-      if (const auto written = Dim::parse(dim.dim_param()); written && written->as_symbol())
-        names.insert(dim.dim_param());
-  return names;
-}
-
-// A named size: a symbol, or what is written as one symbol's multiple with a number added ("2*T + 1"), or as any
-// expression of `plain` ones ("T + S").
-Dim named_size(const std::string& param, const std::set<std::string>& plain) {
-  const auto written = Dim::parse(param);
-  if (written &&
-      std::ranges::all_of(symbols_of(*written), [&](const std::string& name) { return plain.contains(name); }))
-    return *written;
-  const bool single = written && symbols_of(*written).size() == 1;
-  if (single && (*written - written->evaluate({{symbols_of(*written)[0], 0}}).value_or(0)).terms().size() == 1) {
-    const Dim::Term term = written->terms().back();
-    if (term.coefficient > 0 && term.symbols == symbols_of(*written)) return *written;
-  }
-  return Dim::symbol(symbol_name(param));
-}
-
-void names_used(const onnx::GraphProto& graph, std::vector<std::string>& used, std::set<std::string>& seen) {
-  const auto use = [&](const std::string& name) {
-    if (!name.empty() && seen.insert(name).second) used.push_back(name);
-  };
-  for (const auto& node : graph.node()) {
-    for (const std::string& name : node.input()) use(name);
-    for (const auto& attribute : node.attribute())
-      if (attribute.has_g()) names_used(attribute.g(), used, seen);
-  }
-  for (const auto& output : graph.output()) use(output.name());
-}
-
-using Nodes = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
-
-void names_used(const onnx::NodeProto& node, std::vector<std::string>& used, std::set<std::string>& seen) {
-  for (const std::string& name : node.input())
-    if (!name.empty() && seen.insert(name).second) used.push_back(name);
-  for (const auto& attribute : node.attribute())
-    if (attribute.has_g()) names_used(attribute.g(), used, seen);
-}
-
-// The nodes, each behind those that compute what it takes. ONNX wants files so, but tools write others and ONNX Runtime
-// reads them. Nodes that wait for each other stay where they are.
-std::vector<const onnx::NodeProto*> in_order(const Nodes& nodes) {
-  std::vector<const onnx::NodeProto*> order;
-  std::unordered_map<std::string_view, int> producer;
-  for (int i = 0; i < nodes.size(); ++i) {
-    order.push_back(&nodes[i]);
-    for (const std::string& name : nodes[i].output())
-      if (!name.empty()) producer.try_emplace(name, i);
-  }
-  std::vector<std::vector<int>> users(order.size());
-  std::vector<int> waits(order.size(), 0);
-  bool sorted = true;
-  for (int i = 0; i < nodes.size(); ++i) {
-    std::vector<std::string> used;
-    std::set<std::string> seen;
-    names_used(nodes[i], used, seen);
-    for (const std::string& name : used) {
-      const auto found = producer.find(name);
-      if (found == producer.end() || found->second == i) continue;
-      sorted = sorted && found->second < i;
-      users[static_cast<std::size_t>(found->second)].push_back(i);
-      ++waits[static_cast<std::size_t>(i)];
-    }
-  }
-  if (sorted) return order;
-  std::set<int> ready;
-  for (int i = 0; i < nodes.size(); ++i)
-    if (waits[static_cast<std::size_t>(i)] == 0) ready.insert(i);
-  std::vector<const onnx::NodeProto*> moved;
-  while (!ready.empty()) {
-    const int next = *ready.begin();
-    ready.erase(ready.begin());
-    moved.push_back(&nodes[next]);
-    for (const int user : users[static_cast<std::size_t>(next)])
-      if (--waits[static_cast<std::size_t>(user)] == 0) ready.insert(user);
-  }
-  return moved.size() == order.size() ? moved : order;
-}
 
 // What to do about operators that can't be read.
 std::string_view hint_for(std::string_view domain, std::string_view op) {

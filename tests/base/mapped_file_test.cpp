@@ -17,6 +17,7 @@ namespace taper {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::HasSubstr;
 
 class MapFile : public testing::Test {
@@ -53,7 +54,7 @@ TEST_F(MapFile, refuses_what_is_no_regular_file_without_opening_it) {
   EXPECT_THAT(refusal(socket_path), HasSubstr("is not a regular file"));
   ::close(socket);
   EXPECT_THAT(refusal("/dev/zero"), HasSubstr("is not a regular file"));
-  EXPECT_THAT(refusal(scratch_.path()), HasSubstr("is a folder"));
+  EXPECT_THAT(refusal(scratch_.path()), AllOf(HasSubstr("is a folder"), HasSubstr("name a file in it")));
   EXPECT_THAT(refusal(scratch_.path() / "none"), HasSubstr("No such file"));
 }
 
