@@ -43,17 +43,10 @@ bool may_be_nothing(const Context& context, const Dim& size) {
 
 Value* places_of(Context& context, Value* mask) {
   if (mask == nullptr) return nullptr;
-  if (Value* known = context.measured.find(context.build.graph(), mask)) return known;
-  // Elements picked where a mask is repeated are so many times those that it picks itself.
-  const auto [narrow, times] = repeated_mask(mask);
-  auto named = std::exchange(context.next_count, std::nullopt);  // the program names those of this mask
-  const Value* of_narrow = narrow == mask ? nullptr : places_of(context, narrow);
-  if (of_narrow == nullptr) context.next_count = std::move(named);
-  const Dim count =
-      of_narrow != nullptr ? of_narrow->type.shape[0] * times : fresh_count(context, element_count(mask->type.shape));
-  Value* places = context.build("nonzero", {mask}, {{"count", Shape{count}}});
-  context.measured.add(mask, places);
-  return places;
+  // The program names the count of this mask, not that of one which it repeats.
+  if (repeated_mask(mask).first != mask) context.next_count.reset();
+  return places_where(context.build, context.measured, mask,
+                      [&](const Dim& most) { return fresh_count(context, most); });
 }
 
 Value* measured_range(Context& context, Value* number, const std::optional<Dim>& most) {

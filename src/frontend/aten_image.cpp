@@ -6,6 +6,7 @@
 
 #include "base/ratio.h"
 #include "frontend/aten_table.h"
+#include "frontend/padding.h"
 
 namespace taper::aten {
 namespace {
@@ -168,49 +169,12 @@ Expected<Arg> affine_grid(Call& call) {
 
 // ------------------------------------------------------------------------------------------------------------- padding
 
-struct Padding {
-  std::string mode;
-  double fill = 0;  // what mode constant writes
-};
-
-// The places of a padded axis as x counts them: below 0 before it, from its size on behind it.
-Value* padded_places(Builder& build, const Dim& size, const Dim& before, const Dim& after) {
-  return arange(build, Dim(0) - before, 1, before + size + after, DType::i32);
-}
-
-// The entry of x that stands at each place; in mode constant any, where a place is outside.
-Value* padded_entries(Builder& build, const std::string& mode, const Dim& size, Value* place) {
-  const auto integer = [&](const Dim& value) { return number(build, Arg(value), DType::i32); };
-  if (mode == "circular") return build("remainder", {place, integer(size)});
-  if (mode == "replicate" || mode == "constant")
-    return build("minimum", {build("maximum", {place, integer(0)}), integer(size - Dim(1))});
-  // |i|, and from the last entry on back again
-  Value* mirrored = build("maximum", {place, build("sub", {integer(0), place})});
-  return build("minimum", {mirrored, build("sub", {integer(2 * (size - Dim(1))), mirrored})});
-}
-
 // x gathered entry by entry along an axis, with amounts of any sign.
 Value* gathered_padding(const Context& context, Value* x, std::size_t axis, const std::array<Dim, 2>& amounts,
                         const Padding& padding) {
-  Builder& build = context.build;
   const Dim size = shape_of(x)[axis];
-  const Attrs along = {{"dim", static_cast<std::int64_t>(axis)}};
-  Value* place = padded_places(build, size, amounts[0], amounts[1]);
-  if (padding.mode != "constant") return build("gather", {x, padded_entries(build, padding.mode, size, place)}, along);
-  Value* inside = build("logical_and", {build("greater_equal", {place, integer_number(build, 0, DType::i32)}),
-                                        build("less", {place, number(build, Arg(size), DType::i32)})});
-  if (may_be_nothing(context, size)) {
-    // Nothing could be looked up in nothing: what is written stands behind the last entry.
-    Shape one = shape_of(x);
-    one[axis] = 1;
-    x = concat(build, {x, full(build, one, Arg(padding.fill), x->type.dtype)}, axis);
-    return build("gather", {x, build("where", {inside, place, number(build, Arg(size), DType::i32)})}, along);
-  }
-  Value* y = build("gather", {x, padded_entries(build, padding.mode, size, place)}, along);
-  if (y == nullptr) return y;
-  Shape line(shape_of(x).size() - axis, Dim(1));
-  line[0] = shape_of(y)[axis];
-  return build("where", {reshape(build, inside, line), y, number(build, padding.fill, x->type.dtype)});
+  Value* places = arange(context.build, Dim(0) - amounts[0], 1, amounts[0] + size + amounts[1], DType::i32);
+  return entries_at(context.build, x, axis, places, padding, may_be_nothing(context, size));
 }
 
 // x with amounts that are symbols at both sides of an axis; what is below 0 crops.

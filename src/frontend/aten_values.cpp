@@ -170,7 +170,7 @@ Value* slice(Builder& build, Value* x, std::size_t axis, const Dim& start, const
   if (const auto first = start.constant())
     return build("slice", {x}, {{"dim", dim}, {"start", *first}, {"end", Shape{end}}});
   return build("dynamic_slice", {x, reshape(build, size_vector(build, {start}), {})},
-               {{"dim", dim}, {"length", Shape{end - start}}});
+               {{"dim", dim}, {"length", Shape{length_between(start, end)}}});
 }
 
 Value* concat(Builder& build, std::vector<Value*> parts, std::size_t axis) {

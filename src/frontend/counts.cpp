@@ -4,6 +4,7 @@
 #include <array>
 
 #include "ir/computation.h"
+#include "ops/selecting.h"
 
 namespace taper {
 
@@ -20,7 +21,13 @@ Dim CountNames::fresh(const Graph& graph) {
   std::string symbol;
   do symbol = fmt::format("count_{}", ++named_);
   while (names_a_size(graph, symbol));
+  names_.insert(symbol);
   return Dim::symbol(std::move(symbol));
+}
+
+bool CountNames::occur_in(const Dim& size) const {
+  if (names_.empty()) return false;
+  return std::ranges::any_of(symbols_of(size), [&](const std::string& symbol) { return names_.contains(symbol); });
 }
 
 Value* Measured::find(const Graph& graph, const Value* value) const {
@@ -54,24 +61,61 @@ Value* counted_range(Builder& build, Value* end, const Dim& size) {
   return build("range", {number(build, 0), end, number(build, 1)}, {{"length", Shape{size}}});
 }
 
-Value* run_begins(Builder& build, Value* vector) {
-  if (vector == nullptr) return nullptr;
+Value* places_where(Builder& build, Measured& measured, Value* mask, const NameCount& name) {
+  if (mask == nullptr) return nullptr;
+  if (Value* known = measured.find(build.graph(), mask)) return known;
+  // Elements picked where a mask is repeated are so many times those that it picks itself.
+  const auto [narrow, times] = repeated_mask(mask);
+  const Value* of_narrow = narrow == mask ? nullptr : places_where(build, measured, narrow, name);
+  const Dim count = of_narrow != nullptr ? of_narrow->type.shape[0] * times : name(element_count(mask->type.shape));
+  Value* places = build("nonzero", {mask}, {{"count", Shape{count}}});
+  measured.add(mask, places);
+  return places;
+}
+
+Dim length_between(const Dim& start, const Dim& end) {
+  // x - min(x, c) is max(x - c, 0), which other slices have for a size.
+  const std::vector<Dim::Term> terms = start.terms();
+  if (!start.overflowed() && terms.size() == 1 && terms[0].coefficient == 1 && terms[0].symbols.size() == 1)
+    if (const auto function = dim_function(terms[0].symbols[0]); function && function->name == "min")
+      for (const auto& [same, other] : {std::pair(function->a, function->b), std::pair(function->b, function->a)})
+        if (same == end) return dim_max(end - other, 0);
+  return end - start;
+}
+
+Ordered rows_in_order(Builder& build, Value* rows) {
+  if (rows == nullptr) return {nullptr, nullptr};
+  const Attrs along = along_first_axis();
+  Value* order = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{rows->type.shape[0]}}});
+  // Sorting keeps the order of equals: by the last column first, by the first one last.
+  for (std::int64_t column = rows->type.shape[1].constant().value_or(0); column-- > 0;) {
+    Value* key = build("select", {rows}, {{"dim", std::int64_t{1}}, {"index", column}});
+    const std::vector<Value*> sorted = build.call("sort", {build("gather", {key, order}, along)}, along);
+    if (build.failed()) return {nullptr, nullptr};
+    order = build("gather", {order, sorted[1]}, along);
+  }
+  return {build("gather", {rows, order}, along), order};
+}
+
+Value* run_begins(Builder& build, Value* entries) {
+  if (entries == nullptr) return nullptr;
   // The first entry, and those unlike the one before them.
-  Value* place = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{vector->type.shape[0]}}});
+  Value* place = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{entries->type.shape[0]}}});
   Value* before = build("maximum", {build("sub", {place, number(build, 1)}), number(build, 0)});
-  Value* unlike = build("not_equal", {vector, build("gather", {vector, before}, along_first_axis())});
+  Value* unlike = build("not_equal", {entries, build("gather", {entries, before}, along_first_axis())});
+  if (entries->type.shape.size() == 2) unlike = build("any", {unlike}, {{"dims", std::vector<std::int64_t>{1}}});
   return build("logical_or", {build("equal", {place, number(build, 0)}), unlike});
 }
 
-Runs runs_of(Builder& build, Value* vector, Value* begins, Value* starts) {
-  if (vector == nullptr || starts == nullptr) return {nullptr, nullptr, nullptr};
+Runs runs_of(Builder& build, Value* entries, Value* begins, Value* starts) {
+  if (entries == nullptr || starts == nullptr) return {nullptr, nullptr, nullptr};
   const Attrs along = along_first_axis();
-  Value* size = build("sizes", {}, {{"sizes", Shape{vector->type.shape[0]}}, {"dtype", DType::i64}});
+  Value* size = build("sizes", {}, {{"sizes", Shape{entries->type.shape[0]}}, {"dtype", DType::i64}});
   Value* bounds = build("concat", {starts, size}, along);
   Attrs behind = along;
   behind.set("start", std::int64_t{1});
   behind.set("end", Shape{starts->type.shape[0] + Dim(1)});
-  return {.values = build("gather", {vector, starts}, along),
+  return {.values = build("gather", {entries, starts}, along),
           .number = build("sub", {build("cumsum", {as_i64(build, begins)}, along), number(build, 1)}),
           .lengths = build("sub", {build("slice", {bounds}, behind), starts})};
 }

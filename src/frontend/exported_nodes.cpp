@@ -312,7 +312,7 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Graph& gra
   if (!called && is_computed)
     if (auto range = counted_range(import, context, graph, node, *name, arguments)) called = std::move(*range);
   if (!called && is_computed && context.build.status()) {
-    TAPER_ASSIGN(arguments, with_measured_sizes(import, context, graph, node, values));
+    TAPER_ASSIGN(arguments, numbers_as_sizes(import, context, graph, node, values));
     context.next_count.reset();
     called = aten::call(context, *name, arguments);
   }

@@ -159,8 +159,8 @@ Expected<Arg> with_size(Import& import, aten::Context& context, const Graph& gra
 
 }  // namespace
 
-Expected<std::vector<NamedArg>> with_measured_sizes(Import& import, aten::Context& context, const Graph& graph,
-                                                    const Node& node, const Values& values) {
+Expected<std::vector<NamedArg>> numbers_as_sizes(Import& import, aten::Context& context, const Graph& graph,
+                                                 const Node& node, const Values& values) {
   std::vector<NamedArg> arguments;
   for (const NamedArgument& input : node.inputs) {
     TAPER_ASSIGN(Arg arg, argument_of(values, input.value));

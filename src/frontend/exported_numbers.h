@@ -22,8 +22,8 @@ Expected<aten::Arg> item(Import& import, aten::Context& context, std::string_vie
 Expected<aten::Arg> select_entry(aten::Context& context, std::span<const aten::NamedArg> arguments);
 
 // The arguments of a call with sizes in the place of run-time numbers: from then on the number is one that is measured.
-Expected<std::vector<aten::NamedArg>> with_measured_sizes(Import& import, aten::Context& context, const Graph& graph,
-                                                          const Node& node, const Values& values);
+Expected<std::vector<aten::NamedArg>> numbers_as_sizes(Import& import, aten::Context& context, const Graph& graph,
+                                                       const Node& node, const Values& values);
 
 // What the program calls the size that a node measures, if it gives one.
 std::optional<Dim> declared_count(const Import& import, const Graph& graph, const Node& node);

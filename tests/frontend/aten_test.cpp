@@ -477,6 +477,31 @@ TEST(AtenTest, finds_distinct_values) {
   EXPECT_THAT(s.values(*results[2].as<TensorPtr>()), testing::ElementsAre(1, 1, 3));
 }
 
+TEST(AtenTest, finds_distinct_rows) {
+  Sketch s;
+  const TensorPtr x = s.input({DType::i64, {2, 4}, {2, 1, 2, 1, 1, 3, 1, 2}});
+  const auto all = s("unique_dim", {x, Dim(1), true, true, true});
+  ASSERT_TRUE(all) << all.error().message;
+  const Arg::List& results = *all->as<Arg::List>();
+  EXPECT_THAT(s.values(*results[0].as<TensorPtr>()), testing::ElementsAre(1, 1, 2, 2, 3, 1));
+  EXPECT_THAT(s.values(*results[1].as<TensorPtr>()), testing::ElementsAre(2, 1, 2, 0));
+  EXPECT_THAT(s.values(*results[2].as<TensorPtr>()), testing::ElementsAre(1, 1, 2));
+  const auto long_rows = s("unique_dim", {s.input({DType::i64, {1, 65}, std::vector<double>(65)}), Dim(0)});
+  ASSERT_FALSE(long_rows);
+  EXPECT_FALSE(long_rows.error().hint.empty());
+}
+
+TEST(AtenTest, differences_of_neighbours_have_one_size) {
+  Sketch s;
+  const TensorPtr x = s.input({DType::f32, {4}, {1, -2, 3, 4}});
+  const TensorPtr places = s.tensor("masked_select", {x, s.tensor("gt.Scalar", {x, Dim(0)})});
+  const Dim last = places->type().shape[0];
+  const TensorPtr behind = s.tensor("slice.Tensor", {places, Dim(0), Dim(1), last});
+  const TensorPtr before = s.tensor("slice.Tensor", {places, Dim(0), Dim(0), Dim(-1)});
+  EXPECT_EQ(behind->type(), before->type());
+  EXPECT_THAT(s.values(s.tensor("sub.Tensor", {behind, before})), testing::ElementsAre(2, 1));
+}
+
 TEST(AtenTest, inverts_larger_matrices_in_a_loop) {
   Sketch s;
   std::vector<double> entries(36, 0);
