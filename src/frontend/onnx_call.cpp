@@ -337,10 +337,26 @@ std::vector<Value*> Call::apply(std::string_view op, std::int64_t of_version, co
 const std::vector<Row>& rows() {
   static const std::vector<Row> table = [] {
     std::vector<Row> all;
-    for (auto* family :
-         {elementwise_rows, matrix_rows, reduce_rows, shape_rows, index_rows, image_rows, resample_rows, sampling_rows,
-          norm_rows, control_rows, quantized_rows, recurrent_rows, attention_rows, loss_rows, sequence_rows,
-          signal_rows, contrib_rows, contrib_attention_rows, contrib_quantized_rows})
+    for (auto* family : {elementwise_rows,
+                         matrix_rows,
+                         reduce_rows,
+                         shape_rows,
+                         pad_rows,
+                         index_rows,
+                         image_rows,
+                         resample_rows,
+                         sampling_rows,
+                         norm_rows,
+                         control_rows,
+                         quantized_rows,
+                         recurrent_rows,
+                         attention_rows,
+                         loss_rows,
+                         sequence_rows,
+                         signal_rows,
+                         contrib_rows,
+                         contrib_attention_rows,
+                         contrib_quantized_rows})
       for (Row& row : family()) all.push_back(std::move(row));
     return all;
   }();

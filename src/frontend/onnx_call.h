@@ -160,6 +160,7 @@ std::vector<Row> elementwise_rows();
 std::vector<Row> matrix_rows();
 std::vector<Row> reduce_rows();
 std::vector<Row> shape_rows();
+std::vector<Row> pad_rows();
 std::vector<Row> index_rows();
 std::vector<Row> image_rows();
 std::vector<Row> norm_rows();

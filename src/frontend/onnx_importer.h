@@ -62,6 +62,8 @@ class Importer {
 
   // A symbol for a size that only elements decide.
   Dim fresh_count(const Graph& graph) { return counts_.fresh(graph); }
+  // Whether a size may be 0, because elements decide it.
+  bool may_be_nothing(const Dim& size) const { return counts_.occur_in(size); }
   Measured& measured() { return scope_->measured; }
 
   Scope* scope() { return scope_; }
@@ -109,10 +111,25 @@ std::optional<std::vector<Known>> follow(const Row& row, Call& call);
 Value* measured_range(Call& call, Value* number);
 // The sizes that a vector of them holds, of operand i; nothing where it is an input of the graph, or no short vector.
 std::optional<Shape> measured_sizes(Call& call, std::size_t i);
+// The sizes that operand i says: known, or measured; an error where they are neither.
+std::optional<Shape> operand_sizes(Call& call, std::size_t i);
+// The places where x is not zero, a row of indices each.
+Value* nonzero_places(Call& call, Value* x);
 
 // Entries of an axis from one computed place to another, by a step above 0.
 Value* computed_slice(Call& call, Value* x, std::int64_t axis, Value* from, Value* to, std::int64_t step);
-// Entry `i` of a vector of integers, as far as its making shows a number.
-std::optional<std::int64_t> entry_of(const Value* vector, std::int64_t i);
+// onnx_entries.cpp: entry `i` of a vector, as far as its making shows it: of integers, or of real numbers.
+std::optional<Dim> entry_of(const Value* vector, std::int64_t i);
+struct Fraction {
+  Dim over, under = 1;
+};
+std::optional<Fraction> real_entry_of(const Value* vector, std::int64_t i);
+
+// onnx_shape.cpp: parts of values, where places are symbols.
+// Whether a <= b for all sizes that symbols can stand for.
+bool surely_at_most(const Importer& importer, const Dim& a, const Dim& b);
+// `length` entries of an axis from `start` on.
+Value* part_of_axis(Call& call, Value* x, std::int64_t axis, const Dim& start, const Dim& length,
+                    std::string_view name);
 
 }  // namespace taper::onnx_reader

@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "frontend/onnx_importer.h"
-#include "ops/selecting.h"
+#include "frontend/padding.h"
 
 namespace taper::onnx_reader {
 namespace {
@@ -25,9 +25,7 @@ Value* from_the_front(Call& call, std::size_t operand, const Dim& size) {
       return call.build.constant(to_tensor(array), index->name);
     }
   }
-  Slot length;
-  length.known = std::make_shared<Known>(Known{index->type.dtype, {}, {size}});
-  Value* count = call.importer.materialize(call.build, length);
+  Value* count = size_as_number(call.build, size, index->type.dtype);
   Value* negative = call.build("less", {index, call.number(0, index->type.dtype)});
   return call.build("where", {negative, call.build("add", {index, count}), index});
 }
@@ -86,7 +84,16 @@ void read_gather_nd(Call& call) {
 void read_scatter_nd(Call& call) {
   const std::string reduction = call.text("reduction", "none");
   Value* index = tuples_from_the_front(call, 1, 0);
-  call.set(0, call.build("scatter_nd", {call.x(0), index, call.x(2)}, {{"reduction", reduction}}, call.name()));
+  Value* updates = call.x(2);
+  if (call.failed()) return;
+  // There are as many updates as tuples, though their numbers may be computed apart.
+  for (std::size_t axis = 0; axis + 1 < index->type.shape.size() && axis < updates->type.shape.size(); ++axis) {
+    const Dim &wanted = index->type.shape[axis], given = updates->type.shape[axis];
+    if (wanted == given || (wanted - given).constant()) continue;
+    updates = call.slice(updates, static_cast<std::int64_t>(axis), 0, wanted);
+    if (call.failed()) return;
+  }
+  call.set(0, call.build("scatter_nd", {call.x(0), index, updates}, {{"reduction", reduction}}, call.name()));
 }
 
 void read_scatter_elements(Call& call) {
@@ -98,23 +105,36 @@ void read_scatter_elements(Call& call) {
                          call.name()));
 }
 
+// A number of one element, which may be known as a real one.
+std::optional<Dim> depth_of(Call& call, std::size_t i) {
+  if (const auto known = call.constant(i); known && is_floating(known->dtype)) {
+    const std::vector<double> depth = to_double(*known);
+    constexpr double kMost = 1e9;
+    if (depth.size() != 1 || !(depth[0] >= 0 && depth[0] <= kMost)) return std::nullopt;
+    return Dim(static_cast<std::int64_t>(depth[0]));
+  }
+  const auto sizes = operand_sizes(call, i);
+  return sizes && sizes->size() == 1 ? std::optional((*sizes)[0]) : std::nullopt;
+}
+
 void read_one_hot(Call& call) {
   const std::size_t rank = call.rank(0) + 1;
   const std::int64_t axis = call.axis(call.integer("axis", -1), rank);
-  const std::vector<double> depth = call.reals_of(1);
+  const auto depth = depth_of(call, 1);
   const DType dtype = call.dtype(2);
   Value* index = call.x(0);
   if (call.failed()) return;
-  if (depth.size() != 1 || depth[0] < 1 || depth[0] > 1e9) return call.fail("the depth is no number of at least 1");
-  const auto count = static_cast<std::int64_t>(depth[0]);
+  if (!depth || depth->constant().value_or(1) < 1 || depth->constant().value_or(1) > std::int64_t{1'000'000'000})
+    return call.fail("the depth is no number of at least 1");
   // Indices count from -depth; others are hot nowhere.
   index = call.cast(index, DType::i64);
   Value* negative = call.build("less", {index, call.number(0, DType::i64)});
-  index = call.build("where", {negative, call.binary("add", index, static_cast<double>(count)), index});
-  Integers ones(rank, 1);
-  ones[static_cast<std::size_t>(axis)] = count;
-  Value* line = call.arange(count);
-  Value* hot = call.build("equal", {call.unsqueeze(index, {axis}), call.reshape(line, to_shape(ones))});
+  Value* counted = call.build("add", {index, size_as_number(call.build, *depth, DType::i64)});
+  index = call.build("where", {negative, counted, index});
+  Shape ones(rank, Dim(1));
+  ones[static_cast<std::size_t>(axis)] = *depth;
+  Value* line = call.arange(*depth);
+  Value* hot = call.build("equal", {call.unsqueeze(index, {axis}), call.reshape(line, ones)});
   Value* values = call.x(2);
   Value* off = call.build("select", {values}, {{"dim", std::int64_t{0}}, {"index", std::int64_t{0}}});
   Value* on = call.build("select", {values}, {{"dim", std::int64_t{0}}, {"index", std::int64_t{1}}});
@@ -131,8 +151,8 @@ void read_top_k(Call& call) {
   Shape k;
   if (call.version < 10) {
     k = {call.integer("k", -1)};
-  } else if (const auto known = call.known(1); known && known->elements.size() == 1) {
-    k = known->elements;
+  } else if (auto sizes = operand_sizes(call, 1)) {
+    k = *std::move(sizes);
   }
   if (call.failed()) return;
   if (k.size() != 1 || k[0].constant().value_or(0) < 0) return call.fail("k is no number");
@@ -151,21 +171,6 @@ void read_cumsum(Call& call) {
                           {"exclusive", call.flag("exclusive", false)},
                           {"reverse", call.flag("reverse", false)}},
                          call.name()));
-}
-
-// The places where x is not zero, a row of indices each.
-Value* nonzero_places(Call& call, Value* x) {
-  if (call.failed()) return nullptr;
-  const Graph& graph = call.build.graph();
-  Measured& known = call.importer.measured();
-  x = call.cast(x, DType::boolean);
-  if (Value* places = known.find(graph, x)) return places;
-  const auto [mask, times] = repeated_mask(x);
-  Value* of_mask = mask == x ? nullptr : known.find(graph, mask);
-  const Dim count = of_mask != nullptr ? of_mask->type.shape[0] * times : call.importer.fresh_count(graph);
-  Value* places = call.build("nonzero", {x}, {{"count", Shape{count}}});
-  known.add(x, places);
-  return places;
 }
 
 // Where x is not zero, [rank, count]. Old exporters count with it: of constants, and of vectors that are filled with
@@ -218,30 +223,74 @@ void read_compress(Call& call) {
   call.set(0, call.build("gather", {x, kept}, {{"dim", axis}}, call.name()));
 }
 
+// What Unique compares: all entries as a vector, or the parts of an axis as rows of a matrix.
+struct Compared {
+  Value* entries = nullptr;
+  std::int64_t axis = 0;
+  Shape shape;  // of the operand with the axis in front; empty: entries
+};
+
+Compared compared_of(Call& call) {
+  Compared compared;
+  Value* x = call.x(0);
+  if (call.failed()) return compared;
+  if (x->type.dtype == DType::boolean) x = call.cast(x, DType::u8);
+  const std::size_t rank = x->type.shape.size();
+  if (call.has_attribute("axis")) compared.axis = call.axis(call.integer("axis", 0), rank);
+  if (call.failed()) return compared;
+  if (!call.has_attribute("axis") || rank == 1) {
+    compared.entries = call.reshape(x, Shape{element_count(x->type.shape)});
+    return compared;
+  }
+  Integers to_front(rank);
+  std::iota(to_front.begin(), to_front.end(), std::int64_t{0});
+  std::rotate(to_front.begin(), to_front.begin() + compared.axis, to_front.begin() + compared.axis + 1);
+  x = call.permute(x, to_front);
+  if (call.failed()) return compared;
+  compared.shape = x->type.shape;
+  const Dim columns = element_count(Shape(compared.shape.begin() + 1, compared.shape.end()));
+  if (columns.constant().value_or(0) < 1 || *columns.constant() > kMostColumns)
+    call.fail(fmt::format("parts of {} elements are compared, expected a known number of them, at most {}",
+                          columns.text(), kMostColumns),
+              "give what tells the parts apart in fewer elements, one number for each part at best");
+  compared.entries = call.reshape(x, Shape{compared.shape[0], columns});
+  return compared;
+}
+
+Value* as_given(Call& call, const Compared& compared, Value* values, DType dtype) {
+  if (call.failed()) return nullptr;
+  if (compared.shape.empty()) return call.cast(values, dtype, call.name());
+  Shape shape = compared.shape;
+  shape[0] = values->type.shape[0];
+  Integers back(shape.size());
+  std::iota(back.begin(), back.end(), std::int64_t{0});
+  std::rotate(back.begin(), back.begin() + 1, back.begin() + compared.axis + 1);
+  return call.permute(call.reshape(call.cast(values, dtype), shape), back, call.name());
+}
+
+Ordered in_order(Call& call, Value* entries) {
+  if (call.failed()) return {nullptr, nullptr};
+  if (entries->type.shape.size() == 2) return rows_in_order(call.build, entries);
+  const std::vector<Value*> sorted = call.build.call("sort", {entries}, {{"dim", std::int64_t{0}}});
+  return call.failed() ? Ordered{nullptr, nullptr} : Ordered{sorted[0], sorted[1]};
+}
+
 // The values of a tensor, or the parts along an axis, without repetitions: sorted, or in the order in which they first
 // come; where each first stands, which of them each entry is, and how often each comes.
 void read_unique(Call& call) {
   const bool sorted = call.flag("sorted", true);
-  Value* x = call.x(0);
-  if (call.failed()) return;
-  if (call.has_attribute("axis") && x->type.shape.size() != 1)
-    return call.fail("only entries, not parts of an axis, are read");
-  if (call.has_attribute("axis")) call.axis(call.integer("axis", 0), 1);
-  const DType dtype = x->type.dtype;
+  const DType dtype = call.dtype(0);
+  const Compared compared = compared_of(call);
   const Attrs along = {{"dim", std::int64_t{0}}};
-  const Dim size = element_count(x->type.shape);
-  x = call.reshape(x, Shape{size});
-  if (dtype == DType::boolean) x = call.cast(x, DType::u8);
-  const std::vector<Value*> in_order = call.build.call("sort", {x}, along);
-  if (call.failed()) return;
+  const Ordered ordered = in_order(call, compared.entries);
   // Of equal entries the first one stands first in x: sorting keeps their order.
-  Value* begins = run_begins(call.build, in_order[0]);
+  Value* begins = run_begins(call.build, ordered.rows);
   Value* starts = nonzero_places(call, begins);
   if (call.failed()) return;
   const Dim count = starts->type.shape[0];
   starts = call.reshape(starts, Shape{count});
-  Runs runs = runs_of(call.build, in_order[0], begins, starts);
-  Value* first = call.build("gather", {in_order[1], starts}, along);
+  Runs runs = runs_of(call.build, ordered.rows, begins, starts);
+  Value* first = call.build("gather", {ordered.order, starts}, along);
   if (!sorted) {
     const std::vector<Value*> by_place = call.build.call("sort", {first}, along);
     if (call.failed()) return;
@@ -249,9 +298,9 @@ void read_unique(Call& call) {
     runs.values = reordered(runs.values), runs.lengths = reordered(runs.lengths), first = by_place[0];
     runs.number = call.build("gather", {put_in_order(call.build, by_place[1], call.arange(count)), runs.number}, along);
   }
-  call.set(0, call.cast(runs.values, dtype, call.name()));
+  call.set(0, as_given(call, compared, runs.values, dtype));
   if (call.outputs() > 1) call.set(1, first);
-  if (call.outputs() > 2) call.set(2, put_in_order(call.build, in_order[1], runs.number));
+  if (call.outputs() > 2) call.set(2, put_in_order(call.build, ordered.order, runs.number));
   if (call.outputs() > 3) call.set(3, runs.lengths);
 }
 
@@ -300,6 +349,8 @@ void read_tensor_scatter(Call& call) {
   Value* update = call.x(1);
   if (call.failed()) return;
   const Shape& shape = update->type.shape;
+  if (shape.size() != past->type.shape.size())
+    return call.fail(fmt::format("{} into {}", type_text(update->type), type_text(past->type)));
   const Dim size = past->type.shape[static_cast<std::size_t>(axis)];
   if (axis == 0) return call.fail("axis 0 is that of the batch");
   Value* position = call.arange(shape[static_cast<std::size_t>(axis)]);

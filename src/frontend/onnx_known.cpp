@@ -155,12 +155,23 @@ std::optional<Known> apply_binary(const BinaryRule& rule, const Known& a, const 
   return result;
 }
 
-std::optional<Known> apply_reduction(Call& call, const Known& x) {
-  if (x.shape.size() != 1) return std::nullopt;
+struct ReductionRule {
+  std::string_view op;
+  Dim (*join)(const Dim&, const Dim&);
+};
+constexpr ReductionRule kReductions[] = {
+    {"ReduceProd", [](const Dim& a, const Dim& b) { return a * b; }},
+    {"ReduceSum", [](const Dim& a, const Dim& b) { return a + b; }},
+    {"ReduceMin", dim_min},
+    {"ReduceMax", dim_max},
+};
+
+std::optional<Known> apply_reduction(Call& call, const ReductionRule& rule, const Known& x) {
+  if (x.shape.size() != 1 || x.elements.empty()) return std::nullopt;
   const bool keeps = call.flag("keepdims", true);
   Known result{x.dtype, keeps ? Sizes{1} : Sizes{}, {}};
-  Dim total = call.node.op_type() == "ReduceProd" ? 1 : 0;
-  for (const Dim& dim : x.elements) total = call.node.op_type() == "ReduceProd" ? total * dim : total + dim;
+  Dim total = x.elements[0];
+  for (std::size_t i = 1; i < x.elements.size() && !total.overflowed(); ++i) total = rule.join(total, x.elements[i]);
   if (total.overflowed()) return std::nullopt;
   result.elements = {total};
   return result;
@@ -223,8 +234,9 @@ std::optional<std::vector<Known>> follow(const Row& row, Call& call) {
     operands[0].dtype = *dtype;
     return std::vector{std::move(operands[0])};
   }
-  if ((op == "ReduceProd" || op == "ReduceSum") && call.inputs() <= 2) {
-    auto result = apply_reduction(call, operands[0]);
+  if (const auto* rule = std::ranges::find(kReductions, op, &ReductionRule::op);
+      rule != std::end(kReductions) && call.inputs() <= 2) {
+    auto result = apply_reduction(call, *rule, operands[0]);
     if (!result) return std::nullopt;
     return std::vector{std::move(*result)};
   }

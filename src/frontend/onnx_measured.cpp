@@ -1,55 +1,9 @@
 // Sizes that a file computes from elements: measured when it runs.
-#include <cmath>
-
 #include "frontend/onnx_importer.h"
+#include "frontend/padding.h"
 
 namespace taper::onnx_reader {
 namespace {
-
-constexpr int kMostNodes = 64;  // that are looked through for one size
-
-std::optional<std::int64_t> whole_number(double value) {
-  constexpr double kMost = 1e15;  // doubles hold these exactly
-  return std::abs(value) <= kMost ? std::optional(static_cast<std::int64_t>(value)) : std::nullopt;
-}
-
-// Entry `i` of a vector of integers, as far as its making shows a number.
-std::optional<std::int64_t> entry_within(const Value* vector, std::int64_t i, int& budget) {
-  if (vector == nullptr || --budget < 0) return std::nullopt;
-  if (const Tensor* tensor = constant_of(vector)) {
-    const std::int64_t count = tensor->element_count();
-    if (count < 1 || (count > 1 && i >= count) || is_floating(tensor->dtype)) return std::nullopt;
-    return whole_number(to_double(*tensor).at(static_cast<std::size_t>(count == 1 ? 0 : i)));
-  }
-  const Node* node = vector->producer;
-  if (node == nullptr) return std::nullopt;
-  if (node->op == "cast") return entry_within(node->operands[0], i, budget);
-  if (node->op == "full") return whole_number(node->attrs.real("value"));
-  if (node->op == "concat") {
-    for (const Value* part : node->operands) {
-      const auto length = part->type.shape.size() == 1 ? part->type.shape[0].constant() : std::nullopt;
-      if (!length) return std::nullopt;
-      if (i < *length) return entry_within(part, i, budget);
-      i -= *length;
-    }
-    return std::nullopt;
-  }
-  if (node->op == "mul") {
-    const auto a = entry_within(node->operands[0], i, budget);
-    const auto b = a ? entry_within(node->operands[1], i, budget) : std::nullopt;
-    return b ? whole_number(static_cast<double>(*a) * static_cast<double>(*b)) : std::nullopt;
-  }
-  // What exporters write: sizes of -1 are replaced by 1.
-  if (node->op == "where") {
-    const Node* test = node->operands[0]->producer;
-    if (test == nullptr || test->op != "equal" || test->operands[0] != node->operands[2]) return std::nullopt;
-    const auto size = entry_within(node->operands[2], i, budget);
-    const auto replaced = entry_within(test->operands[1], i, budget);
-    if (!size || !replaced) return std::nullopt;
-    return *size == *replaced ? entry_within(node->operands[1], i, budget) : size;
-  }
-  return std::nullopt;
-}
 
 // The value of which a number is only another shape or width, so that one number is measured once.
 Value* source_of(Value* number) {
@@ -80,6 +34,8 @@ Value* measured_range(Call& call, Value* number) {
 
 std::optional<Shape> measured_sizes(Call& call, std::size_t i) {
   Value* vector = call.x(i);
+  if (vector != nullptr && vector->producer != nullptr && vector->type.shape.empty())
+    vector = call.reshape(vector, {Dim(1)});
   if (call.failed() || vector->producer == nullptr || vector->type.shape.size() != 1) return std::nullopt;
   const auto rank = vector->type.shape[0].constant();
   if (!rank || *rank > static_cast<std::int64_t>(kMaxRank)) return std::nullopt;
@@ -93,16 +49,19 @@ std::optional<Shape> measured_sizes(Call& call, std::size_t i) {
     if (range == nullptr) return std::nullopt;
     sizes.push_back(range->type.shape[0]);
   }
-  call.importer.assume(fmt::format("the sizes that '{}' computes are numbers of elements, not -1 for what is left",
-                                   call.node.input(static_cast<int>(i))));
   return sizes;
 }
 
+std::optional<Shape> operand_sizes(Call& call, std::size_t i) {
+  if (auto known = call.known_if_any(i)) return known->elements;
+  if (call.failed()) return std::nullopt;
+  if (auto measured = measured_sizes(call, i)) return measured;
+  if (!call.failed()) call.known(i);
+  return std::nullopt;
+}
+
 Value* computed_slice(Call& call, Value* x, std::int64_t axis, Value* from, Value* to, std::int64_t step) {
-  Slot length;
-  const Dim size = x->type.shape[static_cast<std::size_t>(axis)];
-  length.known = std::make_shared<Known>(Known{DType::i64, {}, {size}});
-  Value* whole = call.importer.materialize(call.build, length);
+  Value* whole = size_as_number(call.build, x->type.shape[static_cast<std::size_t>(axis)], DType::i64);
   // Places count from the end where they are negative, and are kept within the axis.
   const auto place = [&](Value* given) {
     given = call.cast(call.reshape(given, Shape{}), DType::i64);
@@ -114,9 +73,10 @@ Value* computed_slice(Call& call, Value* x, std::int64_t axis, Value* from, Valu
   return call.build("gather", {x, places}, {{"dim", axis}});
 }
 
-std::optional<std::int64_t> entry_of(const Value* vector, std::int64_t i) {
-  int budget = kMostNodes;
-  return entry_within(vector, i, budget);
+Value* nonzero_places(Call& call, Value* x) {
+  if (call.failed()) return nullptr;
+  return places_where(call.build, call.importer.measured(), call.cast(x, DType::boolean),
+                      [&](const Dim&) { return call.importer.fresh_count(call.build.graph()); });
 }
 
 }  // namespace taper::onnx_reader

@@ -214,6 +214,25 @@ bool set_scales(Call& call, Resize& resize, const std::vector<double>& scales, c
   return true;
 }
 
+// The sizes that scales make which the file computes from sizes: quotients of wanted sizes and those that are there.
+std::optional<Shape> scaled_sizes(Call& call, const Integers& axes, const Shape& shape) {
+  const Value* scales = call.x(2);
+  Shape sizes;
+  for (std::size_t i = 0; i < axes.size() && !call.failed(); ++i) {
+    const Dim& size = shape[static_cast<std::size_t>(axes[i])];
+    const auto scale = real_entry_of(scales, static_cast<std::int64_t>(i));
+    if (!scale || scale->under.is(0)) {
+      call.fail("the scales are computed when the file runs",
+                "give sizes instead of scales, or scales that are constants or quotients of sizes");
+      return std::nullopt;
+    }
+    sizes.push_back(floor_divide(size * scale->over, scale->under));
+  }
+  if (call.failed()) return std::nullopt;
+  call.importer.assume(fmt::format("the sizes that the scales '{}' make are not rounded", call.node.input(2)));
+  return sizes;
+}
+
 bool set_sizes(Call& call, Resize& resize, const Shape& sizes, const Integers& axes, const Shape& shape,
                const std::string& policy) {
   if (sizes.size() != axes.size()) {
@@ -264,13 +283,17 @@ void read_resize(Call& call) {
   if (content.mode != "nearest" && content.mode != "linear" && content.mode != "cubic")
     return call.fail(fmt::format("mode '{}'", content.mode));
   std::vector<double> scales;
-  if (call.has(2)) scales = call.reals_of(2);
+  const bool computed = call.has(2) && !call.constant(2) && !call.failed();
+  if (call.has(2) && !computed) scales = call.reals_of(2);
   if (call.failed()) return;
-  if (!scales.empty()) {
+  if (computed) {
+    const auto sizes = scaled_sizes(call, axes, shape);
+    if (!sizes || !set_sizes(call, content, *sizes, axes, shape, policy)) return;
+  } else if (!scales.empty()) {
     if (!set_scales(call, content, scales, axes, shape)) return;
   } else {
-    const auto sizes = call.known(3);
-    if (!sizes || !set_sizes(call, content, sizes->elements, axes, shape, policy)) return;
+    const auto sizes = operand_sizes(call, 3);
+    if (!sizes || !set_sizes(call, content, *sizes, axes, shape, policy)) return;
   }
   if (content.coordinates == "tf_crop_and_resize") {
     const std::vector<double> roi = call.reals_of(1);

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "frontend/onnx_importer.h"
+#include "frontend/padding.h"
 #include "ops/moves.h"
 
 namespace taper::onnx_reader {
@@ -29,18 +30,30 @@ Dim without_quotients(Dim dim) {
   return dim;
 }
 
-// Whether a <= b for all sizes that symbols can stand for, 1 and more.
-bool surely_at_most(const Dim& a, const Dim& b) {
+}  // namespace
+
+bool surely_at_most(const Importer& importer, const Dim& a, const Dim& b) {
+  // Both or one of two sizes: max(a, b) <= c, min(a, b) <= c.
+  const std::vector<Dim::Term> own = a.terms();
+  if (own.size() == 1 && own[0].coefficient == 1 && own[0].symbols.size() == 1)
+    if (const auto function = dim_function(own[0].symbols[0]); function && function->name != "floor_div") {
+      const bool first = surely_at_most(importer, function->a, b), second = surely_at_most(importer, function->b, b);
+      if (function->name == "max" ? first && second : first || second) return true;
+    }
   const Dim difference = without_quotients(b - a);
   if (difference.overflowed()) return false;
   Dim least = 0;
   for (const Dim::Term& term : difference.terms()) {
     if (term.coefficient < 0 && !term.symbols.empty()) return false;
-    const auto is_function = [](const std::string& factor) { return dim_function(factor).has_value(); };
-    if (std::ranges::none_of(term.symbols, is_function)) least = least + Dim(term.coefficient);  // others: 0 or more
+    const auto may_be_0 = [&](const std::string& factor) {
+      return dim_function(factor).has_value() || importer.may_be_nothing(Dim::symbol(factor));
+    };
+    if (std::ranges::none_of(term.symbols, may_be_0)) least = least + Dim(term.coefficient);
   }
   return least.constant().value_or(-1) >= 0;
 }
+
+namespace {
 
 // ------------------------------------------------------------------------------------------------------------- reshape
 
@@ -50,7 +63,11 @@ std::optional<Shape> wanted_sizes(Call& call, std::size_t i) {
   if (call.failed()) return std::nullopt;
   const Shape* declared = call.importer.declared_shape(call.name());
   if (declared == nullptr || !constant_sizes(*declared))
-    if (auto measured = measured_sizes(call, i)) return measured;
+    if (auto measured = measured_sizes(call, i)) {
+      call.importer.assume(fmt::format("the sizes that '{}' computes are numbers of elements, not -1 for what is left",
+                                       call.node.input(static_cast<int>(i))));
+      return measured;
+    }
   if (call.failed()) return std::nullopt;
   if (declared != nullptr) {
     call.importer.want(call.x(i));
@@ -165,20 +182,15 @@ void read_expand(Call& call) {
 
 void read_tile(Call& call) {
   const Shape from = call.shape(0);
-  const auto repeats = call.known(1);
+  const auto repeats = operand_sizes(call, 1);
   if (call.failed()) return;
-  Integers numbers;
-  for (const Dim& repeat : repeats->elements) {
-    if (!repeat.constant()) break;
-    numbers.push_back(*repeat.constant());
-  }
-  if (numbers.size() == repeats->elements.size())
-    return call.set(0, call.build("tile", {call.x(0)}, {{"repeats", numbers}}, call.name()));
+  if (const auto numbers = constant_sizes(*repeats))
+    return call.set(0, call.build("tile", {call.x(0)}, {{"repeats", *numbers}}, call.name()));
   // Symbolic repeats: [a, b] -> [1, a, 1, b] -> [r, a, s, b] -> [ra, sb].
-  if (repeats->elements.size() != from.size()) return call.fail("repeats for another number of axes");
+  if (repeats->size() != from.size()) return call.fail("repeats for another number of axes");
   Shape apart, wide, joined;
   for (std::size_t i = 0; i < from.size(); ++i) {
-    const Dim& repeat = repeats->elements[i];
+    const Dim& repeat = (*repeats)[i];
     if (!repeat.is(1)) apart.emplace_back(1), wide.push_back(repeat);
     apart.push_back(from[i]);
     wide.push_back(from[i]);
@@ -209,9 +221,9 @@ void read_split(Call& call) {
   if (by_attribute) {
     lengths = to_shape(*by_attribute);
   } else if (call.has(1)) {
-    const auto known = call.known(1);
-    if (!known) return;
-    lengths = known->elements;
+    auto given = operand_sizes(call, 1);
+    if (!given) return;
+    lengths = *std::move(given);
   } else if (const auto part = count > 0 ? divide_exactly(size, Dim(count)) : std::nullopt) {
     const std::vector<Value*> parts =
         call.build.call("split", {call.x(0)}, {{"dim", axis}, {"parts", count}}, call.name());
@@ -226,18 +238,31 @@ void read_split(Call& call) {
     return call.fail(fmt::format("{} parts for {} results", lengths.size(), call.outputs()));
   Dim total = 0;
   for (const Dim& length : lengths) total = total + length;
+  // The last part is what the others leave, where a length is measured.
+  if (!lengths.empty() &&
+      std::ranges::any_of(lengths, [&](const Dim& length) { return call.importer.may_be_nothing(length); })) {
+    lengths.back() = size - (total - lengths.back());
+    total = size;
+  }
   if (total != size)
     return call.fail(fmt::format("parts {} don't fill axis {} of {}", shape_text(lengths), axis, shape_text(shape)));
   Dim start = 0;
   for (std::size_t i = 0; i < call.outputs(); ++i) {
-    const Dim end = start + lengths[i];
-    if (!start.constant()) return call.fail(fmt::format("part {} starts at {}", i, start.text()));
-    call.set(i, call.slice(call.x(0), axis, *start.constant(), end, call.name(i)));
-    start = end;
+    call.set(i, part_of_axis(call, call.x(0), axis, start, lengths[i], call.name(i)));
+    start = start + lengths[i];
   }
 }
 
 // --------------------------------------------------------------------------------------------------------------- slice
+
+Dim smaller_size(const Call& call, const Dim& a, const Dim& b) {
+  if (surely_at_most(call.importer, a, b)) return a;
+  return surely_at_most(call.importer, b, a) ? b : dim_min(a, b);
+}
+Dim larger_size(const Call& call, const Dim& a, const Dim& b) {
+  if (surely_at_most(call.importer, a, b)) return b;
+  return surely_at_most(call.importer, b, a) ? a : dim_max(a, b);
+}
 
 // A place on an axis as Slice counts it: negative from the back, within the axis.
 Dim place_on_axis(Call& call, const Dim& given, const Dim& size) {
@@ -246,6 +271,9 @@ Dim place_on_axis(Call& call, const Dim& given, const Dim& size) {
     if (*number < 0) place = *number <= -(std::int64_t{1} << 31) ? Dim(0) : size + given;
     if (*number >= (std::int64_t{1} << 31) - 1) return size;
     if (size.constant()) return std::clamp(*place.constant(), std::int64_t{0}, *size.constant());
+    // How many there are the running program tells: none of them may be there.
+    if (call.importer.may_be_nothing(size))
+      return *number < 0 ? larger_size(call, place, 0) : smaller_size(call, place, size);
     if (*number >= 0) {
       const auto terms = size.terms();
       const Dim one = terms.size() == 1 && terms[0].coefficient > 0 && terms[0].symbols.size() == 1
@@ -255,7 +283,7 @@ Dim place_on_axis(Call& call, const Dim& given, const Dim& size) {
         call.importer.assume_at_least(one, *ceil_divide(*number, terms[0].coefficient).constant());
         return place;
       }
-      return *number == 0 || surely_at_most(place, size) ? place : dim_min(place, size);
+      return *number == 0 ? place : smaller_size(call, place, size);
     }
     call.importer.assume_at_least(size, -*number);
     return place;
@@ -265,15 +293,27 @@ Dim place_on_axis(Call& call, const Dim& given, const Dim& size) {
   if (std::ranges::all_of(back.terms(), [](const Dim::Term& term) { return term.coefficient > 0; })) {
     call.importer.assume_at_least(back, 1);
     if (size.constant()) call.importer.assume_at_most(back, *size.constant());
-    return size.constant() || surely_at_most(back, size) ? size + given : dim_max(size + given, Dim(0));
+    return size.constant() || surely_at_most(call.importer, back, size) ? size + given : dim_max(size + given, Dim(0));
   }
   // A symbolic end stays within a known size: the positional table of a sequence.
   if (const auto number = size.constant()) {
     call.importer.assume_at_most(place, *number);
     return place;
   }
-  return surely_at_most(place, size) ? place : dim_min(place, size);
+  return smaller_size(call, place, size);
 }
+
+}  // namespace
+
+Value* part_of_axis(Call& call, Value* x, std::int64_t axis, const Dim& start, const Dim& length,
+                    std::string_view name) {
+  if (call.failed()) return nullptr;
+  if (start.constant()) return call.slice(x, axis, *start.constant(), start + length, name);
+  return call.build("dynamic_slice", {x, size_as_number(call.build, start, DType::i64)},
+                    {{"dim", axis}, {"length", Shape{length}}}, name);
+}
+
+namespace {
 
 Value* slice_axis(Call& call, Value* x, std::int64_t axis, const Dim& from, const Dim& to, std::int64_t step,
                   std::string_view name) {
@@ -301,7 +341,7 @@ Value* slice_axis(Call& call, Value* x, std::int64_t axis, const Dim& from, cons
     start = place_on_axis(call, from, size);
     end = place_on_axis(call, to, size);
   }
-  if (surely_at_most(end, start)) end = start;
+  if (surely_at_most(call.importer, end, start)) end = start;
   if (start.is(0) && end == size && std::abs(step) == 1) return x;
   Attrs attrs = {{"dim", axis}};
   if (start.constant()) {
@@ -314,10 +354,7 @@ Value* slice_axis(Call& call, Value* x, std::int64_t axis, const Dim& from, cons
     call.fail(fmt::format("a slice from {} in steps of {}", start.text(), step));
     return nullptr;
   }
-  Slot first;
-  first.known = std::make_shared<Known>(Known{DType::i64, {}, {start}});
-  return call.build("dynamic_slice", {x, call.importer.materialize(call.build, first)},
-                    {{"dim", axis}, {"length", Shape{end - start}}}, name);
+  return part_of_axis(call, x, axis, start, length_between(start, end), name);
 }
 
 void slice_all(Call& call, const Shape& starts, const Shape& ends, std::optional<Integers> axes,
@@ -390,78 +427,6 @@ void read_slice(Call& call) {
   if (call.has(4)) steps = call.integers_of(4);
   if (call.failed()) return;
   slice_all(call, starts->elements, ends->elements, axes, steps);
-}
-
-// ----------------------------------------------------------------------------------------------------------------- pad
-
-void pad(Call& call, const Integers& pads, double value, std::string mode, std::optional<Integers> axes) {
-  Value* x = call.x(0);
-  if (call.failed()) return;
-  const std::size_t rank = x->type.shape.size();
-  if (mode == "edge") mode = "replicate";
-  if (mode == "wrap") mode = "circular";
-  if (!axes) {
-    axes.emplace(rank);
-    std::iota(axes->begin(), axes->end(), std::int64_t{0});
-  }
-  if (pads.size() != 2 * axes->size()) return call.fail(fmt::format("{} pads for {} axes", pads.size(), axes->size()));
-  Integers before(rank, 0), after(rank, 0);
-  for (std::size_t i = 0; i < axes->size(); ++i) {
-    const auto axis = static_cast<std::size_t>(call.axis((*axes)[i], rank));
-    if (call.failed()) return;
-    before[axis] = pads[i];
-    after[axis] = pads[i + axes->size()];
-  }
-  call.set(
-      0, call.build("pad", {x}, {{"before", before}, {"after", after}, {"mode", mode}, {"value", value}}, call.name()));
-}
-
-void read_pad_2(Call& call) {
-  const auto pads = call.integers("pads");
-  if (!pads) return call.fail("pads are missing");
-  pad(call, *pads, call.real("value", 0), call.text("mode", "constant"), std::nullopt);
-}
-
-void read_pad(Call& call) {
-  const Integers pads = call.integers_of(1);
-  double value = 0;
-  if (call.has(2)) {
-    const std::vector<double> values = call.reals_of(2);
-    if (call.failed()) return;
-    if (values.size() != 1) return call.fail("the value to pad with is no number");
-    value = values[0];
-  }
-  std::optional<Integers> axes;
-  if (call.has(3)) axes = call.integers_of(3);
-  if (call.failed()) return;
-  pad(call, pads, value, call.text("mode", "constant"), axes);
-}
-
-// Crops or pads axes around their middle to given sizes.
-void read_center_crop_pad(Call& call) {
-  auto axes = call.integers("axes");
-  const Integers sizes = call.integers_of(1);
-  Value* x = call.x(0);
-  if (call.failed()) return;
-  const std::size_t rank = x->type.shape.size();
-  if (!axes) {
-    axes.emplace(rank);
-    std::iota(axes->begin(), axes->end(), std::int64_t{0});
-  }
-  if (axes->size() != sizes.size()) return call.fail(fmt::format("{} sizes for {} axes", sizes.size(), axes->size()));
-  Integers before(rank, 0), after(rank, 0);
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    const auto axis = static_cast<std::size_t>(call.axis((*axes)[i], rank));
-    if (call.failed()) return;
-    const auto size = x->type.shape[axis].constant();
-    if (!size) return call.fail("the size of an axis is not known");
-    const std::int64_t more = sizes[i] - *size;
-    before[axis] = more >= 0 ? more / 2 : -(-more / 2);
-    after[axis] = more - before[axis];
-  }
-  call.set(0, call.build("pad", {x},
-                         {{"before", before}, {"after", after}, {"mode", std::string("constant")}, {"value", 0.0}},
-                         call.name()));
 }
 
 // ----------------------------------------------------------------------------------------------------------- new
@@ -610,9 +575,6 @@ std::vector<Row> shape_rows() {
       {.op = "Split", .since = 2, .read = read_split},
       {.op = "Slice", .read = read_slice_1},
       {.op = "Slice", .operands = 3, .since = 10, .read = read_slice},
-      {.op = "Pad", .since = 2, .read = read_pad_2},
-      {.op = "Pad", .operands = 2, .since = 11, .read = read_pad},
-      {.op = "CenterCropPad", .operands = 2, .since = 18, .read = read_center_crop_pad},
       {.op = "Constant", .operands = 0, .read = read_constant},
       {.op = "ConstantOfShape", .since = 9, .read = read_constant_of_shape},
       {.op = "Range", .operands = 3, .since = 11, .read = read_range},
