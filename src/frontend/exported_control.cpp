@@ -1,7 +1,10 @@
 // Higher-order operators: graphs as arguments.
 #include <algorithm>
+#include <array>
 
+#include "frontend/aten_counts.h"
 #include "frontend/exported_nodes.h"
+#include "frontend/joined_sizes.h"
 
 namespace taper::exported {
 
@@ -95,13 +98,14 @@ Value* as_condition(Builder& build, Value* value) {
   return value;
 }
 
-// What a region is for: its outputs are the graph's, as they are or as a condition; the body of a loop also gives its
-// inputs after the first `carried` ones, unchanged, since a loop carries whatever it reads.
+// What a region is for: its outputs are the graph's, as a condition or as they are; those of a branch are only told,
+// for the two have to agree; the body of a loop also gives its inputs after the first `carried` ones, unchanged, since
+// a loop carries whatever it reads.
 enum class RegionKind { branch, condition, body };
 
 Expected<std::unique_ptr<taper::Graph>> build_region(Import& import, const aten::Context& outside, const Graph& graph,
                                                      std::span<const RegionInput> inputs, std::size_t carried,
-                                                     RegionKind kind) {
+                                                     RegionKind kind, std::vector<Value*>* given = nullptr) {
   auto region = std::make_unique<taper::Graph>();
   Builder build(*region);
   aten::Context context = outside.inside(build);
@@ -123,7 +127,8 @@ Expected<std::unique_ptr<taper::Graph>> build_region(Import& import, const aten:
   TAPER_TRY(run_nodes(import, context, graph, values));
   TAPER_ASSIGN(const std::vector<Arg> results, results_of(graph, values));
   TAPER_ASSIGN(const std::vector<Value*> tensors, tensors_of(context, results));
-  for (std::size_t i = 0; i < tensors.size(); ++i)
+  if (kind == RegionKind::branch) *given = tensors;
+  for (std::size_t i = 0; kind != RegionKind::branch && i < tensors.size(); ++i)
     region->add_output(fmt::format("result_{}", i),
                        kind == RegionKind::condition ? as_condition(build, tensors[i]) : tensors[i]);
   if (kind == RegionKind::body)
@@ -154,6 +159,28 @@ Expected<Arg> with_autocast(const HigherOrderCall& call) {
   return inlined(call);
 }
 
+// Results of the two branches as outputs of one type each.
+Status join_branches(std::span<const std::unique_ptr<taper::Graph>> regions,
+                     const std::array<std::vector<Value*>, 2>& given, JoinedSizes& sizes) {
+  if (given[0].size() != given[1].size())
+    return fail("the branches give {} and {} values", given[0].size(), given[1].size());
+  for (std::size_t i = 0; i < given[0].size(); ++i) {
+    const Type &then = given[0][i]->type, &otherwise = given[1][i]->type;
+    const auto type = sizes.join(then, otherwise);
+    if (!type)
+      return fail_with_hint(
+          fmt::format("value {} is {} in one branch and {} in the other", i, type_text(then), type_text(otherwise)),
+          "let both branches give tensors of one dtype and as many axes");
+    for (const std::size_t branch : {0, 1}) {
+      Builder build(*regions[branch]);
+      Value* joined = as_joined(build, given[branch][i], *type);
+      TAPER_TRY(build.status());
+      regions[branch]->add_output(fmt::format("result_{}", i), joined);
+    }
+  }
+  return {};
+}
+
 // (condition, then, else, operands)
 Expected<Arg> cond(const HigherOrderCall& call) {
   if (call.graphs.size() != 2 || call.before.size() != 1) return fail("expected a condition and two graphs");
@@ -166,16 +193,22 @@ Expected<Arg> cond(const HigherOrderCall& call) {
   Builder& build = call.context.build;
   const std::vector<RegionInput> inputs = region_inputs(build, operands, 0);
   std::vector<std::unique_ptr<taper::Graph>> regions;
+  std::array<std::vector<Value*>, 2> given;
   for (const Graph* graph : call.graphs) {
-    TAPER_ASSIGN(auto region, build_region(call.import, call.context, *graph, inputs, 0, RegionKind::branch));
+    std::vector<Value*>& results = given[regions.size()];
+    TAPER_ASSIGN(auto region, build_region(call.import, call.context, *graph, inputs, 0, RegionKind::branch, &results));
     regions.push_back(std::move(region));
   }
-  const std::size_t count = regions[0]->outputs().size();
+  JoinedSizes sizes(*regions[0], *regions[1], [&](const Dim& most) { return aten::fresh_count(call.context, most); });
+  TAPER_TRY(join_branches(regions, given, sizes));
+  const std::size_t count = given[0].size();
   std::vector<Value*> values = outer_values(inputs);
   values.insert(values.begin(), as_condition(build, (*condition)->content(build)));
   std::vector<Value*> results = build.call("if", std::move(values), {}, "if", std::move(regions));
   TAPER_TRY(build.status());
   results.resize(std::min(results.size(), count));
+  for (Value* result : results) sizes.measure(build, result);
+  TAPER_TRY(build.status());
   return tensors_as_arg(results);
 }
 

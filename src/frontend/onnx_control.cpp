@@ -1,8 +1,10 @@
 // ONNX's If, Loop and Scan: as regions where the sizes of what they carry stay the same, unrolled where a known number
 // of turns changes them.
 #include <algorithm>
+#include <array>
 #include <numeric>
 
+#include "frontend/joined_sizes.h"
 #include "frontend/onnx_importer.h"
 
 namespace taper::onnx_reader {
@@ -73,6 +75,26 @@ std::optional<std::vector<Slot>> read_inline(Call& call, const onnx::GraphProto&
   return std::nullopt;
 }
 
+// Results of the two branches as outputs of one type each.
+void join_branches(Call& call, std::span<Region* const> regions, const std::array<std::vector<Value*>, 2>& given,
+                   JoinedSizes& sizes) {
+  if (given[0].size() != given[1].size())
+    return call.fail(fmt::format("the branches give {} and {} values", given[0].size(), given[1].size()));
+  for (std::size_t k = 0; k < given[0].size(); ++k) {
+    const Type &then = given[0][k]->type, &otherwise = given[1][k]->type;
+    const auto type = sizes.join(then, otherwise);
+    if (!type)
+      return call.fail(
+          fmt::format("result {} is {} in one branch and {} in the other", k, type_text(then), type_text(otherwise)),
+          "where the condition is always the same in use, give the file that was exported for it");
+    for (const std::size_t branch : {0, 1}) {
+      Region& region = *regions[branch];
+      region.graph->add_output(fmt::format("result_{}", k), as_joined(region.build, given[branch][k], *type));
+      if (const auto status = region.build.status(); !status) return call.build.set_error(status.error());
+    }
+  }
+}
+
 void read_if(Call& call) {
   const onnx::GraphProto* branches[] = {call.graph("then_branch"), call.graph("else_branch")};
   Value* condition = call.x(0);
@@ -86,24 +108,28 @@ void read_if(Call& call) {
   }
   Scope& outer = *call.importer.scope();
   const std::vector<std::string> captured = call.importer.captures(branches, outer);
-  Graphs regions;
-  std::vector<Type> types[2];
-  for (const int i : {0, 1}) {
-    Region region(outer);
-    region.capture(call.importer, outer, captured);
-    const std::vector<Value*> results = read_into(call, *branches[i], region);
+  Region then(outer), otherwise(outer);
+  const std::array<Region*, 2> both = {&then, &otherwise};
+  std::array<std::vector<Value*>, 2> given;
+  for (const std::size_t i : {0, 1}) {
+    both[i]->capture(call.importer, outer, captured);
+    given[i] = read_into(call, *branches[i], *both[i]);
     if (call.failed()) return;
-    for (std::size_t k = 0; k < results.size(); ++k) {
-      region.graph->add_output(fmt::format("result_{}", k), results[k]);
-      types[i].push_back(results[k]->type);
-    }
-    regions.push_back(std::move(region.graph));
   }
+  JoinedSizes sizes(*then.graph, *otherwise.graph,
+                    [&](const Dim&) { return call.importer.fresh_count(call.build.graph()); });
+  join_branches(call, both, given, sizes);
+  if (call.failed()) return;
+  Graphs regions;
+  for (Region* region : both) regions.push_back(std::move(region->graph));
   std::vector<Value*> operands = {call.reshape(condition, {})};
   for (Value* value : captured_values(call, outer, captured)) operands.push_back(value);
-  const std::size_t count = types[0].size();
+  const std::size_t count = given[0].size();
   const std::vector<Value*> results = call.build.call("if", operands, {}, call.name(), std::move(regions));
-  for (std::size_t i = 0; i < count && i < results.size(); ++i) call.set(i, results[i]);
+  for (std::size_t i = 0; i < count && i < results.size(); ++i) {
+    sizes.measure(call.build, results[i]);
+    call.set(i, results[i]);
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------- loop

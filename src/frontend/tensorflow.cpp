@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "frontend/joined_sizes.h"
 #include "frontend/read_back.h"
 #include "ops/builder.h"
 #include "ops/table.h"
@@ -467,6 +468,7 @@ Status Reader::read_functions(const Op& op, Frame& frame, const NodeDef& node, N
     TAPER_ASSIGN(auto region, read_function(function->second.func().name(), operands, captured, frame.depth + 1));
     call.regions.push_back(std::move(region));
   }
+  if (op.region_operands > 0) return join_regions(call.regions, fmt::format("joined{}", frame.graph.value_count()));
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "frontend/joined_sizes.h"
 #include "frontend/read_back.h"
 #include "ops/builder.h"
 #include "ops/grid.h"
@@ -495,6 +496,7 @@ Status Reader::read_regions(const Op& op, const Frame& frame, const tflite::Oper
                  read_region(index, std::span(call.operands).subspan(op.region_operands), frame.depth + 1));
     call.regions.push_back(std::move(region));
   }
+  if (op.region_operands > 0) return join_regions(call.regions, fmt::format("joined{}", frame.graph.value_count()));
   return {};
 }
 

@@ -3,7 +3,8 @@
 #include <array>
 
 #include "formats/text.h"
-#include "frontend/aten_table.h"
+#include "frontend/aten_counts.h"
+#include "frontend/joined_sizes.h"
 #include "frontend/torchscript_regions.h"
 
 namespace taper::torchscript {
@@ -87,6 +88,15 @@ Expected<Value> Interpreter::merge_optional(Merge& merging, const Value& a, cons
   return std::make_shared<Maybe>(std::move(is_there), std::move(value));
 }
 
+namespace {
+
+// Whether two types are one but for the sizes of their axes.
+bool differ_in_sizes(const Type& a, const Type& b) {
+  return a.dtype == b.dtype && a.shape.size() == b.shape.size();
+}
+
+}  // namespace
+
 // What a variable is after both branches. Pairs of tensors are noted, and stand as Pending until the results exist.
 Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& b) {
   const auto note = [&](const Value& x, const Value& y, std::optional<DType> number) -> Value {
@@ -100,7 +110,7 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
   if (a.is_tensor() || b.is_tensor()) {
     const bool usable = (a.is_tensor() || a.as<Uninitialized>()) && (b.is_tensor() || b.as<Uninitialized>());
     if (!usable) return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
-    if (a.is_tensor() && b.is_tensor() && a.tensor()->tensor->type() != b.tensor()->tensor->type())
+    if (a.is_tensor() && b.is_tensor() && !differ_in_sizes(a.tensor()->tensor->type(), b.tensor()->tensor->type()))
       return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
     return note(a, b, std::nullopt);
   }
@@ -156,8 +166,11 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
 Expected<taper::Value*> Interpreter::merged_output(Branch& branch, const Value& value, const Value& other) {
   Region& region = *branch.region;
   if (value.as<Uninitialized>()) {
-    // Nobody reads it: zeros of the other's type.
-    const Type& type = other.tensor()->tensor->type();
+    // Nobody reads it: zeros of the other's type, none along axes whose sizes only the other branch may know.
+    Type type = other.tensor()->tensor->type();
+    for (Dim& size : type.shape)
+      if (!std::ranges::all_of(symbols_of(size), [&](const std::string& s) { return names_a_size(root_.graph, s); }))
+        size = 0;
     taper::Value* zeros = aten::full(region.build, type.shape, aten::Arg(Dim(0)), type.dtype);
     TAPER_TRY(region.build.status());
     return zeros;
@@ -282,10 +295,23 @@ aten::TensorPtr Interpreter::given_by(const Origin& origin, taper::Value* made) 
   return view;
 }
 
+// The same where the two have other sizes: no view of what one branch cuts from is one of the other, too.
+aten::TensorPtr Interpreter::joined_tensor(const Origin& then, const Origin& otherwise, taper::Value* made) {
+  Storages shared;
+  for (const Origin* origin : {&then, &otherwise}) {
+    shared.insert(shared.end(), origin->mixed.begin(), origin->mixed.end());
+    if (origin->outer) shared.push_back(origin->outer);
+  }
+  if (!shared.empty()) return aten::Tensor::make_uncertain(std::move(shared), made, std::string(kChosen));
+  aten::TensorPtr tensor = aten::Tensor::make(made);
+  if (!then.row_major || !otherwise.row_major) tensor->forget_strides();
+  return tensor;
+}
+
 // The results of an `if`: each is what one or the other branch gives, also where that is written to later.
 Expected<std::vector<Value>> Interpreter::merged_results(const std::vector<std::pair<Origin, Origin>>& origins,
-                                                         const Merge& merging, taper::Value* flag,
-                                                         std::span<taper::Value* const> made) {
+                                                         const std::vector<bool>& joined, const Merge& merging,
+                                                         taper::Value* flag, std::span<taper::Value* const> made) {
   std::vector<Value> results;
   const auto share = [](const Origin& x, const Origin& y) {
     return std::ranges::any_of(
@@ -294,7 +320,9 @@ Expected<std::vector<Value>> Interpreter::merged_results(const std::vector<std::
   for (std::size_t i = 0; i < origins.size(); ++i) {
     const auto& [then, otherwise] = origins[i];
     aten::TensorPtr tensor = aten::Tensor::make(made[i]);
-    if (!merging.pairs[i].number) {
+    if (!merging.pairs[i].number && joined[i]) {
+      tensor = joined_tensor(then, otherwise, made[i]);
+    } else if (!merging.pairs[i].number) {
       const aten::TensorPtr a = given_by(then, made[i]);
       const aten::TensorPtr b = given_by(otherwise, made[i]);
       TAPER_TRY(region_->build.status());
@@ -381,6 +409,8 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
 // What one attempt at both branches has found.
 struct Interpreter::Both {
   Branch then, otherwise;
+  JoinedSizes sizes;
+  std::vector<bool> joined = {};  // of the outputs: whether the branches' sizes differ
   Merge merging = {};
   std::vector<std::pair<std::string_view, Value>> variables = {};
   std::vector<Value> contents = {};                                // of the containers that they change
@@ -392,7 +422,7 @@ struct Interpreter::Both {
   // What both branches only choose needs no result.
   bool is_choice(std::size_t i) const {
     return i < origins.size() && !merging.pairs[i].number && origins[i].first.is_outer() &&
-           origins[i].second.is_outer();
+           origins[i].second.is_outer() && origins[i].first.outer->type() == origins[i].second.outer->type();
   }
 };
 
@@ -413,6 +443,17 @@ Status Interpreter::check_even(const Value& container, const Value& a, const Val
       "known size");
 }
 
+// Entries that a mask picks in a branch become a tensor there.
+Status Interpreter::pick_in(Branch& branch, Value& value) {
+  const auto* masked = value.as<MaskedRef>();
+  if (!masked) return {};
+  Region* const before = std::exchange(region_, branch.region.get());
+  Expected<Value> picked = picked_entries(*masked);
+  region_ = before;
+  TAPER_ASSIGN(value, std::move(picked));
+  return {};
+}
+
 // What variables and containers are after both branches.
 Status Interpreter::merge_branches(Both& both, const Statement& statement, const std::vector<Value>& changed) {
   std::vector<std::string_view> names;
@@ -426,6 +467,8 @@ Status Interpreter::merge_branches(Both& both, const Statement& statement, const
       continue;
     }
     if (!is_walkable(a->second) || !is_walkable(b->second)) return error_here(fmt::format("'{}' is too large", name));
+    TAPER_TRY(pick_in(both.then, a->second));
+    TAPER_TRY(pick_in(both.otherwise, b->second));
     TAPER_ASSIGN(Value value, merge(both.merging, a->second, b->second));
     both.variables.emplace_back(name, std::move(value));
   }
@@ -475,11 +518,15 @@ Status Interpreter::find_outputs(Both& both) {
     if (both.is_choice(i)) continue;
     TAPER_ASSIGN(taper::Value * a, merged_output(both.then, pair.a, pair.b));
     TAPER_ASSIGN(taper::Value * b, merged_output(both.otherwise, pair.b, pair.a));
-    if (a->type != b->type)
+    const auto type = both.sizes.join(a->type, b->type);
+    if (!type)
       return error_here(
-          fmt::format("a variable is {} in one branch and {} in the other", type_text(a->type), type_text(b->type)));
-    both.then.outputs.push_back(a);
-    both.otherwise.outputs.push_back(b);
+          fmt::format("a variable is {} in one branch and {} in the other", type_text(a->type), type_text(b->type)),
+          "let both branches make tensors of one dtype and as many axes");
+    both.joined.push_back(*type != a->type || *type != b->type);
+    both.then.outputs.push_back(as_joined(both.then.region->build, a, *type));
+    both.otherwise.outputs.push_back(as_joined(both.otherwise.region->build, b, *type));
+    for (Branch* branch : both.branches()) TAPER_TRY(branch->region->build.status());
   }
   return {};
 }
@@ -522,10 +569,14 @@ Expected<std::vector<Value>> Interpreter::results_of_branches(Both& both, const 
   TAPER_ASSIGN(const Value flag, to_number(condition, "bool"));
   TAPER_ASSIGN(taper::Value * chosen, number_in(*region_, flag, DType::boolean));
   TAPER_ASSIGN(const std::vector<taper::Value*> given, build_if(both, chosen));
+  for (taper::Value* value : given) both.sizes.measure(region_->build, value);
+  TAPER_TRY(region_->build.status());
   for (std::size_t i = 0; i < both.written.size(); ++i)
     TAPER_TRY(both.written[i].tensor->write(region_->build, given[given.size() - both.written.size() + i]));
   std::vector<taper::Value*> made;
+  std::vector<bool> joined;
   for (std::size_t i = 0, next = 0; i < both.origins.size(); ++i) {
+    joined.push_back(!both.is_choice(i) && both.joined[next]);
     if (!both.is_choice(i)) {
       made.push_back(given[next++]);
       continue;
@@ -536,7 +587,7 @@ Expected<std::vector<Value>> Interpreter::results_of_branches(Both& both, const 
     TAPER_TRY(region_->build.status());
   }
   for (const auto& [tensor, why] : both.lost) tensor->lose(why);
-  return merged_results(both.origins, both.merging, chosen, made);
+  return merged_results(both.origins, joined, both.merging, chosen, made);
 }
 
 Expected<bool> Interpreter::try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
@@ -544,7 +595,9 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
   const UnsupportedOperators unsupported_before = unsupported;
   TAPER_ASSIGN(Branch then, run_branch(statement.body, shared, changed));
   TAPER_ASSIGN(Branch otherwise, run_branch(statement.otherwise, shared, changed));
-  Both both{.then = std::move(then), .otherwise = std::move(otherwise)};
+  JoinedSizes sizes(*then.graph, *otherwise.graph,
+                    [&](const Dim& most) { return aten::fresh_count(region_->context, most); });
+  Both both{.then = std::move(then), .otherwise = std::move(otherwise), .sizes = std::move(sizes)};
   TAPER_TRY(merge_branches(both, statement, changed));
   TAPER_TRY(find_written(both));
   TAPER_TRY(find_outputs(both));

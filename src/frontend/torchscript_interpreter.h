@@ -173,6 +173,7 @@ class Interpreter {
   Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
                               const std::vector<Value>& changed);
   struct Both;
+  Status pick_in(Branch& branch, Value& value);
   Status merge_branches(Both& both, const Statement& statement, const std::vector<Value>& changed);
   Status find_written(Both& both);
   Status find_outputs(Both& both);
@@ -189,8 +190,9 @@ class Interpreter {
   struct Origin;
   Expected<Origin> origin_of(const Branch& branch, const Value& value);
   aten::TensorPtr given_by(const Origin& origin, taper::Value* made);
+  aten::TensorPtr joined_tensor(const Origin& then, const Origin& otherwise, taper::Value* made);
   Expected<std::vector<Value>> merged_results(const std::vector<std::pair<Origin, Origin>>& origins,
-                                              const Merge& merging, taper::Value* flag,
+                                              const std::vector<bool>& joined, const Merge& merging, taper::Value* flag,
                                               std::span<taper::Value* const> made);
   Expected<bool> is_changed(Region& region, const Capture& capture);
   Expected<taper::Value*> merged_output(Branch& branch, const Value& value, const Value& other);

@@ -38,10 +38,17 @@ Expected<std::optional<Value>> Interpreter::pick_by_mask(const TensorRef& x, con
 // The entries that are picked, one after the other: how many they are is measured when the program runs.
 Expected<Value> Interpreter::picked_entries(const MaskedRef& masked) {
   if (*masked.entries) return Value(**masked.entries);
-  if (masked.x.home != region_)
-    return error_here("entries that a mask picks are used in a branch or loop that depends on data, but picked outside",
-                      "pick them (x[mask]) where they are used");
-  TAPER_ASSIGN(Value entries, call_aten("index", {{"", masked.x}, {"", new_list({masked.mask})}}));
+  // Those that are picked outside of a branch or loop are looked up there.
+  const Region* around = region_;
+  while (around != nullptr && around != masked.x.home) around = around->outer;
+  if (around == nullptr)
+    return error_here(
+        "entries that a mask picks are used in a branch or loop that depends on data, but picked in another",
+        "pick them (x[mask]) where they are used");
+  Region* const before = std::exchange(region_, masked.x.home);
+  Expected<Value> picked = call_aten("index", {{"", masked.x}, {"", new_list({masked.mask})}});
+  region_ = before;
+  TAPER_ASSIGN(Value entries, std::move(picked));
   if (entries.is_tensor()) *masked.entries = *entries.tensor();
   return entries;
 }

@@ -286,6 +286,109 @@ TEST(Onnx, measures_how_many_entries_are_not_zero) {
   EXPECT_THAT((*found)[0].values, testing::ElementsAre(1, 3));
 }
 
+// A number of the elements of x that are above 0, as a vector of one: "count".
+std::string counted() {
+  return node("Sign", {"x"}, {"signs"}) + node("Relu", {"signs"}, {"ones"}) +
+         node("Cast", {"ones"}, {"whole"}, "attribute { name: 'to' type: INT i: 7 }") +
+         node("ReduceSum", {"whole"}, {"count"});
+}
+
+TEST(Onnx, takes_computed_operands_for_sizes) {
+  struct Case {
+    std::string nodes;
+    std::vector<std::int64_t> shape;
+    std::vector<double> values;
+  };
+  const std::vector<Case> cases = {
+      {node("TopK", {"x", "count"}, {"y", "places"}), {2}, {5, 2}},
+      {node("Tile", {"x", "count"}, {"y"}), {8}, {2, -1, 5, 0, 2, -1, 5, 0}},
+      {integers("none", {0}) +
+           node("Concat", {"none", "count"}, {"pads"}, "attribute { name: 'axis' type: INT i: 0 }") +
+           node("Pad", {"x", "pads"}, {"y"}),
+       {6},
+       {2, -1, 5, 0, 0, 0}},
+      {integers("none", {0}) + node("Neg", {"count"}, {"less"}) +
+           node("Concat", {"less", "none"}, {"pads"}, "attribute { name: 'axis' type: INT i: 0 }") +
+           node("Pad", {"x", "pads"}, {"y"}),
+       {2},
+       {5, 0}},
+      {integers("four", {4}) + node("Sub", {"four", "count"}, {"rest"}) +
+           node("Concat", {"count", "rest"}, {"parts"}, "attribute { name: 'axis' type: INT i: 0 }") +
+           node("Split", {"x", "parts"}, {"first", "y"}),
+       {2},
+       {5, 0}},
+  };
+  for (const Case& each : cases) {
+    const auto program =
+        read(model_of(value("input", "x", {"4"}) + value("output", "y", {"N"}) + counted() + each.nodes));
+    ASSERT_TRUE(program) << each.nodes << program.error().text();
+    const auto found = evaluate(program->graph, {Array{DType::f32, {4}, {2, -1, 5, 0}}});
+    ASSERT_TRUE(found) << each.nodes << found.error().text();
+    EXPECT_EQ((*found)[0].shape, each.shape) << each.nodes;
+    EXPECT_EQ((*found)[0].values, each.values) << each.nodes;
+  }
+}
+
+TEST(Onnx, pads_open_axes_to_multiples) {
+  for (const std::string mode : {"constant", "reflect", "edge"}) {
+    const auto program = read(model_of(
+        value("input", "x", {"T"}) + value("output", "y", {"N"}) + integers("four", {4}) + integers("none", {0}) +
+        node("Shape", {"x"}, {"size"}) + node("Mod", {"size", "four"}, {"over"}) +
+        node("Sub", {"four", "over"}, {"left"}) + node("Mod", {"left", "four"}, {"pad"}) +
+        node("Concat", {"none", "pad"}, {"pads"}, "attribute { name: 'axis' type: INT i: 0 }") +
+        node("Pad", {"x", "pads"}, {"y"}, fmt::format("attribute {{ name: 'mode' type: STRING s: '{}' }}", mode))));
+    ASSERT_TRUE(program) << program.error().text();
+    const auto found = evaluate(program->graph, {Array{DType::f32, {6}, {1, 2, 3, 4, 5, 6}}});
+    ASSERT_TRUE(found) << found.error().text();
+    std::vector<double> expected = {1, 2, 3, 4, 5, 6, 0, 0};
+    if (mode == "reflect") expected[6] = 5, expected[7] = 4;
+    if (mode == "edge") expected[6] = expected[7] = 6;
+    EXPECT_EQ((*found)[0].values, expected) << mode;
+  }
+}
+
+TEST(Onnx, follows_sizes_through_real_numbers) {
+  const auto program =
+      read(model_of(value("input", "x", {"T"}) + value("output", "y", {"N"}) + node("Shape", {"x"}, {"size"}) +
+                    node("Cast", {"size"}, {"real"}, "attribute { name: 'to' type: INT i: 1 }") +
+                    "initializer { name: 'scale' data_type: 1 dims: 1 float_data: 2.5 }" +
+                    node("Mul", {"real", "scale"}, {"scaled"}) + node("Floor", {"scaled"}, {"floored"}) +
+                    node("Cast", {"floored"}, {"wanted"}, "attribute { name: 'to' type: INT i: 7 }") +
+                    node("ConstantOfShape", {"wanted"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.outputs()[0].value->type.shape[0].text(), "2*T + floor_div(T, 2)");
+}
+
+TEST(Onnx, joins_branches_of_unlike_sizes) {
+  const auto program =
+      read(model_of(value("input", "x", {"3"}) + value("output", "y", {"N"}) +
+                    node("ReduceMax", {"x"}, {"largest"}, "attribute { name: 'keepdims' type: INT i: 0 }") +
+                    node("Cast", {"largest"}, {"flag"}, "attribute { name: 'to' type: INT i: 9 }") +
+                    node("If", {"flag"}, {"y"},
+                         "attribute { name: 'then_branch' type: GRAPH g { name: 't' " +
+                             node("Concat", {"x", "x"}, {"a"}, "attribute { name: 'axis' type: INT i: 0 }") +
+                             " output { name: 'a' } } } attribute { name: 'else_branch' type: GRAPH g { name: 'e' " +
+                             node("Neg", {"x"}, {"b"}) + " output { name: 'b' } } }")));
+  ASSERT_TRUE(program) << program.error().text();
+  for (const bool taken : {true, false}) {
+    const double largest = taken ? 1 : 0;
+    const auto found = evaluate(program->graph, {Array{DType::f32, {3}, {largest, -1, -2}}});
+    ASSERT_TRUE(found) << found.error().text();
+    EXPECT_EQ((*found)[0].shape, (std::vector<std::int64_t>{taken ? 6 : 3}));
+  }
+}
+
+TEST(Onnx, finds_rows_without_repetitions) {
+  const auto program = read(model_of(
+      value("input", "x", {"4", "2"}) + value("output", "y", {"N", "2"}) + value("output", "counts", {"N"}, 7) +
+      node("Unique", {"x"}, {"y", "", "", "counts"}, "attribute { name: 'axis' type: INT i: 0 }")));
+  ASSERT_TRUE(program) << program.error().text();
+  const auto found = evaluate(program->graph, {Array{DType::f32, {4, 2}, {2, 1, 1, 3, 2, 1, 1, 2}}});
+  ASSERT_TRUE(found) << found.error().text();
+  EXPECT_THAT((*found)[0].values, testing::ElementsAre(1, 2, 1, 3, 2, 1));
+  EXPECT_THAT((*found)[1].values, testing::ElementsAre(1, 1, 2));
+}
+
 TEST(Onnx, says_what_to_do_about_sizes_that_an_exporter_fixed) {
   const auto program = read(model_of(value("input", "x", {"B", "3"}) + value("output", "y", {"3", "2"}) +
                                      integers("shape", {3, 2}) + node("Reshape", {"x", "shape"}, {"y"})));

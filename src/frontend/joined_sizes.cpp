@@ -1,0 +1,130 @@
+#include "frontend/joined_sizes.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "ops/table.h"
+
+namespace taper {
+namespace {
+
+std::set<std::string, std::less<>> measured_in(const Graph& graph) {
+  std::set<std::string, std::less<>> symbols;
+  for (const Node& node : graph.nodes()) {
+    if (!op_of(node).measures_sizes) continue;
+    for (const Value* result : node.results)
+      for (const Dim& dim : result->type.shape)
+        for (std::string& symbol : symbols_of(dim)) symbols.insert(std::move(symbol));
+  }
+  for (const Value* input : graph.inputs())
+    for (const Dim& dim : input->type.shape)
+      for (const std::string& symbol : symbols_of(dim)) symbols.erase(symbol);
+  return symbols;
+}
+
+bool names_one_of(const Dim& size, const std::set<std::string, std::less<>>& symbols) {
+  return !symbols.empty() &&
+         std::ranges::any_of(symbols_of(size), [&](const std::string& symbol) { return symbols.contains(symbol); });
+}
+
+// The numbers below the size of an axis, as many as `count` names.
+Value* counted_axis(Builder& build, Value* x, std::size_t axis, const Dim& count) {
+  Value* sizes = build("shape_of", {x}, {{"dtype", DType::i64}});
+  Value* size = build("select", {sizes}, {{"dim", std::int64_t{0}}, {"index", static_cast<std::int64_t>(axis)}});
+  return counted_range(build, size, count);
+}
+
+}  // namespace
+
+JoinedSizes::JoinedSizes(const Graph& then, const Graph& otherwise, NameCount name)
+    : name_(std::move(name)), inner_{measured_in(then), measured_in(otherwise)} {}
+
+std::optional<Type> JoinedSizes::join(const Type& then, const Type& otherwise) {
+  if (then.dtype != otherwise.dtype || then.shape.size() != otherwise.shape.size()) return std::nullopt;
+  Type type = then;
+  for (std::size_t axis = 0; axis < type.shape.size(); ++axis) {
+    const Dim &a = then.shape[axis], &b = otherwise.shape[axis];
+    if (a == b && !names_one_of(a, inner_[0]) && !names_one_of(b, inner_[1])) continue;
+    const auto [known, fresh] = joined_.try_emplace({a.text(), b.text()}, Dim(0));
+    if (fresh) {
+      known->second = name_(dim_max(a, b));
+      for (std::string& symbol : symbols_of(known->second)) unmeasured_.insert(std::move(symbol));
+    }
+    type.shape[axis] = known->second;
+  }
+  return type;
+}
+
+void JoinedSizes::measure(Builder& build, Value* result) {
+  if (result == nullptr) return;
+  for (std::size_t axis = 0; axis < result->type.shape.size(); ++axis) {
+    const Dim& size = result->type.shape[axis];
+    if (const auto symbol = size.as_symbol(); symbol && unmeasured_.erase(*symbol) > 0)
+      counted_axis(build, result, axis, size);
+  }
+}
+
+namespace {
+
+// The graph, moved, with its outputs as values of these types.
+Expected<std::unique_ptr<Graph>> with_output_types(Graph graph, const std::vector<Type>& types) {
+  auto moved = std::make_unique<Graph>();
+  moved->name = graph.name;
+  std::unordered_map<const Value*, Value*> values = {{nullptr, nullptr}};
+  for (const Value* input : graph.inputs()) values[input] = moved->add_input(input->name, input->type);
+  for (Node& node : graph.nodes()) {
+    std::vector<Value*> operands;
+    for (const Value* operand : node.operands) operands.push_back(values.at(operand));
+    std::vector<Type> made;
+    std::vector<std::string> names;
+    for (const Value* result : node.results) {
+      made.push_back(result->type);
+      names.push_back(result->name);
+    }
+    Node* copy = moved->add_named_node(node.op, std::move(operands), node.attrs, std::move(made), names,
+                                       std::move(node.regions));
+    copy->scope = node.scope;
+    for (std::size_t i = 0; i < node.results.size(); ++i) {
+      copy->results[i]->quantization = node.results[i]->quantization;
+      values[node.results[i]] = copy->results[i];
+    }
+  }
+  Builder build(*moved);
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    Value* joined = as_joined(build, values.at(graph.outputs()[i].value), types[i]);
+    TAPER_TRY(build.status());
+    moved->add_output(graph.outputs()[i].name, joined);
+  }
+  return moved;
+}
+
+}  // namespace
+
+Status join_regions(std::vector<std::unique_ptr<Graph>>& regions, const std::string& name) {
+  if (regions.size() != 2 || regions[0]->outputs().size() != regions[1]->outputs().size()) return {};
+  std::size_t count = 0;
+  JoinedSizes sizes(*regions[0], *regions[1],
+                    [&](const Dim&) { return Dim::symbol(fmt::format("{}_{}", name, ++count)); });
+  std::vector<Type> types;
+  for (std::size_t i = 0; i < regions[0]->outputs().size(); ++i) {
+    const auto type = sizes.join(regions[0]->outputs()[i].value->type, regions[1]->outputs()[i].value->type);
+    if (!type) return {};  // the operator's own rule will tell
+    types.push_back(*type);
+  }
+  if (count == 0) return {};
+  for (auto& region : regions) {
+    TAPER_ASSIGN(region, with_output_types(std::move(*region), types));
+  }
+  return {};
+}
+
+Value* as_joined(Builder& build, Value* result, const Type& type) {
+  for (std::size_t axis = 0; axis < type.shape.size() && result != nullptr; ++axis) {
+    if (result->type.shape[axis] == type.shape[axis]) continue;
+    Value* places = counted_axis(build, result, axis, type.shape[axis]);
+    result = build("gather", {result, places}, {{"dim", static_cast<std::int64_t>(axis)}});
+  }
+  return result;
+}
+
+}  // namespace taper
