@@ -194,6 +194,7 @@ class Speller {
   using View = std::tuple<const std::byte*, DType, bool, std::vector<std::int64_t>, std::vector<std::int64_t>>;
 
   Status reserve_names(const Graph& graph);
+  std::string public_node(const std::string& name);  // of an input or output
   void add_inputs(const Graph& graph);
   Status add_outputs(const Graph& graph);
   Status add_nodes(const Graph& graph, Scope& scope);
@@ -218,19 +219,26 @@ class Speller {
   UniqueNames function_names_;
 };
 
-// The names of inputs and outputs are a promise; those of other nodes give way.
+// The names of inputs and outputs are a promise; those of other nodes give way. Signatures take any text: where it is
+// no name of a node, the node has another.
 Status Speller::reserve_names(const Graph& graph) {
   const auto reserve = [this](const std::string& name, std::string_view kind) -> Status {
-    if (!is_node_name(name))
+    const auto printable = [](char c) { return c >= ' ' && c <= '~'; };
+    if (name.empty() || !std::ranges::all_of(name, printable))
       return fail_with_hint(fmt::format("TensorFlow does not take '{}' as the name of an {}", name, kind),
-                            "use letters, digits, '_', '.', '-' and '/', and begin with a letter or digit");
-    if (!main_.names.take(name)) return fail("two inputs or outputs are named '{}', in upper or lower case", name);
+                            "use letters and digits of ASCII");
+    if (is_node_name(name) && !main_.names.take(name))
+      return fail("two inputs or outputs are named '{}', in upper or lower case", name);
     return {};
   };
   for (const Value* input : graph.inputs()) TAPER_TRY(reserve(input->name, "input"));
   for (const Output& output : graph.outputs()) TAPER_TRY(reserve(output.name, "output"));
   main_.names.take("save");
   return {};
+}
+
+std::string Speller::public_node(const std::string& name) {
+  return is_node_name(name) ? name : main_.names.unique(node_name(name));
 }
 
 void describe_tensor(const std::string& node, const Type& type, tensorflow::TensorInfo& info) {
@@ -249,11 +257,11 @@ void Speller::add_inputs(const Graph& graph) {
   for (const Value* input : graph.inputs()) {
     NodeDef& node = *main_.nodes.Add();
     node.set_op("Placeholder");
-    node.set_name(input->name);
+    node.set_name(public_node(input->name));
     set_type(node, "dtype", tensorflow_type(input->type.dtype));
     write_shape(input->type.shape, *attr(node, "shape").mutable_shape());
-    main_.tensors.emplace(input, input->name);
-    describe_tensor(input->name, input->type, (*signature_of(meta_).mutable_inputs())[input->name]);
+    main_.tensors.emplace(input, node.name());
+    describe_tensor(node.name(), input->type, (*signature_of(meta_).mutable_inputs())[input->name]);
   }
 }
 
@@ -262,10 +270,10 @@ Status Speller::add_outputs(const Graph& graph) {
     std::string source = reference(output.value, main_);
     NodeDef& node = *main_.nodes.Add();
     node.set_op("Identity");
-    node.set_name(output.name);
+    node.set_name(public_node(output.name));
     node.add_input(std::move(source));
     set_type(node, "T", tensorflow_type(output.value->type.dtype));
-    describe_tensor(output.name, output.value->type, (*signature_of(meta_).mutable_outputs())[output.name]);
+    describe_tensor(node.name(), output.value->type, (*signature_of(meta_).mutable_outputs())[output.name]);
   }
   return {};
 }
