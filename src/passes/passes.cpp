@@ -3,11 +3,41 @@
 #include <algorithm>
 #include <map>
 
+#include "ops/builder.h"
 #include "ops/table.h"
 #include "passes/rewrite.h"
 
 namespace taper {
 namespace {
+
+// Whether the node has a form for the target where one symbol of its operands is a number.
+bool expands_without(const Node& node, Target target, const std::string& symbol) {
+  Graph trial;
+  Builder build(trial);
+  std::vector<Value*> operands;
+  for (const Value* operand : node.operands) {
+    Type type = operand == nullptr ? Type{} : operand->type;
+    for (Dim& size : type.shape) size = substitute(size, {{symbol, Dim(1)}});
+    operands.push_back(operand == nullptr ? nullptr : trial.add_input("x", std::move(type)));
+  }
+  build.call(node.op, std::move(operands), node.attrs);
+  return !build.failed() && op_of(node).expansion_for(target, trial.nodes().back()) != nullptr;
+}
+
+// What to do about a node that the target has for known sizes only; empty: nothing is known.
+std::string advice_on(const Graph& graph, const Node& node, Target target) {
+  if (!node.regions.empty() || op_of(node).expansion_for(target) == nullptr) return {};
+  for (const Value* input : graph.inputs())
+    for (std::size_t axis = 0; axis < input->type.shape.size(); ++axis) {
+      const auto symbol = input->type.shape[axis].as_symbol();
+      if (symbol && expands_without(node, target, *symbol))
+        return fmt::format(
+            "{} is written where '{}' is a number: fix axis {} of input '{}' (--input-shape), or write "
+            "the other formats (--to)",
+            node.op, *symbol, axis, input->name);
+    }
+  return {};
+}
 
 void collect_unspelled(const Graph& graph, Target target, std::map<std::string, std::vector<std::string>>& places) {
   for (const Node& node : graph.nodes()) {
@@ -29,6 +59,9 @@ Status check_spelled(const Graph& graph, Target target) {
   std::map<std::string, std::vector<std::string>> places;
   collect_unspelled(graph, target, places);
   if (places.empty()) return {};
+  std::string advice;
+  for (const Node& node : graph.nodes())
+    if (advice.empty() && places.contains(node.op)) advice = advice_on(graph, node, target);
   std::string list;
   for (const auto& [op, where] : places) {
     constexpr std::size_t kShown = 3;
@@ -37,7 +70,8 @@ Status check_spelled(const Graph& graph, Target target) {
     list += fmt::format("{}{} ({} times, in {}{})", list.empty() ? "" : "; ", op, where.size(), fmt::join(shown, ", "),
                         where.size() > kShown ? ", ..." : "");
   }
-  return fail("operators that {} can't express: {}", target_name(target), list);
+  return fail_with_hint(fmt::format("operators that {} can't express: {}", target_name(target), list),
+                        std::move(advice));
 }
 
 namespace {
