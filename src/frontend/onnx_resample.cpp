@@ -222,6 +222,7 @@ std::optional<Shape> scaled_sizes(Call& call, const Integers& axes, const Shape&
     const Dim& size = shape[static_cast<std::size_t>(axes[i])];
     const auto scale = real_entry_of(scales, static_cast<std::int64_t>(i));
     if (!scale || scale->under.is(0)) {
+      call.importer.want(scales);
       call.fail("the scales are computed when the file runs",
                 "give sizes instead of scales, or scales that are constants or quotients of sizes");
       return std::nullopt;
@@ -283,7 +284,8 @@ void read_resize(Call& call) {
   if (content.mode != "nearest" && content.mode != "linear" && content.mode != "cubic")
     return call.fail(fmt::format("mode '{}'", content.mode));
   std::vector<double> scales;
-  const bool computed = call.has(2) && !call.constant(2) && !call.failed();
+  const Value* given = call.has(2) && !call.constant(2) ? call.x(2) : nullptr;
+  const bool computed = given != nullptr && given->producer != nullptr;
   if (call.has(2) && !computed) scales = call.reals_of(2);
   if (call.failed()) return;
   if (computed) {
