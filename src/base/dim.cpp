@@ -332,9 +332,23 @@ std::optional<DimFunction> dim_function(std::string_view factor) {
   return std::nullopt;
 }
 
+namespace {
+
+// How many times b a sum is: 4 of 4 T - 4 S by T - S.
+std::optional<std::int64_t> times_of(const Dim& a, const Dim& b) {
+  const auto sum = a.terms(), part = b.terms();
+  if (part.size() < 2 || sum.size() != part.size() || part[0].coefficient == -1) return std::nullopt;
+  if (sum[0].coefficient % part[0].coefficient != 0) return std::nullopt;
+  const std::int64_t times = sum[0].coefficient / part[0].coefficient;
+  return a == b * times ? std::optional(times) : std::nullopt;
+}
+
+}  // namespace
+
 Dim floor_divide(const Dim& a, const Dim& b) {
   if (a.overflowed() || b.overflowed() || b.is(0)) return overflowed_dim();
   if (auto exact = divide_exactly(a, b)) return *exact;
+  if (const auto times = times_of(a, b)) return *times;
   const auto divisor = b.constant();
   if (!divisor) return call_of("floor_div", a, b);
   if (*divisor < 0) return floor_divide(a * -1, b * -1);

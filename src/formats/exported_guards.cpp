@@ -1,6 +1,7 @@
 #include "formats/exported_guards.h"
 
 #include <charconv>
+#include <set>
 
 #include "formats/size_expression.h"
 
@@ -8,7 +9,9 @@ namespace taper::exported {
 namespace {
 
 constexpr std::size_t kMostGuards = 512;
+constexpr std::size_t kMostConditions = 4096;
 constexpr std::size_t kLongestGuard = 2048;
+constexpr std::size_t kLongestCondition = 1 << 16;  // with the names of inputs
 constexpr std::size_t kMostTerms = 12;
 
 using Inputs = std::map<std::string, const TensorMeta*, std::less<>>;
@@ -40,7 +43,7 @@ class GuardReader {
       ++at_;
       const auto size = reference();
       if (!size) return std::nullopt;
-      out += "(" + size->text() + ")";
+      out += size->as_symbol() ? size->text() : "(" + size->text() + ")";
     }
     return out;
   }
@@ -95,6 +98,25 @@ std::optional<Dim> side(std::string_view text, const Inputs& inputs) {
   return dim ? std::optional(std::move(*dim)) : std::nullopt;
 }
 
+// A guard as two sides that are equal. A remainder that is 0 or less is 0, where its divisor is a number.
+std::optional<std::pair<std::string_view, std::string_view>> equal_sides(std::string_view guard) {
+  constexpr std::string_view kEqual = " == ", kAtMostZero = " <= 0";
+  if (const std::size_t equal = guard.find(kEqual); equal != std::string_view::npos)
+    return std::pair(guard.substr(0, equal), guard.substr(equal + kEqual.size()));
+  if (!guard.ends_with(kAtMostZero)) return std::nullopt;
+  const std::string_view left = guard.substr(0, guard.size() - kAtMostZero.size());
+  const std::size_t remainder = left.rfind(") % ");
+  if (remainder == std::string_view::npos || !left.starts_with('(')) return std::nullopt;
+  const std::string_view divisor = left.substr(remainder + 4);
+  if (divisor.empty() || divisor.find_first_not_of("0123456789") != std::string_view::npos) return std::nullopt;
+  int depth = 0;  // the bracket before the remainder is that at the start
+  for (std::size_t i = 0; i < remainder; ++i) {
+    depth += left[i] == '(' ? 1 : left[i] == ')' ? -1 : 0;
+    if (depth == 0) return std::nullopt;
+  }
+  return std::pair(left, std::string_view("0"));
+}
+
 }  // namespace
 
 std::vector<Dim> zeros_of_guards(const Json& json, const Program& program) {
@@ -106,16 +128,32 @@ std::vector<Dim> zeros_of_guards(const Json& json, const Program& program) {
     const Json& guard = (*guards)[i];
     if (!guard.is_string()) continue;
     const std::string_view text = guard.get_ref<const std::string&>();
-    constexpr std::string_view kEqual = " == ";
-    const std::size_t equal = text.find(kEqual);
-    if (equal == std::string_view::npos || text.size() > kLongestGuard) continue;
-    const auto left = side(text.substr(0, equal), inputs), right = side(text.substr(equal + kEqual.size()), inputs);
+    const auto sides = text.size() > kLongestGuard ? std::nullopt : equal_sides(text);
+    if (!sides) continue;
+    const auto left = side(sides->first, inputs), right = side(sides->second, inputs);
     if (!left || !right) continue;
     Dim difference = *left - *right;
     if (!difference.overflowed() && !difference.constant() && difference.terms().size() <= kMostTerms)
       zeros.push_back(std::move(difference));
   }
   return zeros;
+}
+
+std::vector<SizeCondition> conditions_of_guards(const Json& json, const Program& program) {
+  std::vector<SizeCondition> conditions;
+  const Json* guards = optional_member(json, "guards_code");
+  if (guards == nullptr || !guards->is_array()) return conditions;
+  const Inputs inputs = user_inputs(program);
+  std::set<std::string> known;
+  for (std::size_t i = 0; i < guards->size() && conditions.size() < kMostConditions; ++i) {
+    const Json& guard = (*guards)[i];
+    if (!guard.is_string() || guard.get_ref<const std::string&>().size() > kLongestCondition) continue;
+    const auto written = GuardReader(guard.get_ref<const std::string&>(), inputs).run();
+    if (!written || !known.insert(*written).second) continue;
+    if (auto condition = SizeCondition::parse(*written); condition && !condition->symbols().empty())
+      conditions.push_back(std::move(*condition));
+  }
+  return conditions;
 }
 
 }  // namespace taper::exported

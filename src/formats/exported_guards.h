@@ -9,4 +9,7 @@ namespace taper::exported {
 // T - 2 floor_div(T, 2), by the symbols that `program` declares for its inputs. Guards of another form say nothing.
 std::vector<Dim> zeros_of_guards(const Json& json, const Program& program);
 
+// All of them that compare sizes, by the same symbols.
+std::vector<SizeCondition> conditions_of_guards(const Json& json, const Program& program);
+
 }  // namespace taper::exported

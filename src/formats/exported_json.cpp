@@ -603,6 +603,7 @@ Expected<Program> program_from_json(const Json& json) {
   for (const Output& output : program.outputs) count += output.kind == OutputKind::user ? 1 : 0;
   program.output_names = output_names(*module, count);
   program.zeros = zeros_of_guards(json, program);
+  program.conditions = conditions_of_guards(json, program);
   return program;
 }
 

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/dim.h"
 #include "base/tensor.h"
+#include "formats/size_condition.h"
 
 namespace taper::exported {
 
@@ -106,7 +107,8 @@ struct Program {
   std::vector<Output> outputs;
   std::vector<std::string> output_names;  // of the user's outputs in their order: of dict keys, or "output", "output_1"
   std::map<std::string, SymbolInfo, std::less<>> symbols;
-  std::vector<Dim> zeros;  // expressions of sizes that are 0 in every run, as the program's guards say
+  std::vector<Dim> zeros;                 // expressions of sizes that are 0 in every run, as the program's guards say
+  std::vector<SizeCondition> conditions;  // all that its guards say of sizes
   std::map<std::string, Tensor, std::less<>> weights;  // parameters, buffers, constants: views of the archive
   // Those of complex numbers: tensors of reals, whose last axis is that of real and imaginary part.
   std::map<std::string, Tensor, std::less<>> complex_weights;

@@ -162,7 +162,7 @@ class Parser {
       return value;
     }
     const std::size_t begin = at_;
-    const std::string_view word = name();
+    std::string_view word = name();
     if (word.empty()) return malformed();
     if (std::isdigit(static_cast<unsigned char>(word[0])) != 0) {
       if (at_ < text_.size() && text_[at_] == '.') return decimal(begin);
@@ -170,6 +170,11 @@ class Parser {
       const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
       if (error != std::errc{} || end != word.data() + word.size()) return malformed();
       return Fraction{number};
+    }
+    if (word == "math" && take(".")) {
+      name();
+      word = text_.substr(static_cast<std::size_t>(word.data() - text_.data()));
+      word = word.substr(0, word.find_first_of(" ("));
     }
     if (!take("(")) return Fraction{Dim::symbol(std::string(word))};
     if (word == "Symbol") return symbol();
@@ -270,14 +275,15 @@ class Parser {
     if (count >= 1) {
       if (function == "Add") return fold(arguments, &Parser::add);
       if (function == "Mul") return fold(arguments, &Parser::multiply);
-      if (function == "Max") return fold(arguments, &Parser::greater);
-      if (function == "Min") return fold(arguments, &Parser::lesser);
+      if (function == "Max" || function == "max") return fold(arguments, &Parser::greater);
+      if (function == "Min" || function == "min") return fold(arguments, &Parser::lesser);
     }
     if (count == 1) {
       if (std::ranges::find(kSame, function) != std::end(kSame)) return arguments[0];
-      if (function == "floor" || function == "FloorToInt" || function == "TruncToInt")
+      if (function == "floor" || function == "FloorToInt" || function == "TruncToInt" || function == "math.floor" ||
+          function == "math.trunc")
         return checked({floor_divide(arguments[0].over, arguments[0].under), 1});
-      if (function == "ceiling" || function == "CeilToInt")
+      if (function == "ceiling" || function == "CeilToInt" || function == "math.ceil")
         return checked({ceil_divide(arguments[0].over, arguments[0].under), 1});
     }
     if (count == 2) {

@@ -11,6 +11,7 @@
 #include "frontend/exported_nodes.h"
 #include "frontend/exported_numbers.h"
 #include "frontend/read_back.h"
+#include "frontend/size_limits.h"
 #include "frontend/tied_sizes.h"
 
 namespace taper {
@@ -276,7 +277,9 @@ class Importer {
     for (auto& [symbol, size] : import_.replacements) size = substitute(size, ties.sizes);
     import_.replacements.insert(ties.sizes.begin(), ties.sizes.end());
     for (std::string& note : ties.notes) import_.assume(std::move(note));
-    result_.symbols = std::move(ties.symbols);
+    exported::SizeLimits limits = exported::size_limits(program_, import_.replacements, std::move(ties.symbols));
+    for (std::string& note : limits.notes) import_.assume(std::move(note));
+    result_.symbols = std::move(limits.symbols);
     context_.symbols.insert(result_.symbols.begin(), result_.symbols.end());
     has_open_ties_ = ties.open;
     return {};

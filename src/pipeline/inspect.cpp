@@ -35,6 +35,19 @@ void count_operators(const Graph& graph, std::map<std::string, std::size_t>& ope
   }
 }
 
+// "s27 from 2 to 64, s0 from 16": sizes that may not be just any.
+std::string limits_of(const Symbols& symbols) {
+  std::string text;
+  for (const auto& [symbol, range] : symbols) {
+    const bool ends = range.most != SymbolRange{}.most;
+    constexpr std::int64_t kTelling = 2;  // exports don't tell 1 from others
+    if (range.least <= kTelling && !ends) continue;
+    text += fmt::format("{}{} from {}{}", text.empty() ? "" : ", ", symbol, range.least,
+                        ends ? fmt::format(" to {}", range.most) : "");
+  }
+  return text;
+}
+
 Expected<Inspection> inspect_model(const fs::path& path, const InspectOptions& options) {
   LoadOptions how = options.load;
   how.proves_sizes = false;
@@ -49,6 +62,8 @@ Expected<Inspection> inspect_model(const fs::path& path, const InspectOptions& o
   count_operators(model.impl().graph, found.operators);
   for (const HyperParameter& value : info.hyper_parameters)
     found.facts.emplace_back(value.name, fmt::format("{} ({})", value.value, value.origin));
+  if (std::string limits = limits_of(model.impl().symbols); !limits.empty() && info.kind != SourceKind::family)
+    found.facts.emplace_back("sizes", std::move(limits));
   found.facts.emplace_back("SHA-256", info.source_sha256);
   std::ranges::copy(info.warnings, std::back_inserter(found.notes));
   std::ranges::copy(info.assumptions, std::back_inserter(found.notes));

@@ -28,13 +28,14 @@ enum class Draw {
   small,     // the same, and integers of 0 and 1
   ones,      // integers and masks of 1
   zeros,     // integers and masks of 0
+  lengths,   // integers from 2 to 8: how much there is of something, of which nothing or one may be too little
   // For branches and loops that nothing above reaches:
   negative,        // floats in [-1, 0)
   large,           // floats in [-100, 100)
   large_positive,  // floats in [0, 100)
   counts,          // integers from 0 to 8 that select nothing
 };
-constexpr Draw kDraws[] = {Draw::wide, Draw::positive, Draw::small, Draw::ones, Draw::zeros};
+constexpr Draw kDraws[] = {Draw::wide, Draw::positive, Draw::small, Draw::ones, Draw::zeros, Draw::lengths};
 constexpr Draw kFurtherDraws[] = {Draw::zeros, Draw::ones,   Draw::negative,       Draw::positive,
                                   Draw::large, Draw::counts, Draw::large_positive, Draw::wide};
 
@@ -70,6 +71,14 @@ class Drawing {
     const bool divides = divisors_.contains(&input);
     if (draw_ == Draw::ones || draw_ == Draw::zeros) {
       std::ranges::fill(array.values, draw_ == Draw::ones || divides ? 1 : 0);
+      return array;
+    }
+    if (draw_ == Draw::lengths) {
+      constexpr std::int64_t kFewest = 2, kMost = 8;
+      const std::int64_t most = bounds_.contains(&input) ? std::min(kMost, bound_of(input, sizes) - 1) : kMost;
+      const std::int64_t fewest = std::min(kFewest, most);
+      for (double& value : array.values)
+        value = static_cast<double>(fewest) + std::floor(uniform() * static_cast<double>(most - fewest + 1));
       return array;
     }
     constexpr double kDivisors = 8;

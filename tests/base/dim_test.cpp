@@ -95,6 +95,10 @@ TEST(Dim, quotients_are_simplified) {
   EXPECT_EQ(ceil_divide(h, 2), floor_divide(h + 1, 2));
   EXPECT_EQ(floor_remainder(h * 2 + 1, 2), Dim(1));
   EXPECT_TRUE(floor_divide(h, 0).overflowed());
+  const Dim rest = h - floor_divide(h, 2);
+  EXPECT_EQ(floor_divide(4 * rest, rest), Dim(4));
+  EXPECT_EQ(floor_divide(-1 * rest, rest), Dim(-1));
+  EXPECT_FALSE(floor_divide(4 * rest + 1, rest).constant());
 }
 
 TEST(Dim, quotients_share_no_factors_with_what_they_divide) {

@@ -6,6 +6,7 @@
 #include "base/mapped_file.h"
 #include "builders.h"
 #include "formats/exported_json.h"
+#include "formats/size_condition.h"
 #include "formats/size_expression.h"
 #include "formats/text.h"
 #include "formats/zip.h"
@@ -249,6 +250,49 @@ TEST(SizeExpression, reads_constructors_and_operators_alike) {
   EXPECT_EQ(text("CeilToInt(FloatTrueDiv(ToFloat(s0 - 1), Float('-2.5')))"),
             ceil_divide(Dim::parse("2 - 2*s0").value(), 5).text());
   EXPECT_EQ(text("ModularIndexing(s0, 2, 3)"), floor_remainder(floor_divide(Dim::symbol("s0"), 2), 3).text());
+}
+
+TEST(SizeExpression, reads_functions_of_python) {
+  EXPECT_EQ(parse_size_expression("max(1, s0)")->text(), dim_max(1, Dim::symbol("s0")).text());
+  EXPECT_EQ(parse_size_expression("2*math.ceil( (1 + s0) / 2)")->text(),
+            (ceil_divide(Dim::parse("s0 + 1").value(), 2) * Dim(2)).text());
+  EXPECT_FALSE(parse_size_expression("math.sin(s0)"));
+}
+
+// Whether it holds for these sizes: "yes", "no", "unknown", or "unread".
+std::string held(std::string_view text, std::vector<std::int64_t> sizes) {
+  const auto condition = SizeCondition::parse(text);
+  if (!condition || condition->symbols().size() > sizes.size()) return "unread";
+  const auto holds = condition->holds(std::span(sizes).first(condition->symbols().size()));
+  return !holds ? "unknown" : *holds ? "yes" : "no";
+}
+
+TEST(SizeCondition, is_what_python_says) {
+  EXPECT_EQ(held("(s0 // 8)*(s1 // 8) != 16", {32, 33}), "no");
+  EXPECT_EQ(held("(s0 // 8)*(s1 // 8) != 16", {32, 48}), "yes");
+  EXPECT_EQ(held("((-1)*(s0 % 4)) % 4 == 3", {5}), "yes");
+  EXPECT_EQ(held("-s0 // 2 < -3", {7}), "yes");
+  EXPECT_EQ(held("-7 // s0 == -4", {2}), "yes");
+  EXPECT_EQ(held("2*math.ceil((1 + s0) / 2) >= 8", {6}), "yes");
+  EXPECT_EQ(held("2*math.ceil((1 + s0) / 2) > 8", {6}), "no");
+  EXPECT_EQ(held("max(1, s0, 3) <= min(s0, 4)", {4}), "yes");
+  EXPECT_EQ(held("1 < s0 <= 4 < s1", {4, 5}), "yes");
+  EXPECT_EQ(held("1 < s0 <= 4 < s1", {5, 6}), "no");
+  EXPECT_EQ(held("s0 < 2 or s0 > 7 and not s0 == 9", {9}), "no");
+  EXPECT_EQ(held("s0 < 2 or s0 > 7 and not s0 == 9", {8}), "yes");
+  EXPECT_EQ(held("not (s0 < 2 or s0 > 7)", {5}), "yes");
+  EXPECT_EQ(held("floor_div(s0 + 1, 2) == 3", {5}), "yes");
+}
+
+TEST(SizeCondition, says_where_nothing_is_known) {
+  EXPECT_EQ(held("4 // (s0 - s0) == 1", {3}), "unknown");
+  EXPECT_EQ(held("s0*s0*s0 > 1", {std::int64_t{1} << 40}), "unknown");
+  EXPECT_EQ(held("-s0 < 1", {std::numeric_limits<std::int64_t>::min()}), "unknown");
+  for (const char* text : {"", "s0", "s0 + 1", "s0 <", "(s0 < 1", "s0 < 1)", "s0 ** 2 < 3", "f(s0) < 3", "s0.x < 1",
+                           "s0 < 1.5", "max() < s0", "s0 < 99999999999999999999", "s0 not < 1", "s0 if s0 < 1"})
+    EXPECT_EQ(held(text, {3}), "unread") << text;
+  EXPECT_EQ(held(std::string(100, '(') + "s0 < 1" + std::string(100, ')'), {3}), "unread");
+  EXPECT_EQ(held(std::string(9000, ' ') + "s0 < 1", {3}), "unread");
 }
 
 TEST(SizeExpression, refuses_what_is_no_size) {

@@ -286,6 +286,8 @@ TEST(ExportedProgram, knows_from_guards_which_sizes_are_multiples) {
             "[b, 2*t_over_2]");
   EXPECT_EQ(shape_with(R"g("L['x'].size()[1] % 2 == 0", "L['x'].size()[1] % 3 == 0")g"), "[b, 6*t_over_6]");
   EXPECT_EQ(shape_with(R"g("2*((L['x'].size()[1] - 1) // 2) + 1 == L['x'].size()[1]")g"), "[b, 2*t_over_2 + 1]");
+  EXPECT_EQ(shape_with(R"g("(4 + (-1)*(L['x'].size()[1] % 4)) % 4 <= 0")g"), "[b, 4*t_over_4]");
+  EXPECT_EQ(shape_with(R"g("(L['x'].size()[1] % 2) - (L['x'].size()[0] % 2) <= 0")g"), "[b, t]");
   EXPECT_EQ(shape_with(R"g("L['x'].size()[1] % 2 == 0")g", "6"), "[b, 6]");
   EXPECT_THAT(shape_with(R"g("L['x'].size()[1] % 2 == 0")g", "7"), HasSubstr("its guards don't hold"));
 }
@@ -321,6 +323,47 @@ TEST(ExportedProgram, bounds_sizes_of_which_the_export_froze_a_part) {
   EXPECT_THAT(program->assumptions, ElementsAre(HasSubstr("the size 't' lies between 8 and 9")));
 }
 
+// The ranges of b and t, and what is said of them, in a program with these guards.
+std::string limits_with(const std::string& guards) {
+  const auto symbol = [](const std::string& name, int usual) {
+    return fmt::format(R"({{"as_expr": {{"expr_str": "{}", "hint": {{"as_int": {}}}}}}})", name, usual);
+  };
+  const std::string meta = tensor_meta(symbol("b", 20) + ", " + symbol("t", 40));
+  const auto program = import_text(program_of(node("torch.ops.aten.relu.default", tensor("self", "x"), "out"),
+                                              R"("x": )" + meta + R"(, "out": )" + meta, R"("x")", guards));
+  if (!program) return program.error().text();
+  std::string text;
+  for (const auto& [name, range] : program->symbols)
+    text += fmt::format("{} {}..{} ", name, range.least,
+                        range.most == SymbolRange{}.most ? "" : fmt::format("{}", range.most));
+  return text + fmt::format("{}", fmt::join(program->assumptions, "; "));
+}
+
+TEST(ExportedProgram, reads_limits_of_sizes_from_guards) {
+  EXPECT_EQ(limits_with(R"g("L['x'].size()[1] <= 512")g"),
+            "b 0.. t 0..512 the size 't' is at most 512: the program takes no others");
+  EXPECT_EQ(limits_with(R"g("(L['x'].size()[1] // 8) >= 2")g"),
+            "b 0.. t 16.. the size 't' is 16 or more: the program takes no others");
+  EXPECT_EQ(limits_with(R"g("(L['x'].size()[1] // 8) != 1", "8 <= L['x'].size()[1]")g"),
+            "b 0.. t 16.. the size 't' is 16 or more: the program takes no others");
+  EXPECT_EQ(limits_with(R"g("4 < min(L['x'].size()[0], L['x'].size()[1] // 2)", "L['x'].size()[1] < 99")g"),
+            "b 5.. t 10..98 the size 'b' is 5 or more: the program takes no others; "
+            "the size 't' lies between 10 and 98: the program takes no others");
+}
+
+TEST(ExportedProgram, tells_of_guards_that_no_range_says) {
+  EXPECT_EQ(
+      limits_with(R"g("L['x'].size()[1] != L['x'].size()[0]")g"),
+      "b 0.. t 0.. the program does not take all sizes: one of its guards (t != b) does not hold for b = 1, t = 1");
+  EXPECT_THAT(limits_with(R"g("(L['x'].size()[1] % 7) != 0")g"), HasSubstr("(t % 7) != 0) does not hold for t = 7"));
+}
+
+TEST(ExportedProgram, says_nothing_of_guards_that_always_hold) {
+  EXPECT_EQ(limits_with(R"g("L['x'].size()[0]*L['x'].size()[1] >= L['x'].size()[1]", "L['x'].size()[1] > 0",
+                            "(1 + L['x'].size()[1] // 2) != 0", "L['z'].size()[1] > 3", "f(L['x'].size()[1]) > 3")g"),
+            "b 0.. t 0.. ");
+}
+
 TEST(ExportedProgram, needs_to_read_the_sizes_of_inputs_alone) {
   const auto sized = [](const std::string& x, const std::string& out) {
     const auto meta = [](const std::string& text) {
@@ -343,9 +386,9 @@ TEST(ExportedProgram, stops_where_guards_multiply_beyond_all_sizes) {
 }
 
 TEST(ExportedProgram, takes_nothing_from_guards_that_say_nothing_or_too_much) {
-  for (const char* guard : {"L['x'].size()[1] != 2", "L['x'].size()[1] // 2 == 0", "L['x'].size()[9] % 2 == 0",
-                            "L['y'].size()[1] % 2 == 0", "L['x' == 0", "L['x'].size()[1] % 0 == 0",
-                            " == ", "L['x'].size()[1] % 9999999 == 0", "L['x'].size()[1] % L['x'].size()[0] == 0"})
+  for (const char* guard : {"L['x'].size()[1] // 2 == 0", "L['x'].size()[9] % 2 == 0", "L['y'].size()[1] % 2 == 0",
+                            "L['x' == 0", "L['x'].size()[1] % 0 == 0", " == ", "L['x'].size()[1] % 9999999 == 0",
+                            "L['x'].size()[1] % L['x'].size()[0] == 0"})
     EXPECT_EQ(shape_with(fmt::format(R"("{}")", guard)), "[b, t]") << guard;
 }
 

@@ -163,3 +163,23 @@ def test_tells_of_sizes_that_the_export_bounded(tmp_path):
     done = run(tmp_path, "convert", "net.pt2", "--to", "onnx", "--input-shape", "x=B,T,3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the size 'T' lies between 8 and 9" in done.stdout + done.stderr
+
+
+def positions(x):
+    """A table of 16 positions, and images of 4 by 4 patches taken as they are."""
+    table = torch.linspace(-1, 1, 16 * 3).view(16, 3)
+    if x.shape[1] < 3:
+        return x.sum(1)
+    return (x + table[: x.shape[1]]).mean(1) if x.shape[1] != 12 else x.mean(1)
+
+
+def test_tells_of_sizes_that_the_program_does_not_take(tmp_path):
+    torch.export.save(torch.export.export(Function(positions), (torch.randn(2, 8, 3),), dynamic_shapes=(OPEN,)),
+                      tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2", "--input-shape", "x=B,T,3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the size 'T' lies between 3 and 16: the program takes no others" in done.stdout + done.stderr
+    assert "does not hold for T = 12" in done.stdout + done.stderr
+    assert "T from 3 to 16" in run(tmp_path, "inspect", "net.pt2", "--input-shape", "x=B,T,3").stdout
+    for shape in ((2, 8, 3), (3, 3, 3), (1, 16, 3)):
+        compare(tmp_path, Function(positions), (torch.randn(shape),))
