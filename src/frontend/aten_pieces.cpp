@@ -315,33 +315,84 @@ Expected<Arg> unbind(Call& call) {
 
 // ----------------------------------------------------------------------------------------------------------- diagonals
 
+// The axes of a matrix moved behind the others, and back.
+struct Apart {
+  Integers order, back;
+  Shape others;
+};
+
+Apart apart_from(const Shape& shape, std::size_t first, std::size_t second) {
+  Apart apart;
+  apart.back.resize(shape.size());
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    if (i != first && i != second) {
+      apart.order.push_back(static_cast<std::int64_t>(i));
+      apart.others.push_back(shape[i]);
+    }
+  apart.order.insert(apart.order.end(), {static_cast<std::int64_t>(first), static_cast<std::int64_t>(second)});
+  for (std::size_t i = 0; i < apart.order.size(); ++i)
+    apart.back[static_cast<std::size_t>(apart.order[i])] = static_cast<std::int64_t>(i);
+  return apart;
+}
+
+Restride diagonal_strides(std::size_t first, std::size_t second) {
+  return [=](const Shape& base) {
+    Shape strides;
+    for (std::size_t i = 0; i < base.size(); ++i)
+      if (i != first && i != second) strides.push_back(base[i]);
+    strides.push_back(base[first] + base[second]);
+    return Strides(strides);
+  };
+}
+
+// Of open sizes: places are computed, and what is written there is chosen where row and column belong together.
+Cut open_diagonal_cut(const Shape& shape, std::size_t first, std::size_t second, std::int64_t offset) {
+  const Apart apart = apart_from(shape, first, second);
+  const Dim rows = shape[first], columns = shape[second];
+  const std::int64_t row = std::max<std::int64_t>(0, -offset), column = std::max<std::int64_t>(0, offset);
+  const Dim count = offset == 0 ? dim_min(rows, columns) : dim_max(0, dim_min(rows - row, columns - column));
+  const auto dim = static_cast<std::int64_t>(apart.others.size());
+  const auto size = [](Builder& build, const Dim& of) { return number(build, Arg(of), DType::i64); };
+  const View entries = [=](Builder& build, Value* base) {
+    Shape flat = apart.others;
+    flat.push_back(rows * columns);
+    Value* places = build("mul", {arange(build, 0, 1, count, DType::i64), size(build, columns + 1)});
+    places = build("add", {places, size(build, columns * row + column)});
+    return build("gather", {reshape(build, permute(build, base, apart.order), flat), places}, {{"dim", dim}});
+  };
+  const WriteBack write = [=](Builder& build, Value* base, Value* written) {
+    Value* line = arange(build, 0, 1, rows, DType::i64);
+    Value* entry = build("sub", {line, number(build, Arg(Dim(row)), DType::i64)});
+    entry = build("maximum", {entry, number(build, Arg(Dim(0)), DType::i64)});
+    entry = build("minimum", {entry, size(build, count - 1)});
+    Value* along = unsqueeze(build, build("gather", {written, entry}, {{"dim", dim}}), -1);
+    Value* partner = build("add", {line, number(build, Arg(Dim(offset)), DType::i64)});
+    Value* mask = build("equal", {unsqueeze(build, partner, 1), arange(build, 0, 1, columns, DType::i64)});
+    return permute(build, build("where", {mask, along, permute(build, base, apart.order)}), apart.back);
+  };
+  return {entries, write, diagonal_strides(first, second)};
+}
+
 // The diagonal of two axes as the last one: entries of the two axes, flattened, at even distances.
 Expected<Cut> diagonal_cut(Call& call, const Shape& shape) {
   TAPER_ASSIGN(const std::size_t first, call.axis("dim1", shape.size()));
   TAPER_ASSIGN(const std::size_t second, call.axis("dim2", shape.size()));
   if (first == second) return fail("the diagonal of one axis");
+  const std::int64_t offset = call.integer("offset");
+  constexpr std::int64_t kMostOffset = 1 << 20;
+  if (offset < -kMostOffset || offset > kMostOffset) return fail("diagonal {}", offset);
   const auto rows = shape[first].constant(), columns = shape[second].constant();
   if (!rows || !columns || *rows > kMostParts || *columns > kMostParts)
-    return fail("the diagonal of axes of sizes {} and {}", shape[first].text(), shape[second].text());
-  const std::int64_t offset = call.integer("offset");
+    return open_diagonal_cut(shape, first, second, offset);
   if (offset < -*rows || offset > *columns) return fail("diagonal {} of {} by {}", offset, *rows, *columns);
   const std::int64_t row = std::max<std::int64_t>(0, -offset), column = std::max<std::int64_t>(0, offset);
   Integers positions;
   for (std::int64_t i = 0; row + i < *rows && column + i < *columns; ++i)
     positions.push_back((row + i) * *columns + column + i);
-  Integers order, back(shape.size());
-  Shape flat, apart;
-  for (std::size_t i = 0; i < shape.size(); ++i)
-    if (i != first && i != second) {
-      order.push_back(static_cast<std::int64_t>(i));
-      flat.push_back(shape[i]);
-    }
-  apart = flat;
+  const auto [order, back, others] = apart_from(shape, first, second);
+  Shape flat = others, apart = others;
   apart.insert(apart.end(), {*rows, *columns});
   flat.emplace_back(*rows * *columns);
-  order.insert(order.end(), {static_cast<std::int64_t>(first), static_cast<std::int64_t>(second)});
-  for (std::size_t i = 0; i < order.size(); ++i)
-    back[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
   const auto dim = static_cast<std::int64_t>(flat.size()) - 1;
   const auto flattened = [=](Builder& build, Value* base) { return reshape(build, permute(build, base, order), flat); };
   return Cut{[=](Builder& build, Value* base) {
@@ -355,13 +406,7 @@ Expected<Cut> diagonal_cut(Call& call, const Shape& shape) {
                Value* mixed = build("gather", {both, integer_vector(build, from)}, {{"dim", dim}});
                return permute(build, reshape(build, mixed, apart), back);
              },
-             [=](const Shape& base) {
-               Shape strides;
-               for (std::size_t i = 0; i < base.size(); ++i)
-                 if (i != first && i != second) strides.push_back(base[i]);
-               strides.push_back(base[first] + base[second]);
-               return Strides(strides);
-             }};
+             diagonal_strides(first, second)};
 }
 
 Expected<Arg> diagonal(Call& call) {

@@ -110,7 +110,7 @@ struct FreeCall {
     for (const auto& [symbol, size] : sizes()) {
       constexpr std::int64_t kMostTimes = 16;
       if (size < kLeastTelling || *number == size) continue;
-      const bool half = 2 * *number == size || 2 * *number == size + 1;
+      const bool half = std::abs(2 * *number - size) <= 1;
       const bool multiple = *number % size == 0 && *number / size <= kMostTimes;
       if (half || multiple)
         note(symbol, fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'",
@@ -244,6 +244,7 @@ void free_entry(const FreeCall& call) {
   const auto before = call.freed(size) ? frozen(size, call.sizes()).constant() : std::nullopt;
   if (!before) return;
   remember_piece(call, *at, *index, *index + 1);
+  call.tell_of_shares(*index);
   if (*before == 1)
     return call.note(
         size, fmt::format("entry 0 of an axis of the freed size '{}' is taken, which had no others", size.text()));
@@ -330,7 +331,11 @@ void tell_of_others(const FreeCall& call) {
       call.note(symbol, std::move(sentence));
     }
   };
+  // Places of axes, and what weights say.
+  constexpr std::array<std::string_view, 9> kNoSizes = {"dim",       "dims",    "dim0",   "dim1",      "dim2",
+                                                        "start_dim", "end_dim", "groups", "num_groups"};
   for (const aten::NamedArg& argument : call.arguments) {
+    if (std::ranges::find(kNoSizes, argument.name) != kNoSizes.end()) continue;
     tell(argument.arg);
     if (const auto* list = argument.arg.as<Arg::List>()) std::ranges::for_each(*list, tell);
   }
@@ -389,6 +394,13 @@ void tell_of_shifts(const FreeCall& call) {
   tell_of_others(call);
   if (const auto shifts = shape_in(call.argument("shifts", 1)))
     for (const Dim& shift : *shifts) call.tell_of_shares(shift.constant().value_or(0) < 0 ? shift * -1 : shift);
+}
+
+// How many entries windows have, and how far they step.
+void tell_of_windows(const FreeCall& call) {
+  tell_of_others(call);
+  for (const auto& [name, position] : {std::pair{"size", 2}, std::pair{"step", 3}})
+    if (const auto number = call.integer(name, static_cast<std::size_t>(position))) call.tell_of_shares(*number);
 }
 
 // More at the end of a freed axis than at its start fills it up to a size that Python computed.
@@ -576,6 +588,7 @@ constexpr auto kRules = std::to_array<NamedRule>({
     {"max_pool2d_with_indices", free_windows},
     {"max_pool3d_with_indices", free_windows},
     {"roll", tell_of_shifts},
+    {"unfold", tell_of_windows},
     {"dropout", [](const FreeCall&) {}},
     {"pad", tell_of_padding},
     {"constant_pad_nd", tell_of_padding},

@@ -427,7 +427,12 @@ Expected<StoredGraph> Quantizer::stored_by(Precision precision,
     constexpr std::int64_t kFew = 32;
     if (subject.measured.samples < kFew && !options_.random_calibration && recipe_for(precision).needs_ranges())
       stored.notes.push_back(
-          fmt::format("its ranges were seen on {} samples: inputs unlike those are clipped", subject.measured.samples));
+          subject.measured.samples == 1
+              ? std::string(
+                    "its ranges were seen on 1 sample, and inputs unlike it are clipped: give --calibration some "
+                    "dozen of them")
+              : fmt::format("its ranges were seen on {} samples: inputs unlike those are clipped",
+                            subject.measured.samples));
     for (std::string& note : notes_on_masks(*subject.graph, subject.measured)) stored.notes.push_back(std::move(note));
   }
   return stored;

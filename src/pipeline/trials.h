@@ -27,10 +27,10 @@ struct Trials {
 
 // Trials with the real inputs of `options`, or with seeded numbers. Floats are uniform; integers lie within the axis
 // that they select from, are 1 to 8 where others are divided by them, else 0 or 1, as masks are; bools are random.
-// Where the reference is not finite or fails with them, tamer values are tried. The second trial has other sizes,
-// within the ranges of the symbols; where the network takes them only together, others are tried. Where inputs decide
-// which branches and loops run, further numbers are drawn for those that did not; the note tells what never ran.
-// Errors: what the evaluation of the first trial or reading the inputs says.
+// Where the reference is not finite or fails with them, tamer values are tried, and integers from 2 to 8. The second
+// trial has other sizes, within the ranges of the symbols; where the network takes them only together, others are
+// tried. Where inputs decide which branches and loops run, further numbers are drawn for those that did not; the note
+// tells what never ran. Errors: what the evaluation of the first trial or reading the inputs says.
 Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes);
 
 // The samples at `path` that are held out of calibration (pipeline/calibration_samples.h).

@@ -143,8 +143,10 @@ Nothing outputs_without_numbers(const Graph& graph, const Trials& trials) {
 // NaN equals NaN when outputs are compared, but a network of NaN proves nothing.
 void tell_of_nothing(Verification& verification, const Nothing& nothing) {
   if (nothing.outputs.empty()) return;
-  const std::string text = fmt::format("the reference itself is NaN throughout in {}: are the weights?",
-                                       printable(fmt::format("{}", fmt::join(nothing.outputs, ", "))));
+  const std::string text = fmt::format(
+      "the reference itself is NaN throughout in {}: are the weights? If it "
+      "is because of the numbers that were drawn, give real ones with --verify-input",
+      printable(fmt::format("{}", fmt::join(nothing.outputs, ", "))));
   if (nothing.everywhere) {
     verification.passed = false;
     verification.verdict = text;

@@ -323,6 +323,14 @@ TEST(ExportedProgram, bounds_sizes_of_which_the_export_froze_a_part) {
   EXPECT_THAT(program->assumptions, ElementsAre(HasSubstr("the size 't' lies between 8 and 9")));
 }
 
+TEST(ExportedProgram, tells_what_else_says_the_same) {
+  const std::string meta = tensor_meta(R"({"as_int": 2}, {"as_int": 2})");
+  const auto program = import_text(
+      program_of(node("torch.ops.aten.linalg_eigvals.default", tensor("self", "x"), "out"), "\"x\": " + meta));
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().hint, HasSubstr("eigh and eigvalsh convert, for symmetric matrices"));
+}
+
 // The ranges of b and t, and what is said of them, in a program with these guards.
 std::string limits_with(const std::string& guards) {
   const auto symbol = [](const std::string& name, int usual) {

@@ -183,3 +183,17 @@ def test_tells_of_sizes_that_the_program_does_not_take(tmp_path):
     assert "T from 3 to 16" in run(tmp_path, "inspect", "net.pt2", "--input-shape", "x=B,T,3").stdout
     for shape in ((2, 8, 3), (3, 3, 3), (1, 16, 3)):
         compare(tmp_path, Function(positions), (torch.randn(shape),))
+
+
+def test_takes_diagonals_of_open_matrices(tmp_path):
+    def diagonals(x, y):
+        scores = x @ y.mT
+        filled = scores.clone()
+        filled.diagonal(0, 1, 2).add_(5)
+        filled.diagonal(1, 1, 2).mul_(2)
+        return scores.diagonal(0, 1, 2), scores.diagonal(-1, 2, 1), scores.sum(0).trace(), filled
+
+    model = Function(diagonals)
+    converted(tmp_path, model, randoms([(2, 5, 3), (2, 8, 3)]), [OPEN, OPEN, None][:2])
+    for shapes in (((2, 5, 3), (2, 8, 3)), ((3, 9, 3), (3, 4, 3)), ((2, 2, 3), (2, 2, 3))):
+        compare(tmp_path, model, randoms(shapes))

@@ -57,6 +57,22 @@ TEST(Trials, divide_by_no_zeros) {
   EXPECT_THAT(trials.all[0].inputs[0].values, testing::Contains(0));
 }
 
+// A deviation of one entry or none is 0 / 0.
+TEST(Trials, draw_larger_integers_where_small_ones_leave_no_numbers) {
+  const Trials trials = trials_of(program(R"(graph "" (%x: f32[4], %n: i64[4]) {
+  %count = cast(%n) {to = f32} : f32[4]
+  %less = constant() {value = f32[] {1}} : f32[]
+  %below = sub(%count, %less) {activation = "none"} : f32[4]
+  %share = div(%below, %below) : f32[4]
+  %scaled = div(%share, %count) : f32[4]
+  %y = mul(%x, %scaled) : f32[4]
+  return output = %y
+})",
+                                          {}));
+  EXPECT_THAT(trials.all[0].inputs[1].values, Each(AllOf(Ge(2), Lt(9))));
+  EXPECT_TRUE(trials.all[0].finite());
+}
+
 TEST(Trials, have_other_sizes_the_second_time) {
   const Trials trials = trials_of(program(kLookUp, {{"B", {.usual = 1}}, {"T", {.usual = 40}}}));
   ASSERT_EQ(trials.all.size(), 2u);
