@@ -208,7 +208,10 @@ class Importer {
     freed_sizes_[*symbol.as_symbol()] = *size.constant();
     const Dim::Term term = scaled(symbol).terms()[0];
     import_.freeing.sizes[term.symbols[0]] = *size.constant() / term.coefficient;
-    import_.freeing.reading = options_.reading;
+    import_.freeing.reading = options_.reading % kReadings;
+    import_.freeing.batches_once = options_.reading >= kReadings;
+    bool& batch = import_.freeing.batches.emplace(term.symbols[0], true).first->second;
+    batch = batch && axis == 0;
     if (term.coefficient != 1)
       import_.assume(fmt::format("the size '{}' that was set free is {}: the operators can't be freed for others",
                                  symbol.text(), scaled(symbol).text()));

@@ -189,9 +189,43 @@ class FreedReshape {
     return true;
   }
 
+  // Sizes that results had before, two or more of which make the product: rows and columns behind strides.
+  bool place_derived(const Run& run, const Dim& product) {
+    constexpr std::size_t kMostAxes = 4, kMostOfOne = 8;
+    const std::size_t count = run.j_end - run.j;
+    if (count < 2 || count > kMostAxes) return false;
+    std::vector<std::vector<Dim>> choices(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const Dim& literal = to_[run.j + i];
+      const auto number = literal.constant();
+      const auto known = number ? freeing_.derived.find(*number) : freeing_.derived.end();
+      if (known != freeing_.derived.end()) choices[i] = known->second;
+      for (const auto& [symbol, before] : freeing_.sizes)
+        if (literal.is(before)) choices[i].push_back(Dim::symbol(symbol));
+      if (choices[i].size() > kMostOfOne) choices[i].resize(kMostOfOne);
+      choices[i].push_back(literal);
+    }
+    std::vector<std::size_t> at(count);
+    while (true) {
+      Dim all = 1;
+      std::size_t chosen = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        all = all * choices[i][at[i]];
+        chosen += at[i] + 1 < choices[i].size() ? 1 : 0;
+      }
+      if (chosen >= 2 && all == product) break;
+      std::size_t i = count;
+      while (i > 0 && ++at[i - 1] == choices[i - 1].size()) at[--i] = 0;
+      if (i == 0) return false;
+    }
+    for (std::size_t i = 0; i < count; ++i)
+      if (at[i] + 1 < choices[i].size()) set(run.j + i, choices[i][at[i]]);
+    return true;
+  }
+
   // One size of the run takes what the others leave; from the front, as batches and steps come before features.
   void place_product(const Run& run, const Dim& product) {
-    if (place_symbols(run, product)) return;
+    if (place_symbols(run, product) || place_derived(run, product)) return;
     for (std::size_t axis = run.j; axis < run.j_end; ++axis) {
       Dim others = 1;
       for (std::size_t other = run.j; other < run.j_end; ++other)

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <optional>
+
+#include "frontend/free_call.h"
 
 namespace taper {
 
@@ -31,141 +34,7 @@ void Freeing::note(const std::string& symbol, std::string sentence) {
 
 namespace {
 
-using aten::Arg;
-
-// Small numbers are too often something else.
-constexpr std::int64_t kLeastTelling = 4;
-
-// The call under way.
-struct FreeCall {
-  Builder& build;
-  std::string_view name;  // without the overload
-  std::vector<aten::NamedArg>& arguments;
-  Freeing& freeing;
-
-  const FrozenSizes& sizes() const { return freeing.sizes; }
-  bool freed(const Dim& dim) const { return is_freed(dim, sizes()); }
-  // Freed, of a size that was 1.
-  bool freed_one(const Dim& dim) const { return freed(dim) && frozen(dim, sizes()).is(1); }
-
-  Arg* argument(std::string_view called, std::size_t position) const {
-    for (aten::NamedArg& argument : arguments)
-      if (argument.name == called) return &argument.arg;
-    return position < arguments.size() && arguments[position].name.empty() ? &arguments[position].arg : nullptr;
-  }
-  const aten::TensorPtr* tensor(std::string_view called, std::size_t position) const {
-    const Arg* arg = argument(called, position);
-    return arg == nullptr ? nullptr : arg->as<aten::TensorPtr>();
-  }
-  std::optional<std::int64_t> integer(std::string_view called, std::size_t position) const {
-    const Arg* arg = argument(called, position);
-    const Dim* dim = arg == nullptr ? nullptr : arg->as<Dim>();
-    return dim == nullptr ? std::nullopt : dim->constant();
-  }
-  const Shape* self() const {
-    const auto* tensor = arguments.empty() ? nullptr : arguments[0].arg.as<aten::TensorPtr>();
-    return tensor == nullptr ? nullptr : &(*tensor)->type().shape;
-  }
-  // The axis of the first operand that `dim` names; nothing if it isn't known.
-  std::optional<std::size_t> axis(std::size_t position) const {
-    const Shape* shape = self();
-    if (shape == nullptr) return std::nullopt;
-    const bool given = argument("dim", position) != nullptr;
-    const auto dim = given ? integer("dim", position) : 0;
-    const auto rank = static_cast<std::int64_t>(shape->size());
-    if (!dim || *dim < -rank || *dim >= rank) return std::nullopt;
-    return static_cast<std::size_t>(*dim < 0 ? *dim + rank : *dim);
-  }
-  // The freed sizes that were this number; where there are none, what operands had that follows from them.
-  std::vector<Dim> sizes_for(const Dim& literal) const {
-    std::vector<Dim> found;
-    for (const auto& [symbol, size] : sizes())
-      if (literal.is(size)) found.push_back(Dim::symbol(symbol));
-    const auto number = literal.constant();
-    const auto derived = found.empty() && number ? freeing.derived.find(*number) : freeing.derived.end();
-    return derived == freeing.derived.end() ? found : derived->second;
-  }
-  void note(const std::string& symbol, std::string sentence) const { freeing.note(symbol, std::move(sentence)); }
-  void note(const Dim& freed, const std::string& sentence) const {
-    for (const std::string& symbol : freed_symbols(freed, sizes())) note(symbol, sentence);
-  }
-  // Takes a literal for the size by its number alone. A 1 is left to broadcasting unless `ones`.
-  bool assume(Dim& literal, bool ones = false) const {
-    if (literal.is(1) && !ones) return false;
-    const std::vector<Dim> candidates = sizes_for(literal);
-    if (candidates.size() > 1)
-      for (const Dim& size : candidates)
-        note(size, fmt::format("a literal {} of {} stays as it is: it may be one of several freed sizes, {} among them",
-                               literal.text(), name, size.text()));
-    if (candidates.size() != 1) return false;
-    note(candidates[0],
-         fmt::format("a literal {} of {} is taken as the freed size '{}'", literal.text(), name, candidates[0].text()));
-    literal = candidates[0];
-    return true;
-  }
-  // A literal of a shape or of a position along an axis, which stays, that is a half or a multiple of a freed size.
-  void tell_of_shares(const Dim& literal) const {
-    const auto number = literal.constant();
-    if (!number || *number < 2) return;
-    for (const auto& [symbol, size] : sizes()) {
-      constexpr std::int64_t kMostTimes = 16;
-      if (size < kLeastTelling || *number == size) continue;
-      const bool half = std::abs(2 * *number - size) <= 1;
-      const bool multiple = *number % size == 0 && *number / size <= kMostTimes;
-      if (half || multiple)
-        note(symbol, fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'",
-                                 *number, name, symbol));
-    }
-  }
-};
-
-std::optional<Shape> shape_in(const Arg* arg) {
-  const auto* list = arg == nullptr ? nullptr : arg->as<Arg::List>();
-  if (list == nullptr) return std::nullopt;
-  Shape shape;
-  for (const Arg& entry : *list) {
-    const Dim* dim = entry.as<Dim>();
-    if (dim == nullptr) return std::nullopt;
-    shape.push_back(*dim);
-  }
-  return shape;
-}
-
-void set_shape(Arg& arg, Shape shape) {
-  Arg::List list;
-  for (Dim& dim : shape) list.emplace_back(std::move(dim));
-  arg.value = std::move(list);
-}
-
-// -------------------------------------------------------------------------------------------------------------- shapes
-
-void free_reshape(const FreeCall& call, std::string_view parameter) {
-  const Shape* from = call.self();
-  Arg* arg = call.argument(parameter, 1);
-  const auto to = shape_in(arg);
-  if (from == nullptr || !to) return;
-  if (std::ranges::none_of(*from, [&](const Dim& dim) { return call.freed(dim); })) return;
-  if (auto result = freed_reshape(*from, *to, call.freeing)) set_shape(*arg, std::move(*result));
-}
-
-// ------------------------------------------------------------------------------------------------------ other literals
-
-// Sizes that the operand has already stay as they are; a literal for a size of 1 can only be told by its number.
-void free_expansion(const FreeCall& call, std::string_view parameter, bool repeats) {
-  const Shape* from = call.self();
-  Arg* arg = call.argument(parameter, 1);
-  auto to = shape_in(arg);
-  if (from == nullptr || !to || to->size() < from->size()) return;
-  const std::size_t added = to->size() - from->size();
-  for (std::size_t axis = 0; axis < to->size(); ++axis) {
-    const bool is_new = axis < added;
-    if (!is_new && !repeats && call.freed((*from)[axis - added]))
-      (*to)[axis] = (*from)[axis - added];
-    else if (is_new || (*from)[axis - added].is(1))
-      if (!call.assume((*to)[axis])) call.tell_of_shares((*to)[axis]);
-  }
-  set_shape(*arg, std::move(*to));
-}
+using namespace freeing;
 
 // Remembers a literal piece of a freed axis.
 void remember_piece(const FreeCall& call, std::size_t axis, std::int64_t first, std::int64_t past) {
@@ -216,6 +85,10 @@ void free_slice(const FreeCall& call) {
   }
   const auto before = frozen(size, call.sizes()).constant();
   const std::int64_t start = call.integer("start", 2).value_or(0);
+  if (before && *before >= kLeastTelling && start == -*before) {
+    call.note(size, fmt::format("a literal start {} of {} is taken as the start of a freed axis", start, call.name));
+    call.argument("start", 2)->value = Dim(0);
+  }
   if (start > 1) {
     call.tell_of_shares(start);
     keep_beyond(call, size, start);
@@ -255,42 +128,6 @@ void free_entry(const FreeCall& call) {
   if (last) arg->value = Dim(-1);
 }
 
-// All sizes of a new tensor.
-void free_new(const FreeCall& call, std::string_view parameter, std::size_t position) {
-  Arg* arg = call.argument(parameter, position);
-  auto shape = shape_in(arg);
-  if (!shape) return;
-  bool any = false;
-  for (Dim& dim : *shape) {
-    const bool assumed = call.assume(dim);
-    any = any || assumed;
-    if (!assumed) call.tell_of_shares(dim);
-  }
-  if (any) set_shape(*arg, std::move(*shape));
-}
-
-// Heights and widths of what is resampled: of two freed sizes that were equal, an axis has the one that it holds.
-void free_resampling(const FreeCall& call) {
-  const Shape* from = call.self();
-  Arg* arg = call.argument("output_size", 1);
-  auto shape = shape_in(arg);
-  if (from == nullptr || !shape || shape->size() > from->size()) return;
-  for (std::size_t i = 0; i < shape->size(); ++i) {
-    const Dim& source = (*from)[from->size() - shape->size() + i];
-    std::vector<std::string> symbols = freed_symbols(source, call.sizes());
-    std::erase_if(symbols, [&](const std::string& symbol) { return !(*shape)[i].is(call.sizes().at(symbol)); });
-    if (symbols.size() == 1) {
-      call.note(symbols[0], fmt::format("a literal {} of {} is taken as the freed size '{}'", (*shape)[i].text(),
-                                        call.name, symbols[0]));
-      (*shape)[i] = Dim::symbol(symbols[0]);
-    } else if (!call.assume((*shape)[i]) && call.freed(source)) {
-      call.tell_of_shares((*shape)[i]);
-      call.note(source, fmt::format("{} gives a fixed size of {} along a freed axis", call.name, (*shape)[i].text()));
-    }
-  }
-  set_shape(*arg, std::move(*shape));
-}
-
 // One length: the end of a range, the number of steps.
 void free_length(const FreeCall& call, std::string_view parameter, std::size_t position) {
   Arg* arg = call.argument(parameter, position);
@@ -306,6 +143,15 @@ void free_length(const FreeCall& call, std::string_view parameter, std::size_t p
 void free_range(const FreeCall& call) {
   // arange(end), arange(start, end, ...): the exported form names its arguments.
   free_length(call, "end", call.arguments.size() > 1 && call.arguments[1].name.empty() ? 1 : 0);
+  // From T down, or to -T: distances.
+  Arg* start = call.argument("start", call.arguments.size());
+  const auto first = call.integer("start", call.arguments.size());
+  if (Dim size = first.value_or(0); first && *first >= kLeastTelling && call.assume(size))
+    start->value = std::move(size);
+  Arg* end = call.argument("end", call.arguments.size());
+  const auto last = call.integer("end", call.arguments.size());
+  if (!last || *last > -kLeastTelling || *last == std::numeric_limits<std::int64_t>::min()) return;
+  if (Dim size = -*last; call.assume(size)) end->value = size * -1;
 }
 
 // Numbers that may come from a size and stay as they are.
@@ -456,79 +302,6 @@ Status free_parts(const FreeCall& call) {
   return fail_with_hint(fmt::format("parts of fixed sizes {} of an axis of the freed size '{}'", shape_text(*lengths),
                                     (*call.self())[*at].text()),
                         "export with dynamic_shapes instead of --dynamic");
-}
-
-// ------------------------------------------------------------------------------------------------------------ operands
-
-// Repeats axes of size 1 to freed sizes that were 1 and stand at the same axis of another operand: so was what a
-// program made for a batch of 1.
-void repeat_operand(const FreeCall& call, Arg& arg, const Shape& beside, std::optional<std::size_t> except) {
-  const auto* tensor = arg.as<aten::TensorPtr>();
-  if (tensor == nullptr || (*tensor)->type().shape.size() != beside.size()) return;
-  Shape wide = (*tensor)->type().shape;
-  bool any = false;
-  for (std::size_t axis = 0; axis < wide.size(); ++axis) {
-    if (axis == except || !wide[axis].is(1) || !call.freed_one(beside[axis])) continue;
-    wide[axis] = beside[axis];
-    any = true;
-    call.note(beside[axis], fmt::format("an operand of {} of size 1 is repeated to the freed size '{}'", call.name,
-                                        beside[axis].text()));
-  }
-  if (!any) return;
-  Value* content = (*tensor)->content(call.build);
-  Value* repeated = call.build("expand", {content}, {{"shape", wide}});
-  if (repeated != nullptr) arg.value = aten::Tensor::make(repeated);
-}
-
-// Operands of a list that are joined: all but the joined axis is of one size.
-void repeat_joined(const FreeCall& call, bool stacked) {
-  Arg* arg = call.argument("tensors", 0);
-  const auto* list = arg == nullptr ? nullptr : arg->as<Arg::List>();
-  if (list == nullptr) return;
-  Arg::List operands = *list;
-  Shape beside;
-  for (const Arg& operand : operands) {
-    const auto* tensor = operand.as<aten::TensorPtr>();
-    if (tensor == nullptr) return;
-    const Shape& shape = (*tensor)->type().shape;
-    if (beside.empty()) beside = shape;
-    if (shape.size() != beside.size()) return;
-    for (std::size_t axis = 0; axis < shape.size(); ++axis)
-      if (call.freed_one(shape[axis])) beside[axis] = shape[axis];
-  }
-  std::optional<std::size_t> joined;
-  if (!stacked) {
-    const std::int64_t dim = call.argument("dim", 1) == nullptr ? 0 : call.integer("dim", 1).value_or(0);
-    joined = static_cast<std::size_t>(dim < 0 ? dim + static_cast<std::int64_t>(beside.size()) : dim);
-  }
-  for (Arg& operand : operands) repeat_operand(call, operand, beside, joined);
-  arg->value = std::move(operands);
-}
-
-// Entries are gathered from, and scattered into, the same places of all other axes.
-void repeat_index(const FreeCall& call) {
-  const auto at = call.axis(1);
-  if (!at) return;
-  const Shape beside = *call.self();
-  for (const auto& [name, position] : {std::pair{"index", 2}, std::pair{"src", 3}})
-    if (Arg* arg = call.argument(name, static_cast<std::size_t>(position))) repeat_operand(call, *arg, beside, at);
-}
-
-// States of recurrent layers, [layers, batch, features].
-void repeat_states(const FreeCall& call) {
-  const Shape* input = call.self();
-  const Arg* batch_first = call.argument("batch_first", call.arguments.size() - 1);
-  const bool* first = batch_first == nullptr ? nullptr : batch_first->as<bool>();
-  Arg* states = call.argument("hx", 1);
-  if (input == nullptr || input->size() != 3 || first == nullptr || states == nullptr) return;
-  const Shape beside = {Dim(1), (*input)[*first ? 0 : 1], Dim(1)};
-  if (const auto* list = states->as<Arg::List>()) {
-    Arg::List each = *list;
-    for (Arg& state : each) repeat_operand(call, state, beside, std::nullopt);
-    states->value = std::move(each);
-  } else {
-    repeat_operand(call, *states, beside, std::nullopt);
-  }
 }
 
 // --------------------------------------------------------------------------------------------------------------- calls

@@ -29,6 +29,10 @@ struct Freeing {
   // they are split (heads), else to those before; 1 always to those before; 2 always to those behind.
   int reading = 0;
   bool ambiguous = false;  // whether another reading would give another graph
+  // Symbols of inputs' first axes alone are batches. A shape that holds one already may hold its number a second time,
+  // as heads or groups: whether that is left as it is.
+  std::map<std::string, bool, std::less<>> batches;
+  bool batches_once = false;
   std::map<std::string, std::vector<std::string>, std::less<>> notes;         // sentences by symbol: what was decided
   std::map<std::string, std::vector<std::string>, std::less<>> kept_numbers;  // those of numbers that stay
   std::string place;                                                          // of the call under way, for errors

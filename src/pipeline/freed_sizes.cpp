@@ -14,6 +14,8 @@ namespace taper {
 namespace {
 
 constexpr std::uint64_t kFreedSeed = 0;
+// Each with the numbers of batches wherever they stand, and with them once in a shape.
+constexpr int kAllReadings = 2 * kReadings;
 constexpr double kFreedPatience = 60;  // seconds, after which no other size is looked at
 
 // Equal but for the order of sums.
@@ -192,7 +194,7 @@ Expected<ImportedProgram> read_with_freed_sizes(const ReadProgram& read, const P
       best = std::move(*next);
     else if (!next && !error)
       error = std::move(next).error();
-    if (++with.reading == kReadings || is_enough()) break;
+    if (++with.reading == kAllReadings || is_enough()) break;
   }
   if (!best) return std::unexpected(std::move(*error));
   tell_of_freed(best->program, best->unproven);

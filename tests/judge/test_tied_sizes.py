@@ -131,7 +131,46 @@ def cut(x):
     return first * second, *x.split([x.shape[1] // 4, x.shape[1] - x.shape[1] // 4], 1)
 
 
+def grouped_heads(x):
+    """Attention of four heads, two of which share keys, with a table of distances."""
+    b, t, _ = x.shape
+    query = x.view(b, t, 4, 2).transpose(1, 2)
+    keys = x[..., :4].view(b, t, 2, 2).transpose(1, 2)
+    keys = keys[:, :, None].expand(b, 2, 2, t, 2).reshape(b, 4, t, 2)
+    distance = (torch.arange(t)[None] - torch.arange(t)[:, None]).abs()[-t:].float()
+    scores = query @ keys.mT - distance + torch.zeros(2, 2).sum()
+    return (scores.softmax(-1) @ keys).transpose(1, 2).reshape(b, t, 8)
+
+
+def decoded(x):
+    """Two maps of a pyramid: one is resampled to a size that much else has."""
+    small = F.max_pool2d(x, 2)
+    return torch.cat([F.interpolate(small.mean(1, keepdim=True), size=x.shape[2:], mode="bilinear"), x], 1)
+
+
+def tokens(x):
+    """Patches as a sequence, and as rows and columns again."""
+    y = conv(x, 4, 7, 4)
+    b, c, h, w = y.shape
+    z = y.flatten(2).transpose(1, 2)
+    z = F.layer_norm(z, (c,)).transpose(1, 2).reshape(b, c, h, w)
+    return F.interpolate(z, size=(2 * h, 2 * w), mode="nearest") + F.interpolate(y, scale_factor=2.0)
+
+
+def distances(x):
+    """XLNet's positions, and a bias of two heads without a batch."""
+    b, t, _ = x.shape
+    table = torch.arange(t, -t, -1.0)[:, None] * torch.linspace(0, 1, 4)
+    bias = torch.zeros((1, 2, t, t)) + table[:t, 0]
+    y = x.view(b, t, 2, 2).transpose(1, 2)
+    return ((y @ y.mT + bias).softmax(-1) @ y).transpose(1, 2).reshape(b, t, 4) + table[-t:]
+
+
 FREED = {
+    "patches as a sequence": (tokens, (2, 3), ((2, 3, 32, 48), (2, 3, 48, 16))),
+    "distances": (distances, (0, 1), ((2, 6, 4), (3, 9, 4), (1, 5, 4))),
+    "as many samples as heads share keys": (grouped_heads, (0, 1), ((2, 6, 8), (3, 9, 8), (1, 5, 8))),
+    "as many samples as a map has rows": (decoded, (0, 2, 3), ((4, 3, 4, 6), (2, 3, 8, 4))),
     "a pyramid": (pyramid, (2, 3), ((2, 3, 16, 24), (2, 3, 40, 8))),
     "merged pixels": (merged, (2, 3), ((2, 3, 16, 24), (2, 3, 8, 20))),
     "shares of a length": (cut, (1,), ((2, 8, 3), (2, 12, 3))),

@@ -1,0 +1,138 @@
+// One call of a program whose sizes are set free, and the rules for literals of shapes and for operands. Internal to
+// the setting free of sizes.
+#pragma once
+
+#include <algorithm>
+#include <cstdlib>
+#include <initializer_list>
+#include <optional>
+
+#include "frontend/free_sizes.h"
+
+namespace taper::freeing {
+
+using aten::Arg;
+
+// Small numbers are too often something else.
+inline constexpr std::int64_t kLeastTelling = 4;
+
+// The call under way.
+struct FreeCall {
+  Builder& build;
+  std::string_view name;  // without the overload
+  std::vector<aten::NamedArg>& arguments;
+  Freeing& freeing;
+
+  const FrozenSizes& sizes() const { return freeing.sizes; }
+  bool freed(const Dim& dim) const { return is_freed(dim, sizes()); }
+  // Freed, of a size that was 1.
+  bool freed_one(const Dim& dim) const { return freed(dim) && frozen(dim, sizes()).is(1); }
+
+  Arg* argument(std::string_view called, std::size_t position) const {
+    for (aten::NamedArg& argument : arguments)
+      if (argument.name == called) return &argument.arg;
+    return position < arguments.size() && arguments[position].name.empty() ? &arguments[position].arg : nullptr;
+  }
+  const aten::TensorPtr* tensor(std::string_view called, std::size_t position) const {
+    const Arg* arg = argument(called, position);
+    return arg == nullptr ? nullptr : arg->as<aten::TensorPtr>();
+  }
+  std::optional<std::int64_t> integer(std::string_view called, std::size_t position) const {
+    const Arg* arg = argument(called, position);
+    const Dim* dim = arg == nullptr ? nullptr : arg->as<Dim>();
+    return dim == nullptr ? std::nullopt : dim->constant();
+  }
+  const Shape* self() const {
+    const auto* tensor = arguments.empty() ? nullptr : arguments[0].arg.as<aten::TensorPtr>();
+    return tensor == nullptr ? nullptr : &(*tensor)->type().shape;
+  }
+  // The axis of the first operand that `dim` names; nothing if it isn't known.
+  std::optional<std::size_t> axis(std::size_t position) const {
+    const Shape* shape = self();
+    if (shape == nullptr) return std::nullopt;
+    const bool given = argument("dim", position) != nullptr;
+    const auto dim = given ? integer("dim", position) : 0;
+    const auto rank = static_cast<std::int64_t>(shape->size());
+    if (!dim || *dim < -rank || *dim >= rank) return std::nullopt;
+    return static_cast<std::size_t>(*dim < 0 ? *dim + rank : *dim);
+  }
+  // The freed sizes that were this number; where there are none, what operands had that follows from them.
+  std::vector<Dim> sizes_for(const Dim& literal) const {
+    std::vector<Dim> found;
+    for (const auto& [symbol, size] : sizes())
+      if (literal.is(size)) found.push_back(Dim::symbol(symbol));
+    const auto number = literal.constant();
+    const auto derived = found.empty() && number ? freeing.derived.find(*number) : freeing.derived.end();
+    return derived == freeing.derived.end() ? found : derived->second;
+  }
+  void note(const std::string& symbol, std::string sentence) const { freeing.note(symbol, std::move(sentence)); }
+  void note(const Dim& freed, const std::string& sentence) const {
+    for (const std::string& symbol : freed_symbols(freed, sizes())) note(symbol, sentence);
+  }
+  // Takes a literal for the size by its number alone. A 1 is left to broadcasting unless `ones`.
+  bool assume(Dim& literal, bool ones = false) const {
+    if (literal.is(1) && !ones) return false;
+    const std::vector<Dim> candidates = sizes_for(literal);
+    if (candidates.size() > 1)
+      for (const Dim& size : candidates)
+        note(size, fmt::format("a literal {} of {} stays as it is: it may be one of several freed sizes, {} among them",
+                               literal.text(), name, size.text()));
+    if (candidates.size() != 1) return false;
+    note(candidates[0],
+         fmt::format("a literal {} of {} is taken as the freed size '{}'", literal.text(), name, candidates[0].text()));
+    literal = candidates[0];
+    return true;
+  }
+  bool is_batch(const Dim& size) const {
+    const auto symbol = size.as_symbol();
+    const auto found = symbol ? freeing.batches.find(*symbol) : freeing.batches.end();
+    return found != freeing.batches.end() && found->second;
+  }
+  // Whether a literal of a shape that was a batch's size is left as it is: behind the first axis, or where the shape
+  // holds that size already.
+  bool is_left(const Dim& literal, std::size_t axis, std::initializer_list<const Shape*> shapes) const {
+    const std::vector<Dim> candidates = literal.is(1) ? std::vector<Dim>() : sizes_for(literal);
+    if (candidates.size() != 1 || !is_batch(candidates[0])) return false;
+    const auto holds = [&](const Shape* shape) {
+      return std::ranges::any_of(
+          *shape, [&](const Dim& dim) { return std::ranges::count(symbols_of(dim), *candidates[0].as_symbol()) > 0; });
+    };
+    if (axis == 0 && std::ranges::none_of(shapes, holds)) return false;
+    freeing.ambiguous = true;
+    if (freeing.batches_once)
+      note(candidates[0], fmt::format("a literal {} of {} stays as it is, though the freed size '{}' was as large",
+                                      literal.text(), name, candidates[0].text()));
+    return freeing.batches_once;
+  }
+  // A literal of a shape or of a position along an axis, which stays, that is a half or a multiple of a freed size.
+  void tell_of_shares(const Dim& literal) const {
+    const auto number = literal.constant();
+    if (!number || *number < 2) return;
+    for (const auto& [symbol, size] : sizes()) {
+      constexpr std::int64_t kMostTimes = 16;
+      if (size < kLeastTelling || *number == size) continue;
+      const bool half = std::abs(2 * *number - size) <= 1;
+      const bool multiple = *number % size == 0 && *number / size <= kMostTimes;
+      if (half || multiple)
+        note(symbol, fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'",
+                                 *number, name, symbol));
+    }
+  }
+};
+
+std::optional<Shape> shape_in(const Arg* arg);
+void set_shape(Arg& arg, Shape shape);
+
+// Shapes of reshapes, expansions and repeats, new tensors, resampling.
+void free_reshape(const FreeCall& call, std::string_view parameter);
+void free_expansion(const FreeCall& call, std::string_view parameter, bool repeats);
+void free_new(const FreeCall& call, std::string_view parameter, std::size_t position);
+void free_resampling(const FreeCall& call);
+
+// What stands beside a size that was 1 and is free is repeated to it: what is joined, gathered or scattered, and states
+// of recurrent layers.
+void repeat_joined(const FreeCall& call, bool stacked);
+void repeat_index(const FreeCall& call);
+void repeat_states(const FreeCall& call);
+
+}  // namespace taper::freeing

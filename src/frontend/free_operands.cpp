@@ -1,0 +1,82 @@
+// Operands that were made for a size of 1 which is free.
+#include <algorithm>
+
+#include "frontend/free_call.h"
+
+namespace taper::freeing {
+namespace {
+
+// Repeats axes of size 1 to freed sizes that were 1 and stand at the same axis of another operand: so was what a
+// program made for a batch of 1.
+void repeat_operand(const FreeCall& call, Arg& arg, const Shape& beside, std::optional<std::size_t> except) {
+  const auto* tensor = arg.as<aten::TensorPtr>();
+  if (tensor == nullptr || (*tensor)->type().shape.size() != beside.size()) return;
+  Shape wide = (*tensor)->type().shape;
+  bool any = false;
+  for (std::size_t axis = 0; axis < wide.size(); ++axis) {
+    if (axis == except || !wide[axis].is(1) || !call.freed_one(beside[axis])) continue;
+    wide[axis] = beside[axis];
+    any = true;
+    call.note(beside[axis], fmt::format("an operand of {} of size 1 is repeated to the freed size '{}'", call.name,
+                                        beside[axis].text()));
+  }
+  if (!any) return;
+  Value* content = (*tensor)->content(call.build);
+  Value* repeated = call.build("expand", {content}, {{"shape", wide}});
+  if (repeated != nullptr) arg.value = aten::Tensor::make(repeated);
+}
+
+}  // namespace
+
+// Operands of a list that are joined: all but the joined axis is of one size.
+void repeat_joined(const FreeCall& call, bool stacked) {
+  Arg* arg = call.argument("tensors", 0);
+  const auto* list = arg == nullptr ? nullptr : arg->as<Arg::List>();
+  if (list == nullptr) return;
+  Arg::List operands = *list;
+  Shape beside;
+  for (const Arg& operand : operands) {
+    const auto* tensor = operand.as<aten::TensorPtr>();
+    if (tensor == nullptr) return;
+    const Shape& shape = (*tensor)->type().shape;
+    if (beside.empty()) beside = shape;
+    if (shape.size() != beside.size()) return;
+    for (std::size_t axis = 0; axis < shape.size(); ++axis)
+      if (call.freed_one(shape[axis])) beside[axis] = shape[axis];
+  }
+  std::optional<std::size_t> joined;
+  if (!stacked) {
+    const std::int64_t dim = call.argument("dim", 1) == nullptr ? 0 : call.integer("dim", 1).value_or(0);
+    joined = static_cast<std::size_t>(dim < 0 ? dim + static_cast<std::int64_t>(beside.size()) : dim);
+  }
+  for (Arg& operand : operands) repeat_operand(call, operand, beside, joined);
+  arg->value = std::move(operands);
+}
+
+// Entries are gathered from, and scattered into, the same places of all other axes.
+void repeat_index(const FreeCall& call) {
+  const auto at = call.axis(1);
+  if (!at) return;
+  const Shape beside = *call.self();
+  for (const auto& [name, position] : {std::pair{"index", 2}, std::pair{"src", 3}})
+    if (Arg* arg = call.argument(name, static_cast<std::size_t>(position))) repeat_operand(call, *arg, beside, at);
+}
+
+// States of recurrent layers, [layers, batch, features].
+void repeat_states(const FreeCall& call) {
+  const Shape* input = call.self();
+  const Arg* batch_first = call.argument("batch_first", call.arguments.size() - 1);
+  const bool* first = batch_first == nullptr ? nullptr : batch_first->as<bool>();
+  Arg* states = call.argument("hx", 1);
+  if (input == nullptr || input->size() != 3 || first == nullptr || states == nullptr) return;
+  const Shape beside = {Dim(1), (*input)[*first ? 0 : 1], Dim(1)};
+  if (const auto* list = states->as<Arg::List>()) {
+    Arg::List each = *list;
+    for (Arg& state : each) repeat_operand(call, state, beside, std::nullopt);
+    states->value = std::move(each);
+  } else {
+    repeat_operand(call, *states, beside, std::nullopt);
+  }
+}
+
+}  // namespace taper::freeing
