@@ -88,6 +88,8 @@ void free_slice(const FreeCall& call) {
   if (before && *before >= kLeastTelling && start == -*before) {
     call.note(size, fmt::format("a literal start {} of {} is taken as the start of a freed axis", start, call.name));
     call.argument("start", 2)->value = Dim(0);
+  } else if (before && start <= -kLeastTelling && -start < *before && !size.as_symbol()) {
+    if (Dim length = -start; call.assume(length)) call.argument("start", 2)->value = size - length;
   }
   if (start > 1) {
     call.tell_of_shares(start);
@@ -96,6 +98,11 @@ void free_slice(const FreeCall& call) {
   if (before && start > 1 && start + kLeastTelling > *before)
     call.note(size, fmt::format("a literal start {} of {} stays as it is along a freed axis", start, call.name));
   if (!stop || !before || *stop < 0) return;
+  // As many of a longer axis as a freed size says: x_1 of 2 x_1.
+  if (Dim length = *literal; *stop < *before && !size.as_symbol() && start == 0 && call.assume(length)) {
+    end->value = std::move(length);
+    return;
+  }
   if (*stop < *before) {
     remember_piece(call, *at, start, *stop);
     return call.tell_of_shares(*stop);
