@@ -6,6 +6,7 @@
 #include "frontend/aten_counts.h"
 #include "frontend/joined_sizes.h"
 #include "frontend/torchscript_regions.h"
+#include "frontend/torchscript_sizes.h"
 
 namespace taper::torchscript {
 
@@ -17,9 +18,11 @@ constexpr std::int64_t kRoom = 32;  // for items that branches add to a list
 struct Interpreter::Merge {
   struct Pair {
     Value a, b;
-    std::optional<DType> number;  // of numbers: their dtype
+    std::optional<DType> number;    // of numbers: their dtype
+    std::optional<Type> type = {};  // of tensors that differ in their sizes: that of the result
   };
   std::vector<Pair> pairs;
+  const Undecided* sizes = nullptr;  // the condition, if it is one on sizes
 };
 
 Status Interpreter::check_item_count(const Value& container, List::Kind before) {
@@ -31,9 +34,11 @@ Status Interpreter::check_item_count(const Value& container, List::Kind before) 
 }
 
 Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statement>& block, const Storages& shared,
-                                                      const std::vector<Value>& changed) {
+                                                      const std::vector<Value>& changed,
+                                                      const Undecided* sizes, bool holds) {
   Branch branch;
   branch.region = std::make_unique<Region>(*branch.graph, region_);
+  if (sizes != nullptr) narrow(branch.region->context, *sizes, holds);
   branch.region->shared = shared;
   branch.region->build.set_scope(frame_->scope);
   Region* const before = std::exchange(region_, branch.region.get());
@@ -80,6 +85,31 @@ Maybe as_maybe(const Value& value) {
 
 }  // namespace
 
+namespace {
+
+// The type of what is of one or the other type, by a condition on sizes.
+std::optional<Type> merged_type(const aten::Context& context, const Undecided* sizes, const Type& a, const Type& b) {
+  if (sizes == nullptr || a.dtype != b.dtype || a.shape.size() != b.shape.size()) return std::nullopt;
+  Type type{a.dtype, {}};
+  for (std::size_t i = 0; i < a.shape.size(); ++i) {
+    const auto size = chosen_size(context, *sizes, a.shape[i], b.shape[i]);
+    if (!size) return std::nullopt;
+    type.shape.push_back(*size);
+  }
+  return type;
+}
+
+// The same entries, of which there are as many as `shape` says where this branch is taken.
+taper::Value* with_sizes(Builder& build, taper::Value* content, const Shape& shape) {
+  for (std::size_t i = 0; i < shape.size() && content != nullptr; ++i)
+    if (content->type.shape[i] != shape[i])
+      content = build("gather", {content, aten::arange(build, 0, 1, shape[i], DType::i64)},
+                      {{"dim", static_cast<std::int64_t>(i)}});
+  return content;
+}
+
+}  // namespace
+
 Expected<Value> Interpreter::merge_optional(Merge& merging, const Value& a, const Value& b) {
   const Maybe x = as_maybe(a), y = as_maybe(b);
   TAPER_ASSIGN(Value is_there, merge(merging, x.is_there, y.is_there));
@@ -110,8 +140,15 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
   if (a.is_tensor() || b.is_tensor()) {
     const bool usable = (a.is_tensor() || a.as<Uninitialized>()) && (b.is_tensor() || b.as<Uninitialized>());
     if (!usable) return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
-    if (a.is_tensor() && b.is_tensor() && !differ_in_sizes(a.tensor()->tensor->type(), b.tensor()->tensor->type()))
+    if (a.is_tensor() && b.is_tensor() && a.tensor()->tensor->type() != b.tensor()->tensor->type()) {
+      const taper::Type &then = a.tensor()->tensor->type(), &otherwise = b.tensor()->tensor->type();
+      if (auto type = merged_type(region_->context, merging.sizes, then, otherwise)) {
+        merging.pairs.push_back({a, b, std::nullopt, std::move(type)});
+        return Pending{merging.pairs.size() - 1};
+      }
+      if (differ_in_sizes(then, otherwise)) return note(a, b, std::nullopt);
       return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
+    }
     return note(a, b, std::nullopt);
   }
   if (a.as<Uninitialized>() || b.as<Uninitialized>()) {
@@ -320,7 +357,7 @@ Expected<std::vector<Value>> Interpreter::merged_results(const std::vector<std::
   for (std::size_t i = 0; i < origins.size(); ++i) {
     const auto& [then, otherwise] = origins[i];
     aten::TensorPtr tensor = aten::Tensor::make(made[i]);
-    if (!merging.pairs[i].number && joined[i]) {
+    if (!merging.pairs[i].number && (merging.pairs[i].type || joined[i])) {
       tensor = joined_tensor(then, otherwise, made[i]);
     } else if (!merging.pairs[i].number) {
       const aten::TensorPtr a = given_by(then, made[i]);
@@ -385,14 +422,14 @@ Status Interpreter::make_room(const Value& container) {
 }
 
 // The branches are run again where they turn out to write to a storage that several tensors read.
-Status Interpreter::branch_on(const TensorRef& condition, const Statement& statement) {
+Status Interpreter::branch_on(const TensorRef& condition, const Statement& statement, const Undecided* sizes) {
   if (gives_back(statement.body) || gives_back(statement.otherwise))
     return error_here("a branch that depends on data returns");
   Storages shared;
   std::vector<Value> changed;  // lists and dicts whose items a branch sets
   while (true) {
     for (const Value& container : changed) TAPER_TRY(make_room(container));
-    const Expected<bool> done = try_branches(condition, statement, shared, changed);
+    const Expected<bool> done = try_branches(condition, statement, shared, changed, sizes);
     if (done && *done) return {};
     if (done || note_changed(changed)) continue;
     // In the program itself a list that one branch alone makes longer fills a tensor from here on.
@@ -404,6 +441,71 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
     TAPER_TRY(begin_filling(list, growth, kRoom));
     list.room = kRoom;
   }
+}
+
+namespace {
+
+// What Python's `and` and `or` are in TorchScript: a branch that only says True or False.
+struct ShortCircuit {
+  std::string_view name;
+  bool value;      // what the branch says
+  bool if_holds;   // whether it is the first one
+};
+std::optional<ShortCircuit> short_circuit(const Statement& statement) {
+  for (const bool first : {true, false}) {
+    const std::vector<Statement>& block = first ? statement.body : statement.otherwise;
+    if (block.size() != 1 || block[0].kind != StatementKind::assign || block[0].target->kind != ExprKind::name ||
+        block[0].value->kind != ExprKind::boolean)
+      continue;
+    return ShortCircuit{block[0].target->text, block[0].value->boolean, first};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+// `sizes and x`: stays a condition on sizes if x is one. Returns whether it was one of these.
+Expected<bool> Interpreter::join_by_branch(const Undecided& sizes, const Statement& statement) {
+  const auto found = short_circuit(statement);
+  const std::vector<Statement>& other = found && found->if_holds ? statement.otherwise : statement.body;
+  const auto assigns = [](const Statement& one) { return one.kind == StatementKind::assign; };
+  if (!found || !std::ranges::all_of(other, assigns)) return false;
+  const std::size_t warned = warnings.size(), assumed = assumptions.size();
+  const UnsupportedOperators unsupported_before = unsupported;
+  const Expected<Branch> branch = run_branch(other, {}, {}, &sizes, !found->if_holds);
+  const auto value = branch ? branch->variables.find(found->name) : Variables::const_iterator();
+  const bool is_known = branch && value != branch->variables.end() &&
+                        (value->second.as<bool>() || value->second.as<Undecided>()) && !changed_;
+  if (!is_known) {
+    warnings.resize(std::min(warnings.size(), warned));
+    assumptions.resize(std::min(assumptions.size(), assumed));
+    unsupported = unsupported_before;
+    changed_.reset();
+    uneven_.reset();
+    return false;
+  }
+  // c ? true : x is c or x, and so on
+  Value condition = sizes;
+  if (found->if_holds != found->value) {
+    TAPER_ASSIGN(condition, call_operator("__not__", {{"", std::move(condition)}}));
+  }
+  TAPER_ASSIGN(Value joined, call_operator(found->value ? "__or__" : "__and__",
+                                           {{"", std::move(condition)}, {"", value->second}}));
+  frame_->variables.insert_or_assign(found->name, std::move(joined));
+  return true;
+}
+
+// Where sizes that a condition is about decide it for nearly all of them: what only chooses a truth by it is asked of
+// the running program. Returns whether that could be done.
+Expected<bool> Interpreter::choose_by_sizes(const Undecided& sizes, const Statement& statement) {
+  if (!short_circuit(statement)) return false;
+  TAPER_ASSIGN(taper::Value * flag, number_in(*region_, sizes, DType::boolean));
+  const Status done = branch_on({aten::Tensor::make(flag), region_, true}, statement, &sizes);
+  if (!done) {
+    changed_.reset();
+    uneven_.reset();
+  }
+  return done.has_value();
 }
 
 // What one attempt at both branches has found.
@@ -421,7 +523,7 @@ struct Interpreter::Both {
   std::array<Branch*, 2> branches() { return {&then, &otherwise}; }
   // What both branches only choose needs no result.
   bool is_choice(std::size_t i) const {
-    return i < origins.size() && !merging.pairs[i].number && origins[i].first.is_outer() &&
+    return i < origins.size() && !merging.pairs[i].number && !merging.pairs[i].type && origins[i].first.is_outer() &&
            origins[i].second.is_outer() && origins[i].first.outer->type() == origins[i].second.outer->type();
   }
 };
@@ -518,6 +620,12 @@ Status Interpreter::find_outputs(Both& both) {
     if (both.is_choice(i)) continue;
     TAPER_ASSIGN(taper::Value * a, merged_output(both.then, pair.a, pair.b));
     TAPER_ASSIGN(taper::Value * b, merged_output(both.otherwise, pair.b, pair.a));
+    if (pair.type) {
+      a = with_sizes(both.then.region->build, a, pair.type->shape);
+      b = with_sizes(both.otherwise.region->build, b, pair.type->shape);
+      TAPER_TRY(both.then.region->build.status());
+      TAPER_TRY(both.otherwise.region->build.status());
+    }
     const auto type = both.sizes.join(a->type, b->type);
     if (!type)
       return error_here(
@@ -534,6 +642,7 @@ Status Interpreter::find_outputs(Both& both) {
 // Builds the `if`, whose branches take all that either reads. Returns its results.
 Expected<std::vector<taper::Value*>> Interpreter::build_if(Both& both, taper::Value* chosen) {
   if (both.then.outputs.empty()) return std::vector<taper::Value*>();
+  for (Branch* branch : both.branches()) TAPER_TRY(capture_sizes(*branch->region));
   std::vector<taper::Value*> operands = {chosen};
   std::vector<WantedInput> then_inputs, otherwise_inputs;
   const auto input_of = [](const Branch& branch, const Capture& capture) -> const taper::Value* {
@@ -591,13 +700,14 @@ Expected<std::vector<Value>> Interpreter::results_of_branches(Both& both, const 
 }
 
 Expected<bool> Interpreter::try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
-                                         const std::vector<Value>& changed) {
+                                         const std::vector<Value>& changed, const Undecided* sizes) {
   const UnsupportedOperators unsupported_before = unsupported;
-  TAPER_ASSIGN(Branch then, run_branch(statement.body, shared, changed));
-  TAPER_ASSIGN(Branch otherwise, run_branch(statement.otherwise, shared, changed));
-  JoinedSizes sizes(*then.graph, *otherwise.graph,
-                    [&](const Dim& most) { return aten::fresh_count(region_->context, most); });
-  Both both{.then = std::move(then), .otherwise = std::move(otherwise), .sizes = std::move(sizes)};
+  TAPER_ASSIGN(Branch then, run_branch(statement.body, shared, changed, sizes, true));
+  TAPER_ASSIGN(Branch otherwise, run_branch(statement.otherwise, shared, changed, sizes, false));
+  JoinedSizes joined_sizes(*then.graph, *otherwise.graph,
+                           [&](const Dim& most) { return aten::fresh_count(region_->context, most); });
+  Both both{.then = std::move(then), .otherwise = std::move(otherwise), .sizes = std::move(joined_sizes)};
+  both.merging.sizes = sizes;
   TAPER_TRY(merge_branches(both, statement, changed));
   TAPER_TRY(find_written(both));
   TAPER_TRY(find_outputs(both));

@@ -73,6 +73,13 @@ class Builtins {
   Expected<Value> append_to_filling(const std::shared_ptr<List>& list, const Value& item) const {
     return run.append_to_filling(list, item);
   }
+  Expected<Value> pop_from_filling(const Value& list) const { return run.pop_from_filling(list); }
+  Made set_in_stack(const Value& list, const Value& index, const Value& item) const {
+    TAPER_ASSIGN(Value set, run.set_in_stack(list, index, item));
+    return set;
+  }
+  // A list so many times, which only the running program knows.
+  Made repeated(const Value& list, const Value& times) const { return run.repeated_list(list, times); }
   Expected<Value> length_of(const List& list) const { return run.grown_length(list); }
   // A list with some items more than a growing one, which stays as it is.
   Expected<Value> longer(const List& list, const std::vector<Value>& items, bool in_front) const {
@@ -112,6 +119,11 @@ inline List* growing_list(const Value& value) {
 inline const List* filling_list(const Value& value) {
   const auto* list = value.as<std::shared_ptr<List>>();
   return list && (*list)->kind == List::Kind::filling ? list->get() : nullptr;
+}
+// The parts of a tensor, as many as the running program finds.
+inline const List* parts_list(const Value& value) {
+  const auto* list = value.as<std::shared_ptr<List>>();
+  return list && (*list)->kind == List::Kind::parts ? list->get() : nullptr;
 }
 inline const std::shared_ptr<Dict>* dict_of(const Value& value) {
   return value.as<std::shared_ptr<Dict>>();

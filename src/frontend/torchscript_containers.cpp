@@ -11,6 +11,7 @@ Made length(Builtins& call) {
   const Value& value = call.at(0);
   if (const TensorRef* stack = value.stack()) return stack->tensor->type().shape[0];
   if (const List* list = growing_list(value)) return call.length_of(*list);
+  if (const List* list = parts_list(value)) return ceil_divide(list->stack.tensor->type().shape[list->axis], list->part);
   if (const List* list = filling_list(value)) return *list->length;
   if (const auto* items = value.items()) return Dim(static_cast<std::int64_t>(items->size()));
   if (const auto* dict = dict_of(value)) return Dim(static_cast<std::int64_t>((*dict)->entries.size()));
@@ -132,8 +133,11 @@ Made change_list(Builtins& call) {
   if (List* list = growing_list(call.at(0))) return change_growing(call, *list);
   if (filling_list(call.at(0)) && call.name == "append")
     return call.append_to_filling(*call.at(0).as<std::shared_ptr<List>>(), call.at(1));
+  if (filling_list(call.at(0)) && call.name == "pop" && (call.count() < 2 || call.at(1).integer() == -1))
+    return call.pop_from_filling(call.at(0));
   if (call.at(0).stack()) return change_stack(call, **call.at(0).as<std::shared_ptr<List>>());
   const auto* list = list_of(call.at(0));
+  if (!list && call.at(0).as<std::shared_ptr<List>>()) return call.error(fmt::format("{} changes", describe(call.at(0))));
   if (!list) return std::nullopt;
   TAPER_TRY(call.may_change(call.at(0)));
   for (const Argument& argument : std::span(call.args).subspan(1))
@@ -193,6 +197,7 @@ Made set_item(Builtins& call) {
     (*dict)->entries.emplace_back(call.at(1), call.at(2));
     return None{};
   }
+  if (call.at(0).stack()) return call.set_in_stack(call.at(0), call.at(1), call.at(2));
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
   TAPER_TRY(call.may_change(call.at(0)));

@@ -310,7 +310,9 @@ Expected<Value> Interpreter::is_instance(const Value& value, const Expr& type) {
     if (value.is_none()) return true;
     return is_instance(value, *type.items[1]);
   }
-  if (name == "Tensor") return value.is_tensor() || value.is_unknown();
+  const auto* held = value.as<std::shared_ptr<List>>();
+  const bool grows = held && (*held)->kind == List::Kind::growing && (*held)->start->axis;
+  if (name == "Tensor") return value.is_tensor() || value.is_unknown() || grows;
   const TensorRef* number = value.tensor() && value.tensor()->is_number ? value.tensor() : nullptr;
   const std::optional<DType> dtype = number ? std::optional(number->tensor->type().dtype) : std::nullopt;
   if (name == "int") return value.as<Dim>() != nullptr || dtype == DType::i64;
@@ -318,7 +320,7 @@ Expected<Value> Interpreter::is_instance(const Value& value, const Expr& type) {
   if (name == "bool") return value.as<bool>() != nullptr || value.as<Undecided>() != nullptr || dtype == DType::boolean;
   if (name == "str") return value.as<std::string>() != nullptr;
   if (name == "Dict") return value.as<std::shared_ptr<Dict>>() != nullptr;
-  const bool is_list = value.as<std::shared_ptr<List>>() != nullptr;
+  const bool is_list = held != nullptr && !grows;
   if (is_list && !value.items()) return name == "List";
   const bool is_tuple = value.as<std::shared_ptr<Tuple>>() != nullptr;
   if ((name == "List" && is_list) || (name == "Tuple" && is_tuple)) {
@@ -343,6 +345,8 @@ Expected<Value> Interpreter::subscript(const Value& object, const Value& index) 
     return grown_item(**list, index);
   if (const auto* list = object.as<std::shared_ptr<List>>(); list && (*list)->kind == List::Kind::filling)
     return item_of_filling(**list, index);
+  if (const auto* list = object.as<std::shared_ptr<List>>(); list && (*list)->kind == List::Kind::parts)
+    return part_of_tensor(**list, index);
   if (object.is_tensor()) return call_operator("select", {{"", object}, {"", Dim(0)}, {"", index}});
   const auto at = index.integer();
   if (const auto* items = object.items()) {

@@ -3,23 +3,6 @@
 #include "frontend/torchscript_loop.h"
 
 namespace taper::torchscript {
-namespace {
-
-bool is_item(const Value& value) {
-  return value.is_tensor() || is_number_value(value);
-}
-
-Type item_type(const Value& item) {
-  return item.is_tensor() ? item.tensor()->tensor->type() : Type{*number_dtype(item), {}};
-}
-
-// A size, or one more where it may be 0: kernels refuse to write into nothing, even in loops that don't run.
-Dim some(const aten::Context& context, const Dim& size) {
-  return aten::known_less(context, 0, size) == true ? size : size + Dim(1);
-}
-
-}  // namespace
-
 std::optional<Interpreter::Growth> Interpreter::Loop::growth_of(std::size_t at, const Value& list,
                                                                 bool in_front) const {
   const Holder& holder = holders[at];
@@ -46,8 +29,9 @@ std::optional<Interpreter::Growth> Interpreter::Loop::growth_of(std::size_t at, 
     added = added.subspan(in_front ? 0 : old.size(), more);
   }
   if (added.empty() || !is_item(added[0])) return std::nullopt;
-  const Growth growth{item_type(added[0]), !added[0].is_tensor(), added.size(), in_front,
-                      holder.growth ? holder.growth->axis : std::nullopt};
+  if (old.empty() && !in_front)
+    if (auto ragged = ragged_growth(added)) return ragged;
+  const Growth growth{item_type(added[0]), !added[0].is_tensor(), added.size(), in_front};
   const auto alike = [&](const Value& item) {
     return is_item(item) && item.is_tensor() != growth.is_number && item_type(item) == growth.item;
   };
@@ -81,10 +65,16 @@ Expected<bool> Interpreter::note_growth(Loop& loop, std::size_t at, const Value&
     more = true;
     return true;
   }
-  if (growth && growth->axis && growth->in_front && !holder.growth->in_front) {
-    attempts.grown.insert_or_assign(std::pair(list, holder.variable), *growth);
-    more = true;
-    return true;
+  if (holder.growth->ragged && growth && growth->ragged) {
+    Growth counted = *growth;
+    counted.ragged->is_counted = holder.growth->ragged->is_counted;
+    counted.ragged->first = holder.growth->ragged->first;
+    counted.ragged->size = holder.growth->ragged->size;
+    counted.ragged->step = holder.growth->ragged->step;
+    if (counted == *holder.growth) {
+      holder.after = *items.items();
+      return true;
+    }
   }
   if (growth != holder.growth)
     return error_here("a list gets other items in one iteration of a loop than in another",
@@ -94,23 +84,22 @@ Expected<bool> Interpreter::note_growth(Loop& loop, std::size_t at, const Value&
 }
 
 // A tensor for all items that there will be. As long as their number isn't known, one for an iteration.
-Status Interpreter::carry_grown(Loop& loop, std::size_t at) {
-  const Loop::Holder& holder = loop.holders[at];
-  const Growth& growth = *holder.growth;
-  const List::Start start = start_of(loop, at, nullptr, nullptr);
+Status Interpreter::carry_grown(Loop& loop, std::size_t at, std::size_t leaf, const Growth& growth,
+                                const Value& begin) {
+  const List::Start start = start_of(growth, begin, nullptr, nullptr);
   const Dim steps = loop.steps.value_or(1), each = start.in_each;
-  const Dim all = start.before + steps * each;
+  const Dim all = growth.ragged ? growth.ragged->entries(loop.outer.context, steps) : start.before + steps * each;
   const Dim room = (loop.measured != nullptr ? all : some(loop.outer.context, all)) - start.before;
   Builder& build = loop.outer.build;
   std::vector<taper::Value*> parts;
   if (growth.axis) {
     TAPER_ASSIGN(
         const Value entries,
-        call_aten("movedim", {{"", holder.before}, {"", Dim(static_cast<std::int64_t>(*growth.axis))}, {"", Dim(0)}}));
+        call_aten("movedim", {{"", begin}, {"", Dim(static_cast<std::int64_t>(*growth.axis))}, {"", Dim(0)}}));
     TAPER_ASSIGN(taper::Value * content, content_in(loop.outer, *entries.tensor()));
     parts.push_back(content);
   } else {
-    for (const Value& item : *holder.before.items()) {
+    for (const Value& item : *begin.items()) {
       TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(loop.outer, *item.tensor())
                                                             : number_in(loop.outer, item, growth.item.dtype));
       parts.push_back(aten::unsqueeze(build, content, 0));
@@ -134,25 +123,26 @@ Status Interpreter::carry_grown(Loop& loop, std::size_t at) {
   }
   taper::Value* items = aten::concat(build, std::move(parts), 0);
   TAPER_TRY(build.status());
-  loop.carried.push_back({.name = loop.name_of(holder, at, 0),
+  loop.carried.push_back({.name = loop.name_of(loop.holders[at], at, leaf),
                           .holder = at,
-                          .grows = true,
+                          .leaf = leaf,
+                          .growth = growth,
+                          .begin = begin,
                           .initial = items,
                           .before = aten::Tensor::make(items)});
   return {};
 }
 
-List::Start Interpreter::start_of(const Loop& loop, std::size_t at, taper::Value* iteration,
+List::Start Interpreter::start_of(const Growth& growth, const Value& begin, taper::Value* iteration,
                                   const aten::TensorPtr& place) {
-  const Loop::Holder& holder = loop.holders[at];
-  const Growth& growth = *holder.growth;
   List::Start start;
   start.items = {place, region_, growth.is_number};
   if (iteration != nullptr) start.iteration = {aten::Tensor::make(iteration), region_, true};
-  start.before = growth.axis ? holder.before.tensor()->tensor->type().shape[*growth.axis]
-                             : Dim(static_cast<std::int64_t>(holder.before.items()->size()));
+  start.before = growth.axis ? begin.tensor()->tensor->type().shape[*growth.axis]
+                             : Dim(static_cast<std::int64_t>(begin.items()->size()));
   start.in_each = static_cast<std::int64_t>(growth.count);
   start.in_front = growth.in_front;
+  start.is_ragged = growth.ragged.has_value();
   start.axis = growth.axis;
   return start;
 }
@@ -160,7 +150,7 @@ List::Start Interpreter::start_of(const Loop& loop, std::size_t at, taper::Value
 // What a list is when an iteration begins.
 void Interpreter::begin_growing(Loop& loop, std::size_t at, taper::Value* iteration, const aten::TensorPtr& place) {
   const Loop::Holder& holder = loop.holders[at];
-  auto start = std::make_shared<List::Start>(start_of(loop, at, iteration, place));
+  auto start = std::make_shared<List::Start>(start_of(*holder.growth, holder.before, iteration, place));
   std::shared_ptr<List> list = holder.variable.empty() ? *holder.container.as<std::shared_ptr<List>>()
                                                        : std::make_shared<List>(std::vector<Value>(), region_);
   list->items.clear();
@@ -185,6 +175,9 @@ Expected<Value> Interpreter::grown_length(const List& list) {
 
 // All items so far, those of this iteration too.
 Expected<TensorRef> Interpreter::grown_items(const List::Start& start, std::vector<Value> items) {
+  if (start.is_ragged)
+    return error_here("a list of items of different sizes is used in the loop in which it grows",
+                      "pad the input so that all parts are of one size");
   if (items.empty()) return start.items;
   if (start.in_front) std::ranges::reverse(items);
   TAPER_ASSIGN(taper::Value * all, content_in(*region_, start.items));
@@ -207,9 +200,15 @@ Expected<TensorRef> Interpreter::grown_items(const List::Start& start, std::vect
 
 Expected<taper::Value*> Interpreter::grown_further(Loop& loop, std::size_t i) {
   const Loop::Carried& one = loop.carried[i];
-  const Loop::Holder& holder = loop.holders[one.holder];
-  const List::Start start = start_of(loop, one.holder, loop.body.outputs[0], loop.places[i]);
-  TAPER_ASSIGN(const TensorRef all, grown_items(start, holder.after));
+  if (one.growth->ragged) return joined_further(loop, i);
+  const List::Start start = start_of(*one.growth, one.begin, loop.body.outputs[0], loop.places[i]);
+  std::vector<Value> items = loop.after(one);
+  if (one.growth->axis) {
+    const List* list = grown_tensor(items.at(0));
+    if (list == nullptr || list->start->items.tensor != loop.places[i]) return grown_whole(loop, i, items[0]);
+    items = list->items;
+  }
+  TAPER_ASSIGN(const TensorRef all, grown_items(start, std::move(items)));
   return content_in(*region_, all);
 }
 
@@ -254,13 +253,18 @@ Expected<Value> Interpreter::item_of_stack(const TensorRef& stack, const Value& 
   return item;
 }
 
-// The list after the loop, of as many items as it has got.
-Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::TensorPtr& items, taper::Value* iterations) {
-  const Loop::Holder& holder = loop.holders[at];
-  const Growth& growth = *holder.growth;
-  const List::Start start = start_of(loop, at, nullptr, nullptr);
+// What has grown, after the loop: a tensor, or the items of a list as one.
+Expected<Value> Interpreter::finish_growing(Loop& loop, std::size_t i, const aten::TensorPtr& items,
+                                            taper::Value* iterations) {
+  const Loop::Carried& one = loop.carried[i];
+  const Growth& growth = *one.growth;
+  const List::Start start = start_of(growth, one.begin, nullptr, nullptr);
   const Dim before = start.before, each = start.in_each;
-  const Dim length = before + *loop.steps * each;
+  const Dim length =
+      growth.ragged ? growth.ragged->entries(region_->context, *loop.steps) : before + *loop.steps * each;
+  if (growth.ragged && (loop.ends_itself || loop.measured != nullptr))
+    return error_here("a list gets items of different sizes, of a number that depends on data",
+                      "pad the input so that all parts are of one size");
   Value all = TensorRef{items, region_, false};
   if (loop.ends_itself) {
     if (region_ != &root_)
@@ -283,247 +287,73 @@ Status Interpreter::finish_growing(Loop& loop, std::size_t at, const aten::Tenso
   if (growth.in_front) {
     TAPER_ASSIGN(all, call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}}));
   }
-  if (growth.axis) {
-    const Dim axis(static_cast<std::int64_t>(*growth.axis));
-    TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", axis}}));
-    TAPER_ASSIGN(all, call_aten("clone", {{"", all}}));
-    frame_->variables.insert_or_assign(holder.variable, std::move(all));
-    return {};
-  }
-  const TensorRef stack{all.tensor()->tensor, region_, growth.is_number};
-  if (!holder.variable.empty()) {
-    frame_->variables.insert_or_assign(holder.variable, stacked_list(stack));
-    return {};
-  }
-  List& list = **holder.container.as<std::shared_ptr<List>>();
-  list.items.clear();
-  list.kind = List::Kind::stacked;
-  list.stack = stack;
-  return {};
+  if (!growth.axis && !growth.ragged) return TensorRef{all.tensor()->tensor, region_, growth.is_number};
+  const Dim axis(static_cast<std::int64_t>(growth.axis ? *growth.axis : growth.ragged->axis));
+  TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", axis}}));
+  return call_aten("clone", {{"", all}});
 }
 
-// How a tensor that changes its type in an iteration may have grown, for the next attempt to see.
-std::optional<Interpreter::Growth> Interpreter::tensor_growth(const Loop& loop, std::size_t i, const Type& next) {
-  const Loop::Carried& one = loop.carried[i];
-  if (one.grows || one.is_number || !loop.holders[one.holder].before.is_tensor()) return std::nullopt;
-  const Type& type = one.initial->type;
-  if (type.dtype != next.dtype || type.shape.size() != next.shape.size()) return std::nullopt;
-  std::optional<Growth> growth;
-  for (std::size_t axis = 0; axis < type.shape.size(); ++axis) {
-    if (type.shape[axis] == next.shape[axis]) continue;
-    const auto more = (next.shape[axis] - type.shape[axis]).constant();
-    constexpr std::int64_t kMostEntries = 64;
-    if (growth || !more || *more < 1 || *more > kMostEntries) return std::nullopt;
-    growth = Growth{.item = type, .count = static_cast<std::size_t>(*more), .axis = axis};
-    growth->item.shape.erase(growth->item.shape.begin() + static_cast<std::ptrdiff_t>(axis));
-  }
-  return growth;
-}
-
-namespace {
-
-const List* grown_tensor(const Value& value) {
-  const auto* list = value.as<std::shared_ptr<List>>();
-  return list && (*list)->kind == List::Kind::growing && (*list)->start->axis ? list->get() : nullptr;
-}
-
-}  // namespace
-
-// cat of a tensor that grows and others along the axis along which it does.
-Expected<Value> Interpreter::longer_tensor(const std::vector<Value>& parts, const Value& dim) {
-  const auto at = std::ranges::find_if(parts, [](const Value& part) { return grown_tensor(part) != nullptr; });
-  const List& list = *grown_tensor(*at);
-  const auto rank = static_cast<std::int64_t>(list.start->items.tensor->type().shape.size());
-  const auto along = dim.is_none() ? std::optional<std::int64_t>(0) : dim.integer();
-  const bool in_front = at != parts.begin();
-  const auto size_of = [&](const Value& part) -> std::optional<std::int64_t> {
-    return part.is_tensor() && part.tensor()->tensor->type().shape.size() == static_cast<std::size_t>(rank)
-               ? part.tensor()->tensor->type().shape[*list.start->axis].constant()
-               : std::nullopt;
+// [y] * n, of which the running program knows how often.
+Expected<std::optional<Value>> Interpreter::repeated_list(const Value& list, const Value& times) {
+  const std::vector<Value>& items = *list.items();
+  const auto alike = [&](const Value& item) {
+    return is_item(item) && item.is_tensor() == items[0].is_tensor() && item_type(item) == item_type(items[0]);
   };
-  const std::span<const Value> others(in_front ? parts.begin() : parts.begin() + 1,
-                                      in_front ? parts.end() - 1 : parts.end());
-  if (!along || (*along < 0 ? *along + rank : *along) != static_cast<std::int64_t>(*list.start->axis) ||
-      at != (in_front ? parts.end() - 1 : parts.begin()) ||
-      !std::ranges::all_of(others, [&](const Value& part) { return size_of(part).has_value(); }) ||
-      (!list.items.empty() && list.grew_in_front != in_front))
-    return error_here("a tensor grows in a loop that depends on data in another way than by cat([y, new], axis)");
-  std::vector<Value> items;
-  for (const Value& other : others)
-    for (std::int64_t i = 0; i < *size_of(other); ++i) {
-      const Dim axis(static_cast<std::int64_t>(*list.start->axis));
-      TAPER_ASSIGN(Value item, call_aten("select", {{"", other}, {"", axis}, {"", Dim(i)}}));
-      TAPER_ASSIGN(item, call_aten("clone", {{"", item}}));
-      items.push_back(std::move(item));
-    }
-  auto grown = std::make_shared<List>(list.items, region_);
-  grown->kind = List::Kind::growing;
-  grown->start = list.start;
-  grown->grew_in_front = in_front;
-  grown->items.insert(in_front ? grown->items.begin() : grown->items.end(), items.begin(), items.end());
-  return grown;
-}
-
-Expected<std::optional<Value>> Interpreter::on_grown_tensor(std::string_view name,
-                                                            const std::vector<Argument>& arguments) {
-  if (arguments.empty()) return std::nullopt;
-  const Value& first = arguments[0].value;
-  if (const auto* parts = first.items(); parts && name == "cat" && std::ranges::any_of(*parts, grown_tensor)) {
-    TAPER_ASSIGN(Value longer, longer_tensor(*parts, arguments.size() > 1 ? arguments[1].value : Value()));
-    return longer;
-  }
-  const List* list = grown_tensor(first);
-  if (list == nullptr) return std::nullopt;
-  const auto rank = static_cast<std::int64_t>(list->start->items.tensor->type().shape.size());
-  const auto grown_axis = static_cast<std::int64_t>(*list->start->axis);
-  if (name == "dim") return Value(Dim(rank));
-  const auto argument = [&](std::size_t i) { return i < arguments.size() ? arguments[i].value : Value(); };
-  const auto dim = argument(1).is_none() && name == "slice" ? std::optional<std::int64_t>(0) : argument(1).integer();
-  const std::int64_t axis = dim ? (*dim < 0 ? *dim + rank : *dim) : -1;
-  if (axis == grown_axis && name == "size") {
-    TAPER_ASSIGN(Value length, grown_length(*list));
-    return length;
-  }
-  if (axis >= 0 && axis < rank && name == "size") {
-    Shape shape = list->start->items.tensor->type().shape;
-    shape.erase(shape.begin());
-    return Value(shape[static_cast<std::size_t>(axis < grown_axis ? axis : axis - 1)]);
-  }
-  if (axis == grown_axis && name == "select") {
-    TAPER_ASSIGN(Value item, grown_item(*list, argument(2)));
-    return item;
-  }
-  if (name == "slice" && argument(2).is_none() && argument(3).is_none()) return first;
-  const bool last = argument(2).integer() == -1 && argument(3).is_none();
-  if (axis == grown_axis && name == "slice" && last && argument(4).integer().value_or(1) == 1) {
-    TAPER_ASSIGN(const Value item, grown_item(*list, Dim(-1)));
-    TAPER_ASSIGN(Value part, call_aten("unsqueeze", {{"", item}, {"", Dim(axis)}}));
-    return part;
-  }
-  return error_here(fmt::format("'{}' is called on {}", name, describe(first)),
-                    "such a tensor may be read entry by entry (y[:, -1]); else write into one of the final size "
-                    "(y[:, t] = new) and mask what is not there yet");
-}
-
-// Makes a known list one that fills a tensor with room for more.
-Status Interpreter::begin_filling(List& list, const Growth& growth, const Dim& room) {
-  Builder& build = region_->build;
+  if (items.empty() || !std::ranges::all_of(items, alike)) return std::nullopt;
   std::vector<taper::Value*> parts;
-  for (const Value& item : list.items) {
-    if (!is_item(item) || item_type(item) != growth.item)
-      return error_here("a list of different items gets more of them in one branch than in the other");
-    TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(*region_, *item.tensor())
-                                                          : number_in(*region_, item, growth.item.dtype));
-    parts.push_back(aten::unsqueeze(build, content, 0));
-  }
-  Shape shape = growth.item.shape;
-  shape.insert(shape.begin(), some(region_->context, room));
-  parts.push_back(aten::full(build, shape, aten::Arg(Dim(0)), growth.item.dtype));
-  taper::Value* all = aten::concat(build, std::move(parts), 0);
-  TAPER_TRY(build.status());
-  aten::TensorPtr tensor = aten::Tensor::make(all);
-  list.length = std::make_shared<Value>(Dim(static_cast<std::int64_t>(list.items.size())));
-  list.stack = {std::move(tensor), region_, growth.is_number};
-  list.kind = List::Kind::filling;
-  return {};
-}
-
-Status Interpreter::add_room(List& list, const Dim& room) {
   Builder& build = region_->build;
-  TAPER_ASSIGN(taper::Value * all, content_in(*region_, {list.stack.tensor, list.stack.home, false}));
-  Shape more = all->type.shape;
-  more[0] = some(region_->context, room);
-  taper::Value* longer = aten::concat(build, {all, aten::full(build, more, aten::Arg(Dim(0)), all->type.dtype)}, 0);
-  TAPER_TRY(build.status());
-  list.stack = {aten::Tensor::make(longer), region_, list.stack.is_number};
-  return {};
-}
-
-// Lists that fill tensors before a loop do so in it.
-void Interpreter::note_filling(Attempts& attempts) {
-  for (const Value& container : attempts.changed) {
-    const auto* list = container.as<std::shared_ptr<List>>();
-    if (!list || (*list)->kind != List::Kind::filling || (*list)->home != region_) continue;
-    Type item = (*list)->stack.tensor->type();
-    item.shape.erase(item.shape.begin());
-    attempts.filling.try_emplace(list->get(), Growth{std::move(item), (*list)->stack.is_number, 1, false});
+  for (const Value& item : items) {
+    TAPER_ASSIGN(taper::Value * content,
+                 item.is_tensor() ? content_in(*region_, *item.tensor()) : number_in(*region_, item));
+    parts.push_back(aten::unsqueeze(build, aten::unsqueeze(build, content, 0), 0));
   }
-}
-
-Expected<Value> Interpreter::append_to_filling(const std::shared_ptr<List>& list, const Value& item) {
-  TAPER_TRY(check_may_change(list));
-  const Type& type = list->stack.tensor->type();
-  Shape shape = type.shape;
+  const auto count = static_cast<std::int64_t>(items.size());
+  taper::Value* all = parts.size() == 1 ? parts[0] : aten::concat(build, std::move(parts), 1);
+  TAPER_TRY(build.status());
+  Dim often;
+  if (const Dim* known = times.as<Dim>()) {
+    often = aten::larger(region_->context, *known, 0);
+  } else {
+    TAPER_ASSIGN(taper::Value * number, number_in(*region_, times, DType::i64));
+    often = aten::measured_size(region_->context, number);
+  }
+  Shape shape = all->type.shape;
+  shape[0] = often;
+  all = aten::expand(build, all, shape);
   shape.erase(shape.begin());
-  if (!is_item(item) || item.is_tensor() == list->stack.is_number || item_type(item) != Type{type.dtype, shape})
-    return error_here(
-        fmt::format("{} is put into a list of other items, of a number that depends on data", describe(item)));
-  ++list->in_iteration;
-  if (++list->added > list->room && list->room > 0)
-    return error_here(fmt::format("a branch that depends on data adds more than {} items to a list", list->room),
-                      "write into a tensor of known size (out[t] = y)");
-  TAPER_ASSIGN(taper::Value * all, content_in(*region_, {list->stack.tensor, list->stack.home, false}));
-  TAPER_ASSIGN(taper::Value * content,
-               item.is_tensor() ? content_in(*region_, *item.tensor()) : number_in(*region_, item, type.dtype));
-  TAPER_ASSIGN(taper::Value * place, number_in(*region_, *list->length, DType::i64));
-  Builder& build = region_->build;
-  taper::Value* made =
-      build("update_slice", {all, aten::unsqueeze(build, content, 0), places_along(build, place, 0, shape.size() + 1)});
+  shape[0] = often * Dim(count);
+  all = aten::reshape(build, all, shape);
   TAPER_TRY(build.status());
-  aten::TensorPtr tensor = aten::Tensor::make(made);
+  return stacked_list({aten::Tensor::make(all), region_, !items[0].is_tensor()});
+}
+
+// ys[t] = y in a list of an open number of items.
+Expected<Value> Interpreter::set_in_stack(const Value& container, const Value& index, const Value& item) {
+  List& list = **container.as<std::shared_ptr<List>>();
+  if (list.home != region_) {
+    changed_ = container;
+    return error_here(fmt::format("{} changes inside of a branch or loop that depends on data", describe(container)));
+  }
+  Type type = list.stack.tensor->type();
+  type.shape.erase(type.shape.begin());
+  if (!is_item(item) || item.is_tensor() == list.stack.is_number || item_type(item) != type)
+    return error_here(fmt::format("{} is put into a list of items {}", describe(item), type_text(type)));
+  TAPER_ASSIGN(aten::TensorPtr before, use({list.stack.tensor, list.stack.home, false}));
+  TAPER_ASSIGN(const Value all, call_aten("clone", {{"", TensorRef{before, region_, false}}}));
+  TAPER_ASSIGN(const Value place, call_operator("select", {{"", all}, {"", Dim(0)}, {"", index}}));
+  if (!place.is_tensor()) return place;
+  TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(*region_, *item.tensor())
+                                                        : number_in(*region_, item, type.dtype));
+  TAPER_TRY(place.tensor()->tensor->write(region_->build, content));
+  aten::TensorPtr tensor = all.tensor()->tensor;
   if (item.is_tensor()) {  // the list would see what is written to it later
     TAPER_ASSIGN(aten::TensorPtr seen, use(*item.tensor()));
-    TAPER_ASSIGN(aten::TensorPtr before, use({list->stack.tensor, list->stack.home, false}));
+    TAPER_ASSIGN(taper::Value * made, content_of(*region_, *tensor));
     tensor = aten::Tensor::make_uncertain({std::move(before), std::move(seen)}, made,
-                                          "an item of a list is written to, or the list after it (append y.clone())");
+                                          "an item of a list is written to, or the list after it (ys[t] = y.clone())");
   }
-  TAPER_ASSIGN(Value length, call_operator("add", {{"", *list->length}, {"", Dim(1)}}));
-  list->stack = {std::move(tensor), region_, list->stack.is_number};
-  list->length = std::make_shared<Value>(std::move(length));
-  return list;
-}
-
-Expected<Value> Interpreter::item_of_filling(const List& list, const Value& index) {
-  Value place = index;
-  if (const auto at = index.integer(); at && *at < 0) {
-    TAPER_ASSIGN(place, call_operator("add", {{"", *list.length}, {"", index}}));
-  } else if (!at) {
-    return error_here(
-        fmt::format("a list of a number of items that depends on data is indexed by {}", describe(index)));
-  }
-  return item_of_stack(list.stack, place);
-}
-
-// After the branches and loops that filled it, a list is of as many items as there are.
-Status Interpreter::settle(List& list) {
-  if (list.kind != List::Kind::filling) return {};
-  if (region_ != &root_ || list.home != &root_)
-    return error_here("a list is used whose number of items depends on data, in a branch or loop that does too",
-                      "write into a tensor of known size (out[t] = y)");
-  TAPER_ASSIGN(taper::Value * all, content_in(*region_, {list.stack.tensor, list.stack.home, false}));
-  TAPER_ASSIGN(taper::Value * length, number_in(*region_, *list.length, DType::i64));
-  taper::Value* part = region_->build(
-      "gather", {all, aten::measured_range(region_->context, length, all->type.shape[0])}, {{"dim", std::int64_t{0}}});
-  TAPER_TRY(region_->build.status());
-  list.items.clear();
-  list.kind = List::Kind::stacked;
-  list.stack = {aten::Tensor::make(part), region_, list.stack.is_number};
-  return {};
-}
-
-// Whether a loop that failed adds more items to a list in one branch than in another, which is noted for another
-// attempt.
-bool Interpreter::note_uneven(Attempts& attempts) {
-  if (!uneven_) return false;
-  const auto& [value, growth] = *uneven_;
-  const List* list = value.as<std::shared_ptr<List>>()->get();
-  const bool is_here =
-      std::ranges::any_of(attempts.changed, [&](const Value& one) { return same_container(one, value); });
-  if (!is_here || attempts.filling.contains(list)) return false;
-  attempts.filling.emplace(list, growth);
-  std::erase_if(attempts.grown, [&](const auto& one) { return one.first.first == list; });
-  uneven_.reset();
-  return true;
+  list.stack = {std::move(tensor), region_, list.stack.is_number};
+  return None{};
 }
 
 }  // namespace taper::torchscript

@@ -162,7 +162,9 @@ Expected<Value> Interpreter::attribute(const Value& object, std::string_view nam
   }
   if (object.is_unknown()) return object;
   if (name == "value" && (object.number() || object.as<std::string>())) return object;  // of an enumeration
-  if (object.tensor()) return call_prim(name, {{"", object}});
+  const auto* list = object.as<std::shared_ptr<List>>();
+  const bool grows = list && (*list)->kind == List::Kind::growing && (*list)->start->axis;
+  if (object.tensor() || grows) return call_prim(name, {{"", object}});
   return error_here(fmt::format("{} has no attribute '{}'", describe(object), excerpt(name)));
 }
 
@@ -375,13 +377,19 @@ Status Interpreter::run_conditional(const Statement& statement) {
     return run_block(raises ? statement.otherwise : statement.body);
   }
   if (const auto* sizes = condition.as<Undecided>()) {
+    TAPER_ASSIGN(const bool joined, join_by_branch(*sizes, statement));
+    if (joined) return {};
     if (!sizes->general) {
-      const auto refused = error_here(fmt::format("the program depends on whether {}, which is not known", sizes->text),
-                                      "give these sizes as numbers with --input-shape");
       TAPER_ASSIGN(taper::Value * flag, number_in(*region_, condition, DType::boolean));
-      if (!branch_on({aten::Tensor::make(flag), region_, true}, statement)) return refused;
-      return {};
+      const Status done = branch_on({aten::Tensor::make(flag), region_, true}, statement, sizes);
+      if (done || changed_) return done;
+      line_ = statement.line;
+      return error_here(fmt::format("the program depends on whether {}, which is not known: {}", sizes->text,
+                                    done.error().message),
+                        "give these sizes as numbers with --input-shape");
     }
+    TAPER_ASSIGN(const bool chosen, choose_by_sizes(*sizes, statement));
+    if (chosen) return {};
     assume(fmt::format("the files are right where {}{} alone: {} is decided by it", *sizes->general ? "" : "not ",
                        sizes->text, place(statement.line)));
     return run_block(*sizes->general ? statement.body : statement.otherwise);

@@ -54,6 +54,13 @@ struct Region {
   bool asks_ranges = false;     // whether that was asked for
   // Counts of iterations, and between which sizes they lie.
   std::unordered_map<const taper::Value*, std::pair<Dim, Dim>> ranges;
+  // Parts of tensors of which it isn't known how long they are, by the symbol of that: from where to where, of what.
+  struct Part {
+    taper::Value* first = nullptr;
+    taper::Value* last = nullptr;
+    Dim size = 0;
+  };
+  std::map<std::string, Part, std::less<>> parts;
   // Tensors of the region around (first), as this one sees them.
   std::unordered_map<const aten::Tensor*, std::pair<aten::TensorPtr, aten::TensorPtr>> known;
 };
@@ -142,6 +149,19 @@ class Interpreter {
     std::size_t count = 1;
     bool in_front = false;
     std::optional<std::size_t> axis = {};  // a tensor grows along this axis, by entries that are the items
+    // Items along whose axis are so many entries as a part of a tensor has, times `factor` and `offset` more; they get
+    // joined along it. Parts begin at `first` and, in each iteration, `step` further on, up to `size`.
+    struct Ragged {
+      std::size_t axis = 0;
+      std::int64_t factor = 1, offset = 0;
+      bool is_counted = false;
+      Dim first = 0, size = 0;
+      std::int64_t step = 1;
+
+      bool operator==(const Ragged&) const = default;
+      Dim entries(const aten::Context& context, const Dim& steps) const;
+    };
+    std::optional<Ragged> ragged = {};
 
     bool operator==(const Growth&) const = default;
   };
@@ -169,9 +189,14 @@ class Interpreter {
     bool counted = false;      // whether the iterations have been counted, as far as that can be
     bool ends_itself = false;  // then `steps` is how often it runs at most
   };
-  Status branch_on(const TensorRef& condition, const Statement& statement);
+  // `sizes`: the condition, if it is one on sizes.
+  Status branch_on(const TensorRef& condition, const Statement& statement, const Undecided* sizes = nullptr);
   Expected<bool> try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,
-                              const std::vector<Value>& changed);
+                              const std::vector<Value>& changed, const Undecided* sizes);
+  // Lets a region see inputs of the program that say the sizes which it names.
+  Status capture_sizes(Region& region);
+  Expected<bool> join_by_branch(const Undecided& sizes, const Statement& statement);
+  Expected<bool> choose_by_sizes(const Undecided& sizes, const Statement& statement);
   struct Both;
   Status pick_in(Branch& branch, Value& value);
   Status merge_branches(Both& both, const Statement& statement, const std::vector<Value>& changed);
@@ -182,7 +207,7 @@ class Interpreter {
   // Whether a list that a branch or loop changes still has a known number of items.
   Status check_item_count(const Value& container, List::Kind before);
   Expected<Branch> run_branch(const std::vector<Statement>& block, const Storages& shared,
-                              const std::vector<Value>& changed);
+                              const std::vector<Value>& changed, const Undecided* sizes, bool holds);
   // Adds storages that a region writes to and that more than one tensor reads. Returns whether there are new ones.
   Expected<bool> add_shared(std::span<Branch* const> branches, Storages& shared);
   Expected<Value> merge(Merge& merging, const Value& a, const Value& b);
@@ -211,12 +236,19 @@ class Interpreter {
   Status find_next(Loop& loop);
   Expected<bool> check_types(const Loop& loop, Attempts& attempts);
   Expected<bool> write_constants(const Loop& loop, Attempts& attempts);
-  Status carry_grown(Loop& loop, std::size_t holder);
+  // What grows: a leaf of a holder, or a list that is one. `begin` is that before the loop.
+  Status carry_grown(Loop& loop, std::size_t holder, std::size_t leaf, const Growth& growth, const Value& begin);
   void begin_growing(Loop& loop, std::size_t holder, taper::Value* iteration, const aten::TensorPtr& place);
   Expected<bool> note_growth(Loop& loop, std::size_t holder, const Value& value, Attempts& attempts, bool& more);
   Expected<taper::Value*> grown_further(Loop& loop, std::size_t carried);
   Expected<bool> count_steps(Loop& loop, const Value& entered, Attempts& attempts);
-  Status finish_growing(Loop& loop, std::size_t holder, const aten::TensorPtr& items, taper::Value* iterations);
+  // Items of which the last one may be shorter.
+  Expected<taper::Value*> joined_further(Loop& loop, std::size_t carried);
+  Expected<bool> count_ragged(StepCounter& counter, const Loop& loop, Attempts& attempts);
+  Expected<std::optional<Value>> on_parts(std::string_view name, const std::vector<Argument>& arguments);
+  Expected<Value> part_of_tensor(const List& list, const Value& index);
+  Expected<Value> finish_growing(Loop& loop, std::size_t carried, const aten::TensorPtr& items,
+                                 taper::Value* iterations);
   // Lists that fill a tensor.
   Status begin_filling(List& list, const Growth& growth, const Dim& room);
   bool note_uneven(Attempts& attempts);
@@ -225,13 +257,22 @@ class Interpreter {
   void note_filling(Attempts& attempts);
   Status check_even(const Value& container, const Value& a, const Value& b);
   Expected<Value> append_to_filling(const std::shared_ptr<List>& list, const Value& item);
+  Expected<Value> pop_from_filling(const Value& container);
+  // Lists of an open number of items.
+  Expected<Value> set_in_stack(const Value& container, const Value& index, const Value& item);
+  Expected<std::optional<Value>> repeated_list(const Value& list, const Value& times);
   Expected<Value> item_of_filling(const List& list, const Value& index);
   Status settle(List& list);
-  // A call on a tensor that grows in a loop; nothing if there is none among the arguments.
-  Expected<std::optional<Value>> on_grown_tensor(std::string_view name, const std::vector<Argument>& arguments);
-  Expected<Value> longer_tensor(const std::vector<Value>& parts, const Value& dim);
-  List::Start start_of(const Loop& loop, std::size_t holder, taper::Value* iteration, const aten::TensorPtr& place);
-  std::optional<Growth> tensor_growth(const Loop& loop, std::size_t carried, const Type& next);
+  // A call on what grows in a loop; nothing if there is none among the arguments.
+  Expected<std::optional<Value>> on_grown(std::string_view name, const std::vector<Argument>& arguments);
+  Expected<std::optional<Value>> ask_grown_tensor(std::string_view name, const List& list,
+                                                  const std::vector<Argument>& arguments);
+  Expected<std::optional<Value>> longer_tensor(const std::vector<Value>& parts, const Value& dim);
+  List::Start start_of(const Growth& growth, const Value& begin, taper::Value* iteration, const aten::TensorPtr& place);
+  static std::optional<Growth> tensor_growth(const Type& before, const Type& next);
+  Expected<bool> note_tensor_growth(const Loop& loop, Attempts& attempts);
+  Expected<taper::Value*> grown_whole(Loop& loop, std::size_t carried, const Value& whole);
+  Expected<Value> entries_so_far(const List& list);
   Expected<Value> grown_length(const List& list);
   Expected<Value> grown_item(const List& list, const Value& index);
   Expected<TensorRef> grown_items(const List::Start& start, std::vector<Value> items);

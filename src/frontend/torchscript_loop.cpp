@@ -138,11 +138,12 @@ Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
   for (const Value& container : attempts.changed) {
     const auto* list = container.as<std::shared_ptr<List>>();
     const List::Kind kind = list ? (*list)->kind : List::Kind::known;
-    if (kind != List::Kind::known && kind != List::Kind::filling)
+    if (kind == List::Kind::growing)
       return error_here("a list whose number of items is open gets more in a loop that depends on data",
                         "collect the items of the loop in a list of its own, and join the two");
     const auto filling = list ? attempts.filling.find(list->get()) : attempts.filling.end();
     Loop::Holder holder{.container = container, .before = contents_of(container)};
+    holder.is_stacked = container.stack() != nullptr;
     if (filling != attempts.filling.end()) {
       const Growth& growth = filling->second;
       holder.items = (*list)->items;
@@ -164,12 +165,12 @@ Status Interpreter::find_carried(Loop& loop, const Attempts& attempts) {
   for (std::size_t i = 0; i < loop.holders.size(); ++i) {
     Loop::Holder& holder = loop.holders[i];
     const auto grown = attempts.grown.find({holder.list(), holder.variable});
-    if (grown == attempts.grown.end()) {
+    if (holder.list() == nullptr || grown == attempts.grown.end()) {
       TAPER_TRY(carry(loop, attempts, i));
       continue;
     }
     holder.growth = grown->second;
-    TAPER_TRY(carry_grown(loop, i));
+    TAPER_TRY(carry_grown(loop, i, 0, *holder.growth, holder.before));
   }
   return {};
 }
@@ -192,6 +193,10 @@ Status Interpreter::carry(Loop& loop, const Attempts& attempts, std::size_t at) 
     if (value.is_tensor() ? attempts.kept.contains(name) : !attempts.carried.contains(name)) continue;
     if (!is_number_value(value) && !value.is_tensor())
       return error_here(fmt::format("'{}' is {} that changes in a loop that depends on data", name, describe(value)));
+    if (const auto grown = attempts.grown.find({nullptr, name}); grown != attempts.grown.end()) {
+      TAPER_TRY(carry_grown(loop, at, i, grown->second, value));
+      continue;
+    }
     Loop::Carried one{.name = name, .holder = at, .leaf = i, .is_number = !value.is_tensor()};
     if (value.is_tensor()) {
       TAPER_ASSIGN(one.before, use(*value.tensor()));
@@ -236,8 +241,15 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     places.push_back(std::move(place));
   }
   for (std::size_t i = 0; i < loop.holders.size(); ++i) {
-    Value value = loop.rebuilt(
-        i, region_, [&](std::size_t k) -> Value { return TensorRef{places[k], region_, loop.carried[k].is_number}; });
+    Value value = loop.rebuilt(i, region_, [&](std::size_t k) -> Value {
+      const Loop::Carried& one = loop.carried[k];
+      if (!one.growth) return TensorRef{places[k], region_, one.is_number};
+      auto grown = std::make_shared<List>(std::vector<Value>(), region_);
+      grown->kind = List::Kind::growing;
+      grown->start =
+          std::make_shared<List::Start>(start_of(*one.growth, one.begin, branch.outputs.front(), places[k]));
+      return grown;
+    });
     const Loop::Holder& holder = loop.holders[i];
     if (holder.growth) {
       begin_growing(loop, i, branch.outputs.front(), places[loop.carried_of(i)]);
@@ -301,7 +313,7 @@ Expected<bool> Interpreter::carry_more(const Loop& loop, Attempts& attempts) {
   }
   // Writing to what is carried would write to what it was before the loop, in the first iteration alone.
   for (std::size_t i = 0; i < loop.carried.size(); ++i) {
-    if (loop.carried[i].name.empty() || loop.carried[i].grows) continue;
+    if (loop.carried[i].name.empty() || loop.carried[i].growth) continue;
     const std::vector<Value> is = loop.after(loop.carried[i]);
     const bool stays = !is.empty() && is[0].tensor() && is[0].tensor()->tensor == loop.places[i];
     if (!stays || !loop.writes_to(i)) continue;
@@ -402,7 +414,7 @@ Status Interpreter::find_next(Loop& loop) {
     taper::Value* value = nullptr;
     if (one.name.empty()) {
       value = region_->build("add", {loop.body.outputs[i], aten::integer_number(region_->build, 1)});
-    } else if (one.grows) {
+    } else if (one.growth) {
       TAPER_ASSIGN(value, grown_further(loop, i));
     } else {
       const std::vector<Value> after = loop.after(one);
@@ -419,19 +431,26 @@ Status Interpreter::find_next(Loop& loop) {
   return {};
 }
 
-// Whether what is carried keeps its type. Returns whether a tensor has grown, which the next attempt has to know.
+// Whether what is carried keeps its type. Returns whether tensors have grown, which the next attempt has to know: of
+// all of them, for they meet.
 Expected<bool> Interpreter::check_types(const Loop& loop, Attempts& attempts) {
+  bool more = false;
   for (std::size_t i = 0; i < loop.carried.size(); ++i) {
     const Loop::Carried& one = loop.carried[i];
     const Type& next = loop.next[i]->type;
     if (next == one.initial->type) continue;
-    const auto growth = tensor_growth(loop, i, next);
-    if (growth && attempts.grown.emplace(std::pair(nullptr, one.name), *growth).second) return true;
+    const auto growth = one.growth || one.is_number ? std::nullopt : tensor_growth(one.initial->type, next);
+    const bool is_item = loop.holders[one.holder].is_stacked;
+    if (growth && !is_item && attempts.grown.emplace(std::pair(nullptr, one.name), *growth).second) {
+      more = true;
+      continue;
+    }
+    if (more) continue;
     return error_here(fmt::format("'{}' is {} before a loop and {} after an iteration", one.name,
                                   type_text(one.initial->type), type_text(next)),
                       "a loop that depends on data can't change the size of a tensor");
   }
-  return false;
+  return more;
 }
 
 // Runs a step in a region of the loop, and leaves variables and containers as they were.
@@ -441,13 +460,14 @@ Status Interpreter::inside(Loop& loop, Branch& branch, const std::function<Statu
   region_ = &loop.outer;
   for (const Loop::Holder& holder : loop.holders) {
     if (!holder.variable.empty()) continue;
-    const List::Kind kind = holder.filling  ? List::Kind::filling
-                            : holder.growth ? List::Kind::growing
-                                            : List::Kind::known;
+    const List::Kind kind = holder.filling      ? List::Kind::filling
+                            : holder.growth     ? List::Kind::growing
+                            : holder.is_stacked ? List::Kind::stacked
+                                                : List::Kind::known;
     if (const Status counted = check_item_count(holder.container, kind); status && !counted) status = counted;
     branch.contents.push_back(contents_of(holder.container));
     if (const auto* list = holder.container.as<std::shared_ptr<List>>()) {
-      (*list)->kind = List::Kind::known;
+      (*list)->kind = holder.is_stacked ? List::Kind::stacked : List::Kind::known;
       (*list)->start = nullptr;
     }
     if (holder.filling)
@@ -495,7 +515,8 @@ Expected<bool> Interpreter::find_leaves(Loop& loop, Attempts& attempts) {
     }
     each_leaf(*value, [&](const Value& leaf) { holder.after.push_back(leaf); });
   }
-  return more;
+  if (more) return true;
+  return note_tensor_growth(loop, attempts);
 }
 
 Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* count, const Value& entered,
@@ -558,6 +579,7 @@ Expected<bool> Interpreter::write_constants(const Loop& loop, Attempts& attempts
 Status Interpreter::finish(Loop& loop, const Value& entered) {
   Branch& body = loop.body;
   Branch& condition = loop.condition;
+  for (Branch* branch : {&body, &condition}) TAPER_TRY(capture_sizes(*branch->region));
   // What either region reads of outside goes round unchanged, but for tensors that the body writes to.
   std::vector<taper::Value*> operands;
   std::vector<WantedInput> body_wanted, condition_wanted;
@@ -608,14 +630,31 @@ Status Interpreter::finish(Loop& loop, const Value& entered) {
     TAPER_ASSIGN(aten::TensorPtr tensor, result_of(loop, i, tensors, results[i], entered));
     tensors.push_back(std::move(tensor));
   }
+  std::vector<Value> after;
+  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
+    TAPER_ASSIGN(after.emplace_back(),
+                 loop.carried[i].growth
+                     ? finish_growing(loop, i, tensors[i], results[0])
+                     : Expected<Value>(TensorRef{tensors[i], &loop.outer, loop.carried[i].is_number}));
+  }
   for (std::size_t i = 0; i < loop.holders.size(); ++i) {
     const Loop::Holder& holder = loop.holders[i];
-    Value value = loop.rebuilt(i, &loop.outer, [&](std::size_t k) -> Value {
-      return TensorRef{tensors[k], &loop.outer, loop.carried[k].is_number};
-    });
+    Value value = loop.rebuilt(i, &loop.outer, [&](std::size_t k) { return after[k]; });
     const std::size_t of_holder = loop.carried_of(i);
-    if (holder.growth) {
-      TAPER_TRY(finish_growing(loop, i, tensors[of_holder], results[0]));
+    if (holder.growth && holder.variable.empty()) {
+      List& list = **holder.container.as<std::shared_ptr<List>>();
+      list.items.clear();
+      list.kind = holder.growth->ragged ? List::Kind::joined : List::Kind::stacked;
+      list.axis = holder.growth->ragged ? holder.growth->ragged->axis : 0;
+      list.stack = *after[of_holder].tensor();
+    } else if (holder.growth) {
+      Value grown = stacked_list(*after[of_holder].tensor());
+      if (holder.growth->ragged) {
+        List& list = **grown.as<std::shared_ptr<List>>();
+        list.kind = List::Kind::joined;
+        list.axis = holder.growth->ragged->axis;
+      }
+      frame_->variables.insert_or_assign(holder.variable, std::move(grown));
     } else if (holder.variable.empty()) {
       if (holder.filling) {
         List& list = **holder.container.as<std::shared_ptr<List>>();

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,26 @@ void each_leaf(const Value& value, const std::function<void(const Value&)>& visi
 // The same tuples and lists around other leaves, in order.
 Value with_leaves(const Value& value, Region* home, const std::function<Value(const Value&)>& next);
 
+// What lists that grow or fill hold.
+inline bool is_item(const Value& value) {
+  return value.is_tensor() || is_number_value(value);
+}
+
+inline Type item_type(const Value& item) {
+  return item.is_tensor() ? item.tensor()->tensor->type() : Type{*number_dtype(item), {}};
+}
+
+// A tensor that grows along an axis.
+inline const List* grown_tensor(const Value& value) {
+  const auto* list = value.as<std::shared_ptr<List>>();
+  return list && (*list)->kind == List::Kind::growing && (*list)->start->axis ? list->get() : nullptr;
+}
+
+// A size, or one more where it may be 0: kernels refuse to write into nothing, even in loops that don't run.
+inline Dim some(const aten::Context& context, const Dim& size) {
+  return aten::known_less(context, 0, size) == true ? size : size + Dim(1);
+}
+
 // What one attempt at a loop carries, and what came of it.
 struct Interpreter::Loop {
   static constexpr std::size_t kNone = ~std::size_t{0};
@@ -33,6 +54,7 @@ struct Interpreter::Loop {
     TensorRef stack = {};           // or the tensor that it fills already, and how many items there are
     std::shared_ptr<const Value> length = {};
     std::size_t added = 0;
+    bool is_stacked = false;                   // a list of an open number of items, some of which are set
     std::optional<Growth> filling = {};        // and how it does
     std::optional<Growth> growth = {};         // of a list whose items become the entries of a tensor
     std::vector<std::string_view> names = {};  // of its leaves
@@ -47,10 +69,11 @@ struct Interpreter::Loop {
   struct Carried {
     std::string_view name;  // of the leaf; empty: the count of iterations
     std::size_t holder = 0, leaf = 0;
-    bool grows = false;  // the items of a list
+    std::optional<Growth> growth = {};  // of the items of a list, or of a tensor along an axis
+    Value begin = {};                   // that list or tensor before the loop
     taper::Value* initial = nullptr;
     bool is_number = false;
-    aten::TensorPtr before;  // of a tensor: where it lies before the loop
+    aten::TensorPtr before = {};  // of a tensor: where it lies before the loop
     // What relate() finds out:
     Storages aliases;          // tensors of outside that it may share elements with
     bool is_written = false;   // the body writes to it
@@ -84,6 +107,8 @@ struct Interpreter::Loop {
   }
   // How a list has grown in an iteration, by tensors or numbers like those that are there; nothing if it has not.
   std::optional<Growth> growth_of(std::size_t holder, const Value& list, bool in_front) const;
+  // The same of items that are as long as parts of tensors; nothing if they aren't.
+  std::optional<Growth> ragged_growth(std::span<const Value> added) const;
   const Carried* find(std::string_view name) const {
     const auto found = std::ranges::find(carried, name, &Carried::name);
     return found == carried.end() ? nullptr : &*found;
@@ -95,7 +120,7 @@ struct Interpreter::Loop {
   // What is carried after an iteration: one value, of a list those that it has got; none if it is gone.
   std::vector<Value> after(const Carried& one) const {
     const std::vector<Value>& leaves = holders[one.holder].after;
-    if (one.grows) return leaves;
+    if (one.growth && !one.growth->axis) return leaves;
     return one.leaf < leaves.size() ? std::vector{leaves[one.leaf]} : std::vector<Value>();
   }
   static void leave_filling(const Holder& holder);

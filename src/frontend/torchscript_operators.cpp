@@ -5,6 +5,7 @@
 #include "formats/text.h"
 #include "frontend/aten_table.h"
 #include "frontend/torchscript_builtins.h"
+#include "frontend/torchscript_sizes.h"
 
 namespace taper::torchscript {
 
@@ -54,7 +55,8 @@ Value compare_sizes_or_ask(const aten::Context& context, std::string_view op, co
     return build(row, {aten::number(build, aten::Arg(a), DType::i64), aten::number(build, aten::Arg(b), DType::i64)});
   };
   return Undecided{fmt::format("{} {} {}", a.text(), comparison(op).sign, b.text()),
-                   compare_sizes(without_small_sizes(context, a, b), op, a, b), value};
+                   compare_sizes(without_small_sizes(context, a, b), op, a, b), value,
+                   flag_of({comparison(op).op, a, b}), Undecided::Comparison{comparison(op).op, a, b}};
 }
 
 // ---- what is known of tensors
@@ -158,7 +160,9 @@ Made negate_condition(Builtins& call) {
   if (const auto* sizes = condition.as<Undecided>())
     return Undecided{fmt::format("not ({})", sizes->text),
                      sizes->general ? std::optional(!*sizes->general) : std::nullopt,
-                     [value = sizes->value](Builder& build) { return build("logical_not", {value(build)}); }};
+                     [value = sizes->value](Builder& build) { return build("logical_not", {value(build)}); },
+                     sizes->flag ? std::optional(Dim(1) - *sizes->flag) : std::nullopt,
+                     sizes->comparison ? std::optional(inverse_of(*sizes->comparison)) : std::nullopt};
   if (const auto number = condition.number()) return *number == 0;
   if (condition.is_none()) return true;
   return call.again("logical_not", {{"", condition}});
@@ -187,10 +191,13 @@ Made join_conditions(Builtins& call) {
   std::optional<bool> general;
   if (x->general == !is_and || y->general == !is_and) general = !is_and;
   if (x->general == is_and && y->general == is_and) general = is_and;
+  std::optional<Dim> flag;
+  if (x->flag && y->flag) flag = is_and ? *x->flag * *y->flag : *x->flag + *y->flag - *x->flag * *y->flag;
   return Undecided{fmt::format("({}) {} ({})", x->text, is_and ? "and" : "or", y->text), general,
                    [=, p = x->value, q = y->value](Builder& build) {
                      return build(is_and ? "logical_and" : "logical_or", {p(build), q(build)});
-                   }};
+                   },
+                   flag};
 }
 
 // The first argument with its places filled. `place` appends what stands in the place at a position, and returns how
@@ -467,6 +474,7 @@ Made Builtins::arithmetic() const {
     auto& mutable_call = const_cast<Builtins&>(*this);
     return join_lists(mutable_call);
   }
+  if (list_of(a) && name == "mul" && !b.integer() && (b.as<Dim>() || b.tensor())) return repeated(a, b);
   if (a.tensor() || b.tensor()) {
     const bool number = (!a.tensor() || a.tensor()->is_number) && (!b.tensor() || b.tensor()->is_number);
     if (!number) return std::nullopt;
@@ -593,12 +601,14 @@ Made Builtins::real_function() const {
 }
 
 Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Argument> arguments) {
-  constexpr std::string_view kTakeFilling[] = {"append", "len", "__getitem__"};
+  constexpr std::string_view kTakeFilling[] = {"append", "len", "__getitem__", "pop"};
   if (std::ranges::find(kTakeFilling, name) == std::end(kTakeFilling))
     for (const Argument& argument : arguments)
       if (const auto* list = argument.value.as<std::shared_ptr<List>>()) TAPER_TRY(settle(**list));
-  TAPER_ASSIGN(const std::optional<Value> of_grown, on_grown_tensor(name, arguments));
+  TAPER_ASSIGN(const std::optional<Value> of_grown, on_grown(name, arguments));
   if (of_grown) return *of_grown;
+  TAPER_ASSIGN(const std::optional<Value> of_parts, on_parts(name, arguments));
+  if (of_parts) return *of_parts;
   // In regions too, "what is asked of a tensor" needs only its type.
   const auto& table = builtins();
   if (const auto found = table.find(name); table.contains(name)) {

@@ -167,6 +167,11 @@ Expected<Value> Interpreter::measured_part(const aten::TensorPtr& base, std::siz
   TAPER_TRY(build.status());
   places = aten::reshape(build, places, {places->type.shape[0]});
   TAPER_TRY(build.status());
+  if (const auto symbol = places->type.shape[0].as_symbol(); symbol && !first.is_none() && !last.is_none()) {
+    TAPER_ASSIGN(taper::Value * from, number_in(*region_, first, DType::i64));
+    TAPER_ASSIGN(taper::Value * to, number_in(*region_, last, DType::i64));
+    region_->parts.insert_or_assign(*symbol, Region::Part{from, to, size});
+  }
   const auto seen_start = seen_by_views(start), seen_mask = seen_by_views(mask), seen_places = seen_by_views(places);
   aten::TensorPtr view = aten::Tensor::make_view(
       build, base,

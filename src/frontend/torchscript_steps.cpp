@@ -46,6 +46,12 @@ class Interpreter::StepCounter {
           if (capture.input) outside_.emplace(capture.input, capture.outer_value);
   }
 
+  // Whether an integer is this size.
+  bool is_known(const taper::Value* value, const Dim& size) {
+    const auto number = linear(value);
+    return number && number->scale == 0 && number->known == size;
+  }
+
   // What the loop's condition says.
   Bound bound(const Value& entered) {
     // A condition is a variable that iterations set, or asked anew before each of them.
@@ -59,6 +65,15 @@ class Interpreter::StepCounter {
     later.exact = later.exact && first != nullptr && compared_ && compares_alike(first);
     if (later.most && !later.exact) later.most = aten::larger(context_, *later.most, 1);
     return later;
+  }
+
+  // An integer of the body in iteration m, as first + second * m.
+  std::optional<std::pair<Dim, std::int64_t>> line_of(const taper::Value* value) {
+    const auto number = linear(value);
+    if (!number || number->scale == 0 || std::abs(number->scale) > (1 << 20)) return std::nullopt;
+    const auto counter = counter_at(number->carried);
+    if (!counter) return std::nullopt;
+    return std::pair(number->known + Dim(number->scale) * counter->offset, number->scale * counter->slope);
   }
 
   // Numbers that grow by the same in each iteration: how they begin, and by how much.
@@ -221,7 +236,11 @@ Expected<bool> Interpreter::count_steps(Loop& loop, const Value& entered, Attemp
   const bool asks =
       (loop.body.region->asks_ranges || loop.condition.region->asks_ranges) && !attempts.counted && !loop.is_for();
   const bool grows = !attempts.grown.empty() || !attempts.filling.empty();
-  if ((!grows && !asks) || attempts.steps) return false;
+  if (attempts.steps) {
+    StepCounter counter(loop, region_->context);
+    return count_ragged(counter, loop, attempts);
+  }
+  if (!grows && !asks) return false;
   attempts.counted = true;
   if (loop.is_for()) {
     if (region_ != &root_)
@@ -243,6 +262,40 @@ Expected<bool> Interpreter::count_steps(Loop& loop, const Value& entered, Attemp
   attempts.steps = bound.most;
   attempts.ends_itself = !bound.exact;
   return true;
+}
+
+// Finds out which parts of a tensor items are as long as. Returns whether that is new, which the next attempt has to
+// know.
+Expected<bool> Interpreter::count_ragged(StepCounter& counter, const Loop& loop, Attempts& attempts) {
+  bool more = false;
+  for (auto& [key, growth] : attempts.grown) {
+    if (!growth.ragged || growth.ragged->is_counted) continue;
+    std::optional<Growth::Ragged> counted;
+    for (const auto& [symbol, part] : loop.body.region->parts) {
+      const taper::Value* last = part.last;
+      if (const Node* node = last->producer; node != nullptr && node->op == "minimum")  // min(i + n, size)
+        for (const std::size_t k : {std::size_t{0}, std::size_t{1}})
+          if (counter.is_known(node->operands[k], part.size)) last = node->operands[1 - k];
+      const auto from = counter.line_of(part.first), to = counter.line_of(last);
+      if (!from || !to || from->second != to->second || from->second < 1 || to->first - from->first != from->second ||
+          aten::known_less_equal(region_->context, 0, from->first) != true)
+        continue;
+      Growth::Ragged ragged = *growth.ragged;
+      ragged.is_counted = true;
+      ragged.first = from->first;
+      ragged.step = from->second;
+      ragged.size = part.size;
+      if (counted && *counted != ragged) counted->is_counted = false;
+      if (!counted) counted = ragged;
+    }
+    if (!counted || !counted->is_counted)
+      return error_here("a list gets items of different sizes in a loop that depends on data",
+                        "parts that follow one another (x[:, i : i + 4]) may be shorter at the end; else pad the input so "
+                        "that all are of one size");
+    growth.ragged = counted;
+    more = true;
+  }
+  return more;
 }
 
 }  // namespace taper::torchscript

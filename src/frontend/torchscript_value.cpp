@@ -223,6 +223,8 @@ std::string describe(const Value& value) {
     std::string operator()(const std::string& text) const { return fmt::format("the text '{}'", excerpt(text)); }
     std::string operator()(const std::shared_ptr<List>& list) const {
       if (list->start && list->start->axis) return "a tensor that grows in each step of a loop that depends on data";
+      if (list->kind == List::Kind::parts) return "a list of as many parts as an open size has";
+      if (list->kind == List::Kind::joined) return "a list of tensors of which the last one may be shorter";
       if (list->kind != List::Kind::known) return "a list of one tensor for each step of an open size";
       return fmt::format("a list of {}", list->items.size());
     }
@@ -286,8 +288,9 @@ bool same_container(const Value& a, const Value& b) {
 
 Value contents_of(const Value& container) {
   if (const auto* list = container.as<std::shared_ptr<List>>()) {
-    if ((*list)->kind != List::Kind::filling) return std::make_shared<Tuple>((*list)->items);
     const TensorRef all{(*list)->stack.tensor, (*list)->stack.home, false};
+    if ((*list)->kind == List::Kind::stacked) return std::make_shared<Tuple>(std::vector<Value>{all});
+    if ((*list)->kind != List::Kind::filling) return std::make_shared<Tuple>((*list)->items);
     return std::make_shared<Tuple>(std::vector<Value>{all, *(*list)->length});
   }
   if (const auto* slot = container.as<std::shared_ptr<Slot>>())
@@ -302,12 +305,15 @@ Value contents_of(const Value& container) {
 void set_contents(const Value& container, const Value& contents) {
   const std::vector<Value>& items = *contents.items();
   if (const auto* list = container.as<std::shared_ptr<List>>()) {
-    if ((*list)->kind != List::Kind::filling) {
+    const bool fills = (*list)->kind == List::Kind::filling;
+    if (!fills && (*list)->kind != List::Kind::stacked) {
       (*list)->items = items;
       return;
     }
-    const TensorRef& all = *items.at(0).tensor();
-    (*list)->stack = {all.tensor, all.home, (*list)->stack.is_number};
+    const TensorRef* all = items.at(0).tensor();
+    if (all == nullptr) return;
+    (*list)->stack = {all->tensor, all->home, (*list)->stack.is_number};
+    if (!fills) return;
     (*list)->length = std::make_shared<Value>(items.at(1));
     return;
   }

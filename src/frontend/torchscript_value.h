@@ -57,6 +57,13 @@ struct Undecided {
   std::string text;                              // "B == 1"
   std::optional<bool> general;                   // what holds for all but a few sizes
   std::function<taper::Value*(Builder&)> value;  // what it is when the program runs, in any region
+  std::optional<Dim> flag = {};                  // 1 where it holds, else 0
+  // Of one that compares two sizes: "lt", "le", "gt", "ge", "eq" or "ne".
+  struct Comparison {
+    std::string_view op;
+    Dim a, b;
+  };
+  std::optional<Comparison> comparison = {};
 };
 // What an operator that can't be read would give; or, with `why`, a value that only some paths of the program have.
 struct Unknown {
@@ -112,7 +119,9 @@ struct List {
   // unless it knows of these.
   // Lists that a branch makes longer than the other one fill a tensor: how many items they have is counted when the
   // program runs.
-  enum class Kind { known, growing, stacked, filling };
+  // The parts of a tensor that split() gives are cut where they are asked for; what a loop made of parts whose last one
+  // is shorter is joined, for its items are no entries of one tensor.
+  enum class Kind { known, growing, stacked, filling, parts, joined };
   // A growing list when an iteration begins: its items along the first axis, the last one first where each iteration
   // puts items before the first, and how many they are.
   struct Start {
@@ -120,6 +129,7 @@ struct List {
     TensorRef iteration;
     Dim before = 0, in_each = 1;
     bool in_front = false;
+    bool is_ragged = false;           // its items are of different sizes, and joined
     std::optional<std::size_t> axis;  // it is a tensor that grows along this axis, its entries are the items
   };
 
@@ -133,6 +143,9 @@ struct List {
   std::shared_ptr<const Value> length;
   std::size_t room = 0, added = 0;  // for how many items branches have room, and how many they may have added
   std::size_t in_iteration = 0;     // how many an iteration of a loop may have added so far
+  // Of parts: `stack` is what they are cut from, along this axis, and so long. Joined ones are `stack`.
+  std::size_t axis = 0;
+  Dim part = 1;
 };
 struct Tuple {
   explicit Tuple(std::vector<Value> the_items, const Class* the_type = nullptr)

@@ -1,0 +1,215 @@
+// Tensors that iterations of a loop make longer by cat, and what is made of them while they grow.
+#include "frontend/aten_counts.h"
+#include "frontend/torchscript_loop.h"
+
+namespace taper::torchscript {
+
+// How a tensor that changes its type in an iteration may have grown, for the next attempt to see.
+std::optional<Interpreter::Growth> Interpreter::tensor_growth(const Type& type, const Type& next) {
+  if (type.dtype != next.dtype || type.shape.size() != next.shape.size()) return std::nullopt;
+  std::optional<Growth> growth;
+  for (std::size_t axis = 0; axis < type.shape.size(); ++axis) {
+    if (type.shape[axis] == next.shape[axis]) continue;
+    const auto more = (next.shape[axis] - type.shape[axis]).constant();
+    constexpr std::int64_t kMostEntries = 64;
+    if (growth || !more || *more < 1 || *more > kMostEntries) return std::nullopt;
+    growth = Growth{.item = type, .count = static_cast<std::size_t>(*more), .axis = axis};
+    growth->item.shape.erase(growth->item.shape.begin() + static_cast<std::ptrdiff_t>(axis));
+  }
+  return growth;
+}
+
+// cat of a tensor that grows and others along the axis along which it does.
+Expected<std::optional<Value>> Interpreter::longer_tensor(const std::vector<Value>& parts, const Value& dim) {
+  const auto at = std::ranges::find_if(parts, [](const Value& part) { return grown_tensor(part) != nullptr; });
+  const List& list = *grown_tensor(*at);
+  const auto rank = static_cast<std::int64_t>(list.start->items.tensor->type().shape.size());
+  const auto along = dim.is_none() ? std::optional<std::int64_t>(0) : dim.integer();
+  const bool in_front = at != parts.begin();
+  const auto size_of = [&](const Value& part) -> std::optional<std::int64_t> {
+    return part.is_tensor() && part.tensor()->tensor->type().shape.size() == static_cast<std::size_t>(rank)
+               ? part.tensor()->tensor->type().shape[*list.start->axis].constant()
+               : std::nullopt;
+  };
+  const std::span<const Value> others(in_front ? parts.begin() : parts.begin() + 1,
+                                      in_front ? parts.end() - 1 : parts.end());
+  // Otherwise it is a tensor like others from here on.
+  if (!along || (*along < 0 ? *along + rank : *along) != static_cast<std::int64_t>(*list.start->axis) ||
+      at != (in_front ? parts.end() - 1 : parts.begin()) ||
+      !std::ranges::all_of(others, [&](const Value& part) { return size_of(part).has_value(); }) ||
+      (!list.items.empty() && list.grew_in_front != in_front))
+    return std::nullopt;
+  std::vector<Value> items;
+  for (const Value& other : others)
+    for (std::int64_t i = 0; i < *size_of(other); ++i) {
+      const Dim axis(static_cast<std::int64_t>(*list.start->axis));
+      TAPER_ASSIGN(Value item, call_aten("select", {{"", other}, {"", axis}, {"", Dim(i)}}));
+      TAPER_ASSIGN(item, call_aten("clone", {{"", item}}));
+      items.push_back(std::move(item));
+    }
+  auto grown = std::make_shared<List>(list.items, region_);
+  grown->kind = List::Kind::growing;
+  grown->start = list.start;
+  grown->grew_in_front = in_front;
+  grown->items.insert(in_front ? grown->items.begin() : grown->items.end(), items.begin(), items.end());
+  return Value(std::move(grown));
+}
+
+// All that there is so far of a tensor or list that grows.
+Expected<Value> Interpreter::entries_so_far(const List& list) {
+  const List::Start& start = *list.start;
+  TAPER_ASSIGN(const TensorRef items, grown_items(start, list.items));
+  TAPER_ASSIGN(taper::Value * content, content_in(*region_, {items.tensor, items.home, false}));
+  TAPER_ASSIGN(const Value length, grown_length(list));
+  TAPER_ASSIGN(taper::Value * count, number_in(*region_, length, DType::i64));
+  taper::Value* range = aten::measured_range(region_->context, count, content->type.shape[0]);
+  taper::Value* part = region_->build("gather", {content, range}, {{"dim", std::int64_t{0}}});
+  TAPER_TRY(region_->build.status());
+  Value all = TensorRef{aten::Tensor::make(part), region_, false};
+  if (start.in_front) {
+    TAPER_ASSIGN(all, call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}}));
+  }
+  if (!start.axis) return stacked_list({all.tensor()->tensor, region_, start.items.is_number});
+  TAPER_ASSIGN(
+      all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", Dim(static_cast<std::int64_t>(*start.axis))}}));
+  return call_aten("clone", {{"", all}});
+}
+
+// A tensor that grows and is made anew in each iteration (its rows in another order, say): one that is longer by as
+// much as those that iterations before have made.
+Expected<taper::Value*> Interpreter::grown_whole(Loop& loop, std::size_t i, const Value& given) {
+  const Loop::Carried& one = loop.carried[i];
+  const Growth& growth = *one.growth;
+  Value whole = given;
+  if (const List* list = grown_tensor(given)) {
+    TAPER_ASSIGN(whole, entries_so_far(*list));
+  }
+  List begun({}, region_);
+  begun.start =
+      std::make_shared<List::Start>(start_of(growth, one.begin, loop.body.outputs[0], loop.places[i]));
+  TAPER_ASSIGN(const Value before, entries_so_far(begun));
+  Type expected = before.tensor()->tensor->type();
+  Dim& size = expected.shape[*growth.axis];
+  size = size + Dim(static_cast<std::int64_t>(growth.count));
+  if (!whole.is_tensor() || whole.tensor()->tensor->type() != expected || growth.in_front)
+    return error_here(
+        fmt::format("'{}' grows in a loop that depends on data, and is {} after an iteration", one.name,
+                    describe(whole)),
+        "it may get as many entries along one axis in each iteration (torch.cat([y, new], axis)); else write into a "
+        "tensor of the final size (y[:, t] = new) and mask what is not there yet");
+  const Dim axis(static_cast<std::int64_t>(*growth.axis));
+  TAPER_ASSIGN(const Value moved, call_aten("movedim", {{"", whole}, {"", axis}, {"", Dim(0)}}));
+  TAPER_ASSIGN(taper::Value * content, content_in(*region_, *moved.tensor()));
+  Builder& build = region_->build;
+  taper::Value* zero = aten::number(build, aten::Arg(Dim(0)), DType::i64);
+  taper::Value* made = build("update_slice", {loop.body.outputs[i], content,
+                                              places_along(build, zero, 0, content->type.shape.size())});
+  TAPER_TRY(build.status());
+  return made;
+}
+
+// Notes whether a tensor grows in front, which the next attempt has to know.
+Expected<bool> Interpreter::note_tensor_growth(const Loop& loop, Attempts& attempts) {
+  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
+    const Loop::Carried& one = loop.carried[i];
+    if (!one.growth || !one.growth->axis) continue;
+    const std::vector<Value> after = loop.after(one);
+    if (after.empty()) return error_here(fmt::format("'{}' is gone after an iteration that depends on data", one.name));
+    const List* list = grown_tensor(after[0]);
+    if (list == nullptr || list->start->items.tensor != loop.places[i]) continue;
+    Growth growth = *one.growth;
+    if (!list->items.empty()) growth.in_front = list->grew_in_front;
+    if (list->items.size() != growth.count || (growth.in_front != one.growth->in_front && one.growth->in_front))
+      return error_here(fmt::format("'{}' gets other entries in one iteration of a loop than in another", one.name),
+                        "it may get the same number of entries in each iteration");
+    if (growth == *one.growth) continue;
+    attempts.grown.insert_or_assign(std::pair(nullptr, one.name), growth);
+    return true;
+  }
+  return false;
+}
+
+namespace {
+
+// Operators that know what lists that grow are.
+constexpr std::string_view kOfGrowing[] = {"append", "extend", "insert", "pop",  "reverse",   "clear",  "Delete", "len",
+                                           "__getitem__", "add", "add_",   "copy", "_set_item", "__is__", "__isnot__"};
+
+bool holds_growing(const Value& value, bool lists) {
+  const auto* list = value.as<std::shared_ptr<List>>();
+  if (list && (*list)->kind == List::Kind::growing) return lists || (*list)->start->axis;
+  return value.items() && std::ranges::any_of(*value.items(), [](const Value& item) { return grown_tensor(item); });
+}
+
+}  // namespace
+
+// What is asked of a tensor that grows without making it.
+Expected<std::optional<Value>> Interpreter::ask_grown_tensor(std::string_view name, const List& list,
+                                                             const std::vector<Argument>& arguments) {
+  const auto rank = static_cast<std::int64_t>(list.start->items.tensor->type().shape.size());
+  const auto grown_axis = static_cast<std::int64_t>(*list.start->axis);
+  if (name == "dim") return Value(Dim(rank));
+  const auto argument = [&](std::size_t i) { return i < arguments.size() ? arguments[i].value : Value(); };
+  const auto dim = argument(1).is_none() && name == "slice" ? std::optional<std::int64_t>(0) : argument(1).integer();
+  const std::int64_t axis = dim ? (*dim < 0 ? *dim + rank : *dim) : -1;
+  if (axis == grown_axis && name == "size") {
+    TAPER_ASSIGN(Value length, grown_length(list));
+    return length;
+  }
+  if (axis >= 0 && axis < rank && name == "size") {
+    Shape shape = list.start->items.tensor->type().shape;
+    shape.erase(shape.begin());
+    return Value(shape[static_cast<std::size_t>(axis < grown_axis ? axis : axis - 1)]);
+  }
+  if (axis == grown_axis && name == "select") {
+    TAPER_ASSIGN(Value item, grown_item(list, argument(2)));
+    return item;
+  }
+  if (name == "slice" && argument(2).is_none() && argument(3).is_none() && argument(4).integer().value_or(1) == 1)
+    return arguments[0].value;
+  const bool last = argument(2).integer() == -1 && argument(3).is_none();
+  if (axis == grown_axis && name == "slice" && last && argument(4).integer().value_or(1) == 1) {
+    TAPER_ASSIGN(const Value item, grown_item(list, Dim(-1)));
+    TAPER_ASSIGN(Value part, call_aten("unsqueeze", {{"", item}, {"", Dim(axis)}}));
+    return part;
+  }
+  return std::nullopt;
+}
+
+// Where more is done with what grows than that, it is made of what there is so far.
+Expected<std::optional<Value>> Interpreter::on_grown(std::string_view name, const std::vector<Argument>& arguments) {
+  const bool lists = std::ranges::find(kOfGrowing, name) == std::end(kOfGrowing);
+  if (std::ranges::none_of(arguments, [&](const Argument& one) { return holds_growing(one.value, lists); }))
+    return std::nullopt;
+  const Value& first = arguments[0].value;
+  if (name == "__is__" || name == "__isnot__") return std::nullopt;
+  if (const auto* parts = first.items(); parts && name == "cat" && std::ranges::any_of(*parts, grown_tensor)) {
+    TAPER_ASSIGN(std::optional<Value> longer, longer_tensor(*parts, arguments.size() > 1 ? arguments[1].value : Value()));
+    if (longer) return longer;
+  }
+  if (const List* list = grown_tensor(first)) {
+    TAPER_ASSIGN(std::optional<Value> known, ask_grown_tensor(name, *list, arguments));
+    if (known) return known;
+  }
+  // Lists take tensors that grow as they are.
+  const bool takes = !lists && !grown_tensor(first) && name != "add" && name != "add_";
+  if (takes) return std::nullopt;
+  std::vector<Argument> whole = arguments;
+  for (Argument& argument : whole) {
+    const auto* list = argument.value.as<std::shared_ptr<List>>();
+    if (list && (*list)->kind == List::Kind::growing && (lists || (*list)->start->axis)) {
+      TAPER_ASSIGN(argument.value, entries_so_far(**list));
+    } else if (holds_growing(argument.value, false)) {
+      std::vector<Value> items;
+      for (const Value& item : *argument.value.items()) {
+        const List* grown = grown_tensor(item);
+        TAPER_ASSIGN(items.emplace_back(), grown ? entries_so_far(*grown) : Expected<Value>(item));
+      }
+      argument.value = new_list(std::move(items));
+    }
+  }
+  TAPER_ASSIGN(Value made, call_operator(name, std::move(whole)));
+  return made;
+}
+
+}  // namespace taper::torchscript
