@@ -34,8 +34,8 @@ Status Interpreter::check_item_count(const Value& container, List::Kind before) 
 }
 
 Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statement>& block, const Storages& shared,
-                                                      const std::vector<Value>& changed,
-                                                      const Undecided* sizes, bool holds) {
+                                                      const std::vector<Value>& changed, const Undecided* sizes,
+                                                      bool holds) {
   Branch branch;
   branch.region = std::make_unique<Region>(*branch.graph, region_);
   if (sizes != nullptr) narrow(branch.region->context, *sizes, holds);
@@ -448,8 +448,8 @@ namespace {
 // What Python's `and` and `or` are in TorchScript: a branch that only says True or False.
 struct ShortCircuit {
   std::string_view name;
-  bool value;      // what the branch says
-  bool if_holds;   // whether it is the first one
+  bool value;     // what the branch says
+  bool if_holds;  // whether it is the first one
 };
 std::optional<ShortCircuit> short_circuit(const Statement& statement) {
   for (const bool first : {true, false}) {
@@ -489,8 +489,8 @@ Expected<bool> Interpreter::join_by_branch(const Undecided& sizes, const Stateme
   if (found->if_holds != found->value) {
     TAPER_ASSIGN(condition, call_operator("__not__", {{"", std::move(condition)}}));
   }
-  TAPER_ASSIGN(Value joined, call_operator(found->value ? "__or__" : "__and__",
-                                           {{"", std::move(condition)}, {"", value->second}}));
+  TAPER_ASSIGN(Value joined,
+               call_operator(found->value ? "__or__" : "__and__", {{"", std::move(condition)}, {"", value->second}}));
   frame_->variables.insert_or_assign(found->name, std::move(joined));
   return true;
 }

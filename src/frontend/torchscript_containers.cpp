@@ -11,7 +11,8 @@ Made length(Builtins& call) {
   const Value& value = call.at(0);
   if (const TensorRef* stack = value.stack()) return stack->tensor->type().shape[0];
   if (const List* list = growing_list(value)) return call.length_of(*list);
-  if (const List* list = parts_list(value)) return ceil_divide(list->stack.tensor->type().shape[list->axis], list->part);
+  if (const List* list = parts_list(value))
+    return ceil_divide(list->stack.tensor->type().shape[list->axis], list->part);
   if (const List* list = filling_list(value)) return *list->length;
   if (const auto* items = value.items()) return Dim(static_cast<std::int64_t>(items->size()));
   if (const auto* dict = dict_of(value)) return Dim(static_cast<std::int64_t>((*dict)->entries.size()));
@@ -137,7 +138,8 @@ Made change_list(Builtins& call) {
     return call.pop_from_filling(call.at(0));
   if (call.at(0).stack()) return change_stack(call, **call.at(0).as<std::shared_ptr<List>>());
   const auto* list = list_of(call.at(0));
-  if (!list && call.at(0).as<std::shared_ptr<List>>()) return call.error(fmt::format("{} changes", describe(call.at(0))));
+  if (!list && call.at(0).as<std::shared_ptr<List>>())
+    return call.error(fmt::format("{} changes", describe(call.at(0))));
   if (!list) return std::nullopt;
   TAPER_TRY(call.may_change(call.at(0)));
   for (const Argument& argument : std::span(call.args).subspan(1))

@@ -58,20 +58,36 @@ Expected<std::optional<Value>> Interpreter::longer_tensor(const std::vector<Valu
 // All that there is so far of a tensor or list that grows.
 Expected<Value> Interpreter::entries_so_far(const List& list) {
   const List::Start& start = *list.start;
-  TAPER_ASSIGN(const TensorRef items, grown_items(start, list.items));
-  TAPER_ASSIGN(taper::Value * content, content_in(*region_, {items.tensor, items.home, false}));
-  TAPER_ASSIGN(const Value length, grown_length(list));
+  List begun({}, region_);
+  begun.start = list.start;
+  TAPER_ASSIGN(const TensorRef before, grown_items(start, {}));
+  TAPER_ASSIGN(taper::Value * content, content_in(*region_, {before.tensor, before.home, false}));
+  TAPER_ASSIGN(const Value length, grown_length(begun));
   TAPER_ASSIGN(taper::Value * count, number_in(*region_, length, DType::i64));
-  taper::Value* range = aten::measured_range(region_->context, count, content->type.shape[0]);
-  taper::Value* part = region_->build("gather", {content, range}, {{"dim", std::int64_t{0}}});
+  aten::Context& context = region_->context;
+  taper::Value* range = aten::measured_range(context, count, content->type.shape[0]);
   TAPER_TRY(region_->build.status());
-  Value all = TensorRef{aten::Tensor::make(part), region_, false};
+  if (const auto symbol = range->type.shape[0].as_symbol(); symbol && context.symbols.contains(*symbol)) {
+    const double least = aten::range_of(context, start.before).least;  // there are those before the loop
+    SymbolRange& known = context.symbols[*symbol];
+    if (least > 0 && least < 1e9) known.least = std::max(known.least, static_cast<std::int64_t>(least));
+  }
+  std::vector<taper::Value*> parts = {region_->build("gather", {content, range}, {{"dim", std::int64_t{0}}})};
+  std::vector<Value> items = list.items;
+  if (start.in_front) std::ranges::reverse(items);
+  for (const Value& item : items) {
+    TAPER_ASSIGN(taper::Value * entry, item.is_tensor() ? content_in(*region_, *item.tensor())
+                                                        : number_in(*region_, item, content->type.dtype));
+    parts.push_back(aten::unsqueeze(region_->build, entry, 0));
+  }
+  taper::Value* joined = parts.size() == 1 ? parts[0] : aten::concat(region_->build, std::move(parts), 0);
+  TAPER_TRY(region_->build.status());
+  Value all = TensorRef{aten::Tensor::make(joined), region_, false};
   if (start.in_front) {
     TAPER_ASSIGN(all, call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}}));
   }
   if (!start.axis) return stacked_list({all.tensor()->tensor, region_, start.items.is_number});
-  TAPER_ASSIGN(
-      all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", Dim(static_cast<std::int64_t>(*start.axis))}}));
+  TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", Dim(static_cast<std::int64_t>(*start.axis))}}));
   return call_aten("clone", {{"", all}});
 }
 
@@ -85,8 +101,7 @@ Expected<taper::Value*> Interpreter::grown_whole(Loop& loop, std::size_t i, cons
     TAPER_ASSIGN(whole, entries_so_far(*list));
   }
   List begun({}, region_);
-  begun.start =
-      std::make_shared<List::Start>(start_of(growth, one.begin, loop.body.outputs[0], loop.places[i]));
+  begun.start = std::make_shared<List::Start>(start_of(growth, one.begin, loop.body.outputs[0], loop.places[i]));
   TAPER_ASSIGN(const Value before, entries_so_far(begun));
   Type expected = before.tensor()->tensor->type();
   Dim& size = expected.shape[*growth.axis];
@@ -102,8 +117,8 @@ Expected<taper::Value*> Interpreter::grown_whole(Loop& loop, std::size_t i, cons
   TAPER_ASSIGN(taper::Value * content, content_in(*region_, *moved.tensor()));
   Builder& build = region_->build;
   taper::Value* zero = aten::number(build, aten::Arg(Dim(0)), DType::i64);
-  taper::Value* made = build("update_slice", {loop.body.outputs[i], content,
-                                              places_along(build, zero, 0, content->type.shape.size())});
+  taper::Value* made =
+      build("update_slice", {loop.body.outputs[i], content, places_along(build, zero, 0, content->type.shape.size())});
   TAPER_TRY(build.status());
   return made;
 }
@@ -132,8 +147,9 @@ Expected<bool> Interpreter::note_tensor_growth(const Loop& loop, Attempts& attem
 namespace {
 
 // Operators that know what lists that grow are.
-constexpr std::string_view kOfGrowing[] = {"append", "extend", "insert", "pop",  "reverse",   "clear",  "Delete", "len",
-                                           "__getitem__", "add", "add_",   "copy", "_set_item", "__is__", "__isnot__"};
+constexpr std::string_view kOfGrowing[] = {"append", "extend", "insert",    "pop",         "reverse",
+                                           "clear",  "Delete", "len",       "__getitem__", "add",
+                                           "add_",   "copy",   "_set_item", "__is__",      "__isnot__"};
 
 bool holds_growing(const Value& value, bool lists) {
   const auto* list = value.as<std::shared_ptr<List>>();
@@ -184,7 +200,8 @@ Expected<std::optional<Value>> Interpreter::on_grown(std::string_view name, cons
   const Value& first = arguments[0].value;
   if (name == "__is__" || name == "__isnot__") return std::nullopt;
   if (const auto* parts = first.items(); parts && name == "cat" && std::ranges::any_of(*parts, grown_tensor)) {
-    TAPER_ASSIGN(std::optional<Value> longer, longer_tensor(*parts, arguments.size() > 1 ? arguments[1].value : Value()));
+    TAPER_ASSIGN(std::optional<Value> longer,
+                 longer_tensor(*parts, arguments.size() > 1 ? arguments[1].value : Value()));
     if (longer) return longer;
   }
   if (const List* list = grown_tensor(first)) {

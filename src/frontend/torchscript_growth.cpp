@@ -29,8 +29,8 @@ std::optional<Interpreter::Growth> Interpreter::Loop::growth_of(std::size_t at, 
     added = added.subspan(in_front ? 0 : old.size(), more);
   }
   if (added.empty() || !is_item(added[0])) return std::nullopt;
-  if (old.empty() && !in_front)
-    if (auto ragged = ragged_growth(added)) return ragged;
+  if (!in_front)
+    if (auto ragged = ragged_growth(added, old)) return ragged;
   const Growth growth{item_type(added[0]), !added[0].is_tensor(), added.size(), in_front};
   const auto alike = [&](const Value& item) {
     return is_item(item) && item.is_tensor() != growth.is_number && item_type(item) == growth.item;
@@ -76,6 +76,11 @@ Expected<bool> Interpreter::note_growth(Loop& loop, std::size_t at, const Value&
       return true;
     }
   }
+  if (growth && growth->ragged && !holder.growth->ragged) {
+    attempts.grown.insert_or_assign(std::pair(list, holder.variable), *growth);
+    more = true;
+    return true;
+  }
   if (growth != holder.growth)
     return error_here("a list gets other items in one iteration of a loop than in another",
                       "it may get the same number of tensors of one shape in each iteration");
@@ -89,20 +94,25 @@ Status Interpreter::carry_grown(Loop& loop, std::size_t at, std::size_t leaf, co
   const List::Start start = start_of(growth, begin, nullptr, nullptr);
   const Dim steps = loop.steps.value_or(1), each = start.in_each;
   const Dim all = growth.ragged ? growth.ragged->entries(loop.outer.context, steps) : start.before + steps * each;
-  const Dim room = (loop.measured != nullptr ? all : some(loop.outer.context, all)) - start.before;
+  const Dim room = (loop.measured != nullptr ? all : some(loop.outer.context, all)) -
+                   (growth.ragged ? growth.ragged->before : start.before);
   Builder& build = loop.outer.build;
   std::vector<taper::Value*> parts;
   if (growth.axis) {
-    TAPER_ASSIGN(
-        const Value entries,
-        call_aten("movedim", {{"", begin}, {"", Dim(static_cast<std::int64_t>(*growth.axis))}, {"", Dim(0)}}));
+    TAPER_ASSIGN(const Value entries,
+                 call_aten("movedim", {{"", begin}, {"", Dim(static_cast<std::int64_t>(*growth.axis))}, {"", Dim(0)}}));
     TAPER_ASSIGN(taper::Value * content, content_in(loop.outer, *entries.tensor()));
     parts.push_back(content);
   } else {
     for (const Value& item : *begin.items()) {
       TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(loop.outer, *item.tensor())
                                                             : number_in(loop.outer, item, growth.item.dtype));
-      parts.push_back(aten::unsqueeze(build, content, 0));
+      if (growth.ragged) {
+        const Dim axis(static_cast<std::int64_t>(growth.ragged->axis));
+        TAPER_ASSIGN(const Value moved, call_aten("movedim", {{"", item}, {"", axis}, {"", Dim(0)}}));
+        TAPER_ASSIGN(content, content_in(loop.outer, *moved.tensor()));
+      }
+      parts.push_back(growth.ragged ? content : aten::unsqueeze(build, content, 0));
     }
   }
   if (growth.in_front) std::ranges::reverse(parts);
@@ -342,8 +352,8 @@ Expected<Value> Interpreter::set_in_stack(const Value& container, const Value& i
   TAPER_ASSIGN(const Value all, call_aten("clone", {{"", TensorRef{before, region_, false}}}));
   TAPER_ASSIGN(const Value place, call_operator("select", {{"", all}, {"", Dim(0)}, {"", index}}));
   if (!place.is_tensor()) return place;
-  TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(*region_, *item.tensor())
-                                                        : number_in(*region_, item, type.dtype));
+  TAPER_ASSIGN(taper::Value * content,
+               item.is_tensor() ? content_in(*region_, *item.tensor()) : number_in(*region_, item, type.dtype));
   TAPER_TRY(place.tensor()->tensor->write(region_->build, content));
   aten::TensorPtr tensor = all.tensor()->tensor;
   if (item.is_tensor()) {  // the list would see what is written to it later

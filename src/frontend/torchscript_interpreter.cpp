@@ -384,9 +384,9 @@ Status Interpreter::run_conditional(const Statement& statement) {
       const Status done = branch_on({aten::Tensor::make(flag), region_, true}, statement, sizes);
       if (done || changed_) return done;
       line_ = statement.line;
-      return error_here(fmt::format("the program depends on whether {}, which is not known: {}", sizes->text,
-                                    done.error().message),
-                        "give these sizes as numbers with --input-shape");
+      return error_here(
+          fmt::format("the program depends on whether {}, which is not known: {}", sizes->text, done.error().message),
+          "give these sizes as numbers with --input-shape");
     }
     TAPER_ASSIGN(const bool chosen, choose_by_sizes(*sizes, statement));
     if (chosen) return {};

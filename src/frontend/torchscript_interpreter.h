@@ -155,6 +155,7 @@ class Interpreter {
       std::size_t axis = 0;
       std::int64_t factor = 1, offset = 0;
       bool is_counted = false;
+      Dim before = 0;  // entries of the items before the loop
       Dim first = 0, size = 0;
       std::int64_t step = 1;
 

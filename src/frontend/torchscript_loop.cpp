@@ -246,8 +246,7 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
       if (!one.growth) return TensorRef{places[k], region_, one.is_number};
       auto grown = std::make_shared<List>(std::vector<Value>(), region_);
       grown->kind = List::Kind::growing;
-      grown->start =
-          std::make_shared<List::Start>(start_of(*one.growth, one.begin, branch.outputs.front(), places[k]));
+      grown->start = std::make_shared<List::Start>(start_of(*one.growth, one.begin, branch.outputs.front(), places[k]));
       return grown;
     });
     const Loop::Holder& holder = loop.holders[i];
@@ -632,10 +631,9 @@ Status Interpreter::finish(Loop& loop, const Value& entered) {
   }
   std::vector<Value> after;
   for (std::size_t i = 0; i < loop.carried.size(); ++i) {
-    TAPER_ASSIGN(after.emplace_back(),
-                 loop.carried[i].growth
-                     ? finish_growing(loop, i, tensors[i], results[0])
-                     : Expected<Value>(TensorRef{tensors[i], &loop.outer, loop.carried[i].is_number}));
+    TAPER_ASSIGN(after.emplace_back(), loop.carried[i].growth ? finish_growing(loop, i, tensors[i], results[0])
+                                                              : Expected<Value>(TensorRef{tensors[i], &loop.outer,
+                                                                                          loop.carried[i].is_number}));
   }
   for (std::size_t i = 0; i < loop.holders.size(); ++i) {
     const Loop::Holder& holder = loop.holders[i];

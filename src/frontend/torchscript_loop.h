@@ -108,7 +108,7 @@ struct Interpreter::Loop {
   // How a list has grown in an iteration, by tensors or numbers like those that are there; nothing if it has not.
   std::optional<Growth> growth_of(std::size_t holder, const Value& list, bool in_front) const;
   // The same of items that are as long as parts of tensors; nothing if they aren't.
-  std::optional<Growth> ragged_growth(std::span<const Value> added) const;
+  std::optional<Growth> ragged_growth(std::span<const Value> added, std::span<const Value> old) const;
   const Carried* find(std::string_view name) const {
     const auto found = std::ranges::find(carried, name, &Carried::name);
     return found == carried.end() ? nullptr : &*found;

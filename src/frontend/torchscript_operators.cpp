@@ -55,8 +55,11 @@ Value compare_sizes_or_ask(const aten::Context& context, std::string_view op, co
     return build(row, {aten::number(build, aten::Arg(a), DType::i64), aten::number(build, aten::Arg(b), DType::i64)});
   };
   return Undecided{fmt::format("{} {} {}", a.text(), comparison(op).sign, b.text()),
-                   compare_sizes(without_small_sizes(context, a, b), op, a, b), value,
-                   flag_of({comparison(op).op, a, b}), Undecided::Comparison{comparison(op).op, a, b}};
+                   compare_sizes(without_small_sizes(context, a, b), op, a, b),
+                   value,
+                   flag_of({comparison(op).op, a, b}),
+                   {{comparison(op).op, a, b}},
+                   {inverse_of({comparison(op).op, a, b})}};
 }
 
 // ---- what is known of tensors
@@ -162,10 +165,19 @@ Made negate_condition(Builtins& call) {
                      sizes->general ? std::optional(!*sizes->general) : std::nullopt,
                      [value = sizes->value](Builder& build) { return build("logical_not", {value(build)}); },
                      sizes->flag ? std::optional(Dim(1) - *sizes->flag) : std::nullopt,
-                     sizes->comparison ? std::optional(inverse_of(*sizes->comparison)) : std::nullopt};
+                     sizes->if_false,
+                     sizes->if_true};
   if (const auto number = condition.number()) return *number == 0;
   if (condition.is_none()) return true;
   return call.again("logical_not", {{"", condition}});
+}
+
+using Comparisons = std::vector<Undecided::Comparison>;
+Comparisons both(Comparisons a, const Comparisons& b) {
+  constexpr std::size_t kMost = 16;
+  a.insert(a.end(), b.begin(), b.end());
+  if (a.size() > kMost) a.resize(kMost);
+  return a;
 }
 
 Made join_conditions(Builtins& call) {
@@ -193,11 +205,14 @@ Made join_conditions(Builtins& call) {
   if (x->general == is_and && y->general == is_and) general = is_and;
   std::optional<Dim> flag;
   if (x->flag && y->flag) flag = is_and ? *x->flag * *y->flag : *x->flag + *y->flag - *x->flag * *y->flag;
-  return Undecided{fmt::format("({}) {} ({})", x->text, is_and ? "and" : "or", y->text), general,
+  return Undecided{fmt::format("({}) {} ({})", x->text, is_and ? "and" : "or", y->text),
+                   general,
                    [=, p = x->value, q = y->value](Builder& build) {
                      return build(is_and ? "logical_and" : "logical_or", {p(build), q(build)});
                    },
-                   flag};
+                   flag,
+                   is_and ? both(x->if_true, y->if_true) : Comparisons(),
+                   is_and ? Comparisons() : both(x->if_false, y->if_false)};
 }
 
 // The first argument with its places filled. `place` appends what stands in the place at a position, and returns how

@@ -40,17 +40,26 @@ Expected<Value> Interpreter::part_of_tensor(const List& list, const Value& index
   TAPER_ASSIGN(const Value begin, call_operator("mul", {{"", std::move(place)}, {"", list.part}}));
   TAPER_ASSIGN(Value end, call_operator("add", {{"", begin}, {"", list.part}}));
   const Dim axis(static_cast<std::int64_t>(list.axis));
-  return call_operator("slice",
-                       {{"", list.stack}, {"", axis}, {"", begin}, {"", std::move(end)}, {"", Dim(1)}});
+  return call_operator("slice", {{"", list.stack}, {"", axis}, {"", begin}, {"", std::move(end)}, {"", Dim(1)}});
 }
 
 Dim Interpreter::Growth::Ragged::entries(const aten::Context& context, const Dim& steps) const {
-  const Dim end = aten::smaller(context, first + Dim(step) * steps, size);
+  // max(n, 0) steps reach what n steps reach.
+  Dim reached = steps;
+  const auto terms = steps.terms();
+  if (const auto function = terms.size() == 1 && terms[0].coefficient == 1 && terms[0].symbols.size() == 1
+                                ? dim_function(terms[0].symbols[0])
+                                : std::nullopt;
+      function && function->name == "max")
+    reached = function->a.constant() ? function->b : function->a;
+  const bool reaches = aten::known_less_equal(context, size, first + Dim(step) * reached) == true;
+  const Dim end = reaches ? size : aten::smaller(context, first + Dim(step) * steps, size);
   const Dim all = aten::larger(context, end - aten::smaller(context, first, size), 0);
-  return Dim(factor) * all + Dim(offset) * steps;
+  return before + Dim(factor) * all + Dim(offset) * steps;
 }
 
-std::optional<Interpreter::Growth> Interpreter::Loop::ragged_growth(std::span<const Value> added) const {
+std::optional<Interpreter::Growth> Interpreter::Loop::ragged_growth(std::span<const Value> added,
+                                                                    std::span<const Value> old) const {
   const Region& region = *body.region;
   std::optional<Growth> growth;
   std::string symbol;
@@ -85,6 +94,16 @@ std::optional<Interpreter::Growth> Interpreter::Loop::ragged_growth(std::span<co
       growth = Growth{.item = std::move(type), .count = added.size(), .ragged = ragged};
     }
   }
+  if (!growth) return growth;
+  for (const Value& item : old) {
+    if (!item.is_tensor()) return std::nullopt;
+    Type type = item.tensor()->tensor->type();
+    const std::size_t axis = growth->ragged->axis;
+    if (axis >= type.shape.size()) return std::nullopt;
+    growth->ragged->before = growth->ragged->before + type.shape[axis];
+    type.shape.erase(type.shape.begin() + static_cast<std::ptrdiff_t>(axis));
+    if (type != growth->item) return std::nullopt;
+  }
   return growth;
 }
 
@@ -104,14 +123,19 @@ Expected<taper::Value*> Interpreter::joined_further(Loop& loop, std::size_t i) {
   TAPER_ASSIGN(taper::Value * content, content_in(*region_, *moved.tensor()));
   // How many there are before: those of the parts before this one.
   Builder& build = region_->build;
-  TAPER_ASSIGN(taper::Value * begin, number_in(*region_, ragged.first, DType::i64));
+  TAPER_ASSIGN(taper::Value * begin,
+               number_in(*region_, aten::smaller(region_->context, ragged.first, ragged.size), DType::i64));
   TAPER_ASSIGN(taper::Value * size, number_in(*region_, part->size, DType::i64));
   taper::Value* place = build("sub", {build("minimum", {part->first, size}), begin});
   if (ragged.factor != 1) place = build("mul", {place, aten::integer_number(build, ragged.factor)});
+  if (!ragged.before.is(0)) {
+    TAPER_ASSIGN(taper::Value * before, number_in(*region_, ragged.before, DType::i64));
+    place = build("add", {place, before});
+  }
   if (ragged.offset != 0)
     place = build("add", {place, build("mul", {loop.body.outputs[0], aten::integer_number(build, ragged.offset)})});
-  taper::Value* made = build(
-      "update_slice", {loop.body.outputs[i], content, places_along(build, place, 0, content->type.shape.size())});
+  taper::Value* made =
+      build("update_slice", {loop.body.outputs[i], content, places_along(build, place, 0, content->type.shape.size())});
   TAPER_TRY(build.status());
   return made;
 }

@@ -55,10 +55,9 @@ void narrow_to_at_most_zero(aten::Context& context, const Dim& size) {
   }
 }
 
-// What a condition says to be 0 where it holds, or does not.
-std::optional<Dim> nothing_where(const aten::Context& context, const Undecided& condition, bool holds) {
-  if (!condition.comparison) return std::nullopt;
-  const auto [op, a, b] = holds ? *condition.comparison : inverse_of(*condition.comparison);
+// What is 0 where a comparison holds, if it says that of anything.
+std::optional<Dim> nothing_where(const aten::Context& context, const Comparison& comparison) {
+  const auto& [op, a, b] = comparison;
   const bool at_most = op == "le" && aten::known_less_equal(context, b, a) == true;
   const bool at_least = op == "ge" && aten::known_less_equal(context, a, b) == true;
   return op == "eq" || at_most || at_least ? std::optional(a - b) : std::nullopt;
@@ -77,8 +76,10 @@ bool equal_where(const aten::Context& context, const Undecided& condition, bool 
   there.counted = context.counted;
   narrow(there, condition, holds);
   if (aten::known_less_equal(there, a, b) == true && aten::known_less_equal(there, b, a) == true) return true;
-  const auto nothing = nothing_where(context, condition, holds);
-  return nothing && is_multiple(a - b, *nothing);
+  return std::ranges::any_of(holds ? condition.if_true : condition.if_false, [&](const Comparison& comparison) {
+    const auto nothing = nothing_where(context, comparison);
+    return nothing && is_multiple(a - b, *nothing);
+  });
 }
 
 }  // namespace
@@ -103,12 +104,12 @@ Dim flag_of(const Comparison& comparison) {
 }
 
 void narrow(aten::Context& context, const Undecided& condition, bool holds) {
-  if (!condition.comparison) return;
-  const auto [op, a, b] = holds ? *condition.comparison : inverse_of(*condition.comparison);
-  if (op == "le" || op == "eq") narrow_to_at_most_zero(context, a - b);
-  if (op == "ge" || op == "eq") narrow_to_at_most_zero(context, b - a);
-  if (op == "lt") narrow_to_at_most_zero(context, a - b + Dim(1));
-  if (op == "gt") narrow_to_at_most_zero(context, b - a + Dim(1));
+  for (const auto& [op, a, b] : holds ? condition.if_true : condition.if_false) {
+    if (op == "le" || op == "eq") narrow_to_at_most_zero(context, a - b);
+    if (op == "ge" || op == "eq") narrow_to_at_most_zero(context, b - a);
+    if (op == "lt") narrow_to_at_most_zero(context, a - b + Dim(1));
+    if (op == "gt") narrow_to_at_most_zero(context, b - a + Dim(1));
+  }
 }
 
 std::optional<Dim> chosen_size(const aten::Context& context, const Undecided& condition, const Dim& a, const Dim& b) {

@@ -14,6 +14,9 @@ struct Bound {
   bool never = false;
   std::optional<Dim> most;  // it holds so often at most
   bool exact = false;       // or just so often
+  // It holds just so often as this number of outside says, and `more`.
+  taper::Value* times = nullptr;
+  Dim more = 0;
 };
 
 std::string_view inverted(std::string_view op) {
@@ -142,7 +145,7 @@ class Interpreter::StepCounter {
 
   Bound comparison(std::string_view op, const taper::Value* a, const taper::Value* b) {
     const auto line = difference(a, b);
-    if (!line) return {};
+    if (!line) return by_number(op, a, b);
     const auto [slope, offset] = *line;
     Dim first;  // the first m where it does not hold
     if ((op == "less" || op == "less_equal") && slope > 0)
@@ -158,6 +161,23 @@ class Interpreter::StepCounter {
     compared_ = Compared{op, slope, offset};
     if (after_iteration_) first = first + Dim(1);
     return {.most = aten::larger(context_, first, 0), .exact = true};
+  }
+
+  // i < n where i grows by 1 from what is known, and n is a number that is the same in all iterations.
+  Bound by_number(std::string_view op, const taper::Value* a, const taper::Value* b) {
+    if (op == "greater" || op == "greater_equal") std::swap(a, b);
+    const bool equals = op == "less_equal" || op == "greater_equal";
+    if ((!equals && op != "less" && op != "greater") || after_iteration_ || is_floating(b->type.dtype)) return {};
+    const auto line = line_of(a);
+    taper::Value* outer = nullptr;
+    for (auto found = outside_.find(b); found != outside_.end(); found = outside_.find(outer)) outer = found->second;
+    const auto changes = [&](const Capture& capture) {
+      return capture.outer_value == outer &&
+             (capture.inner.tensor->lost() || capture.inner.tensor->present() != capture.initial);
+    };
+    if (!line || line->second != 1 || outer == nullptr || std::ranges::any_of(loop_.body.region->captures, changes))
+      return {};
+    return {.times = outer, .more = Dim(equals ? 1 : 0) - line->first};
   }
 
   static Bound both(const Bound& a, const Bound& b) {
@@ -224,7 +244,7 @@ class Interpreter::StepCounter {
   const Loop& loop_;
   const aten::Context& context_;
   std::unordered_map<const taper::Value*, std::size_t> carried_;
-  std::unordered_map<const taper::Value*, const taper::Value*> outside_;
+  std::unordered_map<const taper::Value*, taper::Value*> outside_;
   std::optional<Compared> compared_;
   bool after_iteration_ = false;
   int budget_ = kMostLookedAt;
@@ -255,6 +275,16 @@ Expected<bool> Interpreter::count_steps(Loop& loop, const Value& entered, Attemp
   StepCounter counter(loop, region_->context);
   const Bound bound = counter.bound(entered);
   attempts.counters = counter.counters();
+  if (bound.times != nullptr && grows && region_ == &root_ && root_.graph.owns(bound.times)) {
+    TAPER_ASSIGN(
+        const Value times,
+        call_operator("add", {{"", TensorRef{aten::Tensor::make(bound.times), region_, true}}, {"", bound.more}}));
+    TAPER_ASSIGN(taper::Value * number, number_in(*region_, times, DType::i64));
+    attempts.measured = aten::measured_range(region_->context, number, std::nullopt);
+    TAPER_TRY(region_->build.status());
+    attempts.steps = attempts.measured->type.shape[0];
+    return true;
+  }
   if (!bound.most && !grows) return asks;
   if (!bound.most)
     return error_here("a list grows in a loop of which it isn't known how often it runs at most",
@@ -289,9 +319,10 @@ Expected<bool> Interpreter::count_ragged(StepCounter& counter, const Loop& loop,
       if (!counted) counted = ragged;
     }
     if (!counted || !counted->is_counted)
-      return error_here("a list gets items of different sizes in a loop that depends on data",
-                        "parts that follow one another (x[:, i : i + 4]) may be shorter at the end; else pad the input so "
-                        "that all are of one size");
+      return error_here(
+          "a list gets items of different sizes in a loop that depends on data",
+          "parts that follow one another (x[:, i : i + 4]) may be shorter at the end; else pad the input so "
+          "that all are of one size");
     growth.ragged = counted;
     more = true;
   }

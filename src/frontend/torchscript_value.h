@@ -58,12 +58,12 @@ struct Undecided {
   std::optional<bool> general;                   // what holds for all but a few sizes
   std::function<taper::Value*(Builder&)> value;  // what it is when the program runs, in any region
   std::optional<Dim> flag = {};                  // 1 where it holds, else 0
-  // Of one that compares two sizes: "lt", "le", "gt", "ge", "eq" or "ne".
+  // Two sizes: "lt", "le", "gt", "ge", "eq" or "ne".
   struct Comparison {
     std::string_view op;
     Dim a, b;
   };
-  std::optional<Comparison> comparison = {};
+  std::vector<Comparison> if_true = {}, if_false = {};  // some that hold then
 };
 // What an operator that can't be read would give; or, with `why`, a value that only some paths of the program have.
 struct Unknown {

@@ -35,8 +35,13 @@ Value* copied_value(Builder& build, Value* value) {
   return build("concat", {value}, {{"dim", std::int64_t{0}}});
 }
 
+// The same by an operator that the runtime does not compute before it runs.
+Value* recomputed_value(Builder& build, Value* value) {
+  return value->type.dtype == DType::f32 ? build("mul", {value, build.scalar(1)}) : copied_value(build, value);
+}
+
 // Puts a copy in the place of each output that is among `copied`, or that another output is too.
-Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
+Expected<Graph> copy_outputs(const Graph& graph, const Values& copied, const Values& recomputed = {}) {
   Graph result;
   result.name = graph.name;
   Builder build(result);
@@ -45,7 +50,9 @@ Expected<Graph> copy_outputs(const Graph& graph, const Values& copied) {
   const std::vector<Value*> outputs = cloner.inline_nodes(graph);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Value* value = outputs[i];
-    if (value != nullptr && (copied.contains(graph.outputs()[i].value) || is_repeated(graph, i)))
+    if (value != nullptr && recomputed.contains(graph.outputs()[i].value))
+      value = recomputed_value(build, value);
+    else if (value != nullptr && (copied.contains(graph.outputs()[i].value) || is_repeated(graph, i)))
       value = copied_value(build, value);
     result.add_output(graph.outputs()[i].name, value);
   }
@@ -93,14 +100,34 @@ Values handed_on(const Graph& body) {
   return values;
 }
 
+// What follows from constants and sizes alone: the runtime computes that before it runs, and frees it with the branch
+// that gives it.
+Values known_before(const Graph& region) {
+  Values known, results;
+  for (const Node& node : region.nodes()) {
+    const bool is_constant = op_of(node).is_constant;
+    const bool follows = node.op == "shape_of" || (!node.operands.empty() && node.regions.empty() &&
+                                                   std::ranges::all_of(node.operands, [&](const Value* operand) {
+                                                     return operand == nullptr || known.contains(operand);
+                                                   }));
+    if (!is_constant && !follows) continue;
+    known.insert(node.results.begin(), node.results.end());
+  }
+  for (const Output& output : region.outputs())
+    if (known.contains(output.value) && !output.value->type.shape.empty() && !constant_of(output.value))
+      results.insert(output.value);
+  return results;
+}
+
 // In all regions of `graph`, each result that the runtime would spoil gets a tensor of its own.
 Status copy_in_regions(Graph& graph) {
   for (Node& node : graph.nodes())
     for (auto& region : node.regions) {
       TAPER_TRY(copy_in_regions(*region));
       const Values handed = node.op == "while" && region == node.regions[1] ? handed_on(*region) : Values();
-      if (handed.empty() && !(node.op == "if" && repeats_outputs(*region))) continue;
-      TAPER_ASSIGN(Graph copied, copy_outputs(*region, handed));
+      const Values known = node.op == "if" ? known_before(*region) : Values();
+      if (handed.empty() && known.empty() && !(node.op == "if" && repeats_outputs(*region))) continue;
+      TAPER_ASSIGN(Graph copied, copy_outputs(*region, handed, known));
       region = std::make_unique<Graph>(std::move(copied));
     }
   return {};
@@ -110,8 +137,9 @@ Status copy_in_regions(Graph& graph) {
 
 bool spoils_results(const Node& node) {
   if (node.op == "while") return !handed_on(*node.regions[1]).empty();
-  return node.op == "if" &&
-         std::ranges::any_of(node.regions, [](const auto& region) { return repeats_outputs(*region); });
+  return node.op == "if" && std::ranges::any_of(node.regions, [](const auto& region) {
+           return repeats_outputs(*region) || !known_before(*region).empty();
+         });
 }
 
 Expected<Graph> copy_spoiled_results(const Graph& graph) {
