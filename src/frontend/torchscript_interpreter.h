@@ -187,6 +187,7 @@ class Interpreter {
     std::optional<Dim> steps;          // how often the loop runs, or runs at most
     taper::Value* measured = nullptr;  // a vector of so many entries, where the running program measures `steps`
     std::map<std::string_view, std::pair<Dim, std::int64_t>> counters;  // how numbers begin, and by how much they grow
+    bool measures = false;     // parts of tensors are as long as the running program finds, whatever the ranges may be
     bool counted = false;      // whether the iterations have been counted, as far as that can be
     bool ends_itself = false;  // then `steps` is how often it runs at most
   };

@@ -214,7 +214,7 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
   branch.region = std::make_unique<Region>(*branch.graph, &loop.outer);
   branch.region->shared = attempts.shared;
   branch.region->variable = attempts.variable;
-  branch.region->guesses_ranges = !loop.is_for() && !attempts.counted;
+  branch.region->guesses_ranges = !loop.is_for() && !attempts.counted && !attempts.measures;
   branch.region->build.set_scope(frame_->scope);
   region_ = branch.region.get();
   std::vector<aten::TensorPtr> places;
@@ -482,6 +482,7 @@ Status Interpreter::inside(Loop& loop, Branch& branch, const std::function<Statu
 Expected<bool> Interpreter::find_leaves(Loop& loop, Attempts& attempts) {
   std::size_t containers = 0;
   bool more = false;
+  std::optional<Error> refused;
   for (Loop::Holder& holder : loop.holders) {
     const Value* value = nullptr;
     if (holder.variable.empty()) {
@@ -502,17 +503,33 @@ Expected<bool> Interpreter::find_leaves(Loop& loop, Attempts& attempts) {
                  note_growth(loop, static_cast<std::size_t>(&holder - loop.holders.data()), *value, attempts, more));
     if (grew) continue;
     const bool walkable = is_walkable(*value);
-    if (!walkable || (is_structure(holder.before) && !value->is_unknown() && !same_structure(holder.before, *value)))
-      return error_here(
-          fmt::format("{} holds something else after an iteration of a loop that depends on data",
-                      holder.variable.empty() ? describe(holder.container) : fmt::format("'{}'", holder.variable)),
-          "a list may get the same number of tensors of one shape in each iteration, at its end or before its first "
-          "item; else write into a tensor of known size (out[:, t] = y)");
+    const Region& region = *loop.body.region;
+    if (walkable && region.guesses_ranges && region.asks_ranges && !value->is_unknown() &&
+        is_structure(holder.before) && !same_structure(holder.before, *value)) {
+      attempts.measures = true;  // what was guessed of parts may be wrong
+      return true;
+    }
+    if (!walkable || (is_structure(holder.before) && !value->is_unknown() && !same_structure(holder.before, *value))) {
+      refused =
+          error_here(
+              fmt::format("{} holds something else after an iteration of a loop that depends on data",
+                          holder.variable.empty() ? describe(holder.container) : fmt::format("'{}'", holder.variable)),
+              "a list may get the same number of tensors of one shape in each iteration, at its end or before "
+              "its first item; else write into a tensor of known size (out[:, t] = y)")
+              .error();
+      each_leaf(holder.before, [&](const Value& leaf) { holder.after.push_back(leaf); });
+      continue;
+    }
     if (is_structure(*value) && !is_structure(holder.before)) {
       holder.after = {*value};
       continue;
     }
     each_leaf(*value, [&](const Value& leaf) { holder.after.push_back(leaf); });
+  }
+  if (refused && !more) {  // items may be alike once numbers are carried that iterations change
+    const Expected<bool> carries = carry_more(loop, attempts);
+    if (!carries || !*carries) return std::unexpected(*refused);
+    more = true;
   }
   if (more) return true;
   return note_tensor_growth(loop, attempts);

@@ -62,6 +62,7 @@ class Interpreter::StepCounter {
     if (variable == carried_.end()) return holds(loop_.go_on, true);
     after_iteration_ = true;
     Bound later = holds(loop_.next[variable->second], true);
+    if (later.times != nullptr) return asks_alike(loop_.carried[variable->second].initial) ? later : Bound{};
     // What is asked before the first iteration need not be what is asked after each.
     const auto* sizes = entered.as<Undecided>();
     taper::Value* first = sizes ? loop_.carried[variable->second].initial : nullptr;
@@ -167,7 +168,7 @@ class Interpreter::StepCounter {
   Bound by_number(std::string_view op, const taper::Value* a, const taper::Value* b) {
     if (op == "greater" || op == "greater_equal") std::swap(a, b);
     const bool equals = op == "less_equal" || op == "greater_equal";
-    if ((!equals && op != "less" && op != "greater") || after_iteration_ || is_floating(b->type.dtype)) return {};
+    if ((!equals && op != "less" && op != "greater") || is_floating(b->type.dtype)) return {};
     const auto line = line_of(a);
     taper::Value* outer = nullptr;
     for (auto found = outside_.find(b); found != outside_.end(); found = outside_.find(outer)) outer = found->second;
@@ -177,7 +178,22 @@ class Interpreter::StepCounter {
     };
     if (!line || line->second != 1 || outer == nullptr || std::ranges::any_of(loop_.body.region->captures, changes))
       return {};
-    return {.times = outer, .more = Dim(equals ? 1 : 0) - line->first};
+    by_number_ = ByNumber{equals, line->first, outer};
+    return {.times = outer, .more = Dim((equals ? 1 : 0) + (after_iteration_ ? 1 : 0)) - line->first};
+  }
+
+  // Whether a condition outside compares what is counted before any iteration with that number.
+  bool asks_alike(const taper::Value* first) {
+    const Node* node = first->producer;
+    if (node == nullptr || node->operands.size() != 2) return false;
+    const bool turned = node->op == "greater" || node->op == "greater_equal";
+    if (node->op != (turned              ? by_number_.equals ? "greater_equal" : "greater"
+                     : by_number_.equals ? "less_equal"
+                                         : "less"))
+      return false;
+    const auto begin = linear(node->operands[turned ? 1 : 0]);
+    return node->operands[turned ? 0 : 1] == by_number_.times && begin && begin->scale == 0 &&
+           begin->known == by_number_.first - Dim(1);
   }
 
   static Bound both(const Bound& a, const Bound& b) {
@@ -246,6 +262,12 @@ class Interpreter::StepCounter {
   std::unordered_map<const taper::Value*, std::size_t> carried_;
   std::unordered_map<const taper::Value*, taper::Value*> outside_;
   std::optional<Compared> compared_;
+  struct ByNumber {
+    bool equals = false;
+    Dim first = 0;
+    const taper::Value* times = nullptr;
+  };
+  ByNumber by_number_;
   bool after_iteration_ = false;
   int budget_ = kMostLookedAt;
 };

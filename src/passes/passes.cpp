@@ -39,13 +39,37 @@ std::string advice_on(const Graph& graph, const Node& node, Target target) {
   return {};
 }
 
-void collect_unspelled(const Graph& graph, Target target, std::map<std::string, std::vector<std::string>>& places) {
+using Places = std::map<std::string, std::vector<std::string>>;
+
+// What can't be said, by operators and by the open sizes that they name.
+struct Unspelled {
+  Places ops, sizes;
+};
+
+void collect_unspelled(const Graph& graph, Target target, Unspelled& unspelled) {
   for (const Node& node : graph.nodes()) {
+    for (const auto& region : node.regions) collect_unspelled(*region, target, unspelled);
     const Op& op = op_of(node);
-    if (!op.is_constant && !op.spelled_in(target, node))
-      places[node.op].push_back(node.scope.empty() ? node.results[0]->name : node.scope);
-    for (const auto& region : node.regions) collect_unspelled(*region, target, places);
+    if (op.is_constant || op.spelled_in(target, node)) continue;
+    const std::string& place = node.scope.empty() ? node.results[0]->name : node.scope;
+    if (node.op != "sizes") unspelled.ops[node.op].push_back(place);  // which no program calls
+    for (const NamedAttr& attr : node.attrs)
+      if (const auto* shape = std::get_if<Shape>(&attr.second))
+        for (const Dim& size : *shape)
+          if (!size.constant()) unspelled.sizes[size.text()].push_back(place);
   }
+}
+
+std::string listed(const Places& places) {
+  std::string list;
+  for (const auto& [name, where] : places) {
+    constexpr std::size_t kShown = 3;
+    const std::vector<std::string> shown(where.begin(),
+                                         where.begin() + static_cast<std::ptrdiff_t>(std::min(where.size(), kShown)));
+    list += fmt::format("{}{} ({} times, in {}{})", list.empty() ? "" : "; ", name, where.size(),
+                        fmt::join(shown, ", "), where.size() > kShown ? ", ..." : "");
+  }
+  return list;
 }
 
 }  // namespace
@@ -56,22 +80,20 @@ bool can_be_said(const Node& node, Target target) {
 }
 
 Status check_spelled(const Graph& graph, Target target) {
-  std::map<std::string, std::vector<std::string>> places;
-  collect_unspelled(graph, target, places);
-  if (places.empty()) return {};
-  std::string advice;
+  Unspelled unspelled;
+  collect_unspelled(graph, target, unspelled);
+  std::string message;
+  if (!unspelled.ops.empty())
+    message = fmt::format("operators that {} can't express: {}", target_name(target), listed(unspelled.ops));
+  if (!unspelled.sizes.empty())
+    message += fmt::format("{}sizes that {} files can't compute from those of their inputs: {}",
+                           message.empty() ? "" : ", of ", target_name(target), listed(unspelled.sizes));
+  if (message.empty()) return {};
+  Error error{std::move(message), {}, {}};
   for (const Node& node : graph.nodes())
-    if (advice.empty() && places.contains(node.op)) advice = advice_on(graph, node, target);
-  std::string list;
-  for (const auto& [op, where] : places) {
-    constexpr std::size_t kShown = 3;
-    const std::vector<std::string> shown(where.begin(),
-                                         where.begin() + static_cast<std::ptrdiff_t>(std::min(where.size(), kShown)));
-    list += fmt::format("{}{} ({} times, in {}{})", list.empty() ? "" : "; ", op, where.size(), fmt::join(shown, ", "),
-                        where.size() > kShown ? ", ..." : "");
-  }
-  return fail_with_hint(fmt::format("operators that {} can't express: {}", target_name(target), list),
-                        std::move(advice));
+    if (error.hint.empty() && unspelled.ops.contains(node.op)) error.hint = advice_on(graph, node, target);
+  if (!unspelled.sizes.empty()) error.hint = "give the sizes as numbers with --input-shape";
+  return std::unexpected(std::move(error));
 }
 
 namespace {

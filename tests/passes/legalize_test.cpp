@@ -292,6 +292,20 @@ TEST(LegalizeForOnnx, keeps_the_gru_whole) {
   EXPECT_EQ(count_ops(*legal, "split"), 0u) << "gates of weights are reordered at conversion time";
 }
 
+TEST(CheckSpelled, names_sizes_that_no_input_tells_and_the_next_step) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {2, 3}});
+  graph.add_output("x", x);
+  graph.add_output("n", build("sizes", {}, {{"sizes", Shape{Dim::symbol("T") + Dim(1)}}, {"dtype", DType::i64}}, "n"));
+  ASSERT_TRUE(build.status()) << build.status().error().text();
+  const Status status = check_spelled(graph, Target::onnx);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message,
+            "sizes that ONNX files can't compute from those of their inputs: T + 1 (1 times, in n)");
+  EXPECT_THAT(status.error().hint, testing::HasSubstr("--input-shape"));
+}
+
 TEST(CheckSpelled, names_all_operators_that_a_target_lacks_at_once) {
   Graph graph;
   Builder build(graph);
