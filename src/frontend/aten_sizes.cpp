@@ -231,6 +231,14 @@ struct Folder {
     using Maybe = std::optional<Dim>;
     if (op == "sizes") return node.attrs.get<Shape>("sizes");
     if (op == "shape_of") return shape_of(node.operands[0]);
+    if (const Node* quotient = op == "floor" || op == "ceil" ? node.operands[0]->producer : nullptr;
+        quotient != nullptr && quotient->op == "div") {  // exact in float32 for all sizes that there are
+      return zip(dims(quotient->operands[0], depth + 1), dims(quotient->operands[1], depth + 1),
+                 [&](const Dim& a, const Dim& b) -> Maybe {
+                   if (b.constant().value_or(0) < 1) return std::nullopt;
+                   return op == "floor" ? floor_divide(a, b) : ceil_divide(a, b);
+                 });
+    }
     if (op == "cast" || op == "reshape" || op == "unsqueeze" || op == "squeeze" || op == "floor" || op == "ceil" ||
         op == "trunc" || op == "round")
       return operand(0);

@@ -127,6 +127,52 @@ bool differ_in_sizes(const Type& a, const Type& b) {
 
 }  // namespace
 
+// What only one branch sets.
+Expected<Value> Interpreter::merge_unset(Merge& merging, const Value& a, const Value& b) {
+  const Value& set = a.as<Uninitialized>() ? b : a;
+  if (set.tensor()) {
+    merging.pairs.push_back({a, b, number_dtype(set)});
+    return Pending{merging.pairs.size() - 1};
+  }
+  if (!holds_tensors(set)) return set;
+  std::vector<Value> items;
+  for (const Value& item : *set.items()) {
+    TAPER_ASSIGN(Value merged, a.as<Uninitialized>() ? merge(merging, a, item) : merge(merging, item, b));
+    items.push_back(std::move(merged));
+  }
+  if (const auto* tuple = set.as<std::shared_ptr<Tuple>>())
+    return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
+  return new_list(std::move(items));
+}
+
+// What tuples, lists and dicts of two branches hold, item by item. Nothing for what doesn't hold as many.
+Expected<std::optional<Value>> Interpreter::merge_items(Merge& merging, const Value& a, const Value& b) {
+  if (a.items() && b.items() && a.items()->size() == b.items()->size() && a.data.index() == b.data.index()) {
+    std::vector<Value> items;
+    for (std::size_t i = 0; i < a.items()->size(); ++i) {
+      TAPER_ASSIGN(Value item, merge(merging, (*a.items())[i], (*b.items())[i]));
+      items.push_back(std::move(item));
+    }
+    if (const auto* tuple = a.as<std::shared_ptr<Tuple>>())
+      return Value(std::make_shared<Tuple>(std::move(items), (*tuple)->type));
+    return Value(new_list(std::move(items)));
+  }
+  const auto* dict_a = a.as<std::shared_ptr<Dict>>();
+  const auto* dict_b = b.as<std::shared_ptr<Dict>>();
+  if (dict_a && dict_b && (*dict_a)->entries.size() == (*dict_b)->entries.size()) {
+    const auto joined = std::make_shared<Dict>(region_);
+    for (std::size_t i = 0; i < (*dict_a)->entries.size(); ++i) {
+      const auto& [key, value] = (*dict_a)->entries[i];
+      if (same_value(key, (*dict_b)->entries[i].first) != true)
+        return Value(Unknown{"is a dict of other keys in one branch than in the other"});
+      TAPER_ASSIGN(Value merged_value, merge(merging, value, (*dict_b)->entries[i].second));
+      joined->entries.emplace_back(key, std::move(merged_value));
+    }
+    return Value(joined);
+  }
+  return std::nullopt;
+}
+
 // What a variable is after both branches. Pairs of tensors are noted, and stand as Pending until the results exist.
 Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& b) {
   const auto note = [&](const Value& x, const Value& y, std::optional<DType> number) -> Value {
@@ -151,19 +197,7 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
     }
     return note(a, b, std::nullopt);
   }
-  if (a.as<Uninitialized>() || b.as<Uninitialized>()) {
-    const Value& set = a.as<Uninitialized>() ? b : a;
-    if (set.tensor()) return note(a, b, number_dtype(set));
-    if (!holds_tensors(set)) return set;
-    std::vector<Value> items;
-    for (const Value& item : *set.items()) {
-      TAPER_ASSIGN(Value merged, a.as<Uninitialized>() ? merge(merging, a, item) : merge(merging, item, b));
-      items.push_back(std::move(merged));
-    }
-    if (const auto* tuple = set.as<std::shared_ptr<Tuple>>())
-      return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
-    return new_list(std::move(items));
-  }
+  if (a.as<Uninitialized>() || b.as<Uninitialized>()) return merge_unset(merging, a, b);
   if (same_value(a, b) == true) return a;
   if (is_number_value(a) && is_number_value(b)) {
     const DType dtype_a = *number_dtype(a);
@@ -172,29 +206,8 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
       return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
     return note(a, b, dtype_a);
   }
-  if (a.items() && b.items() && a.items()->size() == b.items()->size() && a.data.index() == b.data.index()) {
-    std::vector<Value> items;
-    for (std::size_t i = 0; i < a.items()->size(); ++i) {
-      TAPER_ASSIGN(Value item, merge(merging, (*a.items())[i], (*b.items())[i]));
-      items.push_back(std::move(item));
-    }
-    if (const auto* tuple = a.as<std::shared_ptr<Tuple>>())
-      return std::make_shared<Tuple>(std::move(items), (*tuple)->type);
-    return new_list(std::move(items));
-  }
-  const auto* dict_a = a.as<std::shared_ptr<Dict>>();
-  const auto* dict_b = b.as<std::shared_ptr<Dict>>();
-  if (dict_a && dict_b && (*dict_a)->entries.size() == (*dict_b)->entries.size()) {
-    const auto joined = std::make_shared<Dict>(region_);
-    for (std::size_t i = 0; i < (*dict_a)->entries.size(); ++i) {
-      const auto& [key, value] = (*dict_a)->entries[i];
-      if (same_value(key, (*dict_b)->entries[i].first) != true)
-        return Unknown{"is a dict of other keys in one branch than in the other"};
-      TAPER_ASSIGN(Value merged_value, merge(merging, value, (*dict_b)->entries[i].second));
-      joined->entries.emplace_back(key, std::move(merged_value));
-    }
-    return joined;
-  }
+  TAPER_ASSIGN(std::optional<Value> of_items, merge_items(merging, a, b));
+  if (of_items) return std::move(*of_items);
   if (a.data.index() == b.data.index() && (a.as<Device>() || a.as<Undecided>())) return a;
   return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
 }
@@ -441,71 +454,6 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
     TAPER_TRY(begin_filling(list, growth, kRoom));
     list.room = kRoom;
   }
-}
-
-namespace {
-
-// What Python's `and` and `or` are in TorchScript: a branch that only says True or False.
-struct ShortCircuit {
-  std::string_view name;
-  bool value;     // what the branch says
-  bool if_holds;  // whether it is the first one
-};
-std::optional<ShortCircuit> short_circuit(const Statement& statement) {
-  for (const bool first : {true, false}) {
-    const std::vector<Statement>& block = first ? statement.body : statement.otherwise;
-    if (block.size() != 1 || block[0].kind != StatementKind::assign || block[0].target->kind != ExprKind::name ||
-        block[0].value->kind != ExprKind::boolean)
-      continue;
-    return ShortCircuit{block[0].target->text, block[0].value->boolean, first};
-  }
-  return std::nullopt;
-}
-
-}  // namespace
-
-// `sizes and x`: stays a condition on sizes if x is one. Returns whether it was one of these.
-Expected<bool> Interpreter::join_by_branch(const Undecided& sizes, const Statement& statement) {
-  const auto found = short_circuit(statement);
-  const std::vector<Statement>& other = found && found->if_holds ? statement.otherwise : statement.body;
-  const auto assigns = [](const Statement& one) { return one.kind == StatementKind::assign; };
-  if (!found || !std::ranges::all_of(other, assigns)) return false;
-  const std::size_t warned = warnings.size(), assumed = assumptions.size();
-  const UnsupportedOperators unsupported_before = unsupported;
-  const Expected<Branch> branch = run_branch(other, {}, {}, &sizes, !found->if_holds);
-  const auto value = branch ? branch->variables.find(found->name) : Variables::const_iterator();
-  const bool is_known = branch && value != branch->variables.end() &&
-                        (value->second.as<bool>() || value->second.as<Undecided>()) && !changed_;
-  if (!is_known) {
-    warnings.resize(std::min(warnings.size(), warned));
-    assumptions.resize(std::min(assumptions.size(), assumed));
-    unsupported = unsupported_before;
-    changed_.reset();
-    uneven_.reset();
-    return false;
-  }
-  // c ? true : x is c or x, and so on
-  Value condition = sizes;
-  if (found->if_holds != found->value) {
-    TAPER_ASSIGN(condition, call_operator("__not__", {{"", std::move(condition)}}));
-  }
-  TAPER_ASSIGN(Value joined,
-               call_operator(found->value ? "__or__" : "__and__", {{"", std::move(condition)}, {"", value->second}}));
-  frame_->variables.insert_or_assign(found->name, std::move(joined));
-  return true;
-}
-
-// Where sizes that a condition is about decide it for nearly all of them: what only chooses a truth by it is asked of
-// the running program. Returns whether that could be done.
-Expected<bool> Interpreter::choose_by_sizes(const Undecided& sizes, const Statement& statement) {
-  if (!short_circuit(statement)) return false;
-  TAPER_ASSIGN(taper::Value * flag, number_in(*region_, sizes, DType::boolean));
-  const Status done = branch_on({aten::Tensor::make(flag), region_, true}, statement, &sizes);
-  if (!done) {
-    changed_.reset();
-    uneven_.reset();
-  }
-  return done.has_value();
 }
 
 // What one attempt at both branches has found.

@@ -100,7 +100,7 @@ class Builtins {
   }
 
   Made compare() const;
-  Made arithmetic() const;
+  Made arithmetic();
   Made real_function() const;
 };
 

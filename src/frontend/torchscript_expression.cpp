@@ -114,32 +114,11 @@ Expected<Value> Interpreter::evaluate(const Expr& expr) {
     case ExprKind::call:
       return evaluate_call(expr);
     case ExprKind::list:
-    case ExprKind::tuple: {
-      std::vector<Value> items;
-      for (const Expr* item : expr.items) {
-        TAPER_ASSIGN(Value value, evaluate(*item));
-        items.push_back(std::move(value));
-      }
-      if (expr.kind == ExprKind::list) return new_list(std::move(items));
-      return std::make_shared<Tuple>(std::move(items));
-    }
-    case ExprKind::dict: {
-      const auto dict = std::make_shared<Dict>(region_);
-      for (std::size_t i = 0; i + 1 < expr.items.size(); i += 2) {
-        TAPER_ASSIGN(Value key, evaluate(*expr.items[i]));
-        TAPER_ASSIGN(Value value, evaluate(*expr.items[i + 1]));
-        dict->entries.emplace_back(std::move(key), std::move(value));
-      }
-      return dict;
-    }
-    case ExprKind::conditional: {
-      TAPER_ASSIGN(const Value condition, evaluate(*expr.items[0]));
-      TAPER_ASSIGN(const std::optional<bool> holds, decide(condition));
-      if (holds) return evaluate(*expr.items[*holds ? 1 : 2]);
-      TAPER_ASSIGN(const Value a, evaluate(*expr.items[1]));
-      TAPER_ASSIGN(const Value b, evaluate(*expr.items[2]));
-      return call_aten("where", {{"", condition}, {"", a}, {"", b}});
-    }
+    case ExprKind::tuple:
+    case ExprKind::dict:
+      return evaluate_container(expr);
+    case ExprKind::conditional:
+      return evaluate_choice(expr);
     case ExprKind::negate: {
       TAPER_ASSIGN(Value operand, evaluate(*expr.items[0]));
       return call_operator("neg", {{"", std::move(operand)}});
@@ -152,6 +131,36 @@ Expected<Value> Interpreter::evaluate(const Expr& expr) {
       return binary(expr.text, expr);
   }
   return None{};
+}
+
+// [a, b], (a, b) and {k: v}
+Expected<Value> Interpreter::evaluate_container(const Expr& expr) {
+  if (expr.kind == ExprKind::dict) {
+    const auto dict = std::make_shared<Dict>(region_);
+    for (std::size_t i = 0; i + 1 < expr.items.size(); i += 2) {
+      TAPER_ASSIGN(Value key, evaluate(*expr.items[i]));
+      TAPER_ASSIGN(Value value, evaluate(*expr.items[i + 1]));
+      dict->entries.emplace_back(std::move(key), std::move(value));
+    }
+    return dict;
+  }
+  std::vector<Value> items;
+  for (const Expr* item : expr.items) {
+    TAPER_ASSIGN(Value value, evaluate(*item));
+    items.push_back(std::move(value));
+  }
+  if (expr.kind == ExprKind::list) return new_list(std::move(items));
+  return std::make_shared<Tuple>(std::move(items));
+}
+
+// a if c else b
+Expected<Value> Interpreter::evaluate_choice(const Expr& expr) {
+  TAPER_ASSIGN(const Value condition, evaluate(*expr.items[0]));
+  TAPER_ASSIGN(const std::optional<bool> holds, decide(condition));
+  if (holds) return evaluate(*expr.items[*holds ? 1 : 2]);
+  TAPER_ASSIGN(const Value a, evaluate(*expr.items[1]));
+  TAPER_ASSIGN(const Value b, evaluate(*expr.items[2]));
+  return call_aten("where", {{"", condition}, {"", a}, {"", b}});
 }
 
 Expected<Value> Interpreter::binary(std::string_view op, const Expr& expr) {
@@ -340,7 +349,10 @@ Expected<Value> Interpreter::subscript(const Value& object, const Value& index) 
       if (same_value(key, index) == true) return value;
     return error_here(fmt::format("the dict has no key {}", text_of(index)));
   }
-  if (const TensorRef* stack = object.stack()) return item_of_stack(*stack, index);
+  if (const TensorRef* stack = object.stack()) {
+    TAPER_ASSIGN(Value item, item_of_stack(*stack, index));
+    return (*object.as<std::shared_ptr<List>>())->repeats ? read_only(item) : Expected<Value>(std::move(item));
+  }
   if (const auto* list = object.as<std::shared_ptr<List>>(); list && (*list)->kind == List::Kind::growing)
     return grown_item(**list, index);
   if (const auto* list = object.as<std::shared_ptr<List>>(); list && (*list)->kind == List::Kind::filling)
@@ -403,7 +415,9 @@ Expected<Value> Interpreter::slice_of(const Value& object, const Value& begin, c
     TAPER_ASSIGN(const Value part, reversed ? call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}})
                                             : slice_of(all, begin, end, step.is_none() ? Value(Dim(1)) : step));
     if (!part.is_tensor()) return part;
-    return stacked_list({part.tensor()->tensor, part.tensor()->home, stack->is_number});
+    Value list = stacked_list({part.tensor()->tensor, part.tensor()->home, stack->is_number});
+    (*list.as<std::shared_ptr<List>>())->repeats = (*object.as<std::shared_ptr<List>>())->repeats;
+    return list;
   }
   const auto* items = object.items();
   const auto* text = object.as<std::string>();

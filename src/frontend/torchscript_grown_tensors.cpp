@@ -55,6 +55,17 @@ Expected<std::optional<Value>> Interpreter::longer_tensor(const std::vector<Valu
   return Value(std::move(grown));
 }
 
+Expected<Value> Interpreter::read_only(const Value& value) {
+  if (!value.is_tensor()) return value;
+  TAPER_ASSIGN(aten::TensorPtr base, use(*value.tensor()));
+  TAPER_ASSIGN(taper::Value * content, content_of(*region_, *base));
+  const aten::Strides strides = base->strides();
+  aten::TensorPtr view = aten::Tensor::make_view(
+      region_->build, std::move(base), [](Builder&, taper::Value* from) { return from; }, nullptr, strides, content);
+  TAPER_TRY(region_->build.status());
+  return TensorRef{std::move(view), region_, false};
+}
+
 // All that there is so far of a tensor or list that grows.
 Expected<Value> Interpreter::entries_so_far(const List& list) {
   const List::Start& start = *list.start;
@@ -86,9 +97,13 @@ Expected<Value> Interpreter::entries_so_far(const List& list) {
   if (start.in_front) {
     TAPER_ASSIGN(all, call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}}));
   }
-  if (!start.axis) return stacked_list({all.tensor()->tensor, region_, start.items.is_number});
-  TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", Dim(static_cast<std::int64_t>(*start.axis))}}));
-  return call_aten("clone", {{"", all}});
+  if (start.axis) {
+    const Dim axis(static_cast<std::int64_t>(*start.axis));
+    TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", axis}}));
+    TAPER_ASSIGN(all, call_aten("clone", {{"", all}}));
+  }
+  TAPER_ASSIGN(all, read_only(all));  // what is written there would be lost
+  return start.axis ? all : stacked_list({all.tensor()->tensor, region_, start.items.is_number});
 }
 
 // A tensor that grows and is made anew in each iteration (its rows in another order, say): one that is longer by as

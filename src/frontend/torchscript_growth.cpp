@@ -252,7 +252,8 @@ Expected<Value> Interpreter::grown_item(const List& list, const Value& index) {
     TAPER_ASSIGN(place, call_operator("sub", {{"", last}, {"", place}}));
   }
   TAPER_ASSIGN(const TensorRef all, grown_items(*list.start, list.items));
-  return item_of_stack(all, place);
+  TAPER_ASSIGN(Value item, item_of_stack(all, place));
+  return list.items.empty() ? Expected<Value>(std::move(item)) : read_only(item);
 }
 
 // An entry of what the items of a list are as a tensor.
@@ -303,23 +304,11 @@ Expected<Value> Interpreter::finish_growing(Loop& loop, std::size_t i, const ate
   return call_aten("clone", {{"", all}});
 }
 
-// [y] * n, of which the running program knows how often.
+// [y] * n, of which the running program knows how often. All items are one tensor.
 Expected<std::optional<Value>> Interpreter::repeated_list(const Value& list, const Value& times) {
   const std::vector<Value>& items = *list.items();
-  const auto alike = [&](const Value& item) {
-    return is_item(item) && item.is_tensor() == items[0].is_tensor() && item_type(item) == item_type(items[0]);
-  };
-  if (items.empty() || !std::ranges::all_of(items, alike)) return std::nullopt;
-  std::vector<taper::Value*> parts;
+  if (items.size() != 1 || !is_item(items[0])) return std::nullopt;
   Builder& build = region_->build;
-  for (const Value& item : items) {
-    TAPER_ASSIGN(taper::Value * content,
-                 item.is_tensor() ? content_in(*region_, *item.tensor()) : number_in(*region_, item));
-    parts.push_back(aten::unsqueeze(build, aten::unsqueeze(build, content, 0), 0));
-  }
-  const auto count = static_cast<std::int64_t>(items.size());
-  taper::Value* all = parts.size() == 1 ? parts[0] : aten::concat(build, std::move(parts), 1);
-  TAPER_TRY(build.status());
   Dim often;
   if (const Dim* known = times.as<Dim>()) {
     often = aten::larger(region_->context, *known, 0);
@@ -327,14 +316,23 @@ Expected<std::optional<Value>> Interpreter::repeated_list(const Value& list, con
     TAPER_ASSIGN(taper::Value * number, number_in(*region_, times, DType::i64));
     often = aten::measured_size(region_->context, number);
   }
-  Shape shape = all->type.shape;
-  shape[0] = often;
-  all = aten::expand(build, all, shape);
-  shape.erase(shape.begin());
-  shape[0] = often * Dim(count);
-  all = aten::reshape(build, all, shape);
+  const auto repeat = [often](Builder& into, taper::Value* from) {
+    Shape shape = from->type.shape;
+    shape.insert(shape.begin(), often);
+    return aten::expand(into, aten::unsqueeze(into, from, 0), shape);
+  };
+  aten::TensorPtr tensor;
+  if (items[0].is_tensor()) {
+    TAPER_ASSIGN(aten::TensorPtr base, use(*items[0].tensor()));
+    tensor = aten::Tensor::make_view(build, std::move(base), repeat, nullptr, std::nullopt);
+  } else {
+    TAPER_ASSIGN(taper::Value * content, number_in(*region_, items[0]));
+    tensor = aten::Tensor::make(repeat(build, content));
+  }
   TAPER_TRY(build.status());
-  return stacked_list({aten::Tensor::make(all), region_, !items[0].is_tensor()});
+  Value made = stacked_list({std::move(tensor), region_, !items[0].is_tensor()});
+  (*made.as<std::shared_ptr<List>>())->repeats = items[0].is_tensor();
+  return made;
 }
 
 // ys[t] = y in a list of an open number of items.

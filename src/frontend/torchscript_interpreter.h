@@ -213,6 +213,8 @@ class Interpreter {
   // Adds storages that a region writes to and that more than one tensor reads. Returns whether there are new ones.
   Expected<bool> add_shared(std::span<Branch* const> branches, Storages& shared);
   Expected<Value> merge(Merge& merging, const Value& a, const Value& b);
+  Expected<Value> merge_unset(Merge& merging, const Value& a, const Value& b);
+  Expected<std::optional<Value>> merge_items(Merge& merging, const Value& a, const Value& b);
   Expected<Value> merge_optional(Merge& merging, const Value& a, const Value& b);
   struct Origin;
   Expected<Origin> origin_of(const Branch& branch, const Value& value);
@@ -247,6 +249,8 @@ class Interpreter {
   // Items of which the last one may be shorter.
   Expected<taper::Value*> joined_further(Loop& loop, std::size_t carried);
   Expected<bool> count_ragged(StepCounter& counter, const Loop& loop, Attempts& attempts);
+  static std::optional<Growth::Ragged> counted_parts(StepCounter& counter, const Region& region, const Growth& growth,
+                                                     std::span<const Value> items);
   Expected<std::optional<Value>> on_parts(std::string_view name, const std::vector<Argument>& arguments);
   Expected<Value> part_of_tensor(const List& list, const Value& index);
   Expected<Value> finish_growing(Loop& loop, std::size_t carried, const aten::TensorPtr& items,
@@ -274,18 +278,27 @@ class Interpreter {
   static std::optional<Growth> tensor_growth(const Type& before, const Type& next);
   Expected<bool> note_tensor_growth(const Loop& loop, Attempts& attempts);
   Expected<taper::Value*> grown_whole(Loop& loop, std::size_t carried, const Value& whole);
+  // The same tensor, into which nothing can be written.
+  Expected<Value> read_only(const Value& value);
   Expected<Value> entries_so_far(const List& list);
   Expected<Value> grown_length(const List& list);
   Expected<Value> grown_item(const List& list, const Value& index);
   Expected<TensorRef> grown_items(const List::Start& start, std::vector<Value> items);
   Expected<Value> item_of_stack(const TensorRef& stack, const Value& index);
   Status finish(Loop& loop, const Value& entered);
+  // What a loop hands round beside what it carries: what its regions read of outside.
+  struct Round;
+  Status capture_all(Loop& loop, Round& round);
+  Expected<std::vector<taper::Value*>> build_while(Loop& loop, Round& round);
+  void set_holder(Loop& loop, std::size_t holder, std::span<const Value> after);
   Expected<aten::TensorPtr> result_of(const Loop& loop, std::size_t i, std::span<const aten::TensorPtr> others,
                                       taper::Value* made, const Value& entered);
   Expected<Value> iterate_item(const Value& iterated, const Value& index);
 
   // ---- expressions
   Expected<Value> evaluate(const Expr& expr);
+  Expected<Value> evaluate_container(const Expr& expr);
+  Expected<Value> evaluate_choice(const Expr& expr);
   Expected<Value> evaluate_call(const Expr& expr);
   Expected<Value> evaluate_named_call(const std::string& name, const Expr& expr);
   Expected<std::vector<Argument>> evaluate_arguments(const Expr& call, std::size_t first = 1);

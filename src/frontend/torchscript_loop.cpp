@@ -24,6 +24,8 @@ bool same_structure(const Value& a, const Value& b) {
   return a.data.index() == b.data.index() && std::ranges::equal(*a.items(), *b.items(), same_structure);
 }
 
+}  // namespace
+
 std::string sharing_error(std::string_view name) {
   return fmt::format(
       "'{}' may share elements with another tensor, by how a loop that depends on data went: one of them is written "
@@ -31,8 +33,6 @@ std::string sharing_error(std::string_view name) {
       "and the other one read afterwards (clone() what is kept)",
       name);
 }
-
-}  // namespace
 
 void each_leaf(const Value& value, const std::function<void(const Value&)>& visit) {
   if (const auto* maybe = value.as<std::shared_ptr<Maybe>>()) {
@@ -590,123 +590,6 @@ Expected<bool> Interpreter::write_constants(const Loop& loop, Attempts& attempts
     if (changed) attempts.variable.push_back(capture.outer.tensor);
   }
   return attempts.variable.size() > before;
-}
-
-Status Interpreter::finish(Loop& loop, const Value& entered) {
-  Branch& body = loop.body;
-  Branch& condition = loop.condition;
-  for (Branch* branch : {&body, &condition}) TAPER_TRY(capture_sizes(*branch->region));
-  // What either region reads of outside goes round unchanged, but for tensors that the body writes to.
-  std::vector<taper::Value*> operands;
-  std::vector<WantedInput> body_wanted, condition_wanted;
-  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
-    operands.push_back(loop.carried[i].initial);
-    body_wanted.push_back({body.outputs[i], body.outputs[i]->name, body.outputs[i]->type});
-    condition_wanted.push_back({condition.outputs[i], condition.outputs[i]->name, condition.outputs[i]->type});
-  }
-  std::vector<std::pair<TensorRef, std::size_t>> written;
-  std::vector<Capture> captures;
-  for (Branch* branch : {&body, &condition})
-    for (const Capture& capture : branch->region->captures) {
-      if (!capture.inner.tensor->readable())  // the next iteration would read it
-        return error_here(capture.inner.tensor->lost().value_or(sharing_error(capture.outer_value->name)));
-      if (!capture.input) continue;
-      if (branch == &condition && find_capture(body.region->captures, capture.outer.tensor)) continue;
-      captures.push_back(capture);
-    }
-  for (const Capture& capture : captures) {
-    const Capture* in_body = find_capture(body.region->captures, capture.outer.tensor);
-    const Capture* in_condition = find_capture(condition.region->captures, capture.outer.tensor);
-    operands.push_back(capture.outer_value);
-    taper::Value* input = in_body ? in_body->input : body.graph->add_input(capture.input->name, capture.input->type);
-    body_wanted.push_back({input, capture.input->name, capture.input->type});
-    condition_wanted.push_back(
-        {in_condition ? in_condition->input : nullptr, capture.input->name, capture.input->type});
-    taper::Value* after = input;
-    if (in_body) {
-      TAPER_ASSIGN(after, content_of(*body.region, *in_body->inner.tensor));
-    }
-    if (after != input) written.emplace_back(capture.outer, loop.next.size());
-    loop.next.push_back(after);
-  }
-  condition.graph->add_output("go_on", loop.go_on);
-  for (std::size_t i = 0; i < loop.next.size(); ++i) body.graph->add_output(fmt::format("next_{}", i), loop.next[i]);
-  std::vector<std::unique_ptr<Graph>> regions;
-  TAPER_ASSIGN(std::unique_ptr<Graph> condition_graph, with_inputs(std::move(*condition.graph), condition_wanted));
-  TAPER_ASSIGN(std::unique_ptr<Graph> body_graph, with_inputs(std::move(*body.graph), body_wanted));
-  regions.push_back(std::move(condition_graph));
-  regions.push_back(std::move(body_graph));
-  loop.outer.build.set_scope(frame_->scope);
-  const std::vector<taper::Value*> results =
-      loop.outer.build.call("while", std::move(operands), {}, "while", std::move(regions));
-  TAPER_TRY(loop.outer.build.status());
-  for (const auto& [tensor, at] : written) TAPER_TRY(tensor.tensor->write(loop.outer.build, results[at]));
-  std::vector<aten::TensorPtr> tensors;
-  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
-    TAPER_ASSIGN(aten::TensorPtr tensor, result_of(loop, i, tensors, results[i], entered));
-    tensors.push_back(std::move(tensor));
-  }
-  std::vector<Value> after;
-  for (std::size_t i = 0; i < loop.carried.size(); ++i) {
-    TAPER_ASSIGN(after.emplace_back(), loop.carried[i].growth ? finish_growing(loop, i, tensors[i], results[0])
-                                                              : Expected<Value>(TensorRef{tensors[i], &loop.outer,
-                                                                                          loop.carried[i].is_number}));
-  }
-  for (std::size_t i = 0; i < loop.holders.size(); ++i) {
-    const Loop::Holder& holder = loop.holders[i];
-    Value value = loop.rebuilt(i, &loop.outer, [&](std::size_t k) { return after[k]; });
-    const std::size_t of_holder = loop.carried_of(i);
-    if (holder.growth && holder.variable.empty()) {
-      List& list = **holder.container.as<std::shared_ptr<List>>();
-      list.items.clear();
-      list.kind = holder.growth->ragged ? List::Kind::joined : List::Kind::stacked;
-      list.axis = holder.growth->ragged ? holder.growth->ragged->axis : 0;
-      list.stack = *after[of_holder].tensor();
-    } else if (holder.growth) {
-      Value grown = stacked_list(*after[of_holder].tensor());
-      if (holder.growth->ragged) {
-        List& list = **grown.as<std::shared_ptr<List>>();
-        list.kind = List::Kind::joined;
-        list.axis = holder.growth->ragged->axis;
-      }
-      frame_->variables.insert_or_assign(holder.variable, std::move(grown));
-    } else if (holder.variable.empty()) {
-      if (holder.filling) {
-        List& list = **holder.container.as<std::shared_ptr<List>>();
-        list.kind = List::Kind::filling;
-        list.stack.is_number = holder.filling->is_number;
-      }
-      set_contents(holder.container, value);
-    } else if (of_holder != Loop::kNone)
-      frame_->variables.insert_or_assign(holder.variable, std::move(value));
-  }
-  // What is set anew in every iteration has no value if there is none.
-  for (const std::string_view name : loop.assigned)
-    if (!loop.before.contains(name)) frame_->variables.erase(name);
-  return {};
-}
-
-// A carried value after the loop. Without an iteration it is the tensor that it was before.
-Expected<aten::TensorPtr> Interpreter::result_of(const Loop& loop, std::size_t i,
-                                                 std::span<const aten::TensorPtr> others, taper::Value* made,
-                                                 const Value& entered) {
-  const Loop::Carried& one = loop.carried[i];
-  aten::TensorPtr tensor = aten::Tensor::make(made);
-  if (one.is_number) return tensor;
-  if (loop.places[i]->contiguous() != true) tensor->forget_strides();
-  if (one.is_written) {
-    for (const aten::TensorPtr& alias : one.aliases) alias->lose(sharing_error(one.name));
-  } else if (one.is_replaced && (entered.as<bool>() || entered.as<Undecided>() || entered.tensor())) {
-    if (entered.as<bool>()) return tensor;
-    TAPER_ASSIGN(taper::Value * flag, number_in(*region_, entered, DType::boolean));
-    return aten::Tensor::make_choice(seen_by_views(flag), tensor, one.before, made);
-  }
-  std::vector<aten::TensorPtr> bases;
-  if (!one.is_written) bases = one.aliases;
-  for (const auto& [a, b] : loop.related)
-    if (b == i) bases.push_back(others[a]);
-  if (!bases.empty()) return aten::Tensor::make_uncertain(std::move(bases), made, sharing_error(one.name));
-  return tensor;
 }
 
 }  // namespace taper::torchscript

@@ -22,6 +22,9 @@ void each_leaf(const Value& value, const std::function<void(const Value&)>& visi
 // The same tuples and lists around other leaves, in order.
 Value with_leaves(const Value& value, Region* home, const std::function<Value(const Value&)>& next);
 
+// Of a tensor that may share elements with others, by how a loop went.
+std::string sharing_error(std::string_view name);
+
 // What lists that grow or fill hold.
 inline bool is_item(const Value& value) {
   return value.is_tensor() || is_number_value(value);

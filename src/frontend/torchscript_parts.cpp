@@ -84,7 +84,10 @@ std::optional<Interpreter::Growth> Interpreter::Loop::ragged_growth(std::span<co
         }
       }
     }
-    if (!ragged || ragged->factor == 0) return std::nullopt;
+    constexpr std::int64_t kMost = std::int64_t{1} << 30;
+    if (!ragged || ragged->factor == 0 || ragged->factor > kMost || ragged->offset > kMost || ragged->offset < -kMost ||
+        added.size() > kMost)
+      return std::nullopt;
     type.shape.erase(type.shape.begin() + static_cast<std::ptrdiff_t>(ragged->axis));
     if (growth && (growth->item != type || growth->ragged->axis != ragged->axis)) return std::nullopt;
     if (growth) {

@@ -10,8 +10,6 @@
 namespace taper::torchscript {
 namespace {
 
-using Comparison = Undecided::Comparison;
-
 // c * symbol + k
 struct Line {
   std::string symbol;
@@ -56,7 +54,7 @@ void narrow_to_at_most_zero(aten::Context& context, const Dim& size) {
 }
 
 // What is 0 where a comparison holds, if it says that of anything.
-std::optional<Dim> nothing_where(const aten::Context& context, const Comparison& comparison) {
+std::optional<Dim> nothing_where(const aten::Context& context, const Undecided::Comparison& comparison) {
   const auto& [op, a, b] = comparison;
   const bool at_most = op == "le" && aten::known_less_equal(context, b, a) == true;
   const bool at_least = op == "ge" && aten::known_less_equal(context, a, b) == true;
@@ -76,15 +74,16 @@ bool equal_where(const aten::Context& context, const Undecided& condition, bool 
   there.counted = context.counted;
   narrow(there, condition, holds);
   if (aten::known_less_equal(there, a, b) == true && aten::known_less_equal(there, b, a) == true) return true;
-  return std::ranges::any_of(holds ? condition.if_true : condition.if_false, [&](const Comparison& comparison) {
-    const auto nothing = nothing_where(context, comparison);
-    return nothing && is_multiple(a - b, *nothing);
-  });
+  return std::ranges::any_of(holds ? condition.if_true : condition.if_false,
+                             [&](const Undecided::Comparison& comparison) {
+                               const auto nothing = nothing_where(context, comparison);
+                               return nothing && is_multiple(a - b, *nothing);
+                             });
 }
 
 }  // namespace
 
-Comparison inverse_of(const Comparison& comparison) {
+Undecided::Comparison inverse_of(const Undecided::Comparison& comparison) {
   constexpr std::pair<std::string_view, std::string_view> kInverses[] = {{"lt", "ge"}, {"ge", "lt"}, {"gt", "le"},
                                                                          {"le", "gt"}, {"eq", "ne"}, {"ne", "eq"}};
   const auto* found =
@@ -92,7 +91,7 @@ Comparison inverse_of(const Comparison& comparison) {
   return {found->second, comparison.a, comparison.b};
 }
 
-Dim flag_of(const Comparison& comparison) {
+Dim flag_of(const Undecided::Comparison& comparison) {
   const auto& [op, a, b] = comparison;
   const auto is_positive = [](const Dim& size) { return dim_min(1, dim_max(size, 0)); };
   if (op == "gt") return is_positive(a - b);
@@ -165,6 +164,71 @@ Status Interpreter::capture_sizes(Region& region) {
                  content_in(region, {aten::Tensor::make(*found), &root_, false}));
   }
   return {};
+}
+
+namespace {
+
+// What Python's `and` and `or` are in TorchScript: a branch that only says True or False.
+struct ShortCircuit {
+  std::string_view name;
+  bool value;     // what the branch says
+  bool if_holds;  // whether it is the first one
+};
+std::optional<ShortCircuit> short_circuit(const Statement& statement) {
+  for (const bool first : {true, false}) {
+    const std::vector<Statement>& block = first ? statement.body : statement.otherwise;
+    if (block.size() != 1 || block[0].kind != StatementKind::assign || block[0].target->kind != ExprKind::name ||
+        block[0].value->kind != ExprKind::boolean)
+      continue;
+    return ShortCircuit{block[0].target->text, block[0].value->boolean, first};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+// `sizes and x`: stays a condition on sizes if x is one. Returns whether it was one of these.
+Expected<bool> Interpreter::join_by_branch(const Undecided& sizes, const Statement& statement) {
+  const auto found = short_circuit(statement);
+  const std::vector<Statement>& other = found && found->if_holds ? statement.otherwise : statement.body;
+  const auto assigns = [](const Statement& one) { return one.kind == StatementKind::assign; };
+  if (!found || !std::ranges::all_of(other, assigns)) return false;
+  const std::size_t warned = warnings.size(), assumed = assumptions.size();
+  const UnsupportedOperators unsupported_before = unsupported;
+  const Expected<Branch> branch = run_branch(other, {}, {}, &sizes, !found->if_holds);
+  const auto value = branch ? branch->variables.find(found->name) : Variables::const_iterator();
+  const bool is_known = branch && value != branch->variables.end() &&
+                        (value->second.as<bool>() || value->second.as<Undecided>()) && !changed_;
+  if (!is_known) {
+    warnings.resize(std::min(warnings.size(), warned));
+    assumptions.resize(std::min(assumptions.size(), assumed));
+    unsupported = unsupported_before;
+    changed_.reset();
+    uneven_.reset();
+    return false;
+  }
+  // c ? true : x is c or x, and so on
+  Value condition = sizes;
+  if (found->if_holds != found->value) {
+    TAPER_ASSIGN(condition, call_operator("__not__", {{"", std::move(condition)}}));
+  }
+  TAPER_ASSIGN(Value joined,
+               call_operator(found->value ? "__or__" : "__and__", {{"", std::move(condition)}, {"", value->second}}));
+  frame_->variables.insert_or_assign(found->name, std::move(joined));
+  return true;
+}
+
+// Where sizes that a condition is about decide it for nearly all of them: what only chooses a truth by it is asked of
+// the running program. Returns whether that could be done.
+Expected<bool> Interpreter::choose_by_sizes(const Undecided& sizes, const Statement& statement) {
+  if (!short_circuit(statement)) return false;
+  TAPER_ASSIGN(taper::Value * flag, number_in(*region_, sizes, DType::boolean));
+  const Status done = branch_on({aten::Tensor::make(flag), region_, true}, statement, &sizes);
+  if (!done) {
+    changed_.reset();
+    uneven_.reset();
+  }
+  return done.has_value();
 }
 
 }  // namespace taper::torchscript

@@ -316,36 +316,50 @@ Expected<bool> Interpreter::count_steps(Loop& loop, const Value& entered, Attemp
   return true;
 }
 
+// The parts that items are as long as, if these follow one another.
+std::optional<Interpreter::Growth::Ragged> Interpreter::counted_parts(StepCounter& counter, const Region& region,
+                                                                      const Growth& growth,
+                                                                      std::span<const Value> items) {
+  const Region::Part* part = nullptr;
+  for (const Value& item : items) {
+    if (!item.is_tensor() || growth.ragged->axis >= item.tensor()->tensor->type().shape.size()) return std::nullopt;
+    for (const std::string& symbol : symbols_of(item.tensor()->tensor->type().shape[growth.ragged->axis]))
+      if (const auto found = region.parts.find(symbol); found != region.parts.end()) part = &found->second;
+  }
+  if (part == nullptr) return std::nullopt;
+  const taper::Value* last = part->last;
+  if (const Node* node = last->producer; node != nullptr && node->op == "minimum") {  // min(i + n, size)
+    const bool second = counter.is_known(node->operands[1], part->size);
+    if (second || counter.is_known(node->operands[0], part->size)) last = node->operands[second ? 0 : 1];
+  }
+  const auto from = counter.line_of(part->first), to = counter.line_of(last);
+  if (!from || !to || from->second < 1 || from->second != to->second || to->first - from->first != from->second ||
+      aten::known_less_equal(region.context, 0, from->first) != true)
+    return std::nullopt;
+  Growth::Ragged ragged = *growth.ragged;
+  ragged.is_counted = true;
+  ragged.first = from->first;
+  ragged.step = from->second;
+  ragged.size = part->size;
+  return ragged;
+}
+
 // Finds out which parts of a tensor items are as long as. Returns whether that is new, which the next attempt has to
 // know.
 Expected<bool> Interpreter::count_ragged(StepCounter& counter, const Loop& loop, Attempts& attempts) {
   bool more = false;
-  for (auto& [key, growth] : attempts.grown) {
-    if (!growth.ragged || growth.ragged->is_counted) continue;
-    std::optional<Growth::Ragged> counted;
-    for (const auto& [symbol, part] : loop.body.region->parts) {
-      const taper::Value* last = part.last;
-      if (const Node* node = last->producer; node != nullptr && node->op == "minimum")  // min(i + n, size)
-        for (const std::size_t k : {std::size_t{0}, std::size_t{1}})
-          if (counter.is_known(node->operands[k], part.size)) last = node->operands[1 - k];
-      const auto from = counter.line_of(part.first), to = counter.line_of(last);
-      if (!from || !to || from->second != to->second || from->second < 1 || to->first - from->first != from->second ||
-          aten::known_less_equal(region_->context, 0, from->first) != true)
-        continue;
-      Growth::Ragged ragged = *growth.ragged;
-      ragged.is_counted = true;
-      ragged.first = from->first;
-      ragged.step = from->second;
-      ragged.size = part.size;
-      if (counted && *counted != ragged) counted->is_counted = false;
-      if (!counted) counted = ragged;
-    }
-    if (!counted || !counted->is_counted)
-      return error_here(
-          "a list gets items of different sizes in a loop that depends on data",
-          "parts that follow one another (x[:, i : i + 4]) may be shorter at the end; else pad the input so "
-          "that all are of one size");
-    growth.ragged = counted;
+  for (const Loop::Carried& one : loop.carried) {
+    if (!one.growth || !one.growth->ragged) continue;
+    const auto counted = counted_parts(counter, *loop.body.region, *one.growth, loop.after(one));
+    if (!counted || (one.growth->ragged->is_counted && *counted != *one.growth->ragged))
+      return error_here("a list gets items of different sizes in a loop that depends on data",
+                        "parts that follow one another (x[:, i : i + 4]) may be shorter at the end; else pad the input "
+                        "so that all are of one size");
+    if (one.growth->ragged->is_counted) continue;
+    const Loop::Holder& holder = loop.holders[one.holder];
+    const auto noted = attempts.grown.find({holder.list(), holder.variable});
+    if (noted == attempts.grown.end()) return error_here("a list changes in a loop in a way that is not known");
+    noted->second.ragged = counted;
     more = true;
   }
   return more;

@@ -139,6 +139,7 @@ struct List {
   TensorRef stack;  // of stacked ones: the items along the first axis, which are numbers if it is one
   std::shared_ptr<const Start> start;
   bool grew_in_front = false;  // an item was put before the first one
+  bool repeats = false;        // of stacked ones: some items are one tensor
   // Of filling ones: `stack` has room for more items than there are.
   std::shared_ptr<const Value> length;
   std::size_t room = 0, added = 0;  // for how many items branches have room, and how many they may have added

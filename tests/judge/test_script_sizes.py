@@ -563,12 +563,67 @@ class ReordersWhatIsShorter(nn.Module):
         return cache
 
 
+class WritesIntoWhatGrows(nn.Module):
+    def forward(self, x):
+        cache = x[:, :1] * 2
+        for t in range(x.size(1)):
+            cache = torch.cat([cache, x[:, t : t + 1]], 1)
+            cache += 1
+        return cache
+
+
+class WritesToOneOfMany(nn.Module):
+    """Which all are one tensor."""
+
+    def forward(self, x):
+        ys = [torch.zeros(x.size(0), 4)] * x.size(1)
+        for t in range(x.size(1)):
+            ys[t] += x[:, t]
+        return torch.stack(ys, 1)
+
+
+class TwoKindsOfParts(nn.Module):
+    """What is joined is not what follows one another."""
+
+    def forward(self, x):
+        ys: List[Tensor] = []
+        for i in range(0, x.size(1), 4):
+            ys.append(x[:, i // 2 : i // 2 + 3] * x[:, i : i + 4].mean(1, keepdim=True))
+        return torch.cat(ys, 1)
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
-    [(UsesUnevenParts, "different sizes is used in the loop"), (ReordersWhatIsShorter, "in one branch and")],
+    [
+        (UsesUnevenParts, "different sizes is used in the loop"),
+        (ReordersWhatIsShorter, "in one branch and"),
+        (WritesIntoWhatGrows, "can't be written through"),
+        (WritesToOneOfMany, "can't be written through"),
+        (TwoKindsOfParts, "different sizes"),
+    ],
 )
 def test_says_what_it_refuses(tmp_path, model, said):
     torch.jit.script(model()).save(tmp_path / "net.pt")
     done = run(tmp_path, "convert", "net.pt", "--input-shape", "x=B,T,4")
     assert done.returncode != 0
     assert said in done.stdout + done.stderr
+
+
+class FoldsPatches(nn.Module):
+    """Rounds sizes up as traced programs do: as tensors."""
+
+    def forward(self, x):
+        rows = torch.ceil(x.shape[2] / 2).to(torch.int64)
+        columns = torch.ceil(x.shape[3] / 2).to(torch.int64)
+        x = F.interpolate(x, size=(rows * 2, columns * 2), mode="bilinear", align_corners=False)
+        patches = x.reshape(x.shape[0] * x.shape[1] * rows, 2, columns, 2).transpose(1, 2)
+        return patches.reshape(x.shape[0], x.shape[1], rows * columns, 4).softmax(2)
+
+
+def test_follows_sizes_that_are_rounded_as_tensors(tmp_path):
+    program = torch.jit.trace(FoldsPatches(), torch.randn(1, 3, 6, 8), check_trace=False)
+    program.save(tmp_path / "net.pt")
+    done = run(tmp_path, "convert", "net.pt", "--dynamic", "x:2", "--dynamic", "x:3", "--quantize", "fp32")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for shape in ((1, 3, 6, 8), (1, 3, 7, 4), (1, 3, 10, 13)):
+        compare(tmp_path, program, (shape,))
