@@ -52,11 +52,15 @@ void collect_unspelled(const Graph& graph, Target target, Unspelled& unspelled) 
     const Op& op = op_of(node);
     if (op.is_constant || op.spelled_in(target, node)) continue;
     const std::string& place = node.scope.empty() ? node.results[0]->name : node.scope;
-    if (node.op != "sizes") unspelled.ops[node.op].push_back(place);  // which no program calls
+    bool names_sizes = false;
     for (const NamedAttr& attr : node.attrs)
       if (const auto* shape = std::get_if<Shape>(&attr.second))
         for (const Dim& size : *shape)
-          if (!size.constant()) unspelled.sizes[size.text()].push_back(place);
+          if (!size.constant()) {
+            unspelled.sizes[size.text()].push_back(place);
+            names_sizes = true;
+          }
+    if (!names_sizes || node.op != "sizes") unspelled.ops[node.op].push_back(place);  // no program calls `sizes`
   }
 }
 
