@@ -8,7 +8,7 @@
 namespace taper::onnx_reader {
 namespace {
 
-constexpr int kMostNodes = 64;  // that are looked through for one entry
+constexpr int kMostFollowed = 64;  // that are looked through for one entry
 
 std::optional<Fraction> entry_within(const Value* vector, std::int64_t i, int& budget);
 
@@ -103,7 +103,7 @@ std::optional<Fraction> entry_within(const Value* vector, std::int64_t i, int& b
 }  // namespace
 
 std::optional<Fraction> real_entry_of(const Value* vector, std::int64_t i) {
-  int budget = kMostNodes;
+  int budget = kMostFollowed;
   return entry_within(vector, i, budget);
 }
 
