@@ -337,7 +337,9 @@ namespace {
 // How many times b a sum is: 4 of 4 T - 4 S by T - S.
 std::optional<std::int64_t> times_of(const Dim& a, const Dim& b) {
   const auto sum = a.terms(), part = b.terms();
-  if (part.size() < 2 || sum.size() != part.size() || part[0].coefficient == -1) return std::nullopt;
+  if (part.size() < 2 || sum.size() != part.size()) return std::nullopt;
+  // -2^63 / -1 is no 64-bit number.
+  if (part[0].coefficient == -1 && !checked_mul(sum[0].coefficient, part[0].coefficient)) return std::nullopt;
   if (sum[0].coefficient % part[0].coefficient != 0) return std::nullopt;
   const std::int64_t times = sum[0].coefficient / part[0].coefficient;
   return a == b * times ? std::optional(times) : std::nullopt;

@@ -98,6 +98,7 @@ TEST(Dim, quotients_are_simplified) {
   const Dim rest = h - floor_divide(h, 2);
   EXPECT_EQ(floor_divide(4 * rest, rest), Dim(4));
   EXPECT_EQ(floor_divide(-1 * rest, rest), Dim(-1));
+  EXPECT_EQ(floor_divide(-4 * rest, -1 * rest), Dim(4));
   EXPECT_FALSE(floor_divide(4 * rest + 1, rest).constant());
 }
 
