@@ -334,15 +334,21 @@ std::optional<DimFunction> dim_function(std::string_view factor) {
 
 namespace {
 
-// How many times b a sum is: 4 of 4 T - 4 S by T - S.
-std::optional<std::int64_t> times_of(const Dim& a, const Dim& b) {
+Dim dim_of(const Dim::Term& term) {
+  Dim product = term.coefficient;
+  for (const std::string& symbol : term.symbols) product = product * Dim::symbol(symbol);
+  return product;
+}
+
+// How many times b a sum is: 4 B of 4 B T - 4 B S by T - S.
+std::optional<Dim> times_of(const Dim& a, const Dim& b) {
+  constexpr std::size_t kMostTerms = 8;
   const auto sum = a.terms(), part = b.terms();
-  if (part.size() < 2 || sum.size() != part.size()) return std::nullopt;
-  // -2^63 / -1 is no 64-bit number.
-  if (part[0].coefficient == -1 && !checked_mul(sum[0].coefficient, part[0].coefficient)) return std::nullopt;
-  if (sum[0].coefficient % part[0].coefficient != 0) return std::nullopt;
-  const std::int64_t times = sum[0].coefficient / part[0].coefficient;
-  return a == b * times ? std::optional(times) : std::nullopt;
+  if (part.size() < 2 || part.size() > kMostTerms || sum.size() != part.size()) return std::nullopt;
+  const Dim first = dim_of(part[0]);
+  for (const Dim::Term& term : sum)
+    if (auto times = divide_exactly(dim_of(term), first); times && a == b * *times) return times;
+  return std::nullopt;
 }
 
 }  // namespace

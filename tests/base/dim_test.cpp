@@ -99,6 +99,7 @@ TEST(Dim, quotients_are_simplified) {
   EXPECT_EQ(floor_divide(4 * rest, rest), Dim(4));
   EXPECT_EQ(floor_divide(-1 * rest, rest), Dim(-1));
   EXPECT_EQ(floor_divide(-4 * rest, -1 * rest), Dim(4));
+  EXPECT_EQ(floor_divide(4 * rest * symbol("B"), rest), 4 * symbol("B"));
   EXPECT_FALSE(floor_divide(4 * rest + 1, rest).constant());
 }
 
