@@ -77,6 +77,44 @@ std::optional<std::string> Dim::as_symbol() const {
   return term.symbols[0];
 }
 
+namespace {
+
+Dim dim_of(const Dim::Term& term) {
+  Dim product = term.coefficient;
+  for (const std::string& symbol : term.symbols) product = product * Dim::symbol(symbol);
+  return product;
+}
+
+// A term that is a number times max(..) or min(..) of sizes without functions.
+std::optional<DimFunction> flat_function(const Dim::Term& term, std::string_view name) {
+  if (term.symbols.size() != 1 || !term.symbols[0].starts_with(name)) return std::nullopt;
+  auto function = std::ranges::count(term.symbols[0], '(') == 1 ? dim_function(term.symbols[0]) : std::nullopt;
+  return function && function->name == name ? std::move(function) : std::nullopt;
+}
+
+// max(a, b) + min(a + n, b + n) = a + b + n: max(0, T - 2) + min(2, T) is T.
+std::optional<Dim> without_extremes(const Terms& sum) {
+  for (const Dim::Term& x : sum) {
+    const auto most = flat_function(x, "max");
+    if (!most) continue;
+    for (const Dim::Term& y : sum) {
+      const auto least = x.coefficient == y.coefficient ? flat_function(y, "min") : std::nullopt;
+      if (!least) continue;
+      for (const auto& [a, b] : {std::pair(least->a, least->b), std::pair(least->b, least->a)}) {
+        const Dim apart = a - most->a;
+        if (!apart.constant() || b - most->b != apart) continue;
+        Dim shorter = Dim(x.coefficient) * (a + most->b);
+        for (const Dim::Term& term : sum)
+          if (&term != &x && &term != &y) shorter = shorter + dim_of(term);
+        return shorter;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 Dim operator+(const Dim& a, const Dim& b) {
   if (a.overflowed_ || b.overflowed_) return Dim::overflow();
   if (!a.terms_ && !b.terms_) {
@@ -86,6 +124,8 @@ Dim operator+(const Dim& a, const Dim& b) {
   Terms sum = a.terms();
   for (Dim::Term& term : b.terms())
     if (!add_term(sum, std::move(term))) return Dim::overflow();
+  if (sum.size() > 1 && a.terms_ && b.terms_)
+    if (auto shorter = without_extremes(sum)) return *shorter;
   return Dim(std::move(sum));
 }
 
@@ -333,12 +373,6 @@ std::optional<DimFunction> dim_function(std::string_view factor) {
 }
 
 namespace {
-
-Dim dim_of(const Dim::Term& term) {
-  Dim product = term.coefficient;
-  for (const std::string& symbol : term.symbols) product = product * Dim::symbol(symbol);
-  return product;
-}
 
 // How many times b a sum is: 4 B of 4 B T - 4 B S by T - S.
 std::optional<Dim> times_of(const Dim& a, const Dim& b) {

@@ -134,6 +134,16 @@ TEST(Dim, functions_are_read_evaluated_and_substituted) {
   EXPECT_EQ(floor_divide(symbol("T"), 2).as_symbol(), std::nullopt);
 }
 
+TEST(Dim, what_is_most_and_what_is_least_add_up) {
+  const Dim T = symbol("T"), S = symbol("S");
+  EXPECT_EQ(dim_max(T - 2, 0) + dim_min(T, 2), T);
+  EXPECT_EQ(dim_max(T, S) + dim_min(S, T) + 1, T + S + 1);
+  EXPECT_EQ(3 * dim_max(T, S) + 3 * dim_min(S, T), 3 * T + 3 * S);
+  EXPECT_NE(dim_max(T, S) + 2 * dim_min(S, T), T + 2 * S);
+  EXPECT_NE(dim_max(T, S) + dim_min(S, T + 1), T + S);
+  EXPECT_NE(dim_max(T, 4) + dim_min(T, 3), T + 4);
+}
+
 TEST(Dim, functions_nest_to_a_bounded_depth) {
   Dim dim = symbol("T");
   for (int i = 0; i < 100; ++i) dim = dim_max(dim * 2, symbol("S"));
