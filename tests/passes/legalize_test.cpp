@@ -368,6 +368,37 @@ TEST(LegalizeForTflite, gives_each_result_of_a_branch_a_tensor_of_its_own) {
   EXPECT_EQ((*found)[1].values, (std::vector<double>{0, 3}));
 }
 
+TEST(CopySpoiledResults, computes_results_anew_that_follow_from_constants) {
+  const Type type{DType::f32, {2}};
+  std::vector<std::unique_ptr<Graph>> branches;
+  for (const bool known : {true, false}) {
+    Graph& branch = *branches.emplace_back(std::make_unique<Graph>());
+    Builder build(branch);
+    Value* x = branch.add_input("x", type);
+    branch.add_output("y", build("neg", {known ? build.constant(tensor_f32({2}, std::vector<float>{1, -2})) : x}));
+    ASSERT_TRUE(build.status());
+  }
+  Graph graph;
+  Value* condition = graph.add_input("condition", {DType::boolean, {}});
+  const Node* chosen =
+      graph.add_node("if", {condition, graph.add_input("x", type)}, {}, {type}, "chosen", std::move(branches));
+  graph.add_output("y", chosen->results[0]);
+  ASSERT_TRUE(check(graph)) << check(graph).error().text();
+  EXPECT_TRUE(spoils_results(*chosen));
+  const auto copied = copy_spoiled_results(graph);
+  ASSERT_TRUE(copied) << copied.error().text();
+  EXPECT_TRUE(check(*copied));
+  const Node& after = copied->nodes().front();
+  EXPECT_EQ(after.regions[0]->outputs()[0].value->producer->op, "mul") << "by 1";
+  EXPECT_EQ(after.regions[1]->outputs()[0].value->producer->op, "neg");
+  for (const double flag : {1.0, 0.0}) {
+    const std::vector<Array> given = {{DType::boolean, {}, {flag}}, {DType::f32, {2}, {5, 6}}};
+    const auto found = evaluate(*copied, given);
+    ASSERT_TRUE(found) << found.error().text();
+    EXPECT_EQ((*found)[0].values, flag == 1 ? (std::vector<double>{-1, 2}) : (std::vector<double>{-5, -6}));
+  }
+}
+
 TEST(StoreWeightsAsF16, keeps_weights_that_overflow_and_says_so) {
   Graph graph;
   Builder build(graph);
