@@ -57,7 +57,7 @@ Expected<Interpreter::Branch> Interpreter::run_branch(const std::vector<Statemen
   for (std::size_t i = 0; i < changed.size(); ++i) {
     if (const Status counted = check_item_count(changed[i], kinds[i]); status && !counted) status = counted;
     branch.contents.push_back(contents_of(changed[i]));
-    set_contents(changed[i], contents[i]);
+    if (const Status set = set_contents(changed[i], contents[i]); status && !set) status = set;
     set_home(changed[i], region_);
   }
   if (!status) return std::unexpected(status.error());
@@ -193,7 +193,8 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
         return Pending{merging.pairs.size() - 1};
       }
       if (differ_in_sizes(then, otherwise)) return note(a, b, std::nullopt);
-      return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b))};
+      return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b)),
+                     "let both branches make tensors of one dtype and as many axes"};
     }
     return note(a, b, std::nullopt);
   }
@@ -352,8 +353,9 @@ aten::TensorPtr Interpreter::joined_tensor(const Origin& then, const Origin& oth
     shared.insert(shared.end(), origin->mixed.begin(), origin->mixed.end());
     if (origin->outer) shared.push_back(origin->outer);
   }
-  if (!shared.empty()) return aten::Tensor::make_uncertain(std::move(shared), made, std::string(kChosen));
-  aten::TensorPtr tensor = aten::Tensor::make(made);
+  const aten::TensorPtr tensor =
+      shared.empty() ? aten::Tensor::make(made)
+                     : aten::Tensor::make_uncertain(std::move(shared), made, std::string(kChosen));
   if (!then.row_major || !otherwise.row_major) tensor->forget_strides();
   return tensor;
 }
@@ -667,7 +669,8 @@ Expected<bool> Interpreter::try_branches(const TensorRef& condition, const State
   TAPER_ASSIGN(const std::vector<Value> results, results_of_branches(both, condition));
   for (const auto& [name, value] : both.variables)
     frame_->variables.insert_or_assign(name, with_results(value, results));
-  for (std::size_t i = 0; i < changed.size(); ++i) set_contents(changed[i], with_results(both.contents[i], results));
+  for (std::size_t i = 0; i < changed.size(); ++i)
+    TAPER_TRY(set_contents(changed[i], with_results(both.contents[i], results)));
   if (both.merging.pairs.empty())
     for (const auto& [tensor, why] : both.lost) tensor->lose(why);
   return true;

@@ -50,6 +50,18 @@ class Builtins {
     TAPER_ASSIGN(taper::Value * content, run.number_in(*run.region_, value, DType::boolean));
     return TensorRef{aten::Tensor::make(content), run.region_, true};
   }
+  Dim part_count(const List& list) const { return run.part_count(list); }
+  void assume(std::string sentence) const { run.assume(std::move(sentence)); }
+  std::string place() const { return run.place(run.line_); }
+  // Such a tensor, which may share elements with those that the list holds.
+  Expected<Value> shared_with(std::span<const Value> tensors, const Value& made) const {
+    if (!made.is_tensor()) return made;
+    TAPER_ASSIGN(taper::Value * content, run.content_in(*run.region_, *made.tensor()));
+    TAPER_ASSIGN(Value shared, run.shared_with(tensors, content,
+                                               "an item of a list is written to, or the list after it (append "
+                                               "y.clone())"));
+    return shared;
+  }
   Value stacked(const TensorRef& stack) const { return run.stacked_list(stack); }
   Expected<Value> listed(const Value& tensor) const { return run.listed(tensor, 0); }
   // A tensor or number as a tensor.
@@ -105,7 +117,11 @@ class Builtins {
 };
 
 using Made = Builtins::Made;
-using NamedBuiltin = std::pair<std::string_view, Builtins::Function>;
+struct NamedBuiltin {
+  std::string_view name;
+  Builtins::Function function;
+  bool takes_growing = false;  // knows what lists that grow in a loop are; others get a copy of what there is so far
+};
 
 inline const std::shared_ptr<List>* list_of(const Value& value) {
   return value.items() ? value.as<std::shared_ptr<List>>() : nullptr;

@@ -11,8 +11,10 @@ Made length(Builtins& call) {
   const Value& value = call.at(0);
   if (const TensorRef* stack = value.stack()) return stack->tensor->type().shape[0];
   if (const List* list = growing_list(value)) return call.length_of(*list);
-  if (const List* list = parts_list(value))
-    return ceil_divide(list->stack.tensor->type().shape[list->axis], list->part);
+  if (const List* list = parts_list(value)) return call.part_count(*list);
+  if (const auto* list = value.as<std::shared_ptr<List>>();
+      list && (*list)->kind == List::Kind::joined && (*list)->length)
+    return *(*list)->length;
   if (const List* list = filling_list(value)) return *list->length;
   if (const auto* items = value.items()) return Dim(static_cast<std::int64_t>(items->size()));
   if (const auto* dict = dict_of(value)) return Dim(static_cast<std::int64_t>((*dict)->entries.size()));
@@ -82,11 +84,15 @@ Made change_stack(Builtins& call, List& list) {
   const Value items = TensorRef{list.stack.tensor, list.stack.home, false};
   const auto replace = [&](const Value& all) {
     if (all.is_tensor()) list.stack = {all.tensor()->tensor, all.tensor()->home, list.stack.is_number};
+    list.one_item.reset();
   };
+  std::vector<Value> seen;
+  if (!list.stack.is_number) seen = {items, call.at(1)};
   if (grows) {
     TAPER_ASSIGN(Value last, call.as_tensor(call.at(1)));
     TAPER_ASSIGN(last, call.again("unsqueeze", {{"", std::move(last)}, {"", Dim(0)}}));
-    TAPER_ASSIGN(const Value all, call.again("cat", {{"", call.list({items, std::move(last)})}, {"", Dim(0)}}));
+    TAPER_ASSIGN(Value all, call.again("cat", {{"", call.list({items, std::move(last)})}, {"", Dim(0)}}));
+    TAPER_ASSIGN(all, call.shared_with(seen, all));
     replace(all);
     return all.is_tensor() ? call.at(0) : all;
   }
@@ -97,7 +103,8 @@ Made change_stack(Builtins& call, List& list) {
     replace(rest);
     return last;
   }
-  TAPER_ASSIGN(const Value turned, call.again("flip", {{"", items}, {"", call.list({Dim(0)})}}));
+  TAPER_ASSIGN(Value turned, call.again("flip", {{"", items}, {"", call.list({Dim(0)})}}));
+  TAPER_ASSIGN(turned, call.shared_with(seen, turned));
   replace(turned);
   return turned.is_tensor() ? Value(None{}) : turned;
 }
@@ -139,7 +146,8 @@ Made change_list(Builtins& call) {
   if (call.at(0).stack()) return change_stack(call, **call.at(0).as<std::shared_ptr<List>>());
   const auto* list = list_of(call.at(0));
   if (!list && call.at(0).as<std::shared_ptr<List>>())
-    return call.error(fmt::format("{} changes", describe(call.at(0))));
+    return call.error(fmt::format("{} changes", describe(call.at(0))),
+                      "join it first (torch.cat), and what is added with the result");
   if (!list) return std::nullopt;
   TAPER_TRY(call.may_change(call.at(0)));
   for (const Argument& argument : std::span(call.args).subspan(1))
@@ -187,6 +195,19 @@ Made change_list(Builtins& call) {
   return taken;
 }
 
+// An item that this iteration has added to a list that grows.
+Made set_in_growing(Builtins& call, List& list) {
+  TAPER_TRY(call.may_change(call.at(0)));
+  const auto at = call.at(1).integer();
+  const auto here = static_cast<std::int64_t>(list.items.size());
+  const bool is_new = at && (list.grew_in_front ? *at >= 0 && *at < here : *at < 0 && *at >= -here);
+  if (!is_new)
+    return call.error("an item is set of a list that grows in a loop that depends on data",
+                      "set what the same iteration has appended (ys[-1] = y), or set items after the loop");
+  list.items[static_cast<std::size_t>(*at < 0 ? *at + here : *at)] = call.at(2);
+  return None{};
+}
+
 Made set_item(Builtins& call) {
   if (const auto* dict = dict_of(call.at(0))) {
     TAPER_TRY(call.may_change(call.at(0)));
@@ -199,6 +220,7 @@ Made set_item(Builtins& call) {
     (*dict)->entries.emplace_back(call.at(1), call.at(2));
     return None{};
   }
+  if (List* list = growing_list(call.at(0))) return set_in_growing(call, *list);
   if (call.at(0).stack()) return call.set_in_stack(call.at(0), call.at(1), call.at(2));
   const auto* list = list_of(call.at(0));
   if (!list) return std::nullopt;
@@ -206,7 +228,10 @@ Made set_item(Builtins& call) {
   if (holds_container(call.at(2), list->get())) return call.error("a list is put into itself, or holds too much");
   const auto at = call.at(1).integer();
   const auto size = static_cast<std::int64_t>((*list)->items.size());
-  if (!at || *at >= size || *at < -size) return call.error("an entry is set that the list does not have");
+  if (!at)
+    return call.error("an item of a list is set at a place that depends on data",
+                      "write into a tensor (out[t] = y), or make a list of as many items first ([y] * T)");
+  if (*at >= size || *at < -size) return call.error("an entry is set that the list does not have");
   (*list)->items[static_cast<std::size_t>(*at < 0 ? *at + size : *at)] = call.at(2);
   return None{};
 }
@@ -352,21 +377,25 @@ Made text_function(Builtins& call) {
 Made join_lists(Builtins& call) {
   std::vector<Value> parts;
   bool numbers = false;
+  std::vector<Value> seen;  // what the list shares its items with
   for (const Value* value : {&call.at(0), &call.at(1)}) {
     if (const TensorRef* stack = value->stack()) {
       parts.emplace_back(TensorRef{stack->tensor, stack->home, false});
       numbers |= stack->is_number;
+      seen.push_back(*stack);
       continue;
     }
     if (!value->items()) return std::nullopt;
     std::vector<Value> items;
+    seen.insert(seen.end(), value->items()->begin(), value->items()->end());
     for (const Value& item : *value->items()) {
       TAPER_ASSIGN(items.emplace_back(), call.as_tensor(item));
     }
     if (items.empty()) continue;
     TAPER_ASSIGN(parts.emplace_back(), call.again("stack", {{"", call.list(std::move(items))}, {"", Dim(0)}}));
   }
-  TAPER_ASSIGN(const Value all, call.again("cat", {{"", call.list(std::move(parts))}, {"", Dim(0)}}));
+  TAPER_ASSIGN(Value all, call.again("cat", {{"", call.list(std::move(parts))}, {"", Dim(0)}}));
+  TAPER_ASSIGN(all, call.shared_with(seen, all));
   return all.is_tensor() ? call.stacked({all.tensor()->tensor, all.tensor()->home, numbers}) : all;
 }
 
@@ -396,22 +425,22 @@ Made fold_list(Builtins& call) {
 namespace {
 
 constexpr NamedBuiltin kBuiltins[] = {
-    {"len", length},
+    {"len", length, true},
     {"__contains__", contains},
-    {"append", change_list},
-    {"extend", change_list},
-    {"insert", change_list},
-    {"reverse", change_list},
-    {"clear", change_list},
-    {"pop", change_list},
-    {"Delete", change_list},
-    {"_set_item", set_item},
+    {"append", change_list, true},
+    {"extend", change_list, true},
+    {"insert", change_list, true},
+    {"reverse", change_list, true},
+    {"clear", change_list, true},
+    {"pop", change_list, true},
+    {"Delete", change_list, true},
+    {"_set_item", set_item, true},
     {"keys", dict_parts},
     {"values", dict_parts},
     {"items", dict_parts},
     {"get", dict_get},
     {"list", copy_list},
-    {"copy", copy_list},
+    {"copy", copy_list, true},
     {"dict", copy_list},
     {"tolist", to_list},
     {"sort", sort_list},
@@ -419,7 +448,7 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"index", index_in_list},
     {"count", index_in_list},
     {"slice", slice_list},
-    {"__getitem__", get_item},
+    {"__getitem__", get_item, true},
     {"any", fold_list},
     {"all", fold_list},
     {"sum", fold_list},

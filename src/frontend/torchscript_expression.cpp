@@ -90,7 +90,7 @@ Expected<Value> Interpreter::evaluate(const Expr& expr) {
       const auto found = frame_->variables.find(expr.text);
       if (found == frame_->variables.end()) return named_value(std::string(expr.text));
       if (const auto* unknown = found->second.as<Unknown>(); unknown && !unknown->why.empty())
-        return error_here(fmt::format("'{}' {}", excerpt(expr.text), unknown->why));
+        return error_here(fmt::format("'{}' {}", excerpt(expr.text), unknown->why), unknown->hint);
       return present(found->second);
     }
     case ExprKind::attribute: {
@@ -320,7 +320,7 @@ Expected<Value> Interpreter::is_instance(const Value& value, const Expr& type) {
     return is_instance(value, *type.items[1]);
   }
   const auto* held = value.as<std::shared_ptr<List>>();
-  const bool grows = held && (*held)->kind == List::Kind::growing && (*held)->start->axis;
+  const bool grows = grown_tensor(value) != nullptr;
   if (name == "Tensor") return value.is_tensor() || value.is_unknown() || grows;
   const TensorRef* number = value.tensor() && value.tensor()->is_number ? value.tensor() : nullptr;
   const std::optional<DType> dtype = number ? std::optional(number->tensor->type().dtype) : std::nullopt;
@@ -350,8 +350,15 @@ Expected<Value> Interpreter::subscript(const Value& object, const Value& index) 
     return error_here(fmt::format("the dict has no key {}", text_of(index)));
   }
   if (const TensorRef* stack = object.stack()) {
+    const List& list = **object.as<std::shared_ptr<List>>();
+    if (list.one_item) return *list.one_item;
     TAPER_ASSIGN(Value item, item_of_stack(*stack, index));
-    return (*object.as<std::shared_ptr<List>>())->repeats ? read_only(item) : Expected<Value>(std::move(item));
+    if (!list.repeats || !item.is_tensor()) return item;
+    TAPER_ASSIGN(taper::Value * content, content_in(*region_, *item.tensor()));
+    TAPER_ASSIGN(item, shared_with(std::vector<Value>{*stack}, content,
+                                   "an item of a list that holds one tensor several times is written to, and another "
+                                   "one read afterwards (write to the tensor, or repeat clones of it)"));
+    return item;
   }
   if (const auto* list = object.as<std::shared_ptr<List>>(); list && (*list)->kind == List::Kind::growing)
     return grown_item(**list, index);
@@ -374,7 +381,11 @@ Expected<Value> Interpreter::subscript(const Value& object, const Value& index) 
     if (place < 0 || place >= count) return error_here(fmt::format("index {} of a text of {}", *at, count));
     return text->substr(static_cast<std::size_t>(place), 1);
   }
-  return error_here(fmt::format("{} is indexed", describe(object)));
+  const bool is_joined = object.as<std::shared_ptr<List>>() != nullptr;
+  return error_here(fmt::format("{} is indexed", describe(object)),
+                    is_joined ? "join it (torch.cat) and cut the result; else pad the input so that all parts are of "
+                                "one size and stack them"
+                              : "");
 }
 
 // An item of a list at a place that only the running program knows.
@@ -463,7 +474,9 @@ Value Interpreter::new_list(std::vector<Value> items) {
 }
 
 Status Interpreter::check_may_change(const Value& container) {
-  if (container.stack()) return error_here("a list changes of which it isn't known how many items it has");
+  if (container.stack())
+    return error_here("a list changes of which it isn't known how many items it has",
+                      "collect the items that are added in a list of its own, and join the two (ys + more)");
   if (home_of(container) == region_) return {};
   changed_ = container;
   return error_here(fmt::format("{} changes inside of a branch or loop that depends on data", describe(container)),

@@ -20,9 +20,9 @@ Status Interpreter::begin_filling(List& list, const Growth& growth, const Dim& r
   parts.push_back(aten::full(build, shape, aten::Arg(Dim(0)), growth.item.dtype));
   taper::Value* all = aten::concat(build, std::move(parts), 0);
   TAPER_TRY(build.status());
-  aten::TensorPtr tensor = aten::Tensor::make(all);
+  TAPER_ASSIGN(const TensorRef shared, shared_with(list.items, all, std::string(kWritesToItem)));
   list.length = std::make_shared<Value>(Dim(static_cast<std::int64_t>(list.items.size())));
-  list.stack = {std::move(tensor), region_, growth.is_number};
+  list.stack = {shared.tensor, region_, growth.is_number};
   list.kind = List::Kind::filling;
   return {};
 }
@@ -34,7 +34,10 @@ Status Interpreter::add_room(List& list, const Dim& room) {
   more[0] = some(region_->context, room);
   taper::Value* longer = aten::concat(build, {all, aten::full(build, more, aten::Arg(Dim(0)), all->type.dtype)}, 0);
   TAPER_TRY(build.status());
-  list.stack = {aten::Tensor::make(longer), region_, list.stack.is_number};
+  TAPER_ASSIGN(const TensorRef shared,
+               shared_with(list.stack.is_number ? std::vector<Value>() : std::vector<Value>{list.stack}, longer,
+                           std::string(kWritesToItem)));
+  list.stack = {shared.tensor, region_, list.stack.is_number};
   return {};
 }
 
@@ -69,15 +72,11 @@ Expected<Value> Interpreter::append_to_filling(const std::shared_ptr<List>& list
   taper::Value* made =
       build("update_slice", {all, aten::unsqueeze(build, content, 0), places_along(build, place, 0, shape.size() + 1)});
   TAPER_TRY(build.status());
-  aten::TensorPtr tensor = aten::Tensor::make(made);
-  if (item.is_tensor()) {  // the list would see what is written to it later
-    TAPER_ASSIGN(aten::TensorPtr seen, use(*item.tensor()));
-    TAPER_ASSIGN(aten::TensorPtr before, use({list->stack.tensor, list->stack.home, false}));
-    tensor = aten::Tensor::make_uncertain({std::move(before), std::move(seen)}, made,
-                                          "an item of a list is written to, or the list after it (append y.clone())");
-  }
+  std::vector<Value> seen = {item};  // the list would see what is written to it later
+  if (item.is_tensor()) seen.emplace_back(TensorRef{list->stack.tensor, list->stack.home, false});
+  TAPER_ASSIGN(const TensorRef shared, shared_with(seen, made, std::string(kWritesToItem)));
   TAPER_ASSIGN(Value length, call_operator("add", {{"", *list->length}, {"", Dim(1)}}));
-  list->stack = {std::move(tensor), region_, list->stack.is_number};
+  list->stack = {shared.tensor, region_, list->stack.is_number};
   list->length = std::make_shared<Value>(std::move(length));
   return list;
 }
@@ -98,8 +97,9 @@ Expected<Value> Interpreter::pop_from_filling(const Value& container) {
   TAPER_TRY(check_may_change(container));
   List& list = **container.as<std::shared_ptr<List>>();
   TAPER_ASSIGN(Value item, item_of_filling(list, Dim(-1)));
-  if (item.is_tensor()) {  // its place is written anew
-    TAPER_ASSIGN(item, call_aten("clone", {{"", item}}));
+  if (item.is_tensor()) {
+    TAPER_ASSIGN(taper::Value * content, content_in(*region_, *item.tensor()));
+    TAPER_ASSIGN(item, shared_with(std::vector{item}, content, std::string(kWritesToItem)));
   }
   TAPER_ASSIGN(Value length, call_operator("sub", {{"", *list.length}, {"", Dim(1)}}));
   list.length = std::make_shared<Value>(std::move(length));
@@ -117,9 +117,12 @@ Status Interpreter::settle(List& list) {
   taper::Value* part = region_->build(
       "gather", {all, aten::measured_range(region_->context, length, all->type.shape[0])}, {{"dim", std::int64_t{0}}});
   TAPER_TRY(region_->build.status());
+  TAPER_ASSIGN(const TensorRef shared,
+               shared_with(list.stack.is_number ? std::vector<Value>() : std::vector<Value>{list.stack}, part,
+                           std::string(kWritesToItem)));
   list.items.clear();
   list.kind = List::Kind::stacked;
-  list.stack = {aten::Tensor::make(part), region_, list.stack.is_number};
+  list.stack = {shared.tensor, region_, list.stack.is_number};
   return {};
 }
 

@@ -4,6 +4,10 @@
 
 namespace taper::torchscript {
 
+namespace {
+constexpr std::int64_t kMostEntries = 64;  // that an iteration adds
+}
+
 // How a tensor that changes its type in an iteration may have grown, for the next attempt to see.
 std::optional<Interpreter::Growth> Interpreter::tensor_growth(const Type& type, const Type& next) {
   if (type.dtype != next.dtype || type.shape.size() != next.shape.size()) return std::nullopt;
@@ -11,7 +15,6 @@ std::optional<Interpreter::Growth> Interpreter::tensor_growth(const Type& type, 
   for (std::size_t axis = 0; axis < type.shape.size(); ++axis) {
     if (type.shape[axis] == next.shape[axis]) continue;
     const auto more = (next.shape[axis] - type.shape[axis]).constant();
-    constexpr std::int64_t kMostEntries = 64;
     if (growth || !more || *more < 1 || *more > kMostEntries) return std::nullopt;
     growth = Growth{.item = type, .count = static_cast<std::size_t>(*more), .axis = axis};
     growth->item.shape.erase(growth->item.shape.begin() + static_cast<std::ptrdiff_t>(axis));
@@ -33,8 +36,12 @@ Expected<std::optional<Value>> Interpreter::longer_tensor(const std::vector<Valu
   };
   const std::span<const Value> others(in_front ? parts.begin() : parts.begin() + 1,
                                       in_front ? parts.end() - 1 : parts.end());
+  std::int64_t added = 0;
+  for (const Value& other : others)
+    added = std::min(added + std::min(size_of(other).value_or(0), kMostEntries + 1), kMostEntries + 1);
   // Otherwise it is a tensor like others from here on.
-  if (!along || (*along < 0 ? *along + rank : *along) != static_cast<std::int64_t>(*list.start->axis) ||
+  if (added > kMostEntries || !along ||
+      (*along < 0 ? *along + rank : *along) != static_cast<std::int64_t>(*list.start->axis) ||
       at != (in_front ? parts.end() - 1 : parts.begin()) ||
       !std::ranges::all_of(others, [&](const Value& part) { return size_of(part).has_value(); }) ||
       (!list.items.empty() && list.grew_in_front != in_front))
@@ -55,15 +62,16 @@ Expected<std::optional<Value>> Interpreter::longer_tensor(const std::vector<Valu
   return Value(std::move(grown));
 }
 
-Expected<Value> Interpreter::read_only(const Value& value) {
-  if (!value.is_tensor()) return value;
-  TAPER_ASSIGN(aten::TensorPtr base, use(*value.tensor()));
-  TAPER_ASSIGN(taper::Value * content, content_of(*region_, *base));
-  const aten::Strides strides = base->strides();
-  aten::TensorPtr view = aten::Tensor::make_view(
-      region_->build, std::move(base), [](Builder&, taper::Value* from) { return from; }, nullptr, strides, content);
+Expected<TensorRef> Interpreter::shared_with(std::span<const Value> tensors, taper::Value* content, std::string why) {
+  std::vector<aten::TensorPtr> bases;
+  for (const Value& tensor : tensors)
+    if (tensor.is_tensor()) {
+      TAPER_ASSIGN(bases.emplace_back(), use(*tensor.tensor()));
+    }
   TAPER_TRY(region_->build.status());
-  return TensorRef{std::move(view), region_, false};
+  return TensorRef{bases.empty() ? aten::Tensor::make(content)
+                                 : aten::Tensor::make_uncertain(std::move(bases), content, std::move(why)),
+                   region_, false};
 }
 
 // All that there is so far of a tensor or list that grows.
@@ -102,8 +110,10 @@ Expected<Value> Interpreter::entries_so_far(const List& list) {
     TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", axis}}));
     TAPER_ASSIGN(all, call_aten("clone", {{"", all}}));
   }
-  TAPER_ASSIGN(all, read_only(all));  // what is written there would be lost
-  return start.axis ? all : stacked_list({all.tensor()->tensor, region_, start.items.is_number});
+  TAPER_ASSIGN(taper::Value * whole, content_in(*region_, *all.tensor()));
+  items.emplace_back(TensorRef{start.items.tensor, start.items.home, false});
+  TAPER_ASSIGN(const TensorRef shared, shared_with(items, whole, std::string(kWritesToGrown)));
+  return start.axis ? Value(shared) : stacked_list({shared.tensor, region_, start.items.is_number});
 }
 
 // A tensor that grows and is made anew in each iteration (its rows in another order, say): one that is longer by as
@@ -115,10 +125,13 @@ Expected<taper::Value*> Interpreter::grown_whole(Loop& loop, std::size_t i, cons
   if (const List* list = grown_tensor(given)) {
     TAPER_ASSIGN(whole, entries_so_far(*list));
   }
-  List begun({}, region_);
-  begun.start = std::make_shared<List::Start>(start_of(growth, one.begin, loop.body.outputs[0], loop.places[i]));
-  TAPER_ASSIGN(const Value before, entries_so_far(begun));
-  Type expected = before.tensor()->tensor->type();
+  Type expected = loop.body.begun[i]->type;
+  if (!growth.whole) {
+    List begun({}, region_);
+    begun.start = std::make_shared<List::Start>(start_of(growth, one.begin, loop.body.outputs[0], loop.places[i]));
+    TAPER_ASSIGN(const Value before, entries_so_far(begun));
+    expected = before.tensor()->tensor->type();
+  }
   Dim& size = expected.shape[*growth.axis];
   size = size + Dim(static_cast<std::int64_t>(growth.count));
   if (!whole.is_tensor() || whole.tensor()->tensor->type() != expected || growth.in_front)
@@ -136,6 +149,22 @@ Expected<taper::Value*> Interpreter::grown_whole(Loop& loop, std::size_t i, cons
       build("update_slice", {loop.body.outputs[i], content, places_along(build, zero, 0, content->type.shape.size())});
   TAPER_TRY(build.status());
   return made;
+}
+
+// Notes tensors that grow of which iterations write to what there is so far: then each iteration begins with a tensor
+// of so many entries, and is as PyTorch's. Returns whether there are such, which the next attempt has to know.
+bool Interpreter::note_writes(const Loop& loop, Attempts& attempts) {
+  bool more = false;
+  for (std::size_t i = 0; i < loop.places.size(); ++i) {
+    const Loop::Carried& one = loop.carried[i];
+    if (!one.growth || !one.growth->axis || one.growth->whole || loop.places[i]->readable()) continue;
+    Growth growth = *one.growth;
+    growth.whole = true;
+    growth.in_front = false;
+    attempts.grown.insert_or_assign(std::pair(nullptr, one.name), growth);
+    more = true;
+  }
+  return more;
 }
 
 // Notes whether a tensor grows in front, which the next attempt has to know.
@@ -161,14 +190,9 @@ Expected<bool> Interpreter::note_tensor_growth(const Loop& loop, Attempts& attem
 
 namespace {
 
-// Operators that know what lists that grow are.
-constexpr std::string_view kOfGrowing[] = {"append", "extend", "insert",    "pop",         "reverse",
-                                           "clear",  "Delete", "len",       "__getitem__", "add",
-                                           "add_",   "copy",   "_set_item", "__is__",      "__isnot__"};
-
 bool holds_growing(const Value& value, bool lists) {
   const auto* list = value.as<std::shared_ptr<List>>();
-  if (list && (*list)->kind == List::Kind::growing) return lists || (*list)->start->axis;
+  if (list && (*list)->kind == List::Kind::growing) return lists || grown_tensor(value);
   return value.items() && std::ranges::any_of(*value.items(), [](const Value& item) { return grown_tensor(item); });
 }
 
@@ -209,7 +233,7 @@ Expected<std::optional<Value>> Interpreter::ask_grown_tensor(std::string_view na
 
 // Where more is done with what grows than that, it is made of what there is so far.
 Expected<std::optional<Value>> Interpreter::on_grown(std::string_view name, const std::vector<Argument>& arguments) {
-  const bool lists = std::ranges::find(kOfGrowing, name) == std::end(kOfGrowing);
+  const bool lists = !takes_growing(name);
   if (std::ranges::none_of(arguments, [&](const Argument& one) { return holds_growing(one.value, lists); }))
     return std::nullopt;
   const Value& first = arguments[0].value;
@@ -229,7 +253,7 @@ Expected<std::optional<Value>> Interpreter::on_grown(std::string_view name, cons
   std::vector<Argument> whole = arguments;
   for (Argument& argument : whole) {
     const auto* list = argument.value.as<std::shared_ptr<List>>();
-    if (list && (*list)->kind == List::Kind::growing && (lists || (*list)->start->axis)) {
+    if (list && (*list)->kind == List::Kind::growing && (lists || grown_tensor(argument.value))) {
       TAPER_ASSIGN(argument.value, entries_so_far(**list));
     } else if (holds_growing(argument.value, false)) {
       std::vector<Value> items;

@@ -1,12 +1,14 @@
 // Lists that iterations of a loop make longer: their items become the entries of a tensor that the loop carries.
 #include "frontend/aten_counts.h"
+#include "frontend/torchscript_bounds.h"
 #include "frontend/torchscript_loop.h"
 
 namespace taper::torchscript {
 std::optional<Interpreter::Growth> Interpreter::Loop::growth_of(std::size_t at, const Value& list,
                                                                 bool in_front) const {
   const Holder& holder = holders[at];
-  const std::vector<Value> old = holder.before.items() ? *holder.before.items() : std::vector<Value>();
+  if (!holder.before.items() || !list.items()) return std::nullopt;  // of an open number of items
+  const std::vector<Value> old = *holder.before.items();
   const std::vector<Value>& items = *list.items();
   std::span<const Value> added = items;
   if (!holder.growth) {
@@ -91,6 +93,9 @@ Expected<bool> Interpreter::note_growth(Loop& loop, std::size_t at, const Value&
 // A tensor for all items that there will be. As long as their number isn't known, one for an iteration.
 Status Interpreter::carry_grown(Loop& loop, std::size_t at, std::size_t leaf, const Growth& growth,
                                 const Value& begin) {
+  if (!growth.axis && !begin.items())
+    return error_here(fmt::format("{} gets more items in a loop that depends on data", describe(begin)),
+                      "collect the items of the loop in a list of its own, and join the two");
   const List::Start start = start_of(growth, begin, nullptr, nullptr);
   const Dim steps = loop.steps.value_or(1), each = start.in_each;
   const Dim all = growth.ragged ? growth.ragged->entries(loop.outer.context, steps) : start.before + steps * each;
@@ -98,6 +103,11 @@ Status Interpreter::carry_grown(Loop& loop, std::size_t at, std::size_t leaf, co
                    (growth.ragged ? growth.ragged->before : start.before);
   Builder& build = loop.outer.build;
   std::vector<taper::Value*> parts;
+  Storages copied;
+  for (const Value& item : growth.axis ? std::vector{begin} : *begin.items())
+    if (item.is_tensor()) {
+      TAPER_ASSIGN(copied.emplace_back(), use(*item.tensor()));
+    }
   if (growth.axis) {
     TAPER_ASSIGN(const Value entries,
                  call_aten("movedim", {{"", begin}, {"", Dim(static_cast<std::int64_t>(*growth.axis))}, {"", Dim(0)}}));
@@ -139,7 +149,8 @@ Status Interpreter::carry_grown(Loop& loop, std::size_t at, std::size_t leaf, co
                           .growth = growth,
                           .begin = begin,
                           .initial = items,
-                          .before = aten::Tensor::make(items)});
+                          .before = aten::Tensor::make(items),
+                          .aliases = std::move(copied)});
   return {};
 }
 
@@ -211,6 +222,10 @@ Expected<TensorRef> Interpreter::grown_items(const List::Start& start, std::vect
 Expected<taper::Value*> Interpreter::grown_further(Loop& loop, std::size_t i) {
   const Loop::Carried& one = loop.carried[i];
   if (one.growth->ragged) return joined_further(loop, i);
+  if (one.growth->whole) {
+    const std::vector<Value> after = loop.after(one);
+    return grown_whole(loop, i, after.empty() ? Value() : after[0]);
+  }
   const List::Start start = start_of(*one.growth, one.begin, loop.body.outputs[0], loop.places[i]);
   std::vector<Value> items = loop.after(one);
   if (one.growth->axis) {
@@ -222,6 +237,41 @@ Expected<taper::Value*> Interpreter::grown_further(Loop& loop, std::size_t i) {
   return content_in(*region_, all);
 }
 
+Expected<Value> Interpreter::place_of_index(const Value& index, const Value& length) {
+  if (const auto at = index.integer()) {
+    if (*at >= 0) return index;
+    return call_operator("add", {{"", length}, {"", index}});
+  }
+  if (!index.as<Dim>() && !index.tensor()) return error_here(fmt::format("a list is indexed by {}", describe(index)));
+  if (index.tensor()) {
+    TAPER_ASSIGN(const taper::Value* number, number_in(*region_, index, DType::i64));
+    const Bounds bounds = bounds_of(*region_, number);
+    if (bounds.least && surely_within(region_->context, 0, *bounds.least)) return index;
+  }
+  TAPER_ASSIGN(const Value negative, call_operator("lt", {{"", index}, {"", Dim(0)}}));
+  TAPER_ASSIGN(const Value from_end, call_operator("add", {{"", index}, {"", length}}));
+  TAPER_ASSIGN(const std::optional<bool> known, decide(negative));
+  if (known) return *known ? from_end : index;
+  TAPER_ASSIGN(taper::Value * flag, number_in(*region_, negative, DType::boolean));
+  TAPER_ASSIGN(taper::Value * a, number_in(*region_, from_end, DType::i64));
+  TAPER_ASSIGN(taper::Value * b, number_in(*region_, index, DType::i64));
+  taper::Value* place = region_->build("where", {flag, a, b});
+  TAPER_TRY(region_->build.status());
+  return TensorRef{aten::Tensor::make(place), region_, true};
+}
+
+namespace {
+
+// Whether an item of a growing list, of which this iteration has made some, is surely one of those before.
+bool is_older(const aten::Context& context, const List& list, std::int64_t at) {
+  const Dim here(static_cast<std::int64_t>(list.items.size())), &before = list.start->before;
+  const bool from_new_end = list.start->in_front == (at >= 0);
+  const Dim place = at < 0 ? Dim(0) - Dim(at) : Dim(at) + Dim(1);  // counted from 1
+  return aten::known_less_equal(context, from_new_end ? place - here : place, before) == true;
+}
+
+}  // namespace
+
 // An item of a growing list.
 Expected<Value> Interpreter::grown_item(const List& list, const Value& index) {
   const auto here = static_cast<std::int64_t>(list.items.size());
@@ -229,31 +279,26 @@ Expected<Value> Interpreter::grown_item(const List& list, const Value& index) {
   const bool in_front = list.start->in_front;
   if (at && !in_front && *at < 0 && *at + here >= 0) return list.items[static_cast<std::size_t>(*at + here)];
   if (at && in_front && *at >= 0 && *at < here) return list.items[static_cast<std::size_t>(*at)];
-  if (!at && !index.as<Dim>() && !index.tensor())
-    return error_here(fmt::format("a list is indexed by {}", describe(index)));
   TAPER_ASSIGN(const Value length, grown_length(list));
-  Value place = index;
-  if (!at) {
-    TAPER_ASSIGN(const Value negative, call_operator("lt", {{"", index}, {"", Dim(0)}}));
-    TAPER_ASSIGN(const Value from_end, call_operator("add", {{"", index}, {"", length}}));
-    TAPER_ASSIGN(const std::optional<bool> known, decide(negative));
-    if (!known) {
-      TAPER_ASSIGN(place, call_aten("where", {{"", negative}, {"", from_end}, {"", index}}));
-    } else if (*known) {
-      place = from_end;
-    }
-  } else if (*at < 0 && !in_front) {
-    TAPER_ASSIGN(place, call_operator("add", {{"", length}, {"", index}}));
-  } else if (*at < 0) {
+  Value place;
+  if (at && *at < 0 && in_front) {
     place = Dim(-1 - *at);
+  } else {
+    TAPER_ASSIGN(place, place_of_index(index, length));
+    if (in_front) {
+      TAPER_ASSIGN(const Value last, call_operator("sub", {{"", length}, {"", Dim(1)}}));
+      TAPER_ASSIGN(place, call_operator("sub", {{"", last}, {"", place}}));
+    }
   }
-  if (in_front && (!at || *at >= 0)) {
-    TAPER_ASSIGN(const Value last, call_operator("sub", {{"", length}, {"", Dim(1)}}));
-    TAPER_ASSIGN(place, call_operator("sub", {{"", last}, {"", place}}));
-  }
-  TAPER_ASSIGN(const TensorRef all, grown_items(*list.start, list.items));
+  const bool older = list.items.empty() || (at && is_older(region_->context, list, *at));
+  TAPER_ASSIGN(const TensorRef all, grown_items(*list.start, older ? std::vector<Value>() : list.items));
   TAPER_ASSIGN(Value item, item_of_stack(all, place));
-  return list.items.empty() ? Expected<Value>(std::move(item)) : read_only(item);
+  if (older || !item.is_tensor()) return item;
+  TAPER_ASSIGN(taper::Value * content, content_in(*region_, *item.tensor()));
+  std::vector<Value> all_items = list.items;
+  all_items.emplace_back(TensorRef{list.start->items.tensor, list.start->items.home, false});
+  TAPER_ASSIGN(item, shared_with(all_items, content, std::string(kWritesToGrown)));
+  return item;
 }
 
 // An entry of what the items of a list are as a tensor.
@@ -298,10 +343,17 @@ Expected<Value> Interpreter::finish_growing(Loop& loop, std::size_t i, const ate
   if (growth.in_front) {
     TAPER_ASSIGN(all, call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}}));
   }
-  if (!growth.axis && !growth.ragged) return TensorRef{all.tensor()->tensor, region_, growth.is_number};
-  const Dim axis(static_cast<std::int64_t>(growth.axis ? *growth.axis : growth.ragged->axis));
-  TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", axis}}));
-  return call_aten("clone", {{"", all}});
+  if (growth.axis || growth.ragged) {
+    const Dim axis(static_cast<std::int64_t>(growth.axis ? *growth.axis : growth.ragged->axis));
+    TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", axis}}));
+    TAPER_ASSIGN(all, call_aten("clone", {{"", all}}));
+  }
+  const TensorRef made{all.tensor()->tensor, region_, growth.is_number};
+  if (!items->uncertain() || made.tensor == items) return made;
+  TAPER_ASSIGN(taper::Value * content, content_of(*region_, *made.tensor));
+  TAPER_ASSIGN(const TensorRef shared,
+               shared_with(std::vector<Value>{TensorRef{items, region_, false}}, content, sharing_error(one.name)));
+  return TensorRef{shared.tensor, region_, growth.is_number};
 }
 
 // [y] * n, of which the running program knows how often. All items are one tensor.
@@ -331,13 +383,19 @@ Expected<std::optional<Value>> Interpreter::repeated_list(const Value& list, con
   }
   TAPER_TRY(build.status());
   Value made = stacked_list({std::move(tensor), region_, !items[0].is_tensor()});
-  (*made.as<std::shared_ptr<List>>())->repeats = items[0].is_tensor();
+  if (items[0].is_tensor()) {
+    List& repeated = **made.as<std::shared_ptr<List>>();
+    repeated.repeats = true;
+    repeated.one_item = items[0];
+  }
   return made;
 }
 
 // ys[t] = y in a list of an open number of items.
 Expected<Value> Interpreter::set_in_stack(const Value& container, const Value& index, const Value& item) {
   List& list = **container.as<std::shared_ptr<List>>();
+  const TensorRef* one = list.one_item ? list.one_item->tensor() : nullptr;
+  if (one != nullptr && item.tensor() && item.tensor()->tensor == one->tensor) return None{};  // ys[t] += x
   if (list.home != region_) {
     changed_ = container;
     return error_here(fmt::format("{} changes inside of a branch or loop that depends on data", describe(container)));
@@ -361,6 +419,7 @@ Expected<Value> Interpreter::set_in_stack(const Value& container, const Value& i
                                           "an item of a list is written to, or the list after it (ys[t] = y.clone())");
   }
   list.stack = {std::move(tensor), region_, list.stack.is_number};
+  list.one_item.reset();
   return None{};
 }
 

@@ -162,9 +162,7 @@ Expected<Value> Interpreter::attribute(const Value& object, std::string_view nam
   }
   if (object.is_unknown()) return object;
   if (name == "value" && (object.number() || object.as<std::string>())) return object;  // of an enumeration
-  const auto* list = object.as<std::shared_ptr<List>>();
-  const bool grows = list && (*list)->kind == List::Kind::growing && (*list)->start->axis;
-  if (object.tensor() || grows) return call_prim(name, {{"", object}});
+  if (object.tensor() || grown_tensor(object)) return call_prim(name, {{"", object}});
   return error_here(fmt::format("{} has no attribute '{}'", describe(object), excerpt(name)));
 }
 

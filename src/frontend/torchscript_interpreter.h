@@ -65,6 +65,9 @@ struct Region {
   std::unordered_map<const aten::Tensor*, std::pair<aten::TensorPtr, aten::TensorPtr>> known;
 };
 
+// Whether an operator knows what lists that grow in a loop are.
+bool takes_growing(std::string_view name);
+
 using Variables = std::unordered_map<std::string_view, Value>;
 
 // A call that is being run.
@@ -138,6 +141,7 @@ class Interpreter {
     Variables variables;
     std::vector<Value> contents;  // of the containers that it changes
     std::vector<taper::Value*> outputs;
+    std::vector<taper::Value*> begun = {};  // of a loop: what is carried when an iteration begins
   };
   struct Merge;
   struct Loop;
@@ -149,6 +153,7 @@ class Interpreter {
     std::size_t count = 1;
     bool in_front = false;
     std::optional<std::size_t> axis = {};  // a tensor grows along this axis, by entries that are the items
+    bool whole = false;                    // iterations write to that tensor: each begins with one of its own
     // Items along whose axis are so many entries as a part of a tensor has, times `factor` and `offset` more; they get
     // joined along it. Parts begin at `first` and, in each iteration, `step` further on, up to `size`.
     struct Ragged {
@@ -197,6 +202,13 @@ class Interpreter {
                               const std::vector<Value>& changed, const Undecided* sizes);
   // Lets a region see inputs of the program that say the sizes which it names.
   Status capture_sizes(Region& region);
+  // What has been told so far, to be taken back after a failed attempt.
+  struct Told {
+    std::size_t warnings, assumptions;
+    UnsupportedOperators unsupported;
+  };
+  Told told() const { return {warnings.size(), assumptions.size(), unsupported}; }
+  void take_back(Told before);
   Expected<bool> join_by_branch(const Undecided& sizes, const Statement& statement);
   Expected<bool> choose_by_sizes(const Undecided& sizes, const Statement& statement);
   struct Both;
@@ -235,6 +247,10 @@ class Interpreter {
   Status run_body(Loop& loop, const Attempts& attempts);
   Expected<bool> find_leaves(Loop& loop, Attempts& attempts);
   Expected<bool> carry_more(const Loop& loop, Attempts& attempts);
+  // Tensors that share elements with what is carried after an iteration: of outside, made there, carried before it.
+  struct Relatives;
+  Expected<Relatives> relatives_of(Loop& loop, std::size_t carried, Attempts& attempts, bool& more);
+  Expected<bool> note_aliases(Loop& loop, Attempts& attempts);
   Expected<bool> relate(Loop& loop, Attempts& attempts);
   Status run_condition(Loop& loop, const Attempts& attempts);
   Status find_next(Loop& loop);
@@ -252,6 +268,7 @@ class Interpreter {
   static std::optional<Growth::Ragged> counted_parts(StepCounter& counter, const Region& region, const Growth& growth,
                                                      std::span<const Value> items);
   Expected<std::optional<Value>> on_parts(std::string_view name, const std::vector<Argument>& arguments);
+  Dim part_count(const List& list);
   Expected<Value> part_of_tensor(const List& list, const Value& index);
   Expected<Value> finish_growing(Loop& loop, std::size_t carried, const aten::TensorPtr& items,
                                  taper::Value* iterations);
@@ -278,8 +295,11 @@ class Interpreter {
   static std::optional<Growth> tensor_growth(const Type& before, const Type& next);
   Expected<bool> note_tensor_growth(const Loop& loop, Attempts& attempts);
   Expected<taper::Value*> grown_whole(Loop& loop, std::size_t carried, const Value& whole);
-  // The same tensor, into which nothing can be written.
-  Expected<Value> read_only(const Value& value);
+  bool note_writes(const Loop& loop, Attempts& attempts);
+  // A copy of what such tensors hold, as one that may share elements with them.
+  Expected<TensorRef> shared_with(std::span<const Value> tensors, taper::Value* content, std::string why);
+  // The place that an index is at, which counts from the end where it is negative.
+  Expected<Value> place_of_index(const Value& index, const Value& length);
   Expected<Value> entries_so_far(const List& list);
   Expected<Value> grown_length(const List& list);
   Expected<Value> grown_item(const List& list, const Value& index);
@@ -290,7 +310,7 @@ class Interpreter {
   struct Round;
   Status capture_all(Loop& loop, Round& round);
   Expected<std::vector<taper::Value*>> build_while(Loop& loop, Round& round);
-  void set_holder(Loop& loop, std::size_t holder, std::span<const Value> after);
+  Status set_holder(Loop& loop, std::size_t holder, std::span<const Value> after);
   Expected<aten::TensorPtr> result_of(const Loop& loop, std::size_t i, std::span<const aten::TensorPtr> others,
                                       taper::Value* made, const Value& entered);
   Expected<Value> iterate_item(const Value& iterated, const Value& index);

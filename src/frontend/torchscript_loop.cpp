@@ -238,12 +238,20 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     for (std::size_t i = 0; i < places.size(); ++i)
       if (attempts.paired.contains({loop.carried[i].name, one.name})) bases.push_back(places[i]);
     if (!bases.empty()) place = aten::Tensor::make_uncertain(std::move(bases), input, sharing_error(one.name));
+    if (one.growth && one.growth->whole) {  // one of its own, of as many entries as there are
+      List begun({}, region_);
+      begun.start = std::make_shared<List::Start>(start_of(*one.growth, one.begin, branch.outputs.front(), place));
+      TAPER_ASSIGN(const Value whole, entries_so_far(begun));
+      TAPER_ASSIGN(taper::Value * content, content_in(*region_, *whole.tensor()));
+      place = place->uncertain() ? place->like(region_->build, place->bases(), content) : aten::Tensor::make(content);
+    }
+    branch.begun.push_back(place->present());
     places.push_back(std::move(place));
   }
   for (std::size_t i = 0; i < loop.holders.size(); ++i) {
     Value value = loop.rebuilt(i, region_, [&](std::size_t k) -> Value {
       const Loop::Carried& one = loop.carried[k];
-      if (!one.growth) return TensorRef{places[k], region_, one.is_number};
+      if (!one.growth || one.growth->whole) return TensorRef{places[k], region_, one.is_number};
       auto grown = std::make_shared<List>(std::vector<Value>(), region_);
       grown->kind = List::Kind::growing;
       grown->start = std::make_shared<List::Start>(start_of(*one.growth, one.begin, branch.outputs.front(), places[k]));
@@ -261,7 +269,7 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
         list.stack.is_number = holder.filling->is_number;
         list.in_iteration = 0;
       }
-      set_contents(holder.container, value);
+      TAPER_TRY(set_contents(holder.container, value));
       set_home(holder.container, region_);
       if (const auto* list = holder.container.as<std::shared_ptr<List>>()) (*list)->grew_in_front = false;
     }
@@ -322,67 +330,87 @@ Expected<bool> Interpreter::carry_more(const Loop& loop, Attempts& attempts) {
   return more;
 }
 
+struct Interpreter::Relatives {
+  Storages outer, made;
+  std::set<std::size_t> places;
+  const List* grown = nullptr;  // a tensor that is longer by what this iteration adds
+};
+
+// Notes tensors that don't stay row-major, too.
+Expected<Interpreter::Relatives> Interpreter::relatives_of(Loop& loop, std::size_t i, Attempts& attempts, bool& more) {
+  const Region& region = *loop.body.region;
+  Relatives all;
+  for (const Value& is : loop.after(loop.carried[i])) {
+    if (const List* grown = grown_tensor(is)) {  // unless it is a copy, what another one was before
+      const auto place = std::ranges::find(loop.places, grown->start->items.tensor);
+      all.grown = grown;
+      if (place != loop.places.end() && grown->items.empty())
+        all.places.insert(static_cast<std::size_t>(place - loop.places.begin()));
+    }
+    if (!is.tensor()) continue;  // find_next() says so
+    TAPER_ASSIGN(const aten::TensorPtr tensor, use_in(*loop.body.region, *is.tensor()));
+    if (tensor->contiguous() != true && loop.places[i]->contiguous() == true)
+      more |= attempts.strided.insert(loop.carried[i].name).second;
+    for (const aten::TensorPtr& part : parts_of(tensor)) {
+      const auto place = std::ranges::find(loop.places, part);
+      const auto is_inner = [&](const Capture& capture) { return capture.inner.tensor == part; };
+      const auto captured = std::ranges::find_if(region.captures, is_inner);
+      if (place != loop.places.end())
+        all.places.insert(static_cast<std::size_t>(place - loop.places.begin()));
+      else if (captured != region.captures.end())
+        add_once(all.outer, captured->outer.tensor);
+      else if (part->bases().empty())
+        all.made.push_back(part);
+    }
+  }
+  return all;
+}
+
+// Notes tensors of outside that share elements with what is carried, where one of them is written to.
+Expected<bool> Interpreter::note_aliases(Loop& loop, Attempts& attempts) {
+  bool more = false;
+  for (const Capture& capture : loop.body.region->captures) {
+    TAPER_ASSIGN(const bool changed, is_changed(*loop.body.region, capture));
+    for (const Loop::Carried& one : loop.carried) {
+      if ((!changed && !one.is_written) || !any_shares(one.aliases, capture.outer.tensor)) continue;
+      Storages& noted = attempts.aliases[one.name];
+      if (std::ranges::find(noted, capture.outer.tensor) != noted.end()) continue;
+      noted.push_back(capture.outer.tensor);
+      more = true;
+    }
+  }
+  return more;
+}
+
 // Finds what carried tensors may share elements with: what they were before the loop, what iterations make of them.
 // Returns whether there are such of which one is written to, which the next attempt has to know.
 Expected<bool> Interpreter::relate(Loop& loop, Attempts& attempts) {
-  Region& region = *loop.body.region;
   const std::size_t count = loop.carried.size();
-  struct Next {
-    Storages outer, made;
-    std::set<std::size_t> places;
-  };
-  std::vector<Next> all(count);
+  std::vector<Relatives> all(count);
   bool more = false;
   for (std::size_t i = 0; i < count; ++i) {
     Loop::Carried& one = loop.carried[i];
     if (one.is_number) continue;
     one.is_written = loop.writes_to(i);
+    TAPER_ASSIGN(all[i], relatives_of(loop, i, attempts, more));
+    one.is_replaced = all[i].places.empty() && all[i].outer.empty() && (one.aliases.empty() || one.growth->axis);
     add_once(one.aliases, one.before);
-    for (const Value& is : loop.after(one)) {
-      if (!is.tensor()) continue;  // find_next() says so
-      TAPER_ASSIGN(const aten::TensorPtr tensor, use_in(region, *is.tensor()));
-      if (tensor->contiguous() != true && loop.places[i]->contiguous() == true)
-        more |= attempts.strided.insert(one.name).second;
-      for (const aten::TensorPtr& part : parts_of(tensor)) {
-        const auto place = std::ranges::find(loop.places, part);
-        const auto is_inner = [&](const Capture& capture) { return capture.inner.tensor == part; };
-        const auto captured = std::ranges::find_if(region.captures, is_inner);
-        if (place != loop.places.end())
-          all[i].places.insert(static_cast<std::size_t>(place - loop.places.begin()));
-        else if (captured != region.captures.end())
-          add_once(all[i].outer, captured->outer.tensor);
-        else if (part->bases().empty())
-          all[i].made.push_back(part);
-      }
-    }
     for (const aten::TensorPtr& tensor_outside : all[i].outer) add_once(one.aliases, tensor_outside);
-    one.is_replaced = all[i].places.empty() && all[i].outer.empty();
   }
   for (std::size_t round = 0; round < count; ++round)  // through what others were
     for (std::size_t i = 0; i < count; ++i)
       for (const std::size_t k : all[i].places)
         for (const aten::TensorPtr& alias : std::vector(loop.carried[k].aliases))
           add_once(loop.carried[i].aliases, alias);
-
-  const auto note = [&](const Loop::Carried& one, const aten::TensorPtr& outer) {
-    Storages& noted = attempts.aliases[one.name];
-    if (std::ranges::find(noted, outer) != noted.end()) return;
-    noted.push_back(outer);
-    more = true;
-  };
-  for (const Capture& capture : region.captures) {
-    TAPER_ASSIGN(const bool changed, is_changed(region, capture));
-    for (const Loop::Carried& one : loop.carried)
-      if ((changed || one.is_written) && any_shares(one.aliases, capture.outer.tensor)) note(one, capture.outer.tensor);
-  }
+  TAPER_ASSIGN(const bool noted, note_aliases(loop, attempts));
+  more |= noted;
   for (std::size_t i = 0; i < count; ++i)
     for (std::size_t j = i + 1; j < count; ++j) {
-      const auto made_by_j = [&](const aten::TensorPtr& part) {
-        return std::ranges::find(all[j].made, part) != all[j].made.end();
-      };
-      const auto alias_of_j = [&](const aten::TensorPtr& alias) { return any_shares(loop.carried[j].aliases, alias); };
       const bool related =
-          std::ranges::any_of(all[i].made, made_by_j) || std::ranges::any_of(loop.carried[i].aliases, alias_of_j);
+          std::ranges::any_of(all[i].made, [&](const auto& part) { return any_shares(all[j].made, part); }) ||
+          std::ranges::any_of(loop.carried[i].aliases,
+                              [&](const auto& alias) { return any_shares(loop.carried[j].aliases, alias); }) ||
+          (all[i].grown != nullptr && all[i].grown == all[j].grown);
       if (!related) continue;
       loop.carried[j].is_replaced = loop.carried[i].is_replaced = false;
       if (loop.carried[i].is_written || loop.carried[j].is_written)
@@ -471,8 +499,8 @@ Status Interpreter::inside(Loop& loop, Branch& branch, const std::function<Statu
     }
     if (holder.filling)
       Loop::leave_filling(holder);
-    else
-      set_contents(holder.container, holder.before);
+    else if (const Status set = set_contents(holder.container, holder.before); status && !set)
+      status = set;
     set_home(holder.container, region_);
   }
   return status;
@@ -547,8 +575,12 @@ Expected<bool> Interpreter::try_loop(const Statement& statement, const Value* co
   note_filling(attempts);
   TAPER_TRY(find_carried(loop, attempts));
   const UnsupportedOperators unsupported_before = unsupported;
-  TAPER_TRY(inside(loop, loop.body, [&] { return run_body(loop, attempts); }));
-  TAPER_ASSIGN(bool again, find_leaves(loop, attempts));
+  const Status ran = inside(loop, loop.body, [&] { return run_body(loop, attempts); });
+  bool again = !changed_ && !uneven_ && note_writes(loop, attempts);
+  if (!again) {
+    TAPER_TRY(ran);
+    TAPER_ASSIGN(again, find_leaves(loop, attempts));
+  }
   if (!again) {
     TAPER_ASSIGN(again, carry_more(loop, attempts));
   }

@@ -25,6 +25,14 @@ Value with_leaves(const Value& value, Region* home, const std::function<Value(co
 // Of a tensor that may share elements with others, by how a loop went.
 std::string sharing_error(std::string_view name);
 
+inline constexpr std::string_view kWritesToGrown =
+    "what grows in a loop that depends on data is written to in a way that can't be followed: write to a tensor before "
+    "it "
+    "is added, or to all of them after the loop";
+
+inline constexpr std::string_view kWritesToItem =
+    "an item of a list is written to, or the list after it (ys.append(y.clone()))";
+
 // What lists that grow or fill hold.
 inline bool is_item(const Value& value) {
   return value.is_tensor() || is_number_value(value);
@@ -32,12 +40,6 @@ inline bool is_item(const Value& value) {
 
 inline Type item_type(const Value& item) {
   return item.is_tensor() ? item.tensor()->tensor->type() : Type{*number_dtype(item), {}};
-}
-
-// A tensor that grows along an axis.
-inline const List* grown_tensor(const Value& value) {
-  const auto* list = value.as<std::shared_ptr<List>>();
-  return list && (*list)->kind == List::Kind::growing && (*list)->start->axis ? list->get() : nullptr;
 }
 
 // A size, or one more where it may be 0: kernels refuse to write into nothing, even in loops that don't run.
@@ -77,8 +79,9 @@ struct Interpreter::Loop {
     taper::Value* initial = nullptr;
     bool is_number = false;
     aten::TensorPtr before = {};  // of a tensor: where it lies before the loop
-    // What relate() finds out:
-    Storages aliases;          // tensors of outside that it may share elements with
+    // Tensors of outside that it may share elements with. What grows begins with those that it is copied from; relate()
+    // finds the others, and what follows:
+    Storages aliases = {};
     bool is_written = false;   // the body writes to it
     bool is_replaced = false;  // every iteration makes a tensor of its own
   };
@@ -132,7 +135,7 @@ struct Interpreter::Loop {
   // What a holder is with others in the place of what is carried.
   Value rebuilt(std::size_t holder, Region* home, const std::function<Value(std::size_t)>& of_carried) const;
   // Whether the body writes to the place of what is carried.
-  bool writes_to(std::size_t i) const { return places[i]->lost() || places[i]->present() != body.outputs[i]; }
+  bool writes_to(std::size_t i) const { return places[i]->lost() || places[i]->present() != body.begun[i]; }
 };
 
 }  // namespace taper::torchscript

@@ -58,7 +58,7 @@ Expected<std::vector<taper::Value*>> Interpreter::build_while(Loop& loop, Round&
 }
 
 // What a variable is, or a list, dict or attribute holds. `after`: what is carried.
-void Interpreter::set_holder(Loop& loop, std::size_t at, std::span<const Value> after) {
+Status Interpreter::set_holder(Loop& loop, std::size_t at, std::span<const Value> after) {
   const Loop::Holder& holder = loop.holders[at];
   const std::size_t of_holder = loop.carried_of(at);
   if (holder.growth) {
@@ -68,8 +68,13 @@ void Interpreter::set_holder(Loop& loop, std::size_t at, std::span<const Value> 
     list.kind = holder.growth->ragged ? List::Kind::joined : List::Kind::stacked;
     list.axis = holder.growth->ragged ? holder.growth->ragged->axis : 0;
     list.stack = *after[of_holder].tensor();
+    list.length = nullptr;
+    if (holder.growth->ragged && loop.steps)
+      list.length =
+          std::make_shared<Value>(Dim(static_cast<std::int64_t>(loop.carried[of_holder].begin.items()->size())) +
+                                  *loop.steps * Dim(static_cast<std::int64_t>(holder.growth->count)));
     if (!holder.variable.empty()) frame_->variables.insert_or_assign(holder.variable, std::move(grown));
-    return;
+    return {};
   }
   Value value = loop.rebuilt(at, &loop.outer, [&](std::size_t k) { return after[k]; });
   if (holder.variable.empty()) {
@@ -78,10 +83,11 @@ void Interpreter::set_holder(Loop& loop, std::size_t at, std::span<const Value> 
       list.kind = List::Kind::filling;
       list.stack.is_number = holder.filling->is_number;
     }
-    set_contents(holder.container, value);
+    TAPER_TRY(set_contents(holder.container, value));
   } else if (of_holder != Loop::kNone) {
     frame_->variables.insert_or_assign(holder.variable, std::move(value));
   }
+  return {};
 }
 
 Status Interpreter::finish(Loop& loop, const Value& entered) {
@@ -105,7 +111,7 @@ Status Interpreter::finish(Loop& loop, const Value& entered) {
                                                               : Expected<Value>(TensorRef{tensors[i], &loop.outer,
                                                                                           loop.carried[i].is_number}));
   }
-  for (std::size_t i = 0; i < loop.holders.size(); ++i) set_holder(loop, i, after);
+  for (std::size_t i = 0; i < loop.holders.size(); ++i) TAPER_TRY(set_holder(loop, i, after));
   // What is set anew in every iteration has no value if there is none.
   for (const std::string_view name : loop.assigned)
     if (!loop.before.contains(name)) frame_->variables.erase(name);
@@ -123,7 +129,11 @@ Expected<aten::TensorPtr> Interpreter::result_of(const Loop& loop, std::size_t i
   if (one.is_written) {
     for (const aten::TensorPtr& alias : one.aliases) alias->lose(sharing_error(one.name));
   } else if (one.is_replaced && (entered.as<bool>() || entered.as<Undecided>() || entered.tensor())) {
-    if (entered.as<bool>()) return tensor;
+    const bool runs = loop.steps && aten::known_less(region_->context, 0, *loop.steps) == true && !loop.ends_itself;
+    if (entered.as<bool>() || (one.growth && runs)) return tensor;
+    // Without an iteration, what has grown is what it was copied from.
+    if (one.growth && one.aliases.size() > 1)
+      return aten::Tensor::make_uncertain(one.aliases, made, sharing_error(one.name));
     TAPER_ASSIGN(taper::Value * flag, number_in(*region_, entered, DType::boolean));
     return aten::Tensor::make_choice(seen_by_views(flag), tensor, one.before, made);
   }

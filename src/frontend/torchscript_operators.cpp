@@ -50,6 +50,18 @@ Made tensor_is_floating(Builtins& call) {
   return is_floating(call.type_of(0).dtype);
 }
 
+Made tensor_is_contiguous(Builtins& call) {
+  if (!call.at(0).tensor()) return true;
+  const auto known = call.at(0).tensor()->tensor->contiguous();
+  const bool usual = call.at(1, "memory_format").integer().value_or(0) == 0;
+  if (known && usual) return *known;
+  if (usual)
+    return call.error("'is_contiguous' of a tensor of which that isn't known before the program runs",
+                      "call contiguous() without asking: it copies nothing where that isn't needed");
+  call.assume(fmt::format("a tensor is taken to be contiguous in the format that is asked for at {}", call.place()));
+  return true;
+}
+
 Made always_false(Builtins&) {
   return false;
 }
@@ -301,7 +313,7 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"is_sparse", always_false},
     {"is_mkldnn", always_false},
     {"is_cpu", always_true},
-    {"is_contiguous", always_true},
+    {"is_contiguous", tensor_is_contiguous},
     {"device", device},
     {"type", device_type},
     {"layout", zero},
@@ -311,8 +323,8 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"data", identity},
     {"requires_grad_", identity},
     {"RaiseException", raise},
-    {"__is__", is_same},
-    {"__isnot__", is_same},
+    {"__is__", is_same, true},
+    {"__isnot__", is_same, true},
     {"__not__", negate_condition},
     {"__and__", join_conditions},
     {"__or__", join_conditions},
@@ -331,7 +343,7 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"le", compare},
     {"gt", compare},
     {"ge", compare},
-    {"add", arithmetic},
+    {"add", arithmetic, true},
     {"sub", arithmetic},
     {"mul", arithmetic},
     {"div", arithmetic},
@@ -343,7 +355,7 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"min", arithmetic},
     {"max", arithmetic},
     {"__round_to_zero_floordiv", arithmetic},
-    {"add_", arithmetic},
+    {"add_", arithmetic, true},
     {"floor_divide", arithmetic},
     {"sqrt", real_function},
     {"exp", real_function},
@@ -357,10 +369,11 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"isfinite", real_function},
 };
 
-const std::unordered_map<std::string_view, Builtins::Function>& builtins() {
-  static const std::unordered_map<std::string_view, Builtins::Function> table = [] {
-    std::unordered_map<std::string_view, Builtins::Function> all(std::begin(kBuiltins), std::end(kBuiltins));
-    all.insert(container_builtins().begin(), container_builtins().end());
+const std::unordered_map<std::string_view, const NamedBuiltin*>& builtins() {
+  static const std::unordered_map<std::string_view, const NamedBuiltin*> table = [] {
+    std::unordered_map<std::string_view, const NamedBuiltin*> all;
+    for (const NamedBuiltin& row : kBuiltins) all.emplace(row.name, &row);
+    for (const NamedBuiltin& row : container_builtins()) all.emplace(row.name, &row);
     return all;
   }();
   return table;
@@ -387,6 +400,11 @@ std::optional<Value> on_complex(std::string_view name, std::vector<Argument>& ar
 
 }  // namespace
 
+bool takes_growing(std::string_view name) {
+  const auto found = builtins().find(name);
+  return found != builtins().end() && found->second->takes_growing;
+}
+
 Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Argument> arguments) {
   constexpr std::string_view kTakeFilling[] = {"append", "len", "__getitem__", "pop"};
   if (std::ranges::find(kTakeFilling, name) == std::end(kTakeFilling))
@@ -408,9 +426,9 @@ Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Ar
     }
     if (const auto made = on_complex(name, arguments)) return *made;
     const bool complex = std::ranges::any_of(arguments, [](const Argument& a) { return a.value.as<ComplexRef>(); });
-    if (!complex || std::ranges::find(kMath, found->second) == std::end(kMath)) {
+    if (!complex || std::ranges::find(kMath, found->second->function) == std::end(kMath)) {
       Builtins call(*this, name, arguments);
-      TAPER_ASSIGN(std::optional<Value> made, found->second(call));
+      TAPER_ASSIGN(std::optional<Value> made, found->second->function(call));
       if (made) return std::move(*made);
     }
   }

@@ -15,7 +15,8 @@ Expected<std::optional<Value>> Interpreter::on_parts(std::string_view name, cons
     if (!dim) return error_here("the axis of 'cat' is not known");
     TAPER_ASSIGN(const std::size_t axis, aten::axis_of(*dim, list.stack.tensor->type().shape.size()));
     if (axis != list.axis)
-      return error_here("tensors of which the last one may be shorter are joined along another axis");
+      return error_here("tensors of which the last one may be shorter are joined along another axis",
+                        "pad the input so that all parts are of one size");
     TAPER_ASSIGN(Value all, call_aten("clone", {{"", list.stack}}));
     return all;
   }
@@ -33,11 +34,25 @@ Expected<std::optional<Value>> Interpreter::on_parts(std::string_view name, cons
   return Value(std::move(list));
 }
 
+Dim Interpreter::part_count(const List& list) {
+  const Dim& size = list.stack.tensor->type().shape[list.axis];
+  if (aten::known_less(region_->context, 0, size) != true)
+    assume(fmt::format("the files are right where {} > 0 alone: of nothing there is one part, which is empty",
+                       size.text()));
+  return ceil_divide(size, list.part);
+}
+
 Expected<Value> Interpreter::part_of_tensor(const List& list, const Value& index) {
-  Value place = index;
-  if (const auto at = index.integer(); at && *at < 0)
-    place = ceil_divide(list.stack.tensor->type().shape[list.axis], list.part) + Dim(*at);
-  TAPER_ASSIGN(const Value begin, call_operator("mul", {{"", std::move(place)}, {"", list.part}}));
+  const Dim count = part_count(list);
+  if (const auto at = index.integer()) {
+    const Dim least = *at < 0 ? Dim(0) - Dim(*at) : Dim(*at) + Dim(1);
+    const auto has = aten::known_less_equal(region_->context, least, count);
+    if (has == false || least.overflowed()) return error_here(fmt::format("index {} of {} parts", *at, count.text()));
+    if (!has)
+      assume(fmt::format("there are {} parts at least at {}, as the program demands", least.text(), place(line_)));
+  }
+  TAPER_ASSIGN(Value at, place_of_index(index, count));
+  TAPER_ASSIGN(const Value begin, call_operator("mul", {{"", std::move(at)}, {"", list.part}}));
   TAPER_ASSIGN(Value end, call_operator("add", {{"", begin}, {"", list.part}}));
   const Dim axis(static_cast<std::int64_t>(list.axis));
   return call_operator("slice", {{"", list.stack}, {"", axis}, {"", begin}, {"", std::move(end)}, {"", Dim(1)}});
@@ -137,8 +152,9 @@ Expected<taper::Value*> Interpreter::joined_further(Loop& loop, std::size_t i) {
   }
   if (ragged.offset != 0)
     place = build("add", {place, build("mul", {loop.body.outputs[0], aten::integer_number(build, ragged.offset)})});
-  taper::Value* made =
-      build("update_slice", {loop.body.outputs[i], content, places_along(build, place, 0, content->type.shape.size())});
+  TAPER_ASSIGN(taper::Value * all,
+               content_of(*region_, *loop.places[i]));  // unless what they are cut from is written to
+  taper::Value* made = build("update_slice", {all, content, places_along(build, place, 0, content->type.shape.size())});
   TAPER_TRY(build.status());
   return made;
 }

@@ -118,8 +118,9 @@ std::optional<Dim> chosen_size(const aten::Context& context, const Undecided& co
   for (const Dim& size : {aten::smaller(context, a, b), aten::larger(context, a, b)})
     if (equal_where(context, condition, true, size, a) && equal_where(context, condition, false, size, b)) return size;
   if (!condition.flag) return std::nullopt;
+  constexpr std::size_t kMostText = std::size_t{1} << 16;  // flags within flags say nothing to anybody
   const Dim size = b + *condition.flag * (a - b);
-  return size.overflowed() ? std::nullopt : std::optional(size);
+  return size.overflowed() || size.text().size() > kMostText ? std::nullopt : std::optional(size);
 }
 
 namespace {
@@ -187,24 +188,32 @@ std::optional<ShortCircuit> short_circuit(const Statement& statement) {
 
 }  // namespace
 
+void Interpreter::take_back(Told before) {
+  warnings.resize(std::min(warnings.size(), before.warnings));
+  assumptions.resize(std::min(assumptions.size(), before.assumptions));
+  unsupported = std::move(before.unsupported);
+  changed_.reset();
+  uneven_.reset();
+}
+
 // `sizes and x`: stays a condition on sizes if x is one. Returns whether it was one of these.
 Expected<bool> Interpreter::join_by_branch(const Undecided& sizes, const Statement& statement) {
   const auto found = short_circuit(statement);
   const std::vector<Statement>& other = found && found->if_holds ? statement.otherwise : statement.body;
   const auto assigns = [](const Statement& one) { return one.kind == StatementKind::assign; };
   if (!found || !std::ranges::all_of(other, assigns)) return false;
-  const std::size_t warned = warnings.size(), assumed = assumptions.size();
-  const UnsupportedOperators unsupported_before = unsupported;
+  Told before = told();
   const Expected<Branch> branch = run_branch(other, {}, {}, &sizes, !found->if_holds);
   const auto value = branch ? branch->variables.find(found->name) : Variables::const_iterator();
-  const bool is_known = branch && value != branch->variables.end() &&
-                        (value->second.as<bool>() || value->second.as<Undecided>()) && !changed_;
+  bool is_known = branch && value != branch->variables.end() &&
+                  (value->second.as<bool>() || value->second.as<Undecided>()) && !changed_;
+  // What it writes would be gone with it.
+  for (std::size_t i = 0; is_known && i < branch->region->captures.size(); ++i) {
+    const Expected<bool> changed = is_changed(*branch->region, branch->region->captures[i]);
+    is_known = changed && !*changed;
+  }
   if (!is_known) {
-    warnings.resize(std::min(warnings.size(), warned));
-    assumptions.resize(std::min(assumptions.size(), assumed));
-    unsupported = unsupported_before;
-    changed_.reset();
-    uneven_.reset();
+    take_back(std::move(before));
     return false;
   }
   // c ? true : x is c or x, and so on
@@ -222,12 +231,10 @@ Expected<bool> Interpreter::join_by_branch(const Undecided& sizes, const Stateme
 // the running program. Returns whether that could be done.
 Expected<bool> Interpreter::choose_by_sizes(const Undecided& sizes, const Statement& statement) {
   if (!short_circuit(statement)) return false;
+  Told before = told();
   TAPER_ASSIGN(taper::Value * flag, number_in(*region_, sizes, DType::boolean));
   const Status done = branch_on({aten::Tensor::make(flag), region_, true}, statement, &sizes);
-  if (!done) {
-    changed_.reset();
-    uneven_.reset();
-  }
+  if (!done) take_back(std::move(before));
   return done.has_value();
 }
 

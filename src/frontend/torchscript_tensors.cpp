@@ -173,7 +173,9 @@ Expected<aten::Arg> Interpreter::to_arg(const Value& value) {
     }
     return aten::Arg(std::move(list));
   }
-  return error_here(fmt::format("{} is an argument of an operator", describe(value)));
+  return error_here(
+      fmt::format("{} is an argument of an operator", describe(value)),
+      value.as<std::shared_ptr<List>>() ? "make a tensor of the list alone first (torch.stack, torch.cat)" : "");
 }
 
 Value Interpreter::from_arg(const aten::Arg& arg, bool is_number) {

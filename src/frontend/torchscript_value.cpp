@@ -212,7 +212,7 @@ std::string describe(const Value& value) {
     std::string operator()(const None&) const { return "None"; }
     std::string operator()(const TensorRef& tensor) const {
       return fmt::format("{} {}", tensor.is_number ? "a number that depends on data," : "a tensor",
-                         type_text(tensor.tensor->type()));
+                         excerpt(type_text(tensor.tensor->type())));
     }
     std::string operator()(const ComplexRef& z) const {
       return fmt::format("a tensor of complex numbers, each part {}", type_text(z.real.tensor->type()));
@@ -302,28 +302,30 @@ Value contents_of(const Value& container) {
   return std::make_shared<Tuple>(std::move(items));
 }
 
-void set_contents(const Value& container, const Value& contents) {
+Status set_contents(const Value& container, const Value& contents) {
+  if (contents.items() == nullptr) return fail("{} would hold {}", describe(container), describe(contents));
   const std::vector<Value>& items = *contents.items();
   if (const auto* list = container.as<std::shared_ptr<List>>()) {
     const bool fills = (*list)->kind == List::Kind::filling;
     if (!fills && (*list)->kind != List::Kind::stacked) {
       (*list)->items = items;
-      return;
+      return {};
     }
     const TensorRef* all = items.at(0).tensor();
-    if (all == nullptr) return;
+    if (all == nullptr) return fail("the items of {} would be {}", describe(container), describe(items.at(0)));
     (*list)->stack = {all->tensor, all->home, (*list)->stack.is_number};
-    if (!fills) return;
-    (*list)->length = std::make_shared<Value>(items.at(1));
-    return;
+    (*list)->one_item.reset();
+    if (fills) (*list)->length = std::make_shared<Value>(items.at(1));
+    return {};
   }
   if (const auto* slot = container.as<std::shared_ptr<Slot>>()) {
     (*slot)->object->attributes[(*slot)->name] = items.at(0);
-    return;
+    return {};
   }
   auto& entries = (*container.as<std::shared_ptr<Dict>>())->entries;
   entries.clear();
   for (const Value& item : items) entries.emplace_back(item.items()->at(0), item.items()->at(1));
+  return {};
 }
 
 std::string text_of(const Value& value) {

@@ -68,6 +68,7 @@ struct Undecided {
 // What an operator that can't be read would give; or, with `why`, a value that only some paths of the program have.
 struct Unknown {
   std::string why;
+  std::string hint = {};  // the next step
 };
 struct Uninitialized {};
 // A result of an `if` that is being built.
@@ -138,9 +139,10 @@ struct List {
   Kind kind = Kind::known;
   TensorRef stack;  // of stacked ones: the items along the first axis, which are numbers if it is one
   std::shared_ptr<const Start> start;
-  bool grew_in_front = false;  // an item was put before the first one
-  bool repeats = false;        // of stacked ones: some items are one tensor
-  // Of filling ones: `stack` has room for more items than there are.
+  bool grew_in_front = false;          // an item was put before the first one
+  bool repeats = false;                // of stacked ones: some items are one tensor
+  std::optional<Value> one_item = {};  // and this one, if all of them are
+  // Of filling ones: `stack` has room for more items than there are. Of joined ones: how many items there are.
   std::shared_ptr<const Value> length;
   std::size_t room = 0, added = 0;  // for how many items branches have room, and how many they may have added
   std::size_t in_iteration = 0;     // how many an iteration of a loop may have added so far
@@ -205,9 +207,16 @@ bool holds_container(const Value& value, const void* container);
 Region* home_of(const Value& container);
 void set_home(const Value& container, Region* home);
 bool same_container(const Value& a, const Value& b);
-// What one of these holds, as a tuple of values or of keys with values; and the other way round.
+// What one of these holds, as a tuple of values or of keys with values; and the other way round. Errors: what depends
+// on data stays no tensor.
 Value contents_of(const Value& container);
-void set_contents(const Value& container, const Value& contents);
+Status set_contents(const Value& container, const Value& contents);
+
+// A tensor that grows along an axis; null for all else.
+inline const List* grown_tensor(const Value& value) {
+  const auto* list = value.as<std::shared_ptr<List>>();
+  return list && (*list)->kind == List::Kind::growing && (*list)->start->axis ? list->get() : nullptr;
+}
 
 // For messages: "a tensor f32[2, 3]", "the integer 3", "a list of 4".
 std::string describe(const Value& value);

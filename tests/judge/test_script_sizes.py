@@ -563,25 +563,6 @@ class ReordersWhatIsShorter(nn.Module):
         return cache
 
 
-class WritesIntoWhatGrows(nn.Module):
-    def forward(self, x):
-        cache = x[:, :1] * 2
-        for t in range(x.size(1)):
-            cache = torch.cat([cache, x[:, t : t + 1]], 1)
-            cache += 1
-        return cache
-
-
-class WritesToOneOfMany(nn.Module):
-    """Which all are one tensor."""
-
-    def forward(self, x):
-        ys = [torch.zeros(x.size(0), 4)] * x.size(1)
-        for t in range(x.size(1)):
-            ys[t] += x[:, t]
-        return torch.stack(ys, 1)
-
-
 class TwoKindsOfParts(nn.Module):
     """What is joined is not what follows one another."""
 
@@ -597,8 +578,6 @@ class TwoKindsOfParts(nn.Module):
     [
         (UsesUnevenParts, "different sizes is used in the loop"),
         (ReordersWhatIsShorter, "in one branch and"),
-        (WritesIntoWhatGrows, "can't be written through"),
-        (WritesToOneOfMany, "can't be written through"),
         (TwoKindsOfParts, "different sizes"),
     ],
 )
