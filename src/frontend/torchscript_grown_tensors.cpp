@@ -151,6 +151,16 @@ Expected<taper::Value*> Interpreter::grown_whole(Loop& loop, std::size_t i, cons
   return made;
 }
 
+// A tensor of its own, of as many entries as there are when an iteration begins.
+Expected<aten::TensorPtr> Interpreter::whole_place(const List::Start& start) {
+  List begun({}, region_);
+  begun.start = std::make_shared<List::Start>(start);
+  TAPER_ASSIGN(const Value whole, entries_so_far(begun));
+  TAPER_ASSIGN(taper::Value * content, content_in(*region_, *whole.tensor()));
+  const aten::TensorPtr& place = start.items.tensor;
+  return place->uncertain() ? place->like(region_->build, place->bases(), content) : aten::Tensor::make(content);
+}
+
 // Notes tensors that grow of which iterations write to what there is so far: then each iteration begins with a tensor
 // of so many entries, and is as PyTorch's. Returns whether there are such, which the next attempt has to know.
 bool Interpreter::note_writes(const Loop& loop, Attempts& attempts) {

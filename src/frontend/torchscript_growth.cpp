@@ -90,6 +90,16 @@ Expected<bool> Interpreter::note_growth(Loop& loop, std::size_t at, const Value&
   return true;
 }
 
+// What it begins with, which it is copied from.
+Expected<Storages> Interpreter::storages_copied_from(const Growth& growth, const Value& begin) {
+  Storages copied;
+  for (const Value& item : growth.axis ? std::vector{begin} : *begin.items())
+    if (item.is_tensor()) {
+      TAPER_ASSIGN(copied.emplace_back(), use(*item.tensor()));
+    }
+  return copied;
+}
+
 // A tensor for all items that there will be. As long as their number isn't known, one for an iteration.
 Status Interpreter::carry_grown(Loop& loop, std::size_t at, std::size_t leaf, const Growth& growth,
                                 const Value& begin) {
@@ -103,11 +113,6 @@ Status Interpreter::carry_grown(Loop& loop, std::size_t at, std::size_t leaf, co
                    (growth.ragged ? growth.ragged->before : start.before);
   Builder& build = loop.outer.build;
   std::vector<taper::Value*> parts;
-  Storages copied;
-  for (const Value& item : growth.axis ? std::vector{begin} : *begin.items())
-    if (item.is_tensor()) {
-      TAPER_ASSIGN(copied.emplace_back(), use(*item.tensor()));
-    }
   if (growth.axis) {
     TAPER_ASSIGN(const Value entries,
                  call_aten("movedim", {{"", begin}, {"", Dim(static_cast<std::int64_t>(*growth.axis))}, {"", Dim(0)}}));
@@ -143,6 +148,7 @@ Status Interpreter::carry_grown(Loop& loop, std::size_t at, std::size_t leaf, co
   }
   taper::Value* items = aten::concat(build, std::move(parts), 0);
   TAPER_TRY(build.status());
+  TAPER_ASSIGN(Storages copied, storages_copied_from(growth, begin));
   loop.carried.push_back({.name = loop.name_of(loop.holders[at], at, leaf),
                           .holder = at,
                           .leaf = leaf,

@@ -258,6 +258,7 @@ class Interpreter {
   Expected<bool> write_constants(const Loop& loop, Attempts& attempts);
   // What grows: a leaf of a holder, or a list that is one. `begin` is that before the loop.
   Status carry_grown(Loop& loop, std::size_t holder, std::size_t leaf, const Growth& growth, const Value& begin);
+  Expected<Storages> storages_copied_from(const Growth& growth, const Value& begin);
   void begin_growing(Loop& loop, std::size_t holder, taper::Value* iteration, const aten::TensorPtr& place);
   Expected<bool> note_growth(Loop& loop, std::size_t holder, const Value& value, Attempts& attempts, bool& more);
   Expected<taper::Value*> grown_further(Loop& loop, std::size_t carried);
@@ -296,6 +297,7 @@ class Interpreter {
   Expected<bool> note_tensor_growth(const Loop& loop, Attempts& attempts);
   Expected<taper::Value*> grown_whole(Loop& loop, std::size_t carried, const Value& whole);
   bool note_writes(const Loop& loop, Attempts& attempts);
+  Expected<aten::TensorPtr> whole_place(const List::Start& start);
   // A copy of what such tensors hold, as one that may share elements with them.
   Expected<TensorRef> shared_with(std::span<const Value> tensors, taper::Value* content, std::string why);
   // The place that an index is at, which counts from the end where it is negative.

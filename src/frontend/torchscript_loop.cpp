@@ -238,12 +238,8 @@ Expected<std::vector<aten::TensorPtr>> Interpreter::enter(Loop& loop, Branch& br
     for (std::size_t i = 0; i < places.size(); ++i)
       if (attempts.paired.contains({loop.carried[i].name, one.name})) bases.push_back(places[i]);
     if (!bases.empty()) place = aten::Tensor::make_uncertain(std::move(bases), input, sharing_error(one.name));
-    if (one.growth && one.growth->whole) {  // one of its own, of as many entries as there are
-      List begun({}, region_);
-      begun.start = std::make_shared<List::Start>(start_of(*one.growth, one.begin, branch.outputs.front(), place));
-      TAPER_ASSIGN(const Value whole, entries_so_far(begun));
-      TAPER_ASSIGN(taper::Value * content, content_in(*region_, *whole.tensor()));
-      place = place->uncertain() ? place->like(region_->build, place->bases(), content) : aten::Tensor::make(content);
+    if (one.growth && one.growth->whole) {
+      TAPER_ASSIGN(place, whole_place(start_of(*one.growth, one.begin, branch.outputs.front(), place)));
     }
     branch.begun.push_back(place->present());
     places.push_back(std::move(place));
