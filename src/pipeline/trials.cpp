@@ -73,9 +73,10 @@ class Drawing {
       std::ranges::fill(array.values, draw_ == Draw::ones || divides ? 1 : 0);
       return array;
     }
-    if (draw_ == Draw::lengths) {
+    if (draw_ == Draw::lengths && input.type.dtype != DType::boolean) {
       constexpr std::int64_t kFewest = 2, kMost = 8;
-      const std::int64_t most = bounds_.contains(&input) ? std::min(kMost, bound_of(input, sizes) - 1) : kMost;
+      const std::int64_t last = bounds_.contains(&input) ? bound_of(input, sizes) - 1 : kMost;
+      const std::int64_t most = std::clamp<std::int64_t>(last, divides ? 1 : 0, kMost);
       const std::int64_t fewest = std::min(kFewest, most);
       for (double& value : array.values)
         value = static_cast<double>(fewest) + std::floor(uniform() * static_cast<double>(most - fewest + 1));
@@ -101,6 +102,7 @@ class Drawing {
   std::int64_t bound_of(const Value& input, const Bindings& sizes) const {
     constexpr std::int64_t kFlags = 2, kCounts = 9;
     const auto found = bounds_.find(&input);
+    if (input.type.dtype == DType::boolean) return kFlags;
     if (found == bounds_.end()) return draw_ == Draw::counts ? kCounts : kFlags;
     std::int64_t most = draw_ == Draw::small ? kFlags : std::int64_t{1} << 24;
     if (input.type.dtype == DType::i8) most = std::min<std::int64_t>(most, 128);

@@ -16,6 +16,7 @@ namespace taper {
 namespace {
 
 using testing::AllOf;
+using testing::AnyOf;
 using testing::Each;
 using testing::ElementsAre;
 using testing::Ge;
@@ -71,6 +72,21 @@ TEST(Trials, draw_larger_integers_where_small_ones_leave_no_numbers) {
                                           {}));
   EXPECT_THAT(trials.all[0].inputs[1].values, Each(AllOf(Ge(2), Lt(9))));
   EXPECT_TRUE(trials.all[0].finite());
+}
+
+TEST(Trials, draw_flags_as_flags_whatever_integers_are) {
+  const Trials trials = trials_of(program(R"(graph "" (%x: f32[4], %n: i64[4], %m: bool[64]) {
+  %count = cast(%n) {to = f32} : f32[4]
+  %less = constant() {value = f32[] {1}} : f32[]
+  %below = sub(%count, %less) {activation = "none"} : f32[4]
+  %share = div(%below, %below) : f32[4]
+  %y = mul(%x, %share) : f32[4]
+  %z = cast(%m) {to = f32} : f32[64]
+  return output = %y, flags = %z
+})",
+                                          {}));
+  EXPECT_THAT(trials.all[0].inputs[1].values, Each(AllOf(Ge(2), Lt(9))));
+  EXPECT_THAT(trials.all[0].inputs[2].values, AllOf(Each(AnyOf(0, 1)), testing::Contains(0), testing::Contains(1)));
 }
 
 TEST(Trials, have_other_sizes_the_second_time) {
