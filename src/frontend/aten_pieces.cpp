@@ -362,10 +362,15 @@ Cut open_diagonal_cut(const Shape& shape, std::size_t first, std::size_t second,
   };
   const WriteBack write = [=](Builder& build, Value* base, Value* written) {
     Value* line = arange(build, 0, 1, rows, DType::i64);
-    Value* entry = build("sub", {line, number(build, Arg(Dim(row)), DType::i64)});
+    Shape flat = apart.others;
+    flat.push_back(rows * columns);
+    // Diagonals may be empty: an entry that is no part of one stands before them.
+    Value* other = slice(build, reshape(build, permute(build, base, apart.order), flat), apart.others.size(), 0, 1);
+    Value* both = concat(build, {other, written}, apart.others.size());
+    Value* entry = build("sub", {line, number(build, Arg(Dim(row - 1)), DType::i64)});
     entry = build("maximum", {entry, number(build, Arg(Dim(0)), DType::i64)});
-    entry = build("minimum", {entry, size(build, count - 1)});
-    Value* along = unsqueeze(build, build("gather", {written, entry}, {{"dim", dim}}), -1);
+    entry = build("minimum", {entry, size(build, count)});
+    Value* along = unsqueeze(build, build("gather", {both, entry}, {{"dim", dim}}), -1);
     Value* partner = build("add", {line, number(build, Arg(Dim(offset)), DType::i64)});
     Value* mask = build("equal", {unsqueeze(build, partner, 1), arange(build, 0, 1, columns, DType::i64)});
     return permute(build, build("where", {mask, along, permute(build, base, apart.order)}), apart.back);
