@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <initializer_list>
 #include <optional>
 
@@ -110,9 +109,9 @@ struct FreeCall {
     if (!number || *number < 2) return;
     for (const auto& [symbol, size] : sizes()) {
       constexpr std::int64_t kMostTimes = 16;
-      if (size < kLeastTelling || *number == size) continue;
-      const bool half = std::abs(2 * *number - size) <= 1;
-      const bool multiple = *number % size == 0 && *number / size <= kMostTimes;
+      if (size < kLeastTelling || *number == size || *number / size > kMostTimes) continue;
+      const bool half = *number == size / 2 || *number == size / 2 + size % 2;
+      const bool multiple = *number % size == 0;
       if (half || multiple)
         note(symbol, fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'",
                                  *number, name, symbol));

@@ -88,14 +88,14 @@ void free_slice(const FreeCall& call) {
   if (before && *before >= kLeastTelling && start == -*before) {
     call.note(size, fmt::format("a literal start {} of {} is taken as the start of a freed axis", start, call.name));
     call.argument("start", 2)->value = Dim(0);
-  } else if (before && start <= -kLeastTelling && -start < *before && !size.as_symbol()) {
+  } else if (before && start <= -kLeastTelling && start > -*before && !size.as_symbol()) {
     if (Dim length = -start; call.assume(length)) call.argument("start", 2)->value = size - length;
   }
   if (start > 1) {
     call.tell_of_shares(start);
     keep_beyond(call, size, start);
   }
-  if (before && start > 1 && start + kLeastTelling > *before)
+  if (before && start > 1 && start > *before - kLeastTelling)
     call.note(size, fmt::format("a literal start {} of {} stays as it is along a freed axis", start, call.name));
   if (!stop || !before || *stop < 0) return;
   // As many of a longer axis as a freed size says: x_1 of 2 x_1.
@@ -122,7 +122,7 @@ void free_entry(const FreeCall& call) {
   if (!at || !index || *index < 0) return;
   const Dim& size = (*call.self())[*at];
   const auto before = call.freed(size) ? frozen(size, call.sizes()).constant() : std::nullopt;
-  if (!before) return;
+  if (!before || *index >= *before) return;
   remember_piece(call, *at, *index, *index + 1);
   call.tell_of_shares(*index);
   if (*before == 1)
