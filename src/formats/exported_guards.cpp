@@ -4,14 +4,18 @@
 #include <set>
 
 #include "formats/size_expression.h"
+#include "formats/text.h"
 
 namespace taper::exported {
 namespace {
 
-constexpr std::size_t kMostGuards = 512;
-constexpr std::size_t kMostConditions = 4096;
-constexpr std::size_t kLongestGuard = 2048;
-constexpr std::size_t kLongestCondition = 1 << 16;  // with the names of inputs
+constexpr std::size_t kMostGuards = 4096;
+constexpr std::size_t kMostEqual = 512;
+constexpr std::size_t kLongestZero = 2048;
+constexpr std::size_t kLongestGuard = 8192;  // in the words of sizes
+constexpr std::size_t kLongestTogether = 1 << 22;
+constexpr std::size_t kMostSteps = 1 << 20;         // of all conditions
+constexpr std::size_t kLongestInProgram = 1 << 16;  // with the names of inputs
 constexpr std::size_t kMostTerms = 12;
 
 using Inputs = std::map<std::string, const TensorMeta*, std::less<>>;
@@ -27,25 +31,46 @@ Inputs user_inputs(const Program& program) {
   return inputs;
 }
 
+// Sizes are written as often as guards name them.
+class SizeTexts {
+ public:
+  const std::string& of(const Dim& size) {
+    const auto [text, is_new] = texts_.try_emplace(&size);
+    if (is_new) text->second = size.as_symbol() ? size.text() : "(" + size.text() + ")";
+    return text->second;
+  }
+
+ private:
+  std::map<const Dim*, std::string> texts_;
+};
+
 // Replaces "L['x']['y'][0].size()[1]" by the size that input x_y_0 has there.
 class GuardReader {
  public:
-  GuardReader(std::string_view text, const Inputs& inputs) : text_(text), inputs_(inputs) {}
+  GuardReader(std::string_view text, const Inputs& inputs, SizeTexts& texts)
+      : text_(text), inputs_(inputs), texts_(texts) {}
 
-  // Nothing: it speaks of something else.
+  // Nothing: it speaks of something else, or is too long.
   std::optional<std::string> run() {
     std::string out;
-    while (at_ < text_.size()) {
+    while (at_ < text_.size() && out.size() <= kLongestGuard) {
       if (!text_.substr(at_).starts_with("L[")) {
         out += text_[at_++];
         continue;
       }
       ++at_;
-      const auto size = reference();
-      if (!size) return std::nullopt;
-      out += size->as_symbol() ? size->text() : "(" + size->text() + ")";
+      const Dim* size = reference();
+      if (size == nullptr) return std::nullopt;
+      names_size_ = true;
+      names_open_size_ = names_open_size_ || !size->constant();
+      out += texts_.of(*size);
     }
-    return out;
+    return out.size() <= kLongestGuard ? std::optional(std::move(out)) : std::nullopt;
+  }
+
+  // Whether it may speak of sizes that are open, as far as it was read.
+  bool concerns_open_sizes() const {
+    return names_open_size_ || (!names_size_ && text_.find(".size()[") != std::string_view::npos);
   }
 
  private:
@@ -67,93 +92,74 @@ class GuardReader {
     return inside;
   }
 
-  std::optional<Dim> reference() {
+  const Dim* reference() {
     std::string name;
     while (at_ < text_.size() && text_[at_] == '[') {
       const auto part = key();
-      if (!part) return std::nullopt;
+      if (!part) return nullptr;
       name += (name.empty() ? "" : "_") + std::string(*part);
     }
     const auto input = inputs_.find(name);
-    if (input == inputs_.end() || !take(".size()")) return std::nullopt;
+    if (input == inputs_.end() || !take(".size()")) return nullptr;
     const auto index = key();
     std::size_t axis = 0;
-    if (!index) return std::nullopt;
+    if (!index) return nullptr;
     const auto [end, error] = std::from_chars(index->data(), index->data() + index->size(), axis);
     if (error != std::errc{} || end != index->data() + index->size() || axis >= input->second->sizes.size())
-      return std::nullopt;
-    return input->second->sizes[axis];
+      return nullptr;
+    return &input->second->sizes[axis];
   }
 
   std::string_view text_;
   const Inputs& inputs_;
+  SizeTexts& texts_;
   std::size_t at_ = 0;
+  bool names_size_ = false, names_open_size_ = false;
 };
 
-// A side of a guard; functions in the spelling of dimensions are no Python.
-std::optional<Dim> side(std::string_view text, const Inputs& inputs) {
-  const auto written = GuardReader(text, inputs).run();
-  if (!written) return std::nullopt;
-  auto dim = parse_size_expression(*written);
-  return dim ? std::optional(std::move(*dim)) : std::nullopt;
-}
-
-// A guard as two sides that are equal. A remainder that is 0 or less is 0, where its divisor is a number.
-std::optional<std::pair<std::string_view, std::string_view>> equal_sides(std::string_view guard) {
-  constexpr std::string_view kEqual = " == ", kAtMostZero = " <= 0";
-  if (const std::size_t equal = guard.find(kEqual); equal != std::string_view::npos)
-    return std::pair(guard.substr(0, equal), guard.substr(equal + kEqual.size()));
-  if (!guard.ends_with(kAtMostZero)) return std::nullopt;
-  const std::string_view left = guard.substr(0, guard.size() - kAtMostZero.size());
-  const std::size_t remainder = left.rfind(") % ");
-  if (remainder == std::string_view::npos || !left.starts_with('(')) return std::nullopt;
-  const std::string_view divisor = left.substr(remainder + 4);
-  if (divisor.empty() || divisor.find_first_not_of("0123456789") != std::string_view::npos) return std::nullopt;
-  int depth = 0;  // the bracket before the remainder is that at the start
-  for (std::size_t i = 0; i < remainder; ++i) {
-    depth += left[i] == '(' ? 1 : left[i] == ')' ? -1 : 0;
-    if (depth == 0) return std::nullopt;
-  }
-  return std::pair(left, std::string_view("0"));
+// Left minus right side.
+std::optional<Dim> zero_of(const SizeCondition& condition) {
+  const auto& sides = condition.equal_sides();
+  if (!sides || condition.text().size() > kLongestZero) return std::nullopt;
+  const auto left = parse_size_expression(sides->first), right = parse_size_expression(sides->second);
+  if (!left || !right) return std::nullopt;
+  Dim difference = *left - *right;
+  const bool tells = !difference.overflowed() && !difference.constant() && difference.terms().size() <= kMostTerms;
+  return tells ? std::optional(std::move(difference)) : std::nullopt;
 }
 
 }  // namespace
 
-std::vector<Dim> zeros_of_guards(const Json& json, const Program& program) {
-  std::vector<Dim> zeros;
+void read_guards(const Json& json, Program& program) {
   const Json* guards = optional_member(json, "guards_code");
-  if (guards == nullptr || !guards->is_array()) return zeros;
+  if (guards == nullptr || !guards->is_array()) return;
   const Inputs inputs = user_inputs(program);
-  for (std::size_t i = 0; i < guards->size() && i < kMostGuards; ++i) {
+  SizeTexts texts;
+  std::set<std::string, std::less<>> known;
+  std::size_t length = 0, steps = 0, equal = 0;
+  for (std::size_t i = 0; i < guards->size(); ++i) {
     const Json& guard = (*guards)[i];
     if (!guard.is_string()) continue;
     const std::string_view text = guard.get_ref<const std::string&>();
-    const auto sides = text.size() > kLongestGuard ? std::nullopt : equal_sides(text);
-    if (!sides) continue;
-    const auto left = side(sides->first, inputs), right = side(sides->second, inputs);
-    if (!left || !right) continue;
-    Dim difference = *left - *right;
-    if (!difference.overflowed() && !difference.constant() && difference.terms().size() <= kMostTerms)
-      zeros.push_back(std::move(difference));
+    GuardReader reader(text, inputs, texts);
+    const bool reads =
+        i < kMostGuards && text.size() <= kLongestInProgram && length <= kLongestTogether && steps <= kMostSteps;
+    const auto written = reads ? reader.run() : std::nullopt;
+    length += written ? written->size() : 0;
+    if (written && known.contains(*written)) continue;
+    auto condition = written ? SizeCondition::parse(*written) : std::nullopt;
+    if (!condition) {
+      if (reader.concerns_open_sizes() && program.unread_guards++ == 0)
+        program.unread_guard = excerpt(written ? *written : text);
+      continue;
+    }
+    known.insert(*written);
+    if (condition->symbols().empty()) continue;
+    steps += condition->length();
+    if (condition->equal_sides() && equal++ < kMostEqual)
+      if (auto zero = zero_of(*condition)) program.zeros.push_back(std::move(*zero));
+    program.conditions.push_back(std::move(*condition));
   }
-  return zeros;
-}
-
-std::vector<SizeCondition> conditions_of_guards(const Json& json, const Program& program) {
-  std::vector<SizeCondition> conditions;
-  const Json* guards = optional_member(json, "guards_code");
-  if (guards == nullptr || !guards->is_array()) return conditions;
-  const Inputs inputs = user_inputs(program);
-  std::set<std::string> known;
-  for (std::size_t i = 0; i < guards->size() && conditions.size() < kMostConditions; ++i) {
-    const Json& guard = (*guards)[i];
-    if (!guard.is_string() || guard.get_ref<const std::string&>().size() > kLongestCondition) continue;
-    const auto written = GuardReader(guard.get_ref<const std::string&>(), inputs).run();
-    if (!written || !known.insert(*written).second) continue;
-    if (auto condition = SizeCondition::parse(*written); condition && !condition->symbols().empty())
-      conditions.push_back(std::move(*condition));
-  }
-  return conditions;
 }
 
 }  // namespace taper::exported

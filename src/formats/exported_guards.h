@@ -5,11 +5,9 @@
 
 namespace taper::exported {
 
-// The equalities among "guards_code" of PyTorch 2.9 on, each as left minus right side: "L['x'].size()[1] % 2 == 0" is
-// T - 2 floor_div(T, 2), by the symbols that `program` declares for its inputs. Guards of another form say nothing.
-std::vector<Dim> zeros_of_guards(const Json& json, const Program& program);
-
-// All of them that compare sizes, by the same symbols.
-std::vector<SizeCondition> conditions_of_guards(const Json& json, const Program& program);
+// Reads "guards_code" of PyTorch 2.9 on into `program`, by the symbols that it declares for its inputs: what they say
+// of sizes (`conditions`), the equalities among them also as left minus right side (`zeros`): "L['x'].size()[1] % 2 ==
+// 0" is T - 2 floor_div(T, 2). Those on open sizes that have another form, or are too many or too long, are counted.
+void read_guards(const Json& json, Program& program);
 
 }  // namespace taper::exported

@@ -602,8 +602,7 @@ Expected<Program> program_from_json(const Json& json) {
   std::size_t count = 0;
   for (const Output& output : program.outputs) count += output.kind == OutputKind::user ? 1 : 0;
   program.output_names = output_names(*module, count);
-  program.zeros = zeros_of_guards(json, program);
-  program.conditions = conditions_of_guards(json, program);
+  read_guards(json, program);
   return program;
 }
 

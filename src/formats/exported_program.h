@@ -109,6 +109,8 @@ struct Program {
   std::map<std::string, SymbolInfo, std::less<>> symbols;
   std::vector<Dim> zeros;                 // expressions of sizes that are 0 in every run, as the program's guards say
   std::vector<SizeCondition> conditions;  // all that its guards say of sizes
+  std::size_t unread_guards = 0;          // on open sizes, which say something else
+  std::string unread_guard;               // the first of them, shortened
   std::map<std::string, Tensor, std::less<>> weights;  // parameters, buffers, constants: views of the archive
   // Those of complex numbers: tensors of reals, whose last axis is that of real and imaginary part.
   std::map<std::string, Tensor, std::less<>> complex_weights;

@@ -4,15 +4,21 @@
 #include <array>
 #include <cctype>
 #include <charconv>
-
-#include "base/bytes.h"
+#include <cmath>
+#include <limits>
 
 namespace taper {
 namespace {
 
 bool takes_one(SizeCondition::Operation operation) {
   using enum SizeCondition::Operation;
-  return operation == negate || operation == floor || operation == ceil || operation == truncate || operation == invert;
+  return operation == negate || operation == floor || operation == ceil || operation == truncate ||
+         operation == absolute || operation == same || operation == invert;
+}
+
+bool is_value(SizeCondition::Operation operation) {
+  using enum SizeCondition::Operation;
+  return operation == number || operation == decimal || operation == symbol;
 }
 
 }  // namespace
@@ -26,8 +32,24 @@ class SizeConditionParser {
 
   std::optional<SizeCondition> run() {
     constexpr std::size_t kLongest = 8192;
-    if (text_.size() > kLongest || !either() || next() != '\0' || !compares_) return std::nullopt;
+    if (text_.size() > kLongest || !either() || next() != '\0' || !compares_ || too_long_) return std::nullopt;
+    if (says_equal()) found_.equal_sides_ = std::pair(std::string(left_), std::string(right_));
     return std::move(found_);
+  }
+
+  // The steps of another condition, with sizes in the place of its symbols.
+  std::optional<SizeCondition> run(const SizeCondition& other, std::span<const std::string> sizes) {
+    for (const SizeCondition::Step& step : other.steps_) {
+      if (step.operation != Operation::symbol) {
+        add(step);
+        continue;
+      }
+      text_ = sizes[static_cast<std::size_t>(step.number)];
+      at_ = 0;
+      if (!sum() || next() != '\0' || too_long_) return std::nullopt;
+    }
+    found_.equal_sides_ = other.equal_sides_;
+    return too_long_ ? std::nullopt : std::optional(std::move(found_));
   }
 
  private:
@@ -50,11 +72,31 @@ class SizeConditionParser {
     return true;
   }
 
-  void add(Operation operation, std::int64_t number = 0) {
-    found_.steps_.push_back({operation, number});
-    const bool is_value = operation == Operation::number || operation == Operation::symbol;
-    if (is_value) found_.depth_ = std::max(found_.depth_, ++depth_);
-    if (!is_value && !takes_one(operation)) --depth_;
+  void add(const SizeCondition::Step& step) {
+    constexpr std::size_t kMostSteps = 4096;
+    too_long_ = too_long_ || found_.steps_.size() >= kMostSteps;
+    if (too_long_) return;
+    found_.steps_.push_back(step);
+    if (is_value(step.operation))
+      found_.depth_ = std::max(found_.depth_, ++depth_);
+    else if (!takes_one(step.operation))
+      --depth_;
+  }
+  void add(Operation operation, std::int64_t number = 0) { add({operation, number, 0}); }
+
+  // Whether the last comparison is all that it says. A remainder by a number is 0 where it is 0 or less.
+  bool says_equal() const {
+    const auto& steps = found_.steps_;
+    const auto has = [&](Operation operation) {
+      return std::ranges::find(steps, operation, &SizeCondition::Step::operation) != steps.end();
+    };
+    if (has(Operation::decimal)) return false;
+    if (steps.back().operation == Operation::equal) return true;
+    const bool below_one = steps.back().operation == Operation::less && !has(Operation::divide);
+    if ((!below_one && steps.back().operation != Operation::at_most) || steps.size() < 4) return false;
+    const auto tail = std::span(steps).last(4);
+    return tail[0].operation == Operation::number && tail[0].number > 0 && tail[1].operation == Operation::remainder &&
+           tail[2].operation == Operation::number && tail[2].number == (below_one ? 1 : 0);
   }
 
   // ---- conditions
@@ -98,22 +140,27 @@ class SizeConditionParser {
         Relation{"<=", Operation::at_most, false}, Relation{">=", Operation::less, true},
         Relation{"<", Operation::less, false},     Relation{">", Operation::at_most, true},
     };
+    std::size_t begin = at_, from = found_.steps_.size();
     if (!sum()) return false;
+    std::size_t to = found_.steps_.size();
+    std::string_view left = text_.substr(begin, at_ - begin);
     for (bool first = true;; first = false) {
       const auto relation = std::ranges::find_if(kRelations, [&](const Relation& each) { return take(each.token); });
       if (relation == kRelations.end()) return true;
       compares_ = true;
-      const std::size_t before = at_;
+      // What stands between two relations is an operand of both.
+      if (!first)
+        for (std::size_t i = from; i < to && !too_long_; ++i) add(SizeCondition::Step(found_.steps_[i]));
+      begin = at_;
+      from = found_.steps_.size();
       if (!sum()) return false;
+      to = found_.steps_.size();
       // a >= b is not a < b.
       add(relation->operation);
       if (relation->swaps) add(Operation::invert);
       if (!first) add(Operation::both);
-      const std::size_t after = at_;
-      if (std::ranges::none_of(kRelations, [&](const Relation& each) { return take(each.token); })) return true;
-      at_ = before;
-      if (!sum()) return false;
-      at_ = after;
+      left_ = left;
+      right_ = left = text_.substr(begin, at_ - begin);
     }
   }
 
@@ -161,6 +208,7 @@ class SizeConditionParser {
     const std::string_view word = text_.substr(begin, at_ - begin);
     if (word.empty()) return false;
     if (std::isdigit(static_cast<unsigned char>(first)) != 0) {
+      if (word.find('.') != std::string_view::npos) return decimal(word);
       std::int64_t number = 0;
       const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
       if (error != std::errc{} || end != word.data() + word.size()) return false;
@@ -169,9 +217,19 @@ class SizeConditionParser {
     }
     if (take("(")) return call(word);
     if (word.find('.') != std::string_view::npos) return false;
+    constexpr std::ptrdiff_t kMostSymbols = 256;
     const auto known = std::ranges::find(found_.symbols_, word);
+    if (known - found_.symbols_.begin() >= kMostSymbols) return false;
     add(Operation::symbol, known - found_.symbols_.begin());
     if (known == found_.symbols_.end()) found_.symbols_.emplace_back(word);
+    return true;
+  }
+
+  bool decimal(std::string_view word) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value, std::chars_format::fixed);
+    if (error != std::errc{} || end != word.data() + word.size() || !std::isfinite(value)) return false;
+    add({Operation::decimal, 0, value});
     return true;
   }
 
@@ -184,13 +242,23 @@ class SizeConditionParser {
     static constexpr std::array kFunctions = {
         Function{"max", Operation::greatest, true},
         Function{"Max", Operation::greatest, true},
+        Function{"torch.sym_max", Operation::greatest, true},
         Function{"min", Operation::least, true},
         Function{"Min", Operation::least, true},
+        Function{"torch.sym_min", Operation::least, true},
         Function{"floor_div", Operation::floor_divide, true},
+        Function{"FloorDiv", Operation::floor_divide, true},
+        Function{"CleanDiv", Operation::floor_divide, true},
+        Function{"Mod", Operation::remainder, true},
+        Function{"PythonMod", Operation::remainder, true},
         Function{"math.floor", Operation::floor, false},
         Function{"math.ceil", Operation::ceil, false},
         Function{"math.trunc", Operation::truncate, false},
         Function{"int", Operation::truncate, false},
+        Function{"torch.sym_int", Operation::truncate, false},
+        Function{"abs", Operation::absolute, false},
+        Function{"float", Operation::same, false},
+        Function{"torch.sym_float", Operation::same, false},
     };
     const auto function = std::ranges::find(kFunctions, name, &Function::name);
     if (function == kFunctions.end() || !either()) return false;
@@ -208,9 +276,10 @@ class SizeConditionParser {
   static constexpr int kMostNested = 64;
 
   std::string_view text_;
+  std::string_view left_, right_;  // of the last comparison
   std::size_t at_ = 0, depth_ = 0;
   int nested_ = 0;
-  bool compares_ = false;
+  bool compares_ = false, too_long_ = false;
   SizeCondition found_;
 };
 
@@ -218,111 +287,185 @@ std::optional<SizeCondition> SizeCondition::parse(std::string_view text) {
   return SizeConditionParser(text).run();
 }
 
+std::optional<SizeCondition> SizeCondition::with(std::span<const std::string> sizes) const {
+  return SizeConditionParser(text_).run(*this, sizes);
+}
+
 namespace {
 
-// over / under, under > 0.
-struct Number {
-  std::int64_t over = 0, under = 1;
+using Operation = SizeCondition::Operation;
+using Span = SizeCondition::Span;
+
+// Spans hold the exact result and the rounded one, which Python has of decimals: what isn't exact is made wider.
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr Span kAnyNumber = {-kInfinity, kInfinity};
+constexpr double kMostExact = 0x1p53;
+
+// An end of a span.
+struct End {
+  double value;
+  bool exact;
 };
 
-using Operation = SizeCondition::Operation;
-
-std::optional<Number> quotient(const Number& a, const Number& b) {
-  const auto over = checked_mul(a.over, b.under), under = checked_mul(a.under, b.over);
-  if (!over || !under || *under == 0) return std::nullopt;
-  if (*under > 0) return Number{*over, *under};
-  const auto negative = checked_mul(*over, std::int64_t{-1}), positive = checked_mul(*under, std::int64_t{-1});
-  if (!negative || !positive) return std::nullopt;
-  return Number{*negative, *positive};
+Span span_of(const End& least, const End& most) {
+  if (std::isnan(least.value) || std::isnan(most.value)) return kAnyNumber;
+  const auto is_exact = [](const End& end) { return end.exact && std::abs(end.value) <= kMostExact; };
+  return {is_exact(least) ? least.value : std::nextafter(least.value, -kInfinity),
+          is_exact(most) ? most.value : std::nextafter(most.value, kInfinity)};
 }
 
-std::int64_t rounded_down(const Number& a) {
-  const std::int64_t whole = a.over / a.under;
-  return a.over % a.under < 0 ? whole - 1 : whole;
+End sum_of(double a, double b) {
+  const double sum = a + b;
+  return {sum, sum - a == b && sum - b == a};
+}
+End product_of(double a, double b) {
+  if (a == 0 || b == 0) return {0, true};
+  const double product = a * b;
+  return {product, std::fma(a, b, -product) == 0};
+}
+// `b` may be infinite where the quotient comes near to 0.
+End quotient_of(double a, double b) {
+  if (std::isinf(b) && !std::isinf(a)) return {0, true};
+  const double quotient = a / b;
+  return {quotient, std::fma(quotient, b, -a) == 0};
 }
 
-std::optional<Number> combined(const Number& a, const Number& b, bool subtracts) {
-  const auto left = checked_mul(a.over, b.under), right = checked_mul(b.over, subtracts ? -a.under : a.under);
-  const auto over = left && right ? checked_add(*left, *right) : std::nullopt;
-  const auto under = checked_mul(a.under, b.under);
-  return over && under ? std::optional(Number{*over, *under}) : std::nullopt;
+Span negated(const Span& a) {
+  return {-a.most, -a.least};
 }
 
-std::optional<Number> one_of(Operation operation, const Number& a) {
-  switch (operation) {
-    case Operation::negate: {
-      const auto over = checked_mul(a.over, std::int64_t{-1});
-      return over ? std::optional(Number{*over, a.under}) : std::nullopt;
+Span product_of(const Span& a, const Span& b) {
+  Span all = {kInfinity, -kInfinity};
+  for (const double x : {a.least, a.most})
+    for (const double y : {b.least, b.most}) {
+      const End product = product_of(x, y);
+      const Span one = span_of(product, product);
+      all = {std::min(all.least, one.least), std::max(all.most, one.most)};
     }
+  return all;
+}
+
+// `b` holds no 0.
+Span quotient_of(const Span& a, const Span& b) {
+  if (b.most < 0) return quotient_of(negated(a), negated(b));
+  return span_of(quotient_of(a.least, a.least >= 0 ? b.most : b.least),
+                 quotient_of(a.most, a.most >= 0 ? b.least : b.most));
+}
+
+// With the sign of `b`, which holds no 0.
+Span remainder_of(const Span& a, const Span& b) {
+  if (b.most < 0) return negated(remainder_of(negated(a), negated(b)));
+  const auto is_whole = [](double value) { return std::abs(value) <= kMostExact && value == std::floor(value); };
+  if (b.least == b.most && is_whole(b.least) && is_whole(a.least) && is_whole(a.most) &&
+      std::floor(a.least / b.least) == std::floor(a.most / b.least)) {
+    const auto rest = [&](double value) {
+      const double left = std::fmod(value, b.least);
+      return left < 0 ? left + b.least : left;
+    };
+    return {rest(a.least), rest(a.most)};
+  }
+  return {0, a.least >= 0 ? std::min(a.most, b.most) : b.most};
+}
+
+constexpr Span truth(bool always, bool never) {
+  return {always ? 1.0 : 0.0, never ? 0.0 : 1.0};
+}
+bool is_true(const Span& a) {
+  return a.least > 0 || a.most < 0;
+}
+bool is_false(const Span& a) {
+  return a.least == 0 && a.most == 0;
+}
+
+Span one_of(Operation operation, const Span& a) {
+  switch (operation) {
+    case Operation::negate:
+      return negated(a);
     case Operation::floor:
-      return Number{rounded_down(a)};
+      return {std::floor(a.least), std::floor(a.most)};
     case Operation::ceil:
-      return Number{rounded_down(a) + (a.over % a.under == 0 ? 0 : 1)};
+      return {std::ceil(a.least), std::ceil(a.most)};
     case Operation::truncate:
-      return Number{a.over / a.under};
+      return {std::trunc(a.least), std::trunc(a.most)};
+    case Operation::absolute:
+      return a.least >= 0 ? a : a.most <= 0 ? negated(a) : Span{0, std::max(-a.least, a.most)};
+    case Operation::invert:
+      return truth(is_false(a), is_true(a));
     default:
-      return Number{a.over == 0 ? 1 : 0};
+      return a;
   }
 }
 
-std::optional<Number> two_of(Operation operation, const Number& a, const Number& b) {
-  if (operation == Operation::add || operation == Operation::subtract)
-    return combined(a, b, operation == Operation::subtract);
-  if (operation == Operation::both) return Number{a.over != 0 && b.over != 0 ? 1 : 0};
-  if (operation == Operation::either) return Number{a.over != 0 || b.over != 0 ? 1 : 0};
-  if (operation == Operation::multiply) {
-    const auto over = checked_mul(a.over, b.over), under = checked_mul(a.under, b.under);
-    return over && under ? std::optional(Number{*over, *under}) : std::nullopt;
-  }
-  if (operation == Operation::divide || operation == Operation::floor_divide || operation == Operation::remainder) {
-    const auto share = quotient(a, b);
-    if (!share || operation == Operation::divide) return share;
-    const Number whole{rounded_down(*share)};
-    if (operation == Operation::floor_divide) return whole;
-    const auto product = two_of(Operation::multiply, whole, b);
-    return product ? combined(a, *product, true) : std::nullopt;
-  }
-  const auto difference = combined(a, b, true);
-  if (!difference) return std::nullopt;
-  const std::int64_t sign = difference->over;
+Span compared(Operation operation, const Span& a, const Span& b) {
   switch (operation) {
-    case Operation::greatest:
-      return sign >= 0 ? a : b;
-    case Operation::least:
-      return sign <= 0 ? a : b;
-    case Operation::equal:
-      return Number{sign == 0 ? 1 : 0};
-    case Operation::unequal:
-      return Number{sign != 0 ? 1 : 0};
     case Operation::less:
-      return Number{sign < 0 ? 1 : 0};
+      return truth(a.most < b.least, a.least >= b.most);
+    case Operation::at_most:
+      return truth(a.most <= b.least, a.least > b.most);
+    default: {
+      const Span equal =
+          truth(a.least == a.most && b.least == b.most && a.least == b.least, a.most < b.least || b.most < a.least);
+      return operation == Operation::equal ? equal : Span{1 - equal.most, 1 - equal.least};
+    }
+  }
+}
+
+Span two_of(Operation operation, const Span& a, const Span& b, bool& may_fail) {
+  switch (operation) {
+    case Operation::add:
+      return span_of(sum_of(a.least, b.least), sum_of(a.most, b.most));
+    case Operation::subtract:
+      return span_of(sum_of(a.least, -b.most), sum_of(a.most, -b.least));
+    case Operation::multiply:
+      return product_of(a, b);
+    case Operation::divide:
+    case Operation::floor_divide:
+    case Operation::remainder: {
+      if (b.least <= 0 && b.most >= 0) {
+        may_fail = true;
+        return kAnyNumber;
+      }
+      if (operation == Operation::remainder) return remainder_of(a, b);
+      const Span quotient = quotient_of(a, b);
+      return operation == Operation::divide ? quotient : one_of(Operation::floor, quotient);
+    }
+    case Operation::greatest:
+      return {std::max(a.least, b.least), std::max(a.most, b.most)};
+    case Operation::least:
+      return {std::min(a.least, b.least), std::min(a.most, b.most)};
+    case Operation::both:
+      return truth(is_true(a) && is_true(b), is_false(a) || is_false(b));
+    case Operation::either:
+      return truth(is_true(a) || is_true(b), is_false(a) && is_false(b));
     default:
-      return Number{sign <= 0 ? 1 : 0};
+      return compared(operation, a, b);
   }
 }
 
 }  // namespace
 
-std::optional<bool> SizeCondition::holds(std::span<const std::int64_t> sizes) const {
-  std::vector<Number> stack;
+std::optional<bool> SizeCondition::holds(std::span<const Span> sizes) const {
+  std::vector<Span> stack;
   stack.reserve(depth_);
+  bool may_fail = false;
   for (const Step& step : steps_) {
-    std::optional<Number> result;
-    if (step.operation == Operation::number || step.operation == Operation::symbol) {
-      result = Number{step.operation == Operation::number ? step.number : sizes[static_cast<std::size_t>(step.number)]};
+    if (step.operation == Operation::symbol) {
+      stack.push_back(sizes[static_cast<std::size_t>(step.number)]);
+    } else if (step.operation == Operation::decimal) {
+      stack.push_back({step.real, step.real});
+    } else if (step.operation == Operation::number) {
+      const End number = {static_cast<double>(step.number), true};
+      stack.push_back(span_of(number, number));
     } else if (takes_one(step.operation)) {
-      result = one_of(step.operation, stack.back());
-      stack.pop_back();
+      stack.back() = one_of(step.operation, stack.back());
     } else {
-      const Number b = stack.back();
+      const Span b = stack.back();
       stack.pop_back();
-      result = two_of(step.operation, stack.back(), b);
-      stack.pop_back();
+      stack.back() = two_of(step.operation, stack.back(), b, may_fail);
     }
-    if (!result) return std::nullopt;
-    stack.push_back(*result);
   }
-  return stack.back().over != 0;
+  if (is_false(stack.back())) return false;
+  return is_true(stack.back()) && !may_fail ? std::optional(true) : std::nullopt;
 }
 
 }  // namespace taper

@@ -172,9 +172,10 @@ class Parser {
       return Fraction{number};
     }
     if (word == "math" && take(".")) {
-      name();
-      word = text_.substr(static_cast<std::size_t>(word.data() - text_.data()));
-      word = word.substr(0, word.find_first_of(" ("));
+      if (name().empty()) return malformed();
+      const auto first = static_cast<std::size_t>(word.data() - text_.data());
+      word = text_.substr(first, at_ - first);
+      if (next() != '(') return malformed();
     }
     if (!take("(")) return Fraction{Dim::symbol(std::string(word))};
     if (word == "Symbol") return symbol();

@@ -5,19 +5,27 @@
 #include <limits>
 #include <set>
 
+#include "formats/text.h"
+
 namespace taper::exported {
 namespace {
 
 using Symbols = std::map<std::string, SymbolRange, std::less<>>;
 
+using Span = SizeCondition::Span;
+
+constexpr std::int64_t kOpen = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLargest = 1 << 14;
 constexpr std::int64_t kMostSteps = 20'000'000;  // of conditions, in all
+constexpr std::size_t kMostTogether = 8;         // sizes of a condition
+constexpr std::size_t kMostTried = 3;            // of which many are tried
 
 // One condition by the sizes that are left.
 struct Condition {
-  const SizeCondition* condition;
-  std::vector<Dim> sizes;            // of its own symbols
-  std::vector<std::string> symbols;  // that these hold
+  const SizeCondition* written;
+  SizeCondition of_sizes;
+
+  const std::vector<std::string>& symbols() const { return of_sizes.symbols(); }
 };
 
 // The export doesn't tell a size of 1 from 2: it says of none that it is 2 or more because of that.
@@ -28,8 +36,15 @@ std::int64_t first_looked_at(const SymbolRange& range) {
 class Limiter {
  public:
   explicit Limiter(Symbols symbols) : looked_at_(symbols) {
-    for (auto& [symbol, range] : looked_at_) range = {first_looked_at(range), kOpen, range.usual};
+    for (auto& [symbol, range] : looked_at_)
+      range = {std::min(range.least, first_looked_at(range)), kOpen, range.usual};
     found_.symbols = std::move(symbols);
+  }
+
+  // Guards that are not looked at.
+  void leave_out(const std::string& first, std::size_t count) {
+    if (left_out_ == 0) first_left_out_ = excerpt(first);
+    left_out_ += count;
   }
 
   // What holds below a bound that another guard sets says nothing: a bound found makes for another round.
@@ -39,8 +54,8 @@ class Limiter {
     for (int round = 0; narrowed && round < kMostRounds; ++round) {
       narrowed = false;
       for (const Condition& each : conditions)
-        if (!is_tie(each))
-          for (const std::string& symbol : each.symbols) narrowed = bound(each, symbol) || narrowed;
+        if (!is_tie(each) && steps_ <= kMostSteps)
+          for (std::size_t i = 0; i < each.symbols().size(); ++i) narrowed = bound(each, i) || narrowed;
     }
     for (const std::string& symbol : bounded_) {
       const SymbolRange& range = found_.symbols.at(symbol);
@@ -51,8 +66,6 @@ class Limiter {
   }
 
  private:
-  static constexpr std::int64_t kOpen = std::numeric_limits<std::int64_t>::max();
-
   static std::string range_note(const std::string& symbol, const SymbolRange& range) {
     const std::string limits = range.most == kOpen         ? fmt::format("is {} or more", range.least)
                                : range.least == range.most ? fmt::format("is {}", range.least)
@@ -62,25 +75,28 @@ class Limiter {
   }
 
   // What tied_sizes looks at: here it only tells where that didn't follow it.
-  static bool is_tie(const Condition& each) { return each.condition->text().find("==") != std::string::npos; }
+  static bool is_tie(const Condition& each) { return each.of_sizes.equal_sides().has_value(); }
 
-  // Whether it holds; also where that isn't known.
-  bool holds(const Condition& each, const Bindings& bindings) {
-    if (steps_ > kMostSteps) return true;
-    steps_ += static_cast<std::int64_t>(each.condition->length()) + 16;
-    std::vector<std::int64_t> sizes;
-    for (const Dim& size : each.sizes) {
-      const auto value = size.evaluate(bindings);
-      if (!value) return true;
-      sizes.push_back(*value);
-    }
-    return each.condition->holds(sizes).value_or(true);
+  // As SizeCondition::holds(); nothing where there is no time left.
+  std::optional<bool> holds(const Condition& each, const std::vector<Span>& sizes) {
+    if (steps_ > kMostSteps) return std::nullopt;
+    steps_ += static_cast<std::int64_t>(each.of_sizes.length()) + 16;
+    return each.of_sizes.holds(sizes);
   }
 
-  Bindings usual_sizes(const Condition& each) const {
-    Bindings usual;
-    for (const std::string& symbol : each.symbols) usual[symbol] = found_.symbols.at(symbol).usual;
-    return usual;
+  static Span span_of(std::int64_t least, std::int64_t most) {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    return {static_cast<double>(least), most == kOpen ? kInfinity : static_cast<double>(most)};
+  }
+
+  // All sizes that the program is known to take.
+  std::vector<Span> all_sizes(const Condition& each, std::int64_t least) const {
+    std::vector<Span> sizes;
+    for (const std::string& symbol : each.symbols()) {
+      const SymbolRange& range = found_.symbols.at(symbol);
+      sizes.push_back(span_of(std::max(range.least, least), range.most));
+    }
+    return sizes;
   }
 
   // All small ones, some around the usual one, and ever fewer large ones.
@@ -99,45 +115,23 @@ class Limiter {
     return {sizes.begin(), sizes.end()};
   }
 
-  // Whether it holds with some of the other sizes.
-  bool holds_with(const Condition& each, const std::string& symbol, std::int64_t size) {
-    Bindings bindings = usual_sizes(each);
-    bindings[symbol] = size;
-    return holds_with(each, symbol, bindings, 0);
-  }
-
-  bool holds_with(const Condition& each, const std::string& symbol, Bindings& bindings, std::size_t at) {
-    while (at < each.symbols.size() && each.symbols[at] == symbol) ++at;
-    if (at == each.symbols.size()) return holds(each, bindings);
-    const std::string& other = each.symbols[at];
-    const SymbolRange& range = looked_at_.at(other);
-    std::set<std::int64_t> few = {range.usual, range.least};
-    for (const std::int64_t size : {17, 255, 1 << 20}) few.insert(std::min<std::int64_t>(range.most, size));
-    const bool any = std::ranges::any_of(few, [&](std::int64_t size) {
-      bindings[other] = size;
-      return holds_with(each, symbol, bindings, at + 1);
-    });
-    bindings[other] = range.usual;
-    return any;
-  }
-
-  // Narrows the range where the condition holds for none of the sizes below or beyond one. Whether it did.
-  bool bound(const Condition& each, const std::string& symbol) {
+  // Narrows the range of a symbol by what is proven: that the condition holds for none of the sizes below or beyond,
+  // whatever the others are. Whether it did. Sizes that are tried prove nothing of those between.
+  bool bound(const Condition& each, std::size_t at) {
+    constexpr std::int64_t kMost = std::int64_t{1} << 40;
+    const std::string& symbol = each.symbols()[at];
     SymbolRange& range = looked_at_.at(symbol);
-    const std::int64_t dense = each.condition->length() > 64 ? 16 : 64;
-    const std::vector<std::int64_t> sizes = sizes_between(range.least, range.most, range.usual, dense);
-    const auto usual = std::ranges::find(sizes, range.usual);
-    if (usual == sizes.end() || !holds_with(each, symbol, range.usual)) return false;
-    std::vector<bool> fits;
-    for (const std::int64_t size : sizes) fits.push_back(holds_with(each, symbol, size));
-    // Those that don't fit reach from an end up to one that does.
-    const auto at = static_cast<std::size_t>(usual - sizes.begin());
-    std::size_t first = 0, last = sizes.size() - 1;
-    while (first < at && !fits[first]) ++first;
-    while (last > at && !fits[last]) --last;
+    const std::int64_t usual = range.usual;
+    if (usual < range.least || usual > range.most || usual >= kMost) return false;
+    std::vector<Span> sizes = all_sizes(each, 0);
+    const auto none = [&](std::int64_t first, std::int64_t last) {
+      sizes[at] = span_of(first, last);
+      return holds(each, sizes) == false;
+    };
+    if (none(usual, usual)) return false;
     const SymbolRange before = range;
-    if (first > 0) range.least = boundary(each, symbol, sizes[first], sizes[first - 1]);
-    if (last + 1 < sizes.size()) range.most = boundary(each, symbol, sizes[last], sizes[last + 1]);
+    range.least = least_of(none, before.least, usual);
+    range.most = std::min(before.most, most_of(none, usual, std::min(before.most, kMost)));
     if (range.least == before.least && range.most == before.most) return false;
     SymbolRange& told = found_.symbols.at(symbol);
     if (range.least != before.least) told.least = std::max(told.least, range.least);
@@ -146,37 +140,63 @@ class Limiter {
     return true;
   }
 
-  // Of the sizes from one that fits to one that doesn't, the last one that fits.
-  std::int64_t boundary(const Condition& each, const std::string& symbol, std::int64_t fitting, std::int64_t other) {
-    while (std::abs(fitting - other) > 1) {
-      const std::int64_t middle = fitting + (other - fitting) / 2;
-      (holds_with(each, symbol, middle) ? fitting : other) = middle;
+  static constexpr int kOneByOne = 256;
+
+  // The first size for which it isn't known that there is `none`.
+  static std::int64_t least_of(const auto& none, std::int64_t least, std::int64_t usual) {
+    std::int64_t past = usual, below = least - 1;
+    while (past - below > 1) {
+      const std::int64_t middle = below + (past - below) / 2;
+      (none(least, middle) ? below : past) = middle;
     }
-    return fitting;
+    for (int i = 0; i < kOneByOne && past < usual && none(past, past); ++i) ++past;
+    return past;
+  }
+
+  // The last one; kOpen: of those beyond `limit` it isn't known.
+  static std::int64_t most_of(const auto& none, std::int64_t usual, std::int64_t limit) {
+    if (limit <= usual || !none(limit, kOpen)) return kOpen;
+    std::int64_t most = usual, beyond = limit;
+    while (beyond - most > 1) {
+      const std::int64_t middle = most + (beyond - most) / 2;
+      (none(middle, kOpen) ? beyond : most) = middle;
+    }
+    for (int i = 0; i < kOneByOne && most > usual && none(most, most); ++i) --most;
+    return most;
   }
 
   // ---- what no range says
 
   // Sizes in their ranges for which it doesn't hold.
-  std::optional<Bindings> exception_to(const Condition& each) {
-    constexpr std::size_t kMostTogether = 3;
-    if (each.symbols.size() > kMostTogether) return std::nullopt;
-    constexpr std::array<std::int64_t, kMostTogether> kDense = {256, 24, 6};
+  std::optional<std::vector<std::int64_t>> exception_to(const Condition& each) {
+    constexpr std::array<std::int64_t, kMostTried> kDense = {256, 24, 6};
+    const std::size_t count = each.symbols().size();
+    if (holds(each, all_sizes(each, 1)) == true) return std::nullopt;
+    if (count > kMostTried) {
+      leave_out(each.written->text(), 1);
+      return std::nullopt;
+    }
     std::vector<std::vector<std::int64_t>> sizes;
-    for (const std::string& symbol : each.symbols) {
+    for (const std::string& symbol : each.symbols()) {
       const SymbolRange& range = found_.symbols.at(symbol);
       sizes.push_back(sizes_between(std::max<std::int64_t>(range.least, 1), range.most, range.usual,
-                                    kDense[each.symbols.size() - 1]));
+                                    count == 0 ? 0 : kDense[count - 1]));
+      if (sizes.back().empty()) return std::nullopt;
     }
-    Bindings bindings;
-    std::vector<std::size_t> at(sizes.size());
-    while (true) {
-      for (std::size_t i = 0; i < at.size(); ++i) bindings[each.symbols[i]] = sizes[i][at[i]];
-      if (!holds(each, bindings)) return bindings;
+    std::vector<std::size_t> at(count);
+    std::vector<std::int64_t> chosen(count);
+    std::vector<Span> spans(count);
+    while (steps_ <= kMostSteps) {
+      for (std::size_t i = 0; i < count; ++i) {
+        chosen[i] = sizes[i][at[i]];
+        spans[i] = span_of(chosen[i], chosen[i]);
+      }
+      if (holds(each, spans) == false) return chosen;
       std::size_t i = 0;
-      while (i < at.size() && ++at[i] == sizes[i].size()) at[i++] = 0;
-      if (i == at.size()) return std::nullopt;
+      while (i < count && ++at[i] == sizes[i].size()) at[i++] = 0;
+      if (i == count) return std::nullopt;
     }
+    return std::nullopt;
   }
 
   void tell_of_others(const std::vector<Condition>& conditions) {
@@ -185,46 +205,70 @@ class Limiter {
     for (const Condition& each : conditions) {
       const auto exception = exception_to(each);
       if (!exception || ++count > kMostTold) continue;
-      std::string sizes;
-      for (const auto& [symbol, size] : *exception)
-        sizes += fmt::format("{}{} = {}", sizes.empty() ? "" : ", ", symbol, size);
-      const std::string& text = each.condition->text();
+      std::map<std::string, std::int64_t> sizes;
+      for (std::size_t i = 0; i < exception->size(); ++i) sizes[each.symbols()[i]] = (*exception)[i];
+      std::string list;
+      for (const auto& [symbol, size] : sizes) list += fmt::format("{}{} = {}", list.empty() ? "" : ", ", symbol, size);
+      const std::string& text = each.written->text();
       found_.notes.push_back(
           fmt::format("the program does not take all sizes: one of its guards{} does not hold for {}",
                       text.size() > kLongestTold ? "" : fmt::format(" ({})", text),
-                      sizes.empty() ? "the sizes that are given" : sizes));
+                      list.empty() ? "the sizes that are given" : list));
     }
     if (count > kMostTold)
       found_.notes.push_back(fmt::format("{} more guards of the program don't hold for all sizes", count - kMostTold));
     if (steps_ > kMostSteps)
       found_.notes.push_back("the program has too many guards to look at all sizes that they speak of");
+    if (left_out_ > 0)
+      found_.notes.push_back(
+          fmt::format("{} on its sizes {} not read ({}{}): it may refuse sizes that the files take",
+                      left_out_ == 1 ? "a guard of the program" : fmt::format("{} guards of the program", left_out_),
+                      left_out_ == 1 ? "is" : "are", left_out_ == 1 ? "" : "the first: ", first_left_out_));
   }
 
   SizeLimits found_;
   Symbols looked_at_;  // which reach beyond the ranges that the program tells
   std::set<std::string> bounded_;
   std::int64_t steps_ = 0;
+  std::size_t left_out_ = 0;
+  std::string first_left_out_;
 };
+
+}  // namespace
+
+namespace {
+
+// The condition by the sizes in files. Nothing: it speaks of too many, or of what is no size of an input.
+std::optional<Condition> by_sizes(const SizeCondition& condition,
+                                  const std::map<std::string, Dim, std::less<>>& replacements, const Symbols& symbols) {
+  if (condition.symbols().size() > kMostTogether) return std::nullopt;
+  std::vector<std::string> sizes;
+  for (const std::string& symbol : condition.symbols()) {
+    const auto replaced = replacements.find(symbol);
+    sizes.push_back(replaced == replacements.end() ? symbol : "(" + replaced->second.text() + ")");
+  }
+  auto of_sizes = condition.with(sizes);
+  if (!of_sizes || of_sizes->symbols().size() > kMostTogether) return std::nullopt;
+  if (!std::ranges::all_of(of_sizes->symbols(), [&](const std::string& name) { return symbols.contains(name); }))
+    return std::nullopt;
+  return Condition{&condition, std::move(*of_sizes)};
+}
 
 }  // namespace
 
 SizeLimits size_limits(const Program& program, const std::map<std::string, Dim, std::less<>>& replacements,
                        Symbols symbols) {
   std::vector<Condition> conditions;
+  Limiter limiter(symbols);
+  limiter.leave_out(program.unread_guard, program.unread_guards);
   for (const SizeCondition& condition : program.conditions) {
-    Condition each{&condition, {}, {}};
-    std::set<std::string> names;
-    for (const std::string& symbol : condition.symbols()) {
-      const auto replaced = replacements.find(symbol);
-      each.sizes.push_back(replaced == replacements.end() ? Dim::symbol(symbol) : replaced->second);
-      for (std::string& name : symbols_of(each.sizes.back())) names.insert(std::move(name));
-    }
-    each.symbols.assign(names.begin(), names.end());
-    if (std::ranges::all_of(names, [&](const std::string& name) { return symbols.contains(name); }))
-      conditions.push_back(std::move(each));
+    if (auto each = by_sizes(condition, replacements, symbols))
+      conditions.push_back(std::move(*each));
+    else if (!condition.equal_sides())
+      limiter.leave_out(condition.text(), 1);
   }
-  std::ranges::stable_sort(conditions, {}, [](const Condition& each) { return each.condition->length(); });
-  return Limiter(std::move(symbols)).run(conditions);
+  std::ranges::stable_sort(conditions, {}, [](const Condition& each) { return each.of_sizes.length(); });
+  return limiter.run(conditions);
 }
 
 }  // namespace taper::exported

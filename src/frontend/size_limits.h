@@ -11,9 +11,9 @@ struct SizeLimits {
   std::vector<std::string> notes;  // a sentence on each size that was bounded, and on what bounds don't say
 };
 
-// Looks at sizes in and beyond the ranges that `symbols` have, small ones and some large ones: guards below or beyond
-// which none holds narrow a range; of others that don't hold everywhere a note tells, with sizes for which they don't.
-// `replacements` are the sizes that the program's symbols are in the files. Time is bounded.
+// Guards narrow a range where they prove that none holds below or beyond it; of others that don't hold everywhere a
+// note tells, with sizes for which they don't, of small ones and some large ones; and one of guards that weren't read
+// or speak of many sizes. `replacements` are the sizes that the program's symbols are in the files. Time is bounded.
 SizeLimits size_limits(const Program& program, const std::map<std::string, Dim, std::less<>>& replacements,
                        std::map<std::string, SymbolRange, std::less<>> symbols);
 

@@ -256,14 +256,17 @@ TEST(SizeExpression, reads_functions_of_python) {
   EXPECT_EQ(parse_size_expression("max(1, s0)")->text(), dim_max(1, Dim::symbol("s0")).text());
   EXPECT_EQ(parse_size_expression("2*math.ceil( (1 + s0) / 2)")->text(),
             (ceil_divide(Dim::parse("s0 + 1").value(), 2) * Dim(2)).text());
-  EXPECT_FALSE(parse_size_expression("math.sin(s0)"));
+  for (const char* text : {"math.sin(s0)", "(math.)", "math.", "math.(s0)", "math.floor", "math. floor + s0"})
+    EXPECT_FALSE(parse_size_expression(text)) << text;
 }
 
 // Whether it holds for these sizes: "yes", "no", "unknown", or "unread".
 std::string held(std::string_view text, std::vector<std::int64_t> sizes) {
   const auto condition = SizeCondition::parse(text);
   if (!condition || condition->symbols().size() > sizes.size()) return "unread";
-  const auto holds = condition->holds(std::span(sizes).first(condition->symbols().size()));
+  std::vector<SizeCondition::Span> spans;
+  for (const std::int64_t size : sizes) spans.push_back({static_cast<double>(size), static_cast<double>(size)});
+  const auto holds = condition->holds(spans);
   return !holds ? "unknown" : *holds ? "yes" : "no";
 }
 
@@ -282,17 +285,68 @@ TEST(SizeCondition, is_what_python_says) {
   EXPECT_EQ(held("s0 < 2 or s0 > 7 and not s0 == 9", {8}), "yes");
   EXPECT_EQ(held("not (s0 < 2 or s0 > 7)", {5}), "yes");
   EXPECT_EQ(held("floor_div(s0 + 1, 2) == 3", {5}), "yes");
+  EXPECT_EQ(held("math.trunc(0.5*torch.sym_float(s0)) == 100", {201}), "yes");
+  EXPECT_EQ(held("math.trunc(0.5*torch.sym_float(s0)) == 100", {202}), "no");
+  EXPECT_EQ(held("abs(s0 - s1) <= 2", {20, 23}), "no");
+  EXPECT_EQ(held("(s0 % -7) >= -6", {8}), "yes");
+  EXPECT_EQ(held("(0 < (0 < s0 < 9) < 9)", {8}), "yes");
+}
+
+// For all sizes from 8 on, with s1 from 1 to 4.
+TEST(SizeCondition, is_known_of_all_sizes) {
+  const auto held = [](std::string_view text) -> std::string {
+    const std::vector<SizeCondition::Span> sizes = {{8, std::numeric_limits<double>::infinity()}, {1, 4}};
+    const auto condition = SizeCondition::parse("s0 == s0 and s1 == s1 or " + std::string(text));
+    if (!condition) return "unread";
+    const auto alone = SizeCondition::parse(text);
+    std::vector<SizeCondition::Span> own;
+    for (const std::string& symbol : alone->symbols()) own.push_back(sizes[symbol == "s0" ? 0 : 1]);
+    const auto holds = alone->holds(own);
+    return !holds ? "some" : *holds ? "all" : "none";
+  };
+  EXPECT_EQ(held("s0 // 3 >= 2"), "all");
+  EXPECT_EQ(held("s0*s1 > 7"), "all");
+  EXPECT_EQ(held("s0*s1 > 8"), "some");
+  EXPECT_EQ(held("-s0 + s1 < -3"), "all");
+  EXPECT_EQ(held("s0 % 10 > 10"), "none");
+  EXPECT_EQ(held("s0 % 10 > 0"), "some");
+  EXPECT_EQ(held("s1 // s0 == 0"), "all");
+  EXPECT_EQ(held("s0 / (s1 - 2) != 0"), "some");
+  EXPECT_EQ(held("not max(s0, s1) <= 7 and min(s0, s1) < 5"), "all");
+  EXPECT_EQ(held("s0 < 8 or s1 > 4"), "none");
+  EXPECT_EQ(held("math.ceil(0.3*s0) < 3"), "none");
+}
+
+TEST(SizeCondition, knows_what_is_equal) {
+  const auto sides = [](std::string_view text) -> std::string {
+    const auto condition = SizeCondition::parse(text);
+    if (!condition) return "unread";
+    return condition->equal_sides() ? condition->equal_sides()->first + "=" + condition->equal_sides()->second : "";
+  };
+  EXPECT_EQ(sides("s0 == 2*s1"), "s0 = 2*s1");
+  EXPECT_EQ(sides("(s0 % 10) <= 0"), "(s0 % 10) = 0");
+  EXPECT_EQ(sides("((1 + s0) % 10) <= 0"), "((1 + s0) % 10) = 0");
+  EXPECT_EQ(sides("((s0 == 4))"), "s0 = 4");
+  for (const char* text : {"s0 <= 64 and s1 == 4", "1 < s0 == 4", "not s0 == 4", "s0 % 10 <= 1", "s0 % s1 <= 0",
+                           "(s0 / 3) % 2 < 1", "s0 % 10 - 1 <= 0", "0.5*s0 == 3", "s0 % (-10) <= 0"})
+    EXPECT_EQ(sides(text), "") << text;
 }
 
 TEST(SizeCondition, says_where_nothing_is_known) {
   EXPECT_EQ(held("4 // (s0 - s0) == 1", {3}), "unknown");
-  EXPECT_EQ(held("s0*s0*s0 > 1", {std::int64_t{1} << 40}), "unknown");
-  EXPECT_EQ(held("-s0 < 1", {std::numeric_limits<std::int64_t>::min()}), "unknown");
-  for (const char* text : {"", "s0", "s0 + 1", "s0 <", "(s0 < 1", "s0 < 1)", "s0 ** 2 < 3", "f(s0) < 3", "s0.x < 1",
-                           "s0 < 1.5", "max() < s0", "s0 < 99999999999999999999", "s0 not < 1", "s0 if s0 < 1"})
+  EXPECT_EQ(held("s0 + 1 == s0", {std::int64_t{1} << 60}), "unknown");
+  EXPECT_EQ(held("0.1*s0 <= 0.3", {3}), "unknown");  // as Python rounds it
+  for (const char* text :
+       {"", "s0", "s0 + 1", "s0 <", "(s0 < 1", "s0 < 1)", "s0 ** 2 < 3", "f(s0) < 3", "s0.x < 1", "s0 < 1.5.2",
+        "s0 < 1.5e3", "max() < s0", "s0 < 99999999999999999999", "s0 not < 1", "s0 if s0 < 1"})
     EXPECT_EQ(held(text, {3}), "unread") << text;
   EXPECT_EQ(held(std::string(100, '(') + "s0 < 1" + std::string(100, ')'), {3}), "unread");
   EXPECT_EQ(held(std::string(9000, ' ') + "s0 < 1", {3}), "unread");
+  std::string chain = "s0", sum = "s0";
+  for (int i = 0; i < 40; ++i) chain = "(0 < " + chain + " < 9)";
+  for (int i = 1; i < 300; ++i) sum += fmt::format("+s{}", i);
+  EXPECT_EQ(held(chain, {3}), "unread");
+  EXPECT_EQ(held(sum + " > 0", std::vector<std::int64_t>(300, 1)), "unread");
 }
 
 TEST(SizeExpression, refuses_what_is_no_size) {

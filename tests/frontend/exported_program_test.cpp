@@ -16,6 +16,8 @@
 namespace taper {
 namespace {
 
+using testing::AllOf;
+using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -286,6 +288,8 @@ TEST(ExportedProgram, knows_from_guards_which_sizes_are_multiples) {
             "[b, 2*t_over_2]");
   EXPECT_EQ(shape_with(R"g("L['x'].size()[1] % 2 == 0", "L['x'].size()[1] % 3 == 0")g"), "[b, 6*t_over_6]");
   EXPECT_EQ(shape_with(R"g("2*((L['x'].size()[1] - 1) // 2) + 1 == L['x'].size()[1]")g"), "[b, 2*t_over_2 + 1]");
+  EXPECT_EQ(shape_with(R"g("(L['x'].size()[1] % 10) <= 0")g"), "[b, 10*t_over_10]");
+  EXPECT_EQ(shape_with(R"g("((1 + L['x'].size()[1]) % 10) <= 0")g"), "[b, 10*t_over_10 + 9]");
   EXPECT_EQ(shape_with(R"g("(4 + (-1)*(L['x'].size()[1] % 4)) % 4 <= 0")g"), "[b, 4*t_over_4]");
   EXPECT_EQ(shape_with(R"g("(L['x'].size()[1] % 2) - (L['x'].size()[0] % 2) <= 0")g"), "[b, t]");
   EXPECT_EQ(shape_with(R"g("L['x'].size()[1] % 2 == 0")g", "6"), "[b, 6]");
@@ -359,6 +363,52 @@ TEST(ExportedProgram, reads_limits_of_sizes_from_guards) {
             "the size 't' lies between 10 and 98: the program takes no others");
 }
 
+TEST(ExportedProgram, reads_limits_beside_equalities_and_decimals) {
+  EXPECT_EQ(limits_with(R"g("L['x'].size()[1] <= 64 and L['x'].size()[0] == 20")g"),
+            "b 20..20 t 0..64 the size 'b' is 20: the program takes no others; "
+            "the size 't' is at most 64: the program takes no others");
+  EXPECT_EQ(limits_with(R"g("math.trunc(0.5*torch.sym_float(L['x'].size()[1])) == 20")g"),
+            "b 0.. t 40..41 the size 't' lies between 40 and 41: the program takes no others");
+}
+
+// What holds for none of the sizes that were tried may hold for one between them.
+TEST(ExportedProgram, takes_no_limits_from_guards_that_hold_again_and_again) {
+  for (const char* guard : {"(L['x'].size()[1] // 10)*10 < L['x'].size()[1] + 1 and L['x'].size()[1] % 10 < 1",
+                            "(L['x'].size()[1] % 40) <= (L['x'].size()[0] % 20)",
+                            "math.ceil(L['x'].size()[1] / 7)*7 - L['x'].size()[1] == 2 or L['x'].size()[0] > 99",
+                            "((10 - L['x'].size()[1] % 10) % 10) < 1 and L['x'].size()[0] > 0",
+                            "(max(L['x'].size()[1], 2*L['x'].size()[0]) - min(L['x'].size()[1], "
+                            "2*L['x'].size()[0])) <= 2",
+                            "abs(L['x'].size()[1] - 2*L['x'].size()[0]) <= 2"}) {
+    EXPECT_THAT(limits_with(fmt::format(R"("{}")", guard)),
+                AllOf(ContainsRegex("^b 0?1?\\.\\. t (0|10)\\.\\. "), HasSubstr("does not hold for")))
+        << guard;
+  }
+}
+
+TEST(ExportedProgram, tells_of_guards_that_are_not_read) {
+  EXPECT_EQ(limits_with(R"g("math.sqrt(L['x'].size()[1]) > 3")g"),
+            "b 0.. t 0.. a guard of the program on its sizes is not read (math.sqrt(t) > 3): "
+            "it may refuse sizes that the files take");
+  EXPECT_THAT(limits_with(R"g("f(L['x'].size()[1]) > 3", "L['x'].size()[1] < n", "L['x'].dtype == 3")g"),
+              HasSubstr("2 guards of the program on its sizes are not read (the first: f(t) > 3)"));
+  std::string many;
+  for (int i = 0; i < 5000; ++i)
+    many += fmt::format(R"g({}"L['x'].size()[1] != {}")g", many.empty() ? "" : ", ", 100 + i);
+  EXPECT_THAT(limits_with(many), HasSubstr("904 guards of the program on its sizes are not read"));
+}
+
+// A few bytes of a file take no time and no memory to speak of.
+TEST(ExportedProgram, spends_little_on_guards) {
+  std::string chain = "L['x'].size()[1]", guards;
+  for (int i = 0; i < 60; ++i) chain = "(0 < " + chain + " < 9)";
+  for (int i = 0; i < 400; ++i) guards += fmt::format(R"g("{} < {}", )g", chain, i);
+  for (int i = 0; i < 400; ++i)
+    guards += fmt::format(R"g("(L['x'].size()[1]*L['x'].size()[0]) % {} != L['x'].size()[0] % 17", )g", 1000 + i);
+  EXPECT_THAT(limits_with(guards + R"g("L['x'].size()[1] > 3")g"),
+              HasSubstr("400 guards of the program on its sizes are not read"));
+}
+
 TEST(ExportedProgram, tells_of_guards_that_no_range_says) {
   EXPECT_EQ(
       limits_with(R"g("L['x'].size()[1] != L['x'].size()[0]")g"),
@@ -368,8 +418,8 @@ TEST(ExportedProgram, tells_of_guards_that_no_range_says) {
 
 TEST(ExportedProgram, says_nothing_of_guards_that_always_hold) {
   EXPECT_EQ(limits_with(R"g("L['x'].size()[0]*L['x'].size()[1] >= L['x'].size()[1]", "L['x'].size()[1] > 0",
-                            "(1 + L['x'].size()[1] // 2) != 0", "L['z'].size()[1] > 3", "f(L['x'].size()[1]) > 3")g"),
-            "b 0.. t 0.. ");
+                            "(1 + L['x'].size()[1] // 2) != 0", "L['z'].dtype > 3", "L['x'].size()[1] % 7 <= 6")g"),
+            "b 1.. t 1.. ");
 }
 
 TEST(ExportedProgram, needs_to_read_the_sizes_of_inputs_alone) {

@@ -236,3 +236,60 @@ def test_takes_diagonals_of_open_matrices(tmp_path):
     converted(tmp_path, model, randoms([(2, 5, 3), (2, 8, 3)]), [OPEN, OPEN, None][:2])
     for shapes in (((2, 5, 3), (2, 8, 3)), ((3, 9, 3), (3, 4, 3)), ((2, 2, 3), (2, 2, 3))):
         compare(tmp_path, model, randoms(shapes))
+
+
+def test_takes_diagonals_that_may_be_empty(tmp_path):
+    @torch.jit.script
+    def diagonals(x):
+        far = x.clone()
+        far.diagonal(3, 1, 2).fill_(0.0)
+        low = x.clone()
+        low.diagonal(-4, 1, 2).add_(1.0)
+        return far, low
+
+    class Diagonals(torch.nn.Module):
+        def forward(self, x):
+            return diagonals(x)
+
+    model = torch.jit.script(Diagonals())
+    torch.jit.save(model, tmp_path / "net.pt")
+    done = run(tmp_path, "convert", "net.pt", "--input-shape", "x=B,T,T")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "alone" not in done.stdout + done.stderr
+    for size in (1, 2, 3, 4, 9):
+        compare(tmp_path, model, (torch.randn(2, size, size),))
+
+
+def filled_up(x):
+    """Steps filled up to tens, and positions of which there are 250."""
+    steps = x.shape[1]
+    if steps % 10 > 0:
+        x = F.pad(x, (0, 10 - steps % 10))
+    return x * torch.arange(torch.sym_min(steps, 250)).sum()
+
+
+@pytest.mark.parametrize("exported, other", [(200, 300), (203, 307)])
+def test_trusts_no_size_that_was_only_tried(tmp_path, exported, other):
+    net = Function(filled_up)
+    torch.export.save(torch.export.export(net, (torch.randn(2, exported),), dynamic_shapes=(OPEN,)),
+                      tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2", "--input-shape", "x=B,T")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "lies between" not in done.stdout + done.stderr
+    compare(tmp_path, net, (torch.randn(2, other),))
+
+
+def test_trusts_no_size_that_was_tried_with_few_others(tmp_path):
+    def near(x):
+        rows, columns = x.shape
+        if max(rows, columns) - min(rows, columns) <= 2:
+            x = x + 1
+        return x * torch.arange(torch.sym_min(columns, 300)).sum()
+
+    net = Function(near)
+    torch.export.save(torch.export.export(net, (torch.randn(20, 21),), dynamic_shapes=(OPEN,)),
+                      tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2", "--input-shape", "x=B,T")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "does not hold for" in done.stdout + done.stderr
+    compare(tmp_path, net, (torch.randn(400, 401),))
