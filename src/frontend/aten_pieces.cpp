@@ -118,8 +118,7 @@ Expected<Cut> select_cut(Call& call, const Shape& shape) {
   TAPER_ASSIGN(const std::size_t axis, call.axis("dim", shape.size()));
   if (shape.empty()) return fail("an entry of a number");
   const Dim& size = shape[axis];
-  Dim index = call.size("index");
-  if (known_less(call.context, index, 0) == true) index = index + size;
+  const Dim index = position_from_start(call.context, call.size("index"), size);
   if (known_less(call.context, index, 0) == true || known_less_equal(call.context, size, index) == true)
     return fail("entry {} of axis {} of {}", call.size("index").text(), axis, shape_text(shape));
   const auto dim = static_cast<std::int64_t>(axis);
@@ -155,7 +154,7 @@ Expected<Arg> narrow(Call& call) {
     if (!known || known->size() != 1) return fail("a part whose start is computed when the program runs");
     start = known->front();
   }
-  if (known_less(call.context, start, 0) == true) start = start + shape[axis];
+  start = position_from_start(call.context, start, shape[axis]);
   return view_of(call, piece(axis, start, start + call.size("length")));
 }
 

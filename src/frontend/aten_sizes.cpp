@@ -157,9 +157,15 @@ Dim larger(const Context& context, const Dim& a, const Dim& b) {
   return dim_max(a, b);
 }
 
+Dim position_from_start(const Context& context, const Dim& position, const Dim& size) {
+  if (const auto is_negative = known_less(context, position, 0)) return *is_negative ? position + size : position;
+  const Dim is_negative = dim_min(dim_max(Dim(0) - position, 0), 1);  // 1 or 0
+  return position + size * is_negative;
+}
+
 Dim clamp_position(const Context& context, const Dim& position, const Dim& size) {
-  const bool from_end = known_less(context, position, 0).value_or(false);
-  return smaller(context, larger(context, from_end ? position + size : position, 0), size);
+  const Dim place = larger(context, position_from_start(context, position, size), 0);
+  return known_less_equal(context, position, size) == true ? place : smaller(context, place, size);
 }
 
 std::optional<std::int64_t> constant_integer(const Arg& arg) {

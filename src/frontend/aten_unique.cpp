@@ -47,6 +47,7 @@ struct Parts {
 };
 Expected<Parts> parts_along(Call& call) {
   Value* x = call.tensor("self");
+  if (x == nullptr || x->type.shape.empty()) return fail("parts along an axis of a number, which has none");
   Parts parts;
   TAPER_ASSIGN(parts.axis, axis_of(call.integer("dim"), x->type.shape.size()));
   if (x->type.dtype == DType::boolean) x = cast(call.build, x, DType::u8);

@@ -71,7 +71,11 @@ Expected<std::unique_ptr<Graph>> with_output_types(Graph graph, const std::vecto
   auto moved = std::make_unique<Graph>();
   moved->name = graph.name;
   std::unordered_map<const Value*, Value*> values = {{nullptr, nullptr}};
-  for (const Value* input : graph.inputs()) values[input] = moved->add_input(input->name, input->type);
+  for (const Value* input : graph.inputs()) {
+    Value* given = moved->add_input(input->name, input->type);
+    given->quantization = input->quantization;
+    values[input] = given;
+  }
   for (Node& node : graph.nodes()) {
     std::vector<Value*> operands;
     for (const Value* operand : node.operands) operands.push_back(values.at(operand));

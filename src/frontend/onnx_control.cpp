@@ -89,8 +89,9 @@ void join_branches(Call& call, std::span<Region* const> regions, const std::arra
           "where the condition is always the same in use, give the file that was exported for it");
     for (const std::size_t branch : {0, 1}) {
       Region& region = *regions[branch];
-      region.graph->add_output(fmt::format("result_{}", k), as_joined(region.build, given[branch][k], *type));
+      Value* joined = as_joined(region.build, given[branch][k], *type);
       if (const auto status = region.build.status(); !status) return call.build.set_error(status.error());
+      region.graph->add_output(fmt::format("result_{}", k), joined);
     }
   }
 }

@@ -110,7 +110,8 @@ std::optional<std::vector<Known>> follow(const Row& row, Call& call);
 // The numbers below a number of one element, i64[count]: none if it is below 0.
 Value* measured_range(Call& call, Value* number);
 // The sizes that a vector of them holds, of operand i; nothing where it is an input of the graph, or no short vector.
-std::optional<Shape> measured_sizes(Call& call, std::size_t i);
+// `measures`: whether any of them is measured.
+std::optional<Shape> measured_sizes(Call& call, std::size_t i, bool* measures = nullptr);
 // The sizes that operand i says: known, or measured; an error where they are neither.
 std::optional<Shape> operand_sizes(Call& call, std::size_t i);
 // The places where x is not zero, a row of indices each.
@@ -119,13 +120,15 @@ Value* nonzero_places(Call& call, Value* x);
 // Entries of an axis from one computed place to another, by a step above 0.
 Value* computed_slice(Call& call, Value* x, std::int64_t axis, Value* from, Value* to, std::int64_t step);
 // onnx_entries.cpp: entry `i` of a vector, as far as its making shows it: of integers, or of real numbers.
-std::optional<Dim> entry_of(const Value* vector, std::int64_t i);
+std::optional<Dim> entry_of(const Importer& importer, const Value* vector, std::int64_t i);
 struct Fraction {
   Dim over, under = 1;
 };
-std::optional<Fraction> real_entry_of(const Value* vector, std::int64_t i);
+std::optional<Fraction> real_entry_of(const Importer& importer, const Value* vector, std::int64_t i);
 
 // onnx_shape.cpp: parts of values, where places are symbols.
+// Whether it is 0 or more for all sizes that symbols can stand for, which are not negative.
+bool never_negative(const Dim& dim);
 // Whether a <= b for all sizes that symbols can stand for.
 bool surely_at_most(const Importer& importer, const Dim& a, const Dim& b);
 // `length` entries of an axis from `start` on.

@@ -67,14 +67,8 @@ std::optional<std::vector<Known>> move_elements(const Row& row, Call& call, cons
 
 // ---------------------------------------------------------------------------------------------------------- arithmetic
 
-// Whether a size is surely at least 1: symbols stand for sizes, which are not negative.
 bool is_positive(const Dim& dim) {
-  std::int64_t constant = 0;
-  for (const Dim::Term& term : dim.terms()) {
-    if (term.coefficient < 0) return false;
-    if (term.symbols.empty()) constant = term.coefficient;
-  }
-  return constant > 0;
+  return never_negative(dim - 1);
 }
 
 std::optional<Dim> equal(const Dim& a, const Dim& b) {
@@ -99,9 +93,15 @@ std::optional<Dim> negated(std::optional<Dim> truth) {
 
 std::optional<Dim> quotient(const Dim& a, const Dim& b) {
   if (b.is(0)) return std::nullopt;
-  // ONNX rounds towards zero; sizes are not negative.
-  if (const auto x = a.constant(), y = b.constant(); x && y) return Dim(*x / *y);
-  return floor_divide(a, b);
+  // ONNX rounds towards zero.
+  if (const auto x = a.constant(), y = b.constant(); x && y) {
+    if (*y == -1) return Dim(0) - a;
+    return Dim(*x / *y);
+  }
+  if (const auto y = b.constant(); y && *y < 0) return quotient(Dim(0) - a, Dim(0) - b);
+  if (!never_negative(b)) return std::nullopt;
+  if (never_negative(a)) return floor_divide(a, b);
+  return dim_max(floor_divide(a, b), 0) - dim_max(floor_divide(Dim(0) - a, b), 0);
 }
 
 std::optional<Dim> remainder(const Dim& a, const Dim& b) {
@@ -168,6 +168,10 @@ constexpr ReductionRule kReductions[] = {
 
 std::optional<Known> apply_reduction(Call& call, const ReductionRule& rule, const Known& x) {
   if (x.shape.size() != 1 || x.elements.empty()) return std::nullopt;
+  const auto axes = call.integers("axes");
+  const bool names_axes = axes ? !axes->empty() : call.has(1) && element_count(call.shape(1)) != Dim(0);
+  if (call.failed()) return std::nullopt;
+  if (!names_axes && call.flag("noop_with_empty_axes", false)) return x;
   const bool keeps = call.flag("keepdims", true);
   Known result{x.dtype, keeps ? Sizes{1} : Sizes{}, {}};
   Dim total = x.elements[0];
@@ -219,6 +223,7 @@ std::optional<std::vector<Known>> follow(const Row& row, Call& call) {
   }
   if (const auto* rule = std::ranges::find(kBinary, op, &BinaryRule::op);
       rule != std::end(kBinary) && operands.size() == 2) {
+    if (call.flag("fmod", false)) return std::nullopt;  // of the dividend's sign
     auto result = apply_binary(*rule, operands[0], operands[1]);
     if (!result) return std::nullopt;
     return std::vector{std::move(*result)};

@@ -32,7 +32,7 @@ Value* measured_range(Call& call, Value* number) {
   return range;
 }
 
-std::optional<Shape> measured_sizes(Call& call, std::size_t i) {
+std::optional<Shape> measured_sizes(Call& call, std::size_t i, bool* measures) {
   Value* vector = call.x(i);
   if (vector != nullptr && vector->producer != nullptr && vector->type.shape.empty())
     vector = call.reshape(vector, {Dim(1)});
@@ -41,12 +41,13 @@ std::optional<Shape> measured_sizes(Call& call, std::size_t i) {
   if (!rank || *rank > static_cast<std::int64_t>(kMaxRank)) return std::nullopt;
   Shape sizes;
   for (std::int64_t k = 0; k < *rank; ++k) {
-    if (const auto number = entry_of(vector, k)) {
+    if (const auto number = entry_of(call.importer, vector, k)) {
       sizes.emplace_back(*number);
       continue;
     }
     const Value* range = measured_range(call, call.build("select", {vector}, {{"dim", std::int64_t{0}}, {"index", k}}));
     if (range == nullptr) return std::nullopt;
+    if (measures != nullptr) *measures = true;
     sizes.push_back(range->type.shape[0]);
   }
   return sizes;

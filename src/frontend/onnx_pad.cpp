@@ -129,7 +129,7 @@ std::optional<Amounts> amounts_of(Call& call, std::optional<Integers> axes) {
   }
   return amounts_by_axis(call, static_cast<std::size_t>(*count), std::move(axes), [&](std::size_t i) -> Amount {
     const auto at = static_cast<std::int64_t>(i);
-    if (const auto entry = entry_of(vector, at)) return {*entry};
+    if (const auto entry = entry_of(call.importer, vector, at)) return {*entry};
     return {0, call.cast(call.build("select", {vector}, {{"dim", std::int64_t{0}}, {"index", at}}), DType::i32)};
   });
 }

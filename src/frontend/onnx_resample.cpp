@@ -214,26 +214,6 @@ bool set_scales(Call& call, Resize& resize, const std::vector<double>& scales, c
   return true;
 }
 
-// The sizes that scales make which the file computes from sizes: quotients of wanted sizes and those that are there.
-std::optional<Shape> scaled_sizes(Call& call, const Integers& axes, const Shape& shape) {
-  const Value* scales = call.x(2);
-  Shape sizes;
-  for (std::size_t i = 0; i < axes.size() && !call.failed(); ++i) {
-    const Dim& size = shape[static_cast<std::size_t>(axes[i])];
-    const auto scale = real_entry_of(scales, static_cast<std::int64_t>(i));
-    if (!scale || scale->under.is(0)) {
-      call.importer.want(scales);
-      call.fail("the scales are computed when the file runs",
-                "give sizes instead of scales, or scales that are constants or quotients of sizes");
-      return std::nullopt;
-    }
-    sizes.push_back(floor_divide(size * scale->over, scale->under));
-  }
-  if (call.failed()) return std::nullopt;
-  call.importer.assume(fmt::format("the sizes that the scales '{}' make are not rounded", call.node.input(2)));
-  return sizes;
-}
-
 bool set_sizes(Call& call, Resize& resize, const Shape& sizes, const Integers& axes, const Shape& shape,
                const std::string& policy) {
   if (sizes.size() != axes.size()) {
@@ -265,6 +245,43 @@ bool set_sizes(Call& call, Resize& resize, const Shape& sizes, const Integers& a
   return true;
 }
 
+// Scales that the file computes from sizes: quotients of wanted sizes and those that are there, and numbers, where the
+// sizes cancel out.
+bool set_computed_scales(Call& call, Resize& resize, const Integers& axes, const Shape& shape,
+                         const std::string& policy) {
+  const Value* scales = call.x(2);
+  Shape sizes;
+  std::vector<std::optional<float>> numbers;
+  bool may_round = false;
+  for (std::size_t i = 0; i < axes.size() && !call.failed(); ++i) {
+    const Dim& size = shape[static_cast<std::size_t>(axes[i])];
+    const auto scale = real_entry_of(call.importer, scales, static_cast<std::int64_t>(i));
+    if (!scale || scale->under.is(0)) {
+      call.importer.want(scales);
+      call.fail("the scales are computed when the file runs",
+                "give sizes instead of scales, or scales that are constants or quotients of sizes");
+      return false;
+    }
+    sizes.push_back(floor_divide(size * scale->over, scale->under));
+    const auto over = scale->over.constant(), under = scale->under.constant();
+    if (over && under)
+      numbers.emplace_back(static_cast<float>(static_cast<double>(*over) / static_cast<double>(*under)));
+    else
+      numbers.emplace_back();
+    may_round = may_round || !numbers.back() || !(scale->under.is(1) || scale->under.is(2) || scale->under.is(4));
+  }
+  if (call.failed()) return false;
+  if (may_round)
+    call.importer.assume(fmt::format("the sizes that the scales '{}' make are not rounded", call.node.input(2)));
+  if (!set_sizes(call, resize, sizes, axes, shape, policy)) return false;
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    if (numbers[i]) {
+      resize.axes[i].scale = *numbers[i];
+      resize.axes[i].by_scale = true;
+    }
+  return true;
+}
+
 void read_resize(Call& call) {
   Resize content;
   content.mode = call.text("mode", "nearest");
@@ -289,8 +306,7 @@ void read_resize(Call& call) {
   if (call.has(2) && !computed) scales = call.reals_of(2);
   if (call.failed()) return;
   if (computed) {
-    const auto sizes = scaled_sizes(call, axes, shape);
-    if (!sizes || !set_sizes(call, content, *sizes, axes, shape, policy)) return;
+    if (!set_computed_scales(call, content, axes, shape, policy)) return;
   } else if (!scales.empty()) {
     if (!set_scales(call, content, scales, axes, shape)) return;
   } else {

@@ -30,7 +30,21 @@ Dim without_quotients(Dim dim) {
   return dim;
 }
 
+// Symbols are not negative, functions of them may be.
+bool factor_may_be_negative(const std::string& factor) {
+  const auto function = dim_function(factor);
+  if (!function) return false;
+  const bool first = never_negative(function->a), second = never_negative(function->b);
+  return !(function->name == "max" ? first || second : first && second);
+}
+
 }  // namespace
+
+bool never_negative(const Dim& dim) {
+  return !dim.overflowed() && std::ranges::all_of(dim.terms(), [](const Dim::Term& term) {
+    return term.coefficient > 0 && std::ranges::none_of(term.symbols, factor_may_be_negative);
+  });
+}
 
 bool surely_at_most(const Importer& importer, const Dim& a, const Dim& b) {
   // Both or one of two sizes: max(a, b) <= c, min(a, b) <= c.
@@ -45,6 +59,7 @@ bool surely_at_most(const Importer& importer, const Dim& a, const Dim& b) {
   Dim least = 0;
   for (const Dim::Term& term : difference.terms()) {
     if (term.coefficient < 0 && !term.symbols.empty()) return false;
+    if (std::ranges::any_of(term.symbols, factor_may_be_negative)) return false;
     const auto may_be_0 = [&](const std::string& factor) {
       return dim_function(factor).has_value() || importer.may_be_nothing(Dim::symbol(factor));
     };
@@ -62,11 +77,14 @@ std::optional<Shape> wanted_sizes(Call& call, std::size_t i) {
   if (auto known = call.known_if_any(i)) return known->elements;
   if (call.failed()) return std::nullopt;
   const Shape* declared = call.importer.declared_shape(call.name());
+  bool measures = false;
   if (declared == nullptr || !constant_sizes(*declared))
-    if (auto measured = measured_sizes(call, i)) {
-      call.importer.assume(fmt::format("the sizes that '{}' computes are numbers of elements, not -1 for what is left",
-                                       call.node.input(static_cast<int>(i))));
-      return measured;
+    if (auto sizes = measured_sizes(call, i, &measures)) {
+      if (measures)
+        call.importer.assume(
+            fmt::format("the sizes that '{}' computes are numbers of elements, not -1 for what is left",
+                        call.node.input(static_cast<int>(i))));
+      return sizes;
     }
   if (call.failed()) return std::nullopt;
   if (declared != nullptr) {
@@ -238,10 +256,11 @@ void read_split(Call& call) {
     return call.fail(fmt::format("{} parts for {} results", lengths.size(), call.outputs()));
   Dim total = 0;
   for (const Dim& length : lengths) total = total + length;
-  // The last part is what the others leave, where a length is measured.
-  if (!lengths.empty() &&
-      std::ranges::any_of(lengths, [&](const Dim& length) { return call.importer.may_be_nothing(length); })) {
-    lengths.back() = size - (total - lengths.back());
+  // One part is what the others leave, where a length is measured.
+  const auto measured = std::ranges::find_if(lengths.rbegin(), lengths.rend(),
+                                             [&](const Dim& length) { return call.importer.may_be_nothing(length); });
+  if (total != size && measured != lengths.rend()) {
+    *measured = size - (total - *measured);
     total = size;
   }
   if (total != size)
@@ -290,11 +309,13 @@ Dim place_on_axis(Call& call, const Dim& given, const Dim& size) {
   }
   // Surely negative: from the back.
   const Dim back = Dim(0) - given;
-  if (std::ranges::all_of(back.terms(), [](const Dim::Term& term) { return term.coefficient > 0; })) {
+  if (surely_at_most(call.importer, 1, back)) {
     call.importer.assume_at_least(back, 1);
     if (size.constant()) call.importer.assume_at_most(back, *size.constant());
     return size.constant() || surely_at_most(call.importer, back, size) ? size + given : dim_max(size + given, Dim(0));
   }
+  if (!never_negative(place))
+    call.importer.assume(fmt::format("{}, a place on an axis of size {}, is not negative", place.text(), size.text()));
   // A symbolic end stays within a known size: the positional table of a sequence.
   if (const auto number = size.constant()) {
     call.importer.assume_at_most(place, *number);
@@ -357,6 +378,12 @@ Value* slice_axis(Call& call, Value* x, std::int64_t axis, const Dim& from, cons
   return part_of_axis(call, x, axis, start, length_between(start, end), name);
 }
 
+// Whether only the elements tell that a place counts from the back: what is taken off the axis's own size stays on it.
+bool is_open_place(const Call& call, const Dim& place, const Dim& size) {
+  return call.importer.may_be_nothing(place) && !never_negative(place) && !never_negative(size - place) &&
+         !surely_at_most(call.importer, place, -1);
+}
+
 void slice_all(Call& call, const Shape& starts, const Shape& ends, std::optional<Integers> axes,
                std::optional<Integers> steps) {
   Value* x = call.x(0);
@@ -372,7 +399,12 @@ void slice_all(Call& call, const Shape& starts, const Shape& ends, std::optional
   for (std::size_t i = 0; i < starts.size(); ++i) {
     const std::int64_t axis = call.axis((*axes)[i], x->type.shape.size());
     if ((*steps)[i] == 0 || (*steps)[i] == std::numeric_limits<std::int64_t>::min()) return call.fail("a step of 0");
-    x = slice_axis(call, x, axis, starts[i], ends[i], (*steps)[i], i + 1 == starts.size() ? call.name() : "");
+    const Dim& size = x->type.shape[static_cast<std::size_t>(axis)];
+    const auto as_number = [&](const Dim& place) { return size_as_number(call.build, place, DType::i64); };
+    if ((*steps)[i] > 0 && (is_open_place(call, starts[i], size) || is_open_place(call, ends[i], size)))
+      x = computed_slice(call, x, axis, as_number(starts[i]), as_number(ends[i]), (*steps)[i]);
+    else
+      x = slice_axis(call, x, axis, starts[i], ends[i], (*steps)[i], i + 1 == starts.size() ? call.name() : "");
     if (call.failed()) return;
   }
   call.set(0, x);
@@ -400,7 +432,7 @@ void read_computed_slice(Call& call) {
   for (std::int64_t i = 0; i < *count; ++i) {
     const auto at = static_cast<std::size_t>(i);
     const std::int64_t axis = call.axis(axes[at], x->type.shape.size());
-    const auto from = entry_of(starts, i), to = entry_of(ends, i);
+    const auto from = entry_of(call.importer, starts, i), to = entry_of(call.importer, ends, i);
     const auto entry = [&](Value* vector) {
       return call.build("select", {vector}, {{"dim", std::int64_t{0}}, {"index", i}});
     };

@@ -1,5 +1,6 @@
 // Outputs that no operator writes where the runtime wants them.
 #include <algorithm>
+#include <set>
 #include <unordered_set>
 
 #include "ops/merged_axes.h"
@@ -133,7 +134,41 @@ Status copy_in_regions(Graph& graph) {
   return {};
 }
 
+// Whether one of its results has a size that its operands don't tell.
+bool decides_sizes(const Node& branch) {
+  std::set<std::string> told;
+  for (const Value* operand : branch.operands)
+    for (const Dim& size : operand == nullptr ? Shape() : operand->type.shape)
+      for (std::string& symbol : symbols_of(size)) told.insert(std::move(symbol));
+  return std::ranges::any_of(branch.results, [&](const Value* result) {
+    return std::ranges::any_of(result->type.shape, [&](const Dim& size) {
+      return std::ranges::any_of(symbols_of(size), [&](const std::string& symbol) { return !told.contains(symbol); });
+    });
+  });
+}
+
+bool holds_deciding_branch(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes(), [](const Node& node) {
+    return (node.op == "if" && decides_sizes(node)) ||
+           std::ranges::any_of(node.regions, [](const auto& region) { return holds_deciding_branch(*region); });
+  });
+}
+
 }  // namespace
+
+Status check_branches(const Graph& graph) {
+  for (const Node& node : graph.nodes()) {
+    for (const auto& region : node.regions) TAPER_TRY(check_branches(*region));
+    if (node.op != "if") continue;
+    if (std::ranges::all_of(node.regions, [](const auto& region) { return holds_deciding_branch(*region); }))
+      return fail_with_hint(
+          fmt::format("LiteRT can't run branches that both branch again into results of unlike sizes, in '{}'",
+                      node.scope.empty() ? node.results[0]->name : node.scope),
+          "choose between the results one after another (if, elif, else), give them one size in the network, or write "
+          "the other formats (--to)");
+  }
+  return {};
+}
 
 bool spoils_results(const Node& node) {
   if (node.op == "while") return !handed_on(*node.regions[1]).empty();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "ops/builder.h"
 #include "ops/table.h"
@@ -27,10 +28,16 @@ bool expands_without(const Node& node, Target target, const std::string& symbol)
 // What to do about a node that the target has for known sizes only; empty: nothing is known.
 std::string advice_on(const Graph& graph, const Node& node, Target target) {
   if (!node.regions.empty() || op_of(node).expansion_for(target) == nullptr) return {};
+  constexpr std::size_t kMostTried = 16;  // each takes a graph
+  std::set<std::string> open;
+  for (const Value* operand : node.operands)
+    for (const Dim& size : operand == nullptr ? Shape() : operand->type.shape)
+      for (std::string& symbol : symbols_of(size))
+        if (open.size() < kMostTried) open.insert(std::move(symbol));
   for (const Value* input : graph.inputs())
-    for (std::size_t axis = 0; axis < input->type.shape.size(); ++axis) {
+    for (std::size_t axis = 0; axis < input->type.shape.size() && !open.empty(); ++axis) {
       const auto symbol = input->type.shape[axis].as_symbol();
-      if (symbol && expands_without(node, target, *symbol))
+      if (symbol && open.erase(*symbol) > 0 && expands_without(node, target, *symbol))
         return fmt::format(
             "{} is written where '{}' is a number: fix axis {} of input '{}' (--input-shape), or write "
             "the other formats (--to)",
@@ -94,8 +101,10 @@ Status check_spelled(const Graph& graph, Target target) {
                            message.empty() ? "" : ", of ", target_name(target), listed(unspelled.sizes));
   if (message.empty()) return {};
   Error error{std::move(message), {}, {}};
+  std::set<std::string> asked;  // one node tells of its operator
   for (const Node& node : graph.nodes())
-    if (error.hint.empty() && unspelled.ops.contains(node.op)) error.hint = advice_on(graph, node, target);
+    if (error.hint.empty() && unspelled.ops.contains(node.op) && asked.insert(node.op).second)
+      error.hint = advice_on(graph, node, target);
   if (!unspelled.sizes.empty()) error.hint = "give the sizes as numbers with --input-shape";
   return std::unexpected(std::move(error));
 }
@@ -237,6 +246,7 @@ Expected<Graph> legalize(const Graph& graph, Target target, const LegalizeOption
     if (observer) observer(pass.name, result);
   }
   TAPER_TRY(check_spelled(result, target));
+  if (target == Target::tflite) TAPER_TRY(check_branches(result));
   return result;
 }
 

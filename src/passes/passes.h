@@ -29,6 +29,8 @@ bool passes_inputs(const Graph& graph);
 // Copies results of branches that are the same value as another one, and what bodies of loops hand on from one place to
 // another.
 Expected<Graph> copy_spoiled_results(const Graph& graph);
+// Errors: branches in which LiteRT writes to memory that it freed.
+Status check_branches(const Graph& graph);
 bool spoils_results(const Node& node);
 // Copies outputs of operators that get their sizes at run time: LiteRT's compiled models give outputs buffers of a size
 // that is known before, and an operator that makes its own result would corrupt memory.
