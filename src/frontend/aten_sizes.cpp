@@ -6,7 +6,7 @@
 #include <map>
 
 #include "base/ratio.h"
-#include "frontend/aten_table.h"
+#include "frontend/aten_cut.h"
 #include "ops/table.h"
 
 namespace taper::aten {

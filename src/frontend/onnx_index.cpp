@@ -90,6 +90,8 @@ void read_scatter_nd(Call& call) {
   for (std::size_t axis = 0; axis + 1 < index->type.shape.size() && axis < updates->type.shape.size(); ++axis) {
     const Dim &wanted = index->type.shape[axis], given = updates->type.shape[axis];
     if (wanted == given || (wanted - given).constant()) continue;
+    call.importer.assume(fmt::format("'{}' holds as many updates as '{}' holds tuples: {} and {}", call.node.input(2),
+                                     call.node.input(1), given.text(), wanted.text()));
     updates = call.slice(updates, static_cast<std::int64_t>(axis), 0, wanted);
     if (call.failed()) return;
   }
@@ -121,7 +123,6 @@ void read_one_hot(Call& call) {
   const std::size_t rank = call.rank(0) + 1;
   const std::int64_t axis = call.axis(call.integer("axis", -1), rank);
   const auto depth = depth_of(call, 1);
-  const DType dtype = call.dtype(2);
   Value* index = call.x(0);
   if (call.failed()) return;
   if (!depth || depth->constant().value_or(1) < 1 || depth->constant().value_or(1) > std::int64_t{1'000'000'000})
@@ -138,10 +139,6 @@ void read_one_hot(Call& call) {
   Value* values = call.x(2);
   Value* off = call.build("select", {values}, {{"dim", std::int64_t{0}}, {"index", std::int64_t{0}}});
   Value* on = call.build("select", {values}, {{"dim", std::int64_t{0}}, {"index", std::int64_t{1}}});
-  if (dtype == DType::boolean) {
-    hot = call.build("where", {hot, on, off}, {}, call.name());
-    return call.set(0, hot);
-  }
   call.set(0, call.build("where", {hot, on, off}, {}, call.name()));
 }
 

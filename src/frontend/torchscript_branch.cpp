@@ -121,7 +121,7 @@ Expected<Value> Interpreter::merge_optional(Merge& merging, const Value& a, cons
 namespace {
 
 // Whether two types are one but for the sizes of their axes.
-bool differ_in_sizes(const Type& a, const Type& b) {
+bool alike_but_for_sizes(const Type& a, const Type& b) {
   return a.dtype == b.dtype && a.shape.size() == b.shape.size();
 }
 
@@ -192,7 +192,7 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
         merging.pairs.push_back({a, b, std::nullopt, std::move(type)});
         return Pending{merging.pairs.size() - 1};
       }
-      if (differ_in_sizes(then, otherwise)) return note(a, b, std::nullopt);
+      if (alike_but_for_sizes(then, otherwise)) return note(a, b, std::nullopt);
       return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b)),
                      "let both branches make tensors of one dtype and as many axes"};
     }

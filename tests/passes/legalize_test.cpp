@@ -109,6 +109,25 @@ TEST(LegalizeForTflite, runs_only_the_passes_that_the_graph_concerns) {
   EXPECT_EQ(ran, (std::vector<std::string>{"share_results", "fuse_activations"}));
 }
 
+TEST(LegalizeForTflite, names_the_axis_that_has_to_be_a_number_in_time) {
+  Graph graph;
+  Builder build(graph);
+  Value* count = build.constant(tensor_i64({}, std::array{std::int64_t{2}}));
+  Value* half = build.constant(tensor_f32({}, std::vector<float>{0.5F}));
+  constexpr int kInputs = 400;
+  for (int i = 0; i < kInputs; ++i) {
+    const auto size = [&](std::string_view name) { return Dim::symbol(fmt::format("{}{}", name, i)); };
+    Value* boxes = graph.add_input(fmt::format("boxes{}", i), {DType::f32, {size("b"), size("n"), 4}});
+    Value* scores = graph.add_input(fmt::format("scores{}", i), {DType::f32, {size("b"), 2, size("n")}});
+    graph.add_output(fmt::format("y{}", i), build("non_max_suppression", {boxes, scores, count, half, half},
+                                                  {{"count", Shape{size("count")}}}));
+  }
+  ASSERT_TRUE(build.status()) << build.status().error().text();
+  const auto refused = check_spelled(graph, Target::tflite);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().hint.find("fix axis 0 of input 'boxes0'"), std::string::npos) << refused.error().text();
+}
+
 TEST(LegalizeForTflite, leaves_no_nodes_that_nothing_reads) {
   Graph graph;
   Builder build(graph);
