@@ -353,9 +353,9 @@ aten::TensorPtr Interpreter::joined_tensor(const Origin& then, const Origin& oth
     shared.insert(shared.end(), origin->mixed.begin(), origin->mixed.end());
     if (origin->outer) shared.push_back(origin->outer);
   }
-  const aten::TensorPtr tensor =
-      shared.empty() ? aten::Tensor::make(made)
-                     : aten::Tensor::make_uncertain(std::move(shared), made, std::string(kChosen));
+  const aten::TensorPtr tensor = shared.empty()
+                                     ? aten::Tensor::make(made)
+                                     : aten::Tensor::make_uncertain(std::move(shared), made, std::string(kChosen));
   if (!then.row_major || !otherwise.row_major) tensor->forget_strides();
   return tensor;
 }

@@ -61,7 +61,7 @@ void collect_unspelled(const Graph& graph, Target target, Unspelled& unspelled) 
     const std::string& place = node.scope.empty() ? node.results[0]->name : node.scope;
     bool names_sizes = false;
     for (const NamedAttr& attr : node.attrs)
-      if (const auto* shape = std::get_if<Shape>(&attr.second))
+      if (const auto* shape = std::get_if<Shape>(&attr.second); shape != nullptr && !op.measures_sizes)
         for (const Dim& size : *shape)
           if (!size.constant()) {
             unspelled.sizes[size.text()].push_back(place);
@@ -105,7 +105,7 @@ Status check_spelled(const Graph& graph, Target target) {
   for (const Node& node : graph.nodes())
     if (error.hint.empty() && unspelled.ops.contains(node.op) && asked.insert(node.op).second)
       error.hint = advice_on(graph, node, target);
-  if (!unspelled.sizes.empty()) error.hint = "give the sizes as numbers with --input-shape";
+  if (!unspelled.sizes.empty() && error.hint.empty()) error.hint = "give the sizes as numbers with --input-shape";
   return std::unexpected(std::move(error));
 }
 
