@@ -208,7 +208,8 @@ class Limiter {
       std::map<std::string, std::int64_t> sizes;
       for (std::size_t i = 0; i < exception->size(); ++i) sizes[each.symbols()[i]] = (*exception)[i];
       std::string list;
-      for (const auto& [symbol, size] : sizes) list += fmt::format("{}{} = {}", list.empty() ? "" : ", ", symbol, size);
+      for (const auto& [symbol, size] : sizes)
+        list += fmt::format("{}{} = {}", list.empty() ? "" : ", ", excerpt(symbol), size);
       const std::string& text = each.written->text();
       found_.notes.push_back(
           fmt::format("the program does not take all sizes: one of its guards{} does not hold for {}",
