@@ -27,10 +27,9 @@ struct ProgramOptions {
   std::map<std::string, Tensor, std::less<>> input_values;                // inputs that become constants
   std::map<std::string, std::vector<std::int64_t>, std::less<>> dynamic;  // axes of inputs to set free
   bool keep_frozen = false;  // leaves those as the program has them, to compare with
-  int reading = 0;           // of several ways to set them free (frontend/free_sizes.h), one of kAllReadings
+  int reading = 0;           // of several ways to set them free (frontend/free_sizes.h), below 2 * kReadings
 };
-inline constexpr int kReadings = 3,
-                     kAllReadings = 2 * kReadings;  // of reshapes; each with batches once in a shape, too
+inline constexpr int kReadings = 3;
 
 // A size that an export froze and that was set free.
 struct FreedSize {
