@@ -380,7 +380,8 @@ Value* slice_axis(Call& call, Value* x, std::int64_t axis, const Dim& from, cons
 
 // Whether only the elements tell that a place counts from the back: what is taken off the axis's own size stays on it.
 bool is_open_place(const Call& call, const Dim& place, const Dim& size) {
-  return call.importer.may_be_nothing(place) && !never_negative(place) && !never_negative(size - place) &&
+  const bool stays = never_negative(size - place) && !never_negative(Dim(0) - place);
+  return call.importer.may_be_nothing(place) && !never_negative(place) && !stays &&
          !surely_at_most(call.importer, place, -1);
 }
 
