@@ -200,6 +200,8 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   }
   if (target == Target::onnx)
     passes.push_back({"lower_loops", "Loop has no region of its own for the condition", lower_loops, holds("while")});
+  const Pass fold_later = {"fold_all_but_zeros", "what loops fill would lie in the file for each of their turns",
+                           fold_all_but_zeros, holds(is_foldable)};
   const Concerns unsayable = holds_unsayable(target);
   passes.push_back({"materialize_dims", "sizes that must be numbers are computed from those of the inputs",
                     [=](const Graph& g) { return materialize_dims(g, target); }, unsayable});
@@ -207,11 +209,11 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   passes.push_back({"widen_operands", "kernels have few of the integers' types",
                     [=](const Graph& g) { return widen_operands(g, target); }, unsayable});
   passes.push_back(expand);
-  passes.push_back(fold);
+  passes.push_back(fold_later);
   if (target != Target::onnx) {
     passes.push_back({"assign_layout", "copies between orders of axes cost a pass over memory each", assign_layout,
                       holds(moves_axes)});
-    passes.push_back(fold);
+    passes.push_back(fold_later);
     passes.push_back(expand);
   }
   passes.push_back({"share_results", "layers repeat masks, positions and constants", share_results, anything});
@@ -220,7 +222,7 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
                       fold_scales, holds(may_fold_scale)});
     passes.push_back({"fuse_activations", "an activation inside its operator saves a pass over memory",
                       fuse_activations, holds(is_rectifier)});
-    passes.push_back(fold);
+    passes.push_back(fold_later);
     passes.push_back(
         {"copy_passed_inputs", "LiteRT writes no output that no operator computes", copy_passed_inputs, passes_inputs});
     passes.push_back({"copy_spoiled_results", "LiteRT copies results of branches and bodies one after another",

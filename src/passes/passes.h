@@ -21,6 +21,8 @@ namespace taper {
 Expected<Graph> freeze_symbols(const Graph& graph, const Bindings& bindings);
 // Evaluates nodes whose operands are all constant. Their values are rounded to their dtype once.
 Expected<Graph> fold_constants(const Graph& graph);
+// The same, but zeros that are like another value are made where they are used.
+Expected<Graph> fold_all_but_zeros(const Graph& graph);
 bool is_foldable(const Node& node);
 // Copies inputs and constants that are outputs too, and outputs that are the same value: runtimes write no output that
 // no operator computes, and each value once.

@@ -93,10 +93,12 @@ bool is_foldable(const Node& node) {
   return are_known_zeros(node) || can_be_evaluated(node, node.operands);
 }
 
-Expected<Graph> fold_constants(const Graph& graph) {
+namespace {
+
+Expected<Graph> fold(const Graph& graph, bool zeros_too) {
   const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
     const Op& op = op_of(node);
-    if (are_known_zeros(node)) {
+    if (zeros_too && are_known_zeros(node)) {
       const Type& type = node.results[0]->type;
       Array zeros{type.dtype, *constant_sizes(type.shape), {}};
       zeros.values.resize(static_cast<std::size_t>(*element_count(type.shape).constant()));
@@ -123,6 +125,16 @@ Expected<Graph> fold_constants(const Graph& graph) {
     return values;
   };
   return rewrite(graph, rule);
+}
+
+}  // namespace
+
+Expected<Graph> fold_constants(const Graph& graph) {
+  return fold(graph, true);
+}
+
+Expected<Graph> fold_all_but_zeros(const Graph& graph) {
+  return fold(graph, false);
 }
 
 bool wants_expansion(const Node& node, Target target) {
