@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "frontend/aten_advice.h"
 #include "frontend/aten_table.h"
 #include "frontend/exported_numbers.h"
 
@@ -334,28 +335,6 @@ Status run_node(Import& import, aten::Context& context, const Graph& graph, cons
   return bind_all(import, graph, node, result, values);
 }
 
-// What says the same, or nearly, of operators that can't be read.
-std::string_view way_around(std::string_view name) {
-  struct Way {
-    std::string_view prefix, hint;
-  };
-  static constexpr std::string_view kSolve =
-      "torch.linalg.solve(A, B) converts, which says the same without the factors";
-  static constexpr std::string_view kSymmetric =
-      "torch.linalg.eigh and eigvalsh convert, for symmetric matrices; compute others before the export";
-  static constexpr std::array kWays = {
-      Way{"linalg_lu", kSolve},
-      Way{"lu_", kSolve},
-      Way{"linalg_ldl", kSolve},
-      Way{"linalg_eig.", kSymmetric},
-      Way{"_linalg_eigvals", kSymmetric},
-      Way{"linalg_eigvals.", kSymmetric},
-      Way{"linalg_lstsq", "torch.linalg.pinv(A) @ B converts, for matrices of up to 64 rows and columns"},
-  };
-  const auto way = std::ranges::find_if(kWays, [&](const Way& each) { return name.starts_with(each.prefix); });
-  return way == kWays.end() ? std::string_view() : way->hint;
-}
-
 }  // namespace
 
 void find_unsupported(const Graph& graph, UnsupportedOperators& unsupported) {
@@ -376,7 +355,7 @@ void find_unsupported(const Graph& graph, UnsupportedOperators& unsupported) {
         unsupported.add(fmt::format("aten.{}", *effect), place_of(node), "run for its effect");
     } else if (const auto name = aten_name(target)) {
       if (!is_assertion(*name) && !is_size_query(*name) && !aten::knows(*name))
-        unsupported.add(fmt::format("aten.{}", *name), place_of(node), way_around(*name));
+        unsupported.add(fmt::format("aten.{}", *name), place_of(node), aten::nearest_form(*name));
     } else if (!target.starts_with(kHigherOrder)) {
       unsupported.add(target.substr(kOps.size()), place_of(node), "an operator of another library or of the user");
     } else if (!knows_higher_order(target.substr(kHigherOrder.size()))) {

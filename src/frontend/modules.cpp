@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "formats/text.h"
+#include "frontend/aten_advice.h"
 #include "frontend/module_calls.h"
 
 namespace taper {
@@ -297,7 +298,7 @@ Expected<aten::Arg> Importer::weight(const pickle::Value& value, const std::stri
 
 Expected<aten::Arg> Importer::call(std::string_view op, std::vector<aten::NamedArg> arguments, std::string_view place) {
   if (!aten::knows(op)) {
-    unsupported.add(fmt::format("aten::{}", op), place);
+    unsupported.add(fmt::format("aten::{}", op), place, aten::nearest_form(op));
     return arguments.empty() ? aten::Arg{} : arguments.front().arg;
   }
   // After an operator that can't be read the shapes are not known: only names are collected.

@@ -24,6 +24,10 @@ Error UnsupportedOperators::error() const {
                         entry.places.empty() ? "" : ", in ", fmt::join(entry.places, ", "));
     if (!entry.hint.empty()) hints += fmt::format("{}{}: {}", hints.empty() ? "" : "; ", op, entry.hint);
   }
+  if (hints.empty())
+    hints =
+        "say the same with operators that convert (taper ops lists what they become), or compute it where the files "
+        "are used";
   return {fmt::format("{} operator{} can't be converted: {}", found_.size(), found_.size() == 1 ? "" : "s", list),
           {},
           std::move(hints)};

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "formats/text.h"
+#include "frontend/aten_advice.h"
 #include "frontend/aten_counts.h"
 #include "frontend/torchscript_interpreter.h"
 
@@ -195,7 +196,9 @@ Value Interpreter::from_arg(const aten::Arg& arg, bool is_number) {
 }
 
 Value Interpreter::unsupported_operator(std::string_view name, std::string_view hint) {
-  unsupported.add(name, place(line_), hint);
+  constexpr std::string_view kAten = "aten::";
+  const bool is_aten = hint.empty() && name.starts_with(kAten);
+  unsupported.add(name, place(line_), is_aten ? aten::nearest_form(name.substr(kAten.size())) : hint);
   return Unknown{};
 }
 
