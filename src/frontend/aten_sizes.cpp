@@ -159,6 +159,7 @@ Dim larger(const Context& context, const Dim& a, const Dim& b) {
 
 Dim position_from_start(const Context& context, const Dim& position, const Dim& size) {
   if (const auto is_negative = known_less(context, position, 0)) return *is_negative ? position + size : position;
+  if ((position + size).is(0)) return 0;                              // all of the axis, also where it has no entries
   const Dim is_negative = dim_min(dim_max(Dim(0) - position, 0), 1);  // 1 or 0
   return position + size * is_negative;
 }

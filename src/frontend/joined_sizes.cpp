@@ -47,7 +47,9 @@ std::optional<Type> JoinedSizes::join(const Type& then, const Type& otherwise) {
     if (a == b && !names_one_of(a, inner_[0]) && !names_one_of(b, inner_[1])) continue;
     const auto [known, fresh] = joined_.try_emplace({a.text(), b.text()}, Dim(0));
     if (fresh) {
-      known->second = name_(dim_max(a, b));
+      const Dim most = dim_max(a, b);
+      if (most.overflowed()) return std::nullopt;
+      known->second = name_(most);
       for (std::string& symbol : symbols_of(known->second)) unmeasured_.insert(std::move(symbol));
     }
     type.shape[axis] = known->second;

@@ -120,9 +120,12 @@ Expected<Value> Interpreter::merge_optional(Merge& merging, const Value& a, cons
 
 namespace {
 
-// Whether two types are one but for the sizes of their axes.
+// Whether two types are one but for the sizes of their axes, of which the larger ones can be told.
 bool alike_but_for_sizes(const Type& a, const Type& b) {
-  return a.dtype == b.dtype && a.shape.size() == b.shape.size();
+  if (a.dtype != b.dtype || a.shape.size() != b.shape.size()) return false;
+  for (std::size_t axis = 0; axis < a.shape.size(); ++axis)
+    if (dim_max(a.shape[axis], b.shape[axis]).overflowed()) return false;
+  return true;
 }
 
 }  // namespace
@@ -194,7 +197,7 @@ Expected<Value> Interpreter::merge(Merge& merging, const Value& a, const Value& 
       }
       if (alike_but_for_sizes(then, otherwise)) return note(a, b, std::nullopt);
       return Unknown{fmt::format("is {} in one branch and {} in the other", describe(a), describe(b)),
-                     "let both branches make tensors of one dtype and as many axes"};
+                     "let both branches make tensors of one dtype and as many axes, or give sizes with --input-shape"};
     }
     return note(a, b, std::nullopt);
   }

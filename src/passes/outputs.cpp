@@ -193,10 +193,10 @@ bool passes_inputs(const Graph& graph) {
 }
 
 Expected<Graph> copy_passed_inputs(const Graph& graph) {
-  Values given;
+  Values inputs, constants;
   for (const Output& output : graph.outputs())
-    if (is_given(output.value)) given.insert(output.value);
-  return copy_outputs(graph, given);
+    if (is_given(output.value)) (constant_of(output.value) == nullptr ? inputs : constants).insert(output.value);
+  return copy_outputs(graph, inputs, constants);
 }
 
 Expected<Graph> copy_sized_outputs(const Graph& graph) {

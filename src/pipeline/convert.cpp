@@ -386,6 +386,26 @@ Expected<std::vector<std::pair<std::string, QuantizationReport>>> plan_quantizat
   return plans;
 }
 
+namespace {
+
+// What `--io-layout nhwc` made of the program's inputs and outputs.
+std::string note_on_layout(const Graph& source, const Graph& turned) {
+  if (!holds_images(source))
+    return "no input and no output is an image [N, C, H, W], so that putting channels last changes nothing";
+  std::vector<std::string> shapes;
+  const auto add = [&](std::string_view kind, const std::string& name, const Type& was, const Type& is) {
+    if (was.shape != is.shape || was.shape.size() == 4)
+      shapes.push_back(fmt::format("{} '{}' is {}", kind, name, shape_text(is.shape)));
+  };
+  for (std::size_t i = 0; i < source.inputs().size(); ++i)
+    add("input", source.inputs()[i]->name, source.inputs()[i]->type, turned.inputs()[i]->type);
+  for (std::size_t i = 0; i < source.outputs().size(); ++i)
+    add("output", source.outputs()[i].name, source.outputs()[i].value->type, turned.outputs()[i].value->type);
+  return fmt::format("the files have channels last: {}", fmt::join(shapes, ", "));
+}
+
+}  // namespace
+
 Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& folder, const std::string& stem,
                                         const ConvertOptions& options) {
   std::error_code error;
@@ -407,9 +427,8 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
   TAPER_TRY(check_source_stays(job));
   TAPER_ASSIGN(std::vector<Artifact> artifacts, unless_changed(model.impl().source, write_formats(job)));
   TAPER_TRY(pending.publish());
-  if (options.channels_last && !holds_images(model.impl().graph) && !artifacts.empty())
-    artifacts.front().notes.emplace_back(
-        "no input and no output is an image [N, C, H, W], so that putting channels last changes nothing");
+  if (options.channels_last && !artifacts.empty())
+    artifacts.front().notes.push_back(note_on_layout(model.impl().graph, graph));
   return artifacts;
 }
 

@@ -663,6 +663,79 @@ class TestTorchScript:
         assert "--input-shape" in done.stderr
 
 
+class Beside(torch.nn.Module):
+    """A result that is as long as the batch, beside one that is always the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.scales = torch.nn.Parameter(torch.randn(4))
+
+    def forward(self, x):
+        number = torch.arange(x.size(0)).float()[:, None]
+        return torch.cat([x, number], 1), self.scales * 2
+
+
+class Steps(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = torch.nn.LSTM(4, 6, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x)[0]
+
+
+class Packed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru = torch.nn.GRU(4, 3, batch_first=True)
+
+    def forward(self, x, lengths):
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.gru(packed)[1]
+
+
+class TestFiles:
+    def test_of_longer_sequences_are_no_larger(self, tmp_path):
+        network = Steps().eval()
+        sizes = []
+        for steps in (50, 2000):
+            torch.jit.trace(network, torch.randn(1, steps, 4)).save(tmp_path / f"net{steps}.pt")
+            convert(tmp_path, f"net{steps}.pt", "--input-shape", f"x=1,{steps},4")
+            sizes.append((tmp_path / f"net{steps}_fp32.tflite").stat().st_size)
+        assert abs(sizes[1] - sizes[0]) < 200
+
+    @pytest.mark.parametrize("shape", ["x=B,4", "x=3,4"])
+    def test_hold_results_that_are_always_the_same(self, tmp_path, shape):
+        network = Beside()
+        torch.jit.script(network).save(tmp_path / "net.pt")
+        convert(tmp_path, "net.pt", "--input-shape", shape)
+        x = torch.randn(3, 4)
+        for outputs in (
+            run_lite(tmp_path / "net_fp32.tflite", x=x.numpy()),
+            run_onnx(tmp_path / "net.onnx", x=x.numpy()),
+        ):
+            found = [outputs[name] for name in sorted(outputs)]
+            for one, wanted in zip(found, network(x), strict=True):
+                assert np.allclose(one, wanted.detach().numpy(), atol=1e-6)
+
+    def test_say_where_their_channels_are(self, tmp_path):
+        network = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU()).eval()
+        x = torch.randn(1, 3, 9, 8)
+        torch.export.save(torch.export.export(network, (x,)), tmp_path / "net.pt2")
+        results = convert(tmp_path, "net.pt2", "--io-layout", "nhwc")
+        assert "input 'input' is [1, 9, 8, 3], output 'output' is [1, 7, 6, 5]" in json.dumps(results)
+        found = run_lite(tmp_path / "net_fp32.tflite", input=x.permute(0, 2, 3, 1).numpy())
+        wanted = network(x).permute(0, 2, 3, 1).detach().numpy()
+        assert relative_error(next(iter(found.values())), wanted) < 1e-5
+
+    def test_that_cannot_be_written_name_the_nearest_form(self, tmp_path):
+        torch.jit.script(Packed()).save(tmp_path / "net.pt")
+        done = run(tmp_path, "convert", "net.pt", "--input-shape", "x=2,5,4", "--input-shape", "lengths=2",
+                   "--input-dtype", "lengths=int64")  # fmt: skip
+        assert done.returncode == 1
+        assert "run the recurrent layer over the padded batch" in done.stderr
+
+
 class TestOnnx:
     def test_a_small_model(self, tmp_path):
         weight = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], [1.0, 2, 3, 4, 5, 6])

@@ -577,7 +577,7 @@ class TwoKindsOfParts(nn.Module):
     ("model", "said"),
     [
         (UsesUnevenParts, "different sizes is used in the loop"),
-        (ReordersWhatIsShorter, "in one branch and"),
+        (ReordersWhatIsShorter, "after an iteration"),
         (TwoKindsOfParts, "different sizes"),
     ],
 )

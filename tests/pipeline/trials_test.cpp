@@ -79,8 +79,9 @@ TEST(Trials, draw_flags_as_flags_whatever_integers_are) {
   %count = cast(%n) {to = f32} : f32[4]
   %less = constant() {value = f32[] {1}} : f32[]
   %below = sub(%count, %less) {activation = "none"} : f32[4]
-  %share = div(%below, %below) : f32[4]
-  %y = mul(%x, %share) : f32[4]
+  %none = constant() {value = f32[] {0}} : f32[]
+  %others = maximum(%below, %none) : f32[4]
+  %y = div(%x, %others) : f32[4]
   %z = cast(%m) {to = f32} : f32[64]
   return output = %y, flags = %z
 })",
