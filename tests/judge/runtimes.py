@@ -63,3 +63,24 @@ def relative_error(found, reference):
     assert found.shape == reference.shape, f"shape {found.shape}, expected {reference.shape}"
     assert np.isfinite(found).all(), "not finite"
     return float(np.abs(found - reference).max() / (reference.max() - reference.min()))
+
+
+def run_lite(path, **inputs):
+    """The outputs of a TFLite file by name."""
+    return Interpreter(str(path)).get_signature_runner()(**inputs)
+
+
+def run_onnx(path, **inputs):
+    """The outputs of an ONNX file by name."""
+    session = onnxruntime.InferenceSession(path)
+    return dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs), strict=True))
+
+
+def assert_files_agree(folder, inputs, expected, rtol, atol):
+    """That net_fp32.tflite and net.onnx give the tensors of a program, one or several, in shape and in numbers."""
+    tensors = expected if isinstance(expected, (tuple, list)) else [expected]
+    for found in (run_lite(folder / "net_fp32.tflite", **inputs), run_onnx(folder / "net.onnx", **inputs)):
+        for i, tensor in enumerate(tensors):
+            output = found["output" if i == 0 else f"output_{i}"]
+            assert output.shape == tensor.shape
+            np.testing.assert_allclose(output, tensor.detach().numpy(), rtol=rtol, atol=atol)

@@ -3,18 +3,18 @@ programs have them: judged against ONNX Runtime and PyTorch at several sizes."""
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from torch import nn
 
-from test_convert import run, run_onnx
+from runtimes import run_onnx
+from small_onnx import FLOAT, INT64, drawn, initializer, save_small
+from test_convert import run
 from test_measured_sizes import check
 
 N = helper.make_node
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 INITS = {
     "zero": [0], "one": [1], "two": [2], "four": [4], "seven": [7], "eight": [8], "hundred": [100], "first": 0,
     "batch": [1, 2], "half": np.float32(0.5), "ends": np.float32([0, 1]), "wanted": np.float32([8, 8]),
@@ -78,28 +78,21 @@ CASES = {
 }
 
 
-def drawn(shape, size):
-    """Numbers of that size; a size with a point is of zeros, of which nothing is picked."""
-    sizes = (int(size) or 6, *shape[1:]) if not isinstance(size, tuple) else (*shape[:2], *size)
-    x = np.random.default_rng(3).standard_normal(sizes).astype(np.float32)
-    return x * 0 if isinstance(size, float) else x
+def numbers_of(shape, size):
+    """Of that size; a size with a point is of zeros, of which nothing is picked."""
+    sizes = (*shape[:2], *size) if isinstance(size, tuple) else (int(size) or 6, *shape[1:])
+    return drawn(sizes, zeros=isinstance(size, float))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_of_onnx_files_agree_with_onnx_runtime(tmp_path, name):
     shape, nodes, sizes = CASES[name]
-    inits = [numpy_helper.from_array(np.asarray(v, None if np.asarray(v).dtype == np.float32 else np.int64), key)
-             for key, v in INITS.items()]
-    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", FLOAT, shape)],
-                              [helper.make_tensor_value_info("y", FLOAT, None)], inits)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, tmp_path / "net.onnx")
-    source = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    source = save_small(tmp_path / "net.onnx", shape, nodes, INITS, opset=17)
     done = run(tmp_path, "convert", "net.onnx", "-o", "out", "--quantize", "fp32")
     assert done.returncode == 0, done.stderr
     lite = Interpreter(model_path=str(tmp_path / "out/net_fp32.tflite"), num_threads=1).get_signature_runner()
     for size in sizes:
-        x = drawn(shape, size)
+        x = numbers_of(shape, size)
         expected = source.run(["y"], {"x": x})[0]
         for found in (lite(x=x)["y"], run_onnx(tmp_path / "out/net.onnx", x=x)["y"]):
             np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
@@ -111,7 +104,7 @@ def test_an_error_names_the_axis_that_has_to_be_a_number(tmp_path):
         nodes, "net", [helper.make_tensor_value_info("boxes", FLOAT, ["batch", "n", 4]),
                        helper.make_tensor_value_info("scores", FLOAT, ["batch", 2, "n"])],
         [helper.make_tensor_value_info("y", INT64, ["k", 3])],
-        [numpy_helper.from_array(np.int64([2]), "two"), numpy_helper.from_array(np.float32([0.5]), "half_")])
+        [initializer("two", [2]), initializer("half_", np.float32([0.5]))])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "net.onnx")
     refused = run(tmp_path, "convert", "net.onnx", "-o", "out", "--to", "tflite")
     assert refused.returncode != 0

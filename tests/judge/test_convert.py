@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from program import TAPER, TIME_LIMIT, plain_environment
-from runtimes import relative_error
+from runtimes import relative_error, run_lite, run_onnx
 
 
 class Mixed(torch.nn.Module):
@@ -551,20 +551,6 @@ class Sound(torch.nn.Module):
         spectrum = torch.stft(sound, 32, 8, window=self.window, return_complex=True)
         heard = torch.istft(spectrum * self.turn, 32, 8, window=self.window)
         return {"heard": heard, "spectrum": spectrum}
-
-
-def run_lite(path, **inputs):
-    """The outputs of a TFLite file by name."""
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
-
-    return Interpreter(str(path)).get_signature_runner()(**inputs)
-
-
-def run_onnx(path, **inputs):
-    import onnxruntime  # noqa: PLC0415
-
-    session = onnxruntime.InferenceSession(path)
-    return dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs), strict=True))
 
 
 class TestSignalsAndGradients:

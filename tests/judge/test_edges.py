@@ -8,7 +8,8 @@ from ai_edge_litert.interpreter import Interpreter
 from torch import nn
 from torch.nn import functional
 
-from test_convert import run, run_onnx
+from runtimes import run_onnx
+from test_convert import run
 
 torch.manual_seed(0)
 AUTO = torch.export.Dim.AUTO

@@ -5,7 +5,8 @@ import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
-from test_convert import run, run_onnx
+from runtimes import run_onnx
+from test_convert import run
 from test_numbers import Alone
 
 torch.manual_seed(0)

@@ -7,7 +7,8 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from torch import nn
 
-from test_convert import run, run_onnx
+from runtimes import run_onnx
+from test_convert import run
 
 torch.manual_seed(0)
 X = torch.randn(4, 6, 8)

@@ -2,19 +2,18 @@
 Runtime and PyTorch, where they are negative, rounded or none."""
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import nn
 
-from test_convert import run, run_onnx
+from runtimes import run_onnx
+from small_onnx import FLOAT, INT64, drawn, save_small
+from test_convert import run
 from test_measured_sizes import check
 
 N = helper.make_node
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 INITS = {
     "zero": [0], "one": [1], "two": [2], "three": [3], "five": [5], "eight": [8], "big": [2**31 - 1], "first": 0,
     "f07": np.float32([0.7]), "f10": np.float32([10]), "f49": np.float32([49]), "minus2": np.float32([-2]),
@@ -72,33 +71,27 @@ CASES = {
 FOR_ONNX = {"scaled_twice", "divided_and_scaled", "cast_to_bool"}
 
 
-def drawn(size):
-    shape = size if isinstance(size, tuple) else (int(size) or 6,)
-    x = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
-    return x * 0 if isinstance(size, float) else x
+def numbers_of(size):
+    """Of that size; a size with a point is of zeros, of which none are counted."""
+    return drawn(size if isinstance(size, tuple) else (int(size) or 6,), zeros=isinstance(size, float))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_of_onnx_files_agree_with_onnx_runtime(tmp_path, name):
     shape, nodes, sizes = CASES[name]
-    inits = [numpy_helper.from_array(np.asarray(v, None if np.asarray(v).dtype == np.float32 else np.int64), key)
-             for key, v in INITS.items()]
-    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", FLOAT, shape)],
-                              [helper.make_tensor_value_info("y", FLOAT, None)], inits)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "net.onnx")
-    source = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    source = save_small(tmp_path / "net.onnx", shape, nodes, INITS, opset=18)
     if name in FOR_ONNX:
         done = run(tmp_path, "convert", "net.onnx", "-o", "out", "--to", "onnx", "--no-verify")
         assert done.returncode == 0, done.stderr
         for size in sizes:
-            x = drawn(size)
+            x = numbers_of(size)
             assert run_onnx(tmp_path / "out/net.onnx", x=x)["y"].shape == source.run(["y"], {"x": x})[0].shape, size
         return
     done = run(tmp_path, "convert", "net.onnx", "-o", "out", "--quantize", "fp32")
     assert done.returncode == 0, done.stderr
     lite = Interpreter(model_path=str(tmp_path / "out/net_fp32.tflite"), num_threads=1).get_signature_runner()
     for size in sizes:
-        x = drawn(size)
+        x = numbers_of(size)
         expected = source.run(["y"], {"x": x})[0]
         inputs = {"x": x} if lite.get_input_details() else {}
         for found in (lite(**inputs)["y"], run_onnx(tmp_path / "out/net.onnx", x=x)["y"]):
@@ -176,11 +169,8 @@ def test_branches_that_both_branch_into_unlike_sizes_are_refused_for_tflite(tmp_
     nodes = [N("ReduceSum", ["x"], ["sum"], keepdims=0), N("ReduceMax", ["x"], ["most"], keepdims=0),
              N("Greater", ["sum", "nothing_"], ["c"]),
              N("If", ["c"], ["y"], then_branch=branches("p", first), else_branch=branches("q", first))]
-    inits = [numpy_helper.from_array(np.float32(0), "nothing_"), numpy_helper.from_array(np.int64([0]), "zero"),
-             numpy_helper.from_array(np.int64([1]), "one")]
-    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", FLOAT, ["n"])],
-                              [helper.make_tensor_value_info("y", FLOAT, None)], inits)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "net.onnx")
+    numbers = {"nothing_": np.float32(0), "zero": [0], "one": [1]}
+    save_small(tmp_path / "net.onnx", ["n"], nodes, numbers, opset=18)
     done = run(tmp_path, "convert", "net.onnx", "-o", "out", "--to", "tflite", "--quantize", "fp32")
     assert done.returncode == code, done.stderr
     if code:

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.export import Dim
 
-from test_convert import run, run_lite, run_onnx
+from runtimes import assert_files_agree, run_lite, run_onnx
+from test_convert import run
 
 
 class Case(NamedTuple):
@@ -148,12 +149,7 @@ def converted(folder, model, given, open_axes=None, *arguments):
 
 def compare(folder, model, given, atol=1e-5):
     named = dict(zip("xyz", [tensor.numpy() for tensor in given], strict=False))
-    expected = [tensor.detach().numpy() for tensor in flat(model(*given))]
-    for found in (run_lite(folder / "net_fp32.tflite", **named), run_onnx(folder / "net.onnx", **named)):
-        for i, tensor in enumerate(expected):
-            output = found["output" if i == 0 else f"output_{i}"]
-            assert output.shape == tensor.shape
-            np.testing.assert_allclose(output, tensor, rtol=1e-4, atol=atol)
+    assert_files_agree(folder, named, flat(model(*given)), rtol=1e-4, atol=atol)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from test_convert import run, run_lite, run_onnx
+from runtimes import assert_files_agree
+from test_convert import run
 
 MODELS = {}
 
@@ -295,11 +296,7 @@ def compare(folder, program, given):
     arguments = [torch.randn(one) if isinstance(one, tuple) else one for one in given]
     expected = program(*[one.clone() if isinstance(one, Tensor) else one for one in arguments])
     named = {name: np.asarray(one) for name, one in zip(("x", "n"), arguments, strict=False)}
-    for found in (run_lite(folder / "net_fp32.tflite", **named), run_onnx(folder / "net.onnx", **named)):
-        for i, tensor in enumerate(expected if isinstance(expected, tuple) else [expected]):
-            output = found["output" if i == 0 else f"output_{i}"]
-            assert output.shape == tensor.shape
-            np.testing.assert_allclose(output, tensor.detach().numpy(), rtol=1e-4, atol=1e-5)
+    assert_files_agree(folder, named, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
