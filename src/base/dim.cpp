@@ -85,31 +85,41 @@ Dim dim_of(const Dim::Term& term) {
   return product;
 }
 
-// A term that is a number times max(..) or min(..) of sizes without functions.
-std::optional<DimFunction> flat_function(const Dim::Term& term, std::string_view name) {
-  if (term.symbols.size() != 1 || !term.symbols[0].starts_with(name)) return std::nullopt;
-  auto function = std::ranges::count(term.symbols[0], '(') == 1 ? dim_function(term.symbols[0]) : std::nullopt;
-  return function && function->name == name ? std::move(function) : std::nullopt;
+// Terms that are a number times max(..) or min(..) of sizes without functions.
+struct Extreme {
+  const Dim::Term* term;
+  DimFunction function;
+};
+std::vector<Extreme> flat_functions(const Terms& sum, std::string_view call) {
+  std::vector<Extreme> found;
+  for (const Dim::Term& term : sum) {
+    if (term.symbols.size() != 1 || !term.symbols[0].starts_with(call)) continue;
+    if (std::ranges::count(term.symbols[0], '(') != 1) continue;
+    if (auto function = dim_function(term.symbols[0])) found.push_back({&term, std::move(*function)});
+  }
+  return found;
 }
 
 // max(a, b) + min(a + n, b + n) = a + b + n: max(0, T - 2) + min(2, T) is T.
 std::optional<Dim> without_extremes(const Terms& sum) {
-  for (const Dim::Term& x : sum) {
-    const auto most = flat_function(x, "max");
-    if (!most) continue;
-    for (const Dim::Term& y : sum) {
-      const auto least = x.coefficient == y.coefficient ? flat_function(y, "min") : std::nullopt;
-      if (!least) continue;
-      for (const auto& [a, b] : {std::pair(least->a, least->b), std::pair(least->b, least->a)}) {
-        const Dim apart = a - most->a;
-        if (!apart.constant() || b - most->b != apart) continue;
-        Dim shorter = Dim(x.coefficient) * (a + most->b);
+  const auto holds = [&](std::string_view call) {
+    return std::ranges::any_of(
+        sum, [&](const Dim::Term& term) { return term.symbols.size() == 1 && term.symbols[0].starts_with(call); });
+  };
+  if (!holds("max(") || !holds("min(")) return std::nullopt;
+  const std::vector<Extreme> least = flat_functions(sum, "min(");
+  for (const Extreme& x : flat_functions(sum, "max("))
+    for (const Extreme& y : least) {
+      if (x.term->coefficient != y.term->coefficient) continue;
+      for (const auto& [a, b] : {std::pair(y.function.a, y.function.b), std::pair(y.function.b, y.function.a)}) {
+        const Dim apart = a - x.function.a;
+        if (!apart.constant() || b - x.function.b != apart) continue;
+        Dim shorter = Dim(x.term->coefficient) * (a + x.function.b);
         for (const Dim::Term& term : sum)
-          if (&term != &x && &term != &y) shorter = shorter + dim_of(term);
+          if (&term != x.term && &term != y.term) shorter = shorter + dim_of(term);
         return shorter;
       }
     }
-  }
   return std::nullopt;
 }
 
@@ -372,6 +382,12 @@ std::optional<DimFunction> dim_function(std::string_view factor) {
   return std::nullopt;
 }
 
+std::optional<DimFunction> as_function(const Dim& dim) {
+  const auto terms = dim.terms();
+  if (terms.size() != 1 || terms[0].coefficient != 1 || terms[0].symbols.size() != 1) return std::nullopt;
+  return dim_function(terms[0].symbols[0]);
+}
+
 namespace {
 
 // How many times b a sum is: 4 B of 4 B T - 4 B S by T - S.
@@ -390,16 +406,17 @@ std::optional<Dim> times_of(const Dim& a, const Dim& b) {
 Dim floor_divide(const Dim& a, const Dim& b) {
   if (a.overflowed() || b.overflowed() || b.is(0)) return overflowed_dim();
   if (auto exact = divide_exactly(a, b)) return *exact;
-  if (const auto times = times_of(a, b)) return *times;
   const auto divisor = b.constant();
-  if (!divisor) return call_of("floor_div", a, b);
+  if (!divisor) {
+    if (const auto times = times_of(a, b)) return *times;
+    return call_of("floor_div", a, b);
+  }
   if (*divisor < 0) return floor_divide(a * -1, b * -1);
   // floor((b q + r) / b) = q + floor(r / b)
   Dim quotient, rest;
   std::int64_t common = *divisor, number = 0;  // of what is left
   for (const Dim::Term& term : a.terms()) {
-    Dim factors = 1;
-    for (const std::string& symbol : term.symbols) factors = factors * Dim::symbol(symbol);
+    const Dim factors = dim_of({1, term.symbols});
     std::int64_t whole = term.coefficient / *divisor;
     std::int64_t left = term.coefficient % *divisor;
     if (left < 0) {
@@ -459,8 +476,7 @@ std::optional<int> known_sign(const Dim& difference) {
     for (const Dim::Term& term : scaled.terms()) {
       auto function = term.symbols.size() == 1 ? small_quotient(term.symbols[0]) : std::nullopt;
       const auto divisor = function ? function->b.constant() : std::nullopt;
-      Dim product = term.coefficient;
-      for (const std::string& symbol : term.symbols) product = product * Dim::symbol(symbol);
+      const Dim product = dim_of(term);
       if (!divisor || *divisor < 2 || *divisor > kMostScale) {
         rest = rest + product;
         continue;
@@ -544,6 +560,11 @@ std::vector<std::string> symbols_of(const Dim& dim) {
       }
     }
   return {symbols.begin(), symbols.end()};
+}
+
+bool names_one_of(const Dim& dim, const std::set<std::string, std::less<>>& symbols) {
+  return !symbols.empty() &&
+         std::ranges::any_of(symbols_of(dim), [&](const std::string& symbol) { return symbols.contains(symbol); });
 }
 
 // -------------------------------------------------------------------------------------------------------------- shapes

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -90,11 +91,15 @@ struct DimFunction {
 };
 // What the name of a factor says, if it is no plain symbol.
 std::optional<DimFunction> dim_function(std::string_view factor);
+// The function that `dim` is, with no factor before it and nothing added.
+std::optional<DimFunction> as_function(const Dim& dim);
 
 // `dim` with its symbols, also those inside of functions, replaced; symbols without a replacement stay.
 Dim substitute(const Dim& dim, const std::map<std::string, Dim, std::less<>>& replacements);
 // The plain symbols that occur in `dim`, inside of functions too, sorted.
 std::vector<std::string> symbols_of(const Dim& dim);
+// Whether one of `symbols` is among them.
+bool names_one_of(const Dim& dim, const std::set<std::string, std::less<>>& symbols);
 
 using Shape = std::vector<Dim>;
 

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "formats/text_cursor.h"
+
 namespace taper {
 namespace {
 
@@ -24,11 +26,11 @@ bool is_value(SizeCondition::Operation operation) {
 }  // namespace
 
 // Each rule returns false where the text is no such thing.
-class SizeConditionParser {
+class SizeConditionParser : TextCursor {
  public:
   using Operation = SizeCondition::Operation;
 
-  explicit SizeConditionParser(std::string_view text) : text_(text) { found_.text_ = text; }
+  explicit SizeConditionParser(std::string_view text) : TextCursor(text) { found_.text_ = text; }
 
   std::optional<SizeCondition> run() {
     constexpr std::size_t kLongest = 8192;
@@ -53,16 +55,6 @@ class SizeConditionParser {
   }
 
  private:
-  char next() {
-    while (at_ < text_.size() && text_[at_] == ' ') ++at_;
-    return at_ < text_.size() ? text_[at_] : '\0';
-  }
-  bool take(std::string_view token) {
-    next();
-    if (!text_.substr(at_).starts_with(token)) return false;
-    at_ += token.size();
-    return true;
-  }
   static bool is_part_of_name(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
   bool take_word(std::string_view word) {
     next();
@@ -275,9 +267,8 @@ class SizeConditionParser {
 
   static constexpr int kMostNested = 64;
 
-  std::string_view text_;
   std::string_view left_, right_;  // of the last comparison
-  std::size_t at_ = 0, depth_ = 0;
+  std::size_t depth_ = 0;
   int nested_ = 0;
   bool compares_ = false, too_long_ = false;
   SizeCondition found_;

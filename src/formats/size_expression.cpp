@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/ratio.h"
 #include "formats/text.h"
+#include "formats/text_cursor.h"
 
 namespace taper {
 namespace {
@@ -23,9 +24,9 @@ struct Fraction {
   std::int64_t under = 1;
 };
 
-class Parser {
+class Parser : TextCursor {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  explicit Parser(std::string_view text) : TextCursor(text) {}
 
   Expected<Dim> parse() {
     if (text_.size() > kLongest)
@@ -38,17 +39,6 @@ class Parser {
  private:
   std::unexpected<Error> malformed() const {
     return fail("size '{}' can't be read at character {}", excerpt(text_), at_ + 1);
-  }
-
-  char next() {
-    while (at_ < text_.size() && text_[at_] == ' ') ++at_;
-    return at_ < text_.size() ? text_[at_] : '\0';
-  }
-  bool take(std::string_view token) {
-    next();
-    if (!text_.substr(at_).starts_with(token)) return false;
-    at_ += token.size();
-    return true;
   }
 
   Expected<Fraction> checked(Fraction value) const {
@@ -302,9 +292,6 @@ class Parser {
   }
 
   static constexpr std::string_view kSame[] = {"Integer", "Identity", "ToFloat", "int", "Int"};
-
-  std::string_view text_;
-  std::size_t at_ = 0;
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "frontend/aten_counts.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "ops/selecting.h"
@@ -9,17 +8,15 @@
 namespace taper::aten {
 namespace {
 
-constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
-
 std::int64_t as_limit(double most) {
   constexpr double kLargest = 1e15;
-  return most < kLargest ? static_cast<std::int64_t>(most) : kNoLimit;
+  return most < kLargest ? static_cast<std::int64_t>(most) : SymbolRange::kOpen;
 }
 
 }  // namespace
 
 Dim fresh_count(Context& context, const std::optional<Dim>& most) {
-  const SymbolRange range = {.least = 0, .most = most ? as_limit(range_of(context, *most).most) : kNoLimit};
+  const SymbolRange range = {.least = 0, .most = most ? as_limit(range_of(context, *most).most) : SymbolRange::kOpen};
   if (const auto named = std::exchange(context.next_count, std::nullopt)) {
     const auto symbol = named->as_symbol();
     if (symbol && !names_a_size(context.build.graph(), *symbol)) {
@@ -36,9 +33,7 @@ Dim fresh_count(Context& context, const std::optional<Dim>& most) {
 }
 
 bool may_be_nothing(const Context& context, const Dim& size) {
-  if (context.counted.empty()) return false;
-  const std::vector<std::string> names = symbols_of(size);
-  return std::ranges::any_of(names, [&](const std::string& name) { return context.counted.contains(name); });
+  return names_one_of(size, context.counted);
 }
 
 Value* places_of(Context& context, Value* mask) {

@@ -19,9 +19,6 @@ struct Cut {
 Strides same_strides(const Shape& base);
 Restride without_axis(std::size_t axis);
 
-// A position that counts from the end if it is negative, which the running program may have to tell.
-Dim position_from_start(const Context& context, const Dim& position, const Dim& size);
-
 // The view of a tensor, or of the argument `self`. Errors: it can't be cut.
 Expected<Arg> view_of(Call& call, const TensorPtr& base, Cut cut, Value* content = nullptr);
 Expected<Arg> view_of(Call& call, Cut cut);

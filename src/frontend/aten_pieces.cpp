@@ -352,25 +352,26 @@ Cut open_diagonal_cut(const Shape& shape, std::size_t first, std::size_t second,
   const Dim count = offset == 0 ? dim_min(rows, columns) : dim_max(0, dim_min(rows - row, columns - column));
   const auto dim = static_cast<std::int64_t>(apart.others.size());
   const auto size = [](Builder& build, const Dim& of) { return number(build, Arg(of), DType::i64); };
+  Shape flat = apart.others;
+  flat.push_back(rows * columns);
+  const auto flattened = [=](Builder& build, Value* base) {
+    return reshape(build, permute(build, base, apart.order), flat);
+  };
   const View entries = [=](Builder& build, Value* base) {
-    Shape flat = apart.others;
-    flat.push_back(rows * columns);
     Value* places = build("mul", {arange(build, 0, 1, count, DType::i64), size(build, columns + 1)});
     places = build("add", {places, size(build, columns * row + column)});
-    return build("gather", {reshape(build, permute(build, base, apart.order), flat), places}, {{"dim", dim}});
+    return build("gather", {flattened(build, base), places}, {{"dim", dim}});
   };
   const WriteBack write = [=](Builder& build, Value* base, Value* written) {
     Value* line = arange(build, 0, 1, rows, DType::i64);
-    Shape flat = apart.others;
-    flat.push_back(rows * columns);
     // Diagonals may be empty: an entry that is no part of one stands before them.
-    Value* other = slice(build, reshape(build, permute(build, base, apart.order), flat), apart.others.size(), 0, 1);
+    Value* other = slice(build, flattened(build, base), apart.others.size(), 0, 1);
     Value* both = concat(build, {other, written}, apart.others.size());
-    Value* entry = build("sub", {line, number(build, Arg(Dim(row - 1)), DType::i64)});
-    entry = build("maximum", {entry, number(build, Arg(Dim(0)), DType::i64)});
+    Value* entry = build("sub", {line, integer_number(build, row - 1)});
+    entry = build("maximum", {entry, integer_number(build, 0)});
     entry = build("minimum", {entry, size(build, count)});
     Value* along = unsqueeze(build, build("gather", {both, entry}, {{"dim", dim}}), -1);
-    Value* partner = build("add", {line, number(build, Arg(Dim(offset)), DType::i64)});
+    Value* partner = build("add", {line, integer_number(build, offset)});
     Value* mask = build("equal", {unsqueeze(build, partner, 1), arange(build, 0, 1, columns, DType::i64)});
     return permute(build, build("where", {mask, along, permute(build, base, apart.order)}), apart.back);
   };

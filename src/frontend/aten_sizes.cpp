@@ -108,7 +108,7 @@ Interval range_of_factor(const Context& context, const std::string& factor, int 
   const auto found = context.symbols.find(factor);
   if (found == context.symbols.end()) return {1, kInfinity};
   const SymbolRange& range = found->second;
-  const bool open = range.most == std::numeric_limits<std::int64_t>::max();
+  const bool open = range.most == SymbolRange::kOpen;
   return {static_cast<double>(range.least), open ? kInfinity : static_cast<double>(range.most)};
 }
 
@@ -123,16 +123,11 @@ std::optional<bool> known_less_equal(const Context& context, const Dim& a, const
   if (difference.most <= 0) return true;
   if (difference.least > 0) return false;
   // Against a maximum or minimum: each of its parts may decide.
-  const auto one_function = [](const Dim& size) -> std::optional<DimFunction> {
-    if (size.terms().size() != 1 || size.terms()[0].coefficient != 1 || size.terms()[0].symbols.size() != 1)
-      return std::nullopt;
-    return dim_function(size.terms()[0].symbols[0]);
-  };
   const auto always = [&](const Dim& x, const Dim& y) { return range_of(context, x - y).most <= 0; };
-  if (const auto f = one_function(a); f && f->name == "min" && (always(f->a, b) || always(f->b, b))) return true;
-  if (const auto f = one_function(a); f && f->name == "max" && always(f->a, b) && always(f->b, b)) return true;
-  if (const auto f = one_function(b); f && f->name == "max" && (always(a, f->a) || always(a, f->b))) return true;
-  if (const auto f = one_function(b); f && f->name == "min" && always(a, f->a) && always(a, f->b)) return true;
+  if (const auto f = as_function(a); f && f->name == "min" && (always(f->a, b) || always(f->b, b))) return true;
+  if (const auto f = as_function(a); f && f->name == "max" && always(f->a, b) && always(f->b, b)) return true;
+  if (const auto f = as_function(b); f && f->name == "max" && (always(a, f->a) || always(a, f->b))) return true;
+  if (const auto f = as_function(b); f && f->name == "min" && always(a, f->a) && always(a, f->b)) return true;
   return std::nullopt;
 }
 

@@ -210,7 +210,9 @@ Dim smaller(const Context& context, const Dim& a, const Dim& b);
 Dim larger(const Context& context, const Dim& a, const Dim& b);
 // Whether a size is decided by elements, so that it may be 0.
 bool may_be_nothing(const Context& context, const Dim& size);
-// A position that counts from the end if it is negative, kept within 0..size.
+// A position that counts from the end if it is negative, which the running program may have to tell.
+Dim position_from_start(const Context& context, const Dim& position, const Dim& size);
+// The same, kept within 0..size.
 Dim clamp_position(const Context& context, const Dim& position, const Dim& size);
 // Whether an argument is a number that is known now.
 std::optional<std::int64_t> constant_integer(const Arg& arg);

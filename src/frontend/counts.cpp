@@ -26,8 +26,7 @@ Dim CountNames::fresh(const Graph& graph) {
 }
 
 bool CountNames::occur_in(const Dim& size) const {
-  if (names_.empty()) return false;
-  return std::ranges::any_of(symbols_of(size), [&](const std::string& symbol) { return names_.contains(symbol); });
+  return names_one_of(size, names_);
 }
 
 Value* Measured::find(const Graph& graph, const Value* value) const {
@@ -75,11 +74,9 @@ Value* places_where(Builder& build, Measured& measured, Value* mask, const NameC
 
 Dim length_between(const Dim& start, const Dim& end) {
   // x - min(x, c) is max(x - c, 0), which other slices have for a size.
-  const std::vector<Dim::Term> terms = start.terms();
-  if (!start.overflowed() && terms.size() == 1 && terms[0].coefficient == 1 && terms[0].symbols.size() == 1)
-    if (const auto function = dim_function(terms[0].symbols[0]); function && function->name == "min")
-      for (const auto& [same, other] : {std::pair(function->a, function->b), std::pair(function->b, function->a)})
-        if (same == end) return dim_max(end - other, 0);
+  if (const auto function = as_function(start); function && function->name == "min")
+    for (const auto& [same, other] : {std::pair(function->a, function->b), std::pair(function->b, function->a)})
+      if (same == end) return dim_max(end - other, 0);
   return end - start;
 }
 

@@ -32,10 +32,6 @@ struct FreeCall {
       if (argument.name == called) return &argument.arg;
     return position < arguments.size() && arguments[position].name.empty() ? &arguments[position].arg : nullptr;
   }
-  const aten::TensorPtr* tensor(std::string_view called, std::size_t position) const {
-    const Arg* arg = argument(called, position);
-    return arg == nullptr ? nullptr : arg->as<aten::TensorPtr>();
-  }
   std::optional<std::int64_t> integer(std::string_view called, std::size_t position) const {
     const Arg* arg = argument(called, position);
     const Dim* dim = arg == nullptr ? nullptr : arg->as<Dim>();

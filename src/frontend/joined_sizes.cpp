@@ -22,11 +22,6 @@ std::set<std::string, std::less<>> measured_in(const Graph& graph) {
   return symbols;
 }
 
-bool names_one_of(const Dim& size, const std::set<std::string, std::less<>>& symbols) {
-  return !symbols.empty() &&
-         std::ranges::any_of(symbols_of(size), [&](const std::string& symbol) { return symbols.contains(symbol); });
-}
-
 // The numbers below the size of an axis, as many as `count` names.
 Value* counted_axis(Builder& build, Value* x, std::size_t axis, const Dim& count) {
   Value* sizes = build("shape_of", {x}, {{"dtype", DType::i64}});
@@ -45,10 +40,10 @@ std::optional<Type> JoinedSizes::join(const Type& then, const Type& otherwise) {
   for (std::size_t axis = 0; axis < type.shape.size(); ++axis) {
     const Dim &a = then.shape[axis], &b = otherwise.shape[axis];
     if (a == b && !names_one_of(a, inner_[0]) && !names_one_of(b, inner_[1])) continue;
+    const Dim most = dim_max(a, b);
+    if (most.overflowed()) return std::nullopt;
     const auto [known, fresh] = joined_.try_emplace({a.text(), b.text()}, Dim(0));
     if (fresh) {
-      const Dim most = dim_max(a, b);
-      if (most.overflowed()) return std::nullopt;
       known->second = name_(most);
       for (std::string& symbol : symbols_of(known->second)) unmeasured_.insert(std::move(symbol));
     }

@@ -5,6 +5,7 @@
 
 #include "frontend/onnx_importer.h"
 #include "frontend/onnx_windows.h"
+#include "frontend/padding.h"
 
 namespace taper::onnx_reader {
 namespace {
@@ -180,10 +181,8 @@ Value* places_in_tensor(Call& call, Value* places, const Shape& x, bool column_m
     places = call.build("add", {call.binary("mul", column, height), row});
   }
   const Dim channels = x[0] * x[1];
-  Slot one;
-  one.known = std::make_shared<Known>(Known{DType::i64, {}, {image}});
   Value* line = call.arange(channels);
-  Value* offsets = call.build("mul", {line, call.importer.materialize(call.build, one)});
+  Value* offsets = call.build("mul", {line, size_as_number(call.build, image, DType::i64)});
   Shape shape(x.size(), Dim(1));
   shape[0] = x[0];
   shape[1] = x[1];

@@ -129,10 +129,7 @@ std::optional<Fraction> real_entry_of(const Importer& importer, const Value* vec
 // onnx_shape.cpp: parts of values, where places are symbols.
 // Whether it is 0 or more for all sizes that symbols can stand for, which are not negative.
 bool never_negative(const Dim& dim);
-// Whether a <= b for all sizes that symbols can stand for.
+// Whether a <= b for all sizes that symbols can stand for: 1 and more, but 0 and more of what elements count.
 bool surely_at_most(const Importer& importer, const Dim& a, const Dim& b);
-// `length` entries of an axis from `start` on.
-Value* part_of_axis(Call& call, Value* x, std::int64_t axis, const Dim& start, const Dim& length,
-                    std::string_view name);
 
 }  // namespace taper::onnx_reader

@@ -9,6 +9,13 @@
 namespace taper::onnx_reader {
 namespace {
 
+// Indices below 0 count from the back, of as many as `count` says.
+Value* counted_from_front(Call& call, Value* index, Value* count) {
+  if (call.failed()) return nullptr;
+  Value* negative = call.build("less", {index, call.number(0, index->type.dtype)});
+  return call.build("where", {negative, call.build("add", {index, count}), index});
+}
+
 using Integers = std::vector<std::int64_t>;
 
 // Indices of an axis of `size` entries, where -1 names the last. Those that are known are counted from the front now.
@@ -25,9 +32,7 @@ Value* from_the_front(Call& call, std::size_t operand, const Dim& size) {
       return call.build.constant(to_tensor(array), index->name);
     }
   }
-  Value* count = size_as_number(call.build, size, index->type.dtype);
-  Value* negative = call.build("less", {index, call.number(0, index->type.dtype)});
-  return call.build("where", {negative, call.build("add", {index, count}), index});
+  return counted_from_front(call, index, size_as_number(call.build, size, index->type.dtype));
 }
 
 void read_gather(Call& call) {
@@ -70,8 +75,7 @@ Value* tuples_from_the_front(Call& call, std::size_t operand, std::size_t first_
   const auto begin = shape.begin() + static_cast<std::ptrdiff_t>(first_axis);
   sizes.known = std::make_shared<Known>(Known{index->type.dtype, {*width}, {begin, begin + *width}});
   Value* counts = call.importer.materialize(call.build, sizes);
-  Value* negative = call.build("less", {index, call.number(0, index->type.dtype)});
-  return call.build("where", {negative, call.build("add", {index, counts}), index});
+  return counted_from_front(call, index, counts);
 }
 
 void read_gather_nd(Call& call) {
@@ -129,9 +133,7 @@ void read_one_hot(Call& call) {
     return call.fail("the depth is no number of at least 1");
   // Indices count from -depth; others are hot nowhere.
   index = call.cast(index, DType::i64);
-  Value* negative = call.build("less", {index, call.number(0, DType::i64)});
-  Value* counted = call.build("add", {index, size_as_number(call.build, *depth, DType::i64)});
-  index = call.build("where", {negative, counted, index});
+  index = counted_from_front(call, index, size_as_number(call.build, *depth, DType::i64));
   Shape ones(rank, Dim(1));
   ones[static_cast<std::size_t>(axis)] = *depth;
   Value* line = call.arange(*depth);
@@ -354,9 +356,7 @@ void read_tensor_scatter(Call& call) {
   position = call.unsqueeze(position, {0});
   if (call.has(2)) position = call.build("add", {position, call.unsqueeze(call.x(2), {1})});
   if (mode == "circular") {
-    Slot count;
-    count.known = std::make_shared<Known>(Known{DType::i64, {}, {size}});
-    position = call.build("remainder", {position, call.importer.materialize(call.build, count)});
+    position = call.build("remainder", {position, size_as_number(call.build, size, DType::i64)});
   }
   // [B, n] -> the shape of the update
   Integers others;
@@ -379,10 +379,9 @@ void read_arg(Call& call) {
   const Attrs attrs = {{"dim", axis}, {"keepdim", keepdim}};
   const char* op = kLargest ? "argmax" : "argmin";
   if (!last) return call.set(0, call.build(op, {x}, attrs, call.name()));
-  Slot end;
-  end.known = std::make_shared<Known>(Known{DType::i64, {}, {call.shape(0)[static_cast<std::size_t>(axis)] - 1}});
+  Value* last_place = size_as_number(call.build, call.shape(0)[static_cast<std::size_t>(axis)] - 1, DType::i64);
   Value* mirrored = call.build(op, {call.build("flip", {x}, {{"dims", Integers{axis}}})}, attrs);
-  call.set(0, call.build("sub", {call.importer.materialize(call.build, end), mirrored}, {}, call.name()));
+  call.set(0, call.build("sub", {last_place, mirrored}, {}, call.name()));
 }
 
 // Columns by their numbers.

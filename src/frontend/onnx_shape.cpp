@@ -48,12 +48,10 @@ bool never_negative(const Dim& dim) {
 
 bool surely_at_most(const Importer& importer, const Dim& a, const Dim& b) {
   // Both or one of two sizes: max(a, b) <= c, min(a, b) <= c.
-  const std::vector<Dim::Term> own = a.terms();
-  if (own.size() == 1 && own[0].coefficient == 1 && own[0].symbols.size() == 1)
-    if (const auto function = dim_function(own[0].symbols[0]); function && function->name != "floor_div") {
-      const bool first = surely_at_most(importer, function->a, b), second = surely_at_most(importer, function->b, b);
-      if (function->name == "max" ? first && second : first || second) return true;
-    }
+  if (const auto function = as_function(a); function && function->name != "floor_div") {
+    const bool first = surely_at_most(importer, function->a, b), second = surely_at_most(importer, function->b, b);
+    if (function->name == "max" ? first && second : first || second) return true;
+  }
   const Dim difference = without_quotients(b - a);
   if (difference.overflowed()) return false;
   Dim least = 0;
@@ -225,6 +223,15 @@ void read_concat(Call& call) {
   call.set(0, call.build("concat", parts, {{"dim", axis}}, call.name()));
 }
 
+// `length` entries of an axis from `start` on.
+Value* part_of_axis(Call& call, Value* x, std::int64_t axis, const Dim& start, const Dim& length,
+                    std::string_view name) {
+  if (call.failed()) return nullptr;
+  if (start.constant()) return call.slice(x, axis, *start.constant(), start + length, name);
+  return call.build("dynamic_slice", {x, size_as_number(call.build, start, DType::i64)},
+                    {{"dim", axis}, {"length", Shape{length}}}, name);
+}
+
 // Parts of given sizes, or of equal size but for the last.
 void read_split(Call& call) {
   const Shape shape = call.shape(0);
@@ -324,18 +331,6 @@ Dim place_on_axis(Call& call, const Dim& given, const Dim& size) {
   return smaller_size(call, place, size);
 }
 
-}  // namespace
-
-Value* part_of_axis(Call& call, Value* x, std::int64_t axis, const Dim& start, const Dim& length,
-                    std::string_view name) {
-  if (call.failed()) return nullptr;
-  if (start.constant()) return call.slice(x, axis, *start.constant(), start + length, name);
-  return call.build("dynamic_slice", {x, size_as_number(call.build, start, DType::i64)},
-                    {{"dim", axis}, {"length", Shape{length}}}, name);
-}
-
-namespace {
-
 Value* slice_axis(Call& call, Value* x, std::int64_t axis, const Dim& from, const Dim& to, std::int64_t step,
                   std::string_view name) {
   if (call.failed()) return nullptr;
@@ -380,9 +375,9 @@ Value* slice_axis(Call& call, Value* x, std::int64_t axis, const Dim& from, cons
 
 // Whether only the elements tell that a place counts from the back: what is taken off the axis's own size stays on it.
 bool is_open_place(const Call& call, const Dim& place, const Dim& size) {
+  if (!call.importer.may_be_nothing(place) || never_negative(place)) return false;
   const bool stays = never_negative(size - place) && !never_negative(Dim(0) - place);
-  return call.importer.may_be_nothing(place) && !never_negative(place) && !stays &&
-         !surely_at_most(call.importer, place, -1);
+  return !stays && !surely_at_most(call.importer, place, -1);
 }
 
 void slice_all(Call& call, const Shape& starts, const Shape& ends, std::optional<Integers> axes,

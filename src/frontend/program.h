@@ -15,8 +15,9 @@ namespace taper {
 
 // What a symbolic size may be, and a value that it usually has.
 struct SymbolRange {
+  static constexpr std::int64_t kOpen = std::numeric_limits<std::int64_t>::max();
   std::int64_t least = 0;
-  std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  std::int64_t most = kOpen;
   std::int64_t usual = 1;
 };
 
@@ -27,9 +28,11 @@ struct ProgramOptions {
   std::map<std::string, Tensor, std::less<>> input_values;                // inputs that become constants
   std::map<std::string, std::vector<std::int64_t>, std::less<>> dynamic;  // axes of inputs to set free
   bool keep_frozen = false;  // leaves those as the program has them, to compare with
-  int reading = 0;           // of several ways to set them free (frontend/free_sizes.h), below 2 * kReadings
+  int reading = 0;           // of several ways to set them free (frontend/free_sizes.h), below kAllReadings
 };
 inline constexpr int kReadings = 3;
+// Each with the numbers of batches wherever they stand, and with them once in a shape.
+inline constexpr int kAllReadings = 2 * kReadings;
 
 // A size that an export froze and that was set free.
 struct FreedSize {

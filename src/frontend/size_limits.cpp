@@ -14,19 +14,11 @@ using Symbols = std::map<std::string, SymbolRange, std::less<>>;
 
 using Span = SizeCondition::Span;
 
-constexpr std::int64_t kOpen = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kOpen = SymbolRange::kOpen;
 constexpr std::int64_t kLargest = 1 << 14;
 constexpr std::int64_t kMostSteps = 20'000'000;  // of conditions, in all
 constexpr std::size_t kMostTogether = 8;         // sizes of a condition
 constexpr std::size_t kMostTried = 3;            // of which many are tried
-
-// One condition by the sizes that are left.
-struct Condition {
-  const SizeCondition* written;
-  SizeCondition of_sizes;
-
-  const std::vector<std::string>& symbols() const { return of_sizes.symbols(); }
-};
 
 // The export doesn't tell a size of 1 from 2: it says of none that it is 2 or more because of that.
 std::int64_t first_looked_at(const SymbolRange& range) {
@@ -48,12 +40,12 @@ class Limiter {
   }
 
   // What holds below a bound that another guard sets says nothing: a bound found makes for another round.
-  SizeLimits run(const std::vector<Condition>& conditions) {
+  SizeLimits run(const std::vector<SizeCondition>& conditions) {
     constexpr int kMostRounds = 4;
     bool narrowed = true;
     for (int round = 0; narrowed && round < kMostRounds; ++round) {
       narrowed = false;
-      for (const Condition& each : conditions)
+      for (const SizeCondition& each : conditions)
         if (!is_tie(each) && steps_ <= kMostSteps)
           for (std::size_t i = 0; i < each.symbols().size(); ++i) narrowed = bound(each, i) || narrowed;
     }
@@ -75,13 +67,13 @@ class Limiter {
   }
 
   // What tied_sizes looks at: here it only tells where that didn't follow it.
-  static bool is_tie(const Condition& each) { return each.of_sizes.equal_sides().has_value(); }
+  static bool is_tie(const SizeCondition& each) { return each.equal_sides().has_value(); }
 
   // As SizeCondition::holds(); nothing where there is no time left.
-  std::optional<bool> holds(const Condition& each, const std::vector<Span>& sizes) {
+  std::optional<bool> holds(const SizeCondition& each, const std::vector<Span>& sizes) {
     if (steps_ > kMostSteps) return std::nullopt;
-    steps_ += static_cast<std::int64_t>(each.of_sizes.length()) + 16;
-    return each.of_sizes.holds(sizes);
+    steps_ += static_cast<std::int64_t>(each.length()) + 16;
+    return each.holds(sizes);
   }
 
   static Span span_of(std::int64_t least, std::int64_t most) {
@@ -90,7 +82,7 @@ class Limiter {
   }
 
   // All sizes that the program is known to take.
-  std::vector<Span> all_sizes(const Condition& each, std::int64_t least) const {
+  std::vector<Span> all_sizes(const SizeCondition& each, std::int64_t least) const {
     std::vector<Span> sizes;
     for (const std::string& symbol : each.symbols()) {
       const SymbolRange& range = found_.symbols.at(symbol);
@@ -117,7 +109,7 @@ class Limiter {
 
   // Narrows the range of a symbol by what is proven: that the condition holds for none of the sizes below or beyond,
   // whatever the others are. Whether it did. Sizes that are tried prove nothing of those between.
-  bool bound(const Condition& each, std::size_t at) {
+  bool bound(const SizeCondition& each, std::size_t at) {
     constexpr std::int64_t kMost = std::int64_t{1} << 40;
     const std::string& symbol = each.symbols()[at];
     SymbolRange& range = looked_at_.at(symbol);
@@ -168,12 +160,12 @@ class Limiter {
   // ---- what no range says
 
   // Sizes in their ranges for which it doesn't hold.
-  std::optional<std::vector<std::int64_t>> exception_to(const Condition& each) {
+  std::optional<std::vector<std::int64_t>> exception_to(const SizeCondition& each) {
     constexpr std::array<std::int64_t, kMostTried> kDense = {256, 24, 6};
     const std::size_t count = each.symbols().size();
     if (holds(each, all_sizes(each, 1)) == true) return std::nullopt;
     if (count > kMostTried) {
-      leave_out(each.written->text(), 1);
+      leave_out(each.text(), 1);
       return std::nullopt;
     }
     std::vector<std::vector<std::int64_t>> sizes;
@@ -199,10 +191,10 @@ class Limiter {
     return std::nullopt;
   }
 
-  void tell_of_others(const std::vector<Condition>& conditions) {
+  void tell_of_others(const std::vector<SizeCondition>& conditions) {
     constexpr std::size_t kMostTold = 3, kLongestTold = 120;
     std::size_t count = 0;
-    for (const Condition& each : conditions) {
+    for (const SizeCondition& each : conditions) {
       const auto exception = exception_to(each);
       if (!exception || ++count > kMostTold) continue;
       std::map<std::string, std::int64_t> sizes;
@@ -210,7 +202,7 @@ class Limiter {
       std::string list;
       for (const auto& [symbol, size] : sizes)
         list += fmt::format("{}{} = {}", list.empty() ? "" : ", ", excerpt(symbol), size);
-      const std::string& text = each.written->text();
+      const std::string& text = each.text();
       found_.notes.push_back(
           fmt::format("the program does not take all sizes: one of its guards{} does not hold for {}",
                       text.size() > kLongestTold ? "" : fmt::format(" ({})", text),
@@ -235,13 +227,10 @@ class Limiter {
   std::string first_left_out_;
 };
 
-}  // namespace
-
-namespace {
-
 // The condition by the sizes in files. Nothing: it speaks of too many, or of what is no size of an input.
-std::optional<Condition> by_sizes(const SizeCondition& condition,
-                                  const std::map<std::string, Dim, std::less<>>& replacements, const Symbols& symbols) {
+std::optional<SizeCondition> by_sizes(const SizeCondition& condition,
+                                      const std::map<std::string, Dim, std::less<>>& replacements,
+                                      const Symbols& symbols) {
   if (condition.symbols().size() > kMostTogether) return std::nullopt;
   std::vector<std::string> sizes;
   for (const std::string& symbol : condition.symbols()) {
@@ -252,14 +241,14 @@ std::optional<Condition> by_sizes(const SizeCondition& condition,
   if (!of_sizes || of_sizes->symbols().size() > kMostTogether) return std::nullopt;
   if (!std::ranges::all_of(of_sizes->symbols(), [&](const std::string& name) { return symbols.contains(name); }))
     return std::nullopt;
-  return Condition{&condition, std::move(*of_sizes)};
+  return of_sizes;
 }
 
 }  // namespace
 
 SizeLimits size_limits(const Program& program, const std::map<std::string, Dim, std::less<>>& replacements,
                        Symbols symbols) {
-  std::vector<Condition> conditions;
+  std::vector<SizeCondition> conditions;
   Limiter limiter(symbols);
   limiter.leave_out(program.unread_guard, program.unread_guards);
   for (const SizeCondition& condition : program.conditions) {
@@ -268,7 +257,7 @@ SizeLimits size_limits(const Program& program, const std::map<std::string, Dim, 
     else if (!condition.equal_sides())
       limiter.leave_out(condition.text(), 1);
   }
-  std::ranges::stable_sort(conditions, {}, [](const Condition& each) { return each.of_sizes.length(); });
+  std::ranges::stable_sort(conditions, {}, &SizeCondition::length);
   return limiter.run(conditions);
 }
 

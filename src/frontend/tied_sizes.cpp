@@ -58,7 +58,6 @@ bool is_never_zero(const Dim& sum) {
   });
 }
 
-constexpr std::int64_t kBeyond = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMostChoices = 1024;
 constexpr std::int64_t kMostTries = 1 << 15;  // of all zeros
 
@@ -477,7 +476,7 @@ class Solver {
                                  std::int64_t wanted) {
     while (low < high) {
       const std::int64_t middle = low + (high - low) / 2;
-      if (size.evaluate({{symbol, middle}}).value_or(kBeyond) >= wanted)
+      if (size.evaluate({{symbol, middle}}).value_or(SymbolRange::kOpen) >= wanted)
         high = middle;
       else
         low = middle + 1;
@@ -496,7 +495,7 @@ class Solver {
     if (names.size() != 1) return {};
     constexpr std::int64_t kMost = std::int64_t{1} << 40;
     const std::int64_t usual = first_with(size, names[0], 0, kMost, range.usual);
-    SymbolRange& left = found_.symbols.emplace(names[0], SymbolRange{0, kBeyond, usual}).first->second;
+    SymbolRange& left = found_.symbols.emplace(names[0], SymbolRange{0, SymbolRange::kOpen, usual}).first->second;
     left.least = first_with(size, names[0], left.least, kMost, range.least);
     if (range.most < kMost) left.most = std::min(left.most, first_with(size, names[0], 0, kMost, range.most + 1) - 1);
     if (left.least >= kMost || left.least > left.most) return nothing();

@@ -375,7 +375,7 @@ Expected<std::vector<Value>> Interpreter::merged_results(const std::vector<std::
   for (std::size_t i = 0; i < origins.size(); ++i) {
     const auto& [then, otherwise] = origins[i];
     aten::TensorPtr tensor = aten::Tensor::make(made[i]);
-    if (!merging.pairs[i].number && (merging.pairs[i].type || joined[i])) {
+    if (!merging.pairs[i].number && joined[i]) {
       tensor = joined_tensor(then, otherwise, made[i]);
     } else if (!merging.pairs[i].number) {
       const aten::TensorPtr a = given_by(then, made[i]);
@@ -465,7 +465,7 @@ Status Interpreter::branch_on(const TensorRef& condition, const Statement& state
 struct Interpreter::Both {
   Branch then, otherwise;
   JoinedSizes sizes;
-  std::vector<bool> joined = {};  // of the outputs: whether the branches' sizes differ
+  std::vector<bool> joined = {};  // of the pairs: whether the branches' sizes differ
   Merge merging = {};
   std::vector<std::pair<std::string_view, Value>> variables = {};
   std::vector<Value> contents = {};                                // of the containers that they change
@@ -570,7 +570,10 @@ Status Interpreter::find_outputs(Both& both) {
   for (const TensorRef& tensor : both.written) merging.pairs.push_back({tensor, tensor, std::nullopt});
   for (std::size_t i = 0; i < merging.pairs.size(); ++i) {
     const Merge::Pair& pair = merging.pairs[i];
-    if (both.is_choice(i)) continue;
+    if (both.is_choice(i)) {
+      both.joined.push_back(false);
+      continue;
+    }
     TAPER_ASSIGN(taper::Value * a, merged_output(both.then, pair.a, pair.b));
     TAPER_ASSIGN(taper::Value * b, merged_output(both.otherwise, pair.b, pair.a));
     if (pair.type) {
@@ -584,7 +587,7 @@ Status Interpreter::find_outputs(Both& both) {
       return error_here(
           fmt::format("a variable is {} in one branch and {} in the other", type_text(a->type), type_text(b->type)),
           "let both branches make tensors of one dtype and as many axes");
-    both.joined.push_back(*type != a->type || *type != b->type);
+    both.joined.push_back(pair.type || *type != a->type || *type != b->type);
     both.then.outputs.push_back(as_joined(both.then.region->build, a, *type));
     both.otherwise.outputs.push_back(as_joined(both.otherwise.region->build, b, *type));
     for (Branch* branch : both.branches()) TAPER_TRY(branch->region->build.status());
@@ -636,9 +639,7 @@ Expected<std::vector<Value>> Interpreter::results_of_branches(Both& both, const 
   for (std::size_t i = 0; i < both.written.size(); ++i)
     TAPER_TRY(both.written[i].tensor->write(region_->build, given[given.size() - both.written.size() + i]));
   std::vector<taper::Value*> made;
-  std::vector<bool> joined;
   for (std::size_t i = 0, next = 0; i < both.origins.size(); ++i) {
-    joined.push_back(!both.is_choice(i) && both.joined[next]);
     if (!both.is_choice(i)) {
       made.push_back(given[next++]);
       continue;
@@ -649,7 +650,7 @@ Expected<std::vector<Value>> Interpreter::results_of_branches(Both& both, const 
     TAPER_TRY(region_->build.status());
   }
   for (const auto& [tensor, why] : both.lost) tensor->lose(why);
-  return merged_results(both.origins, joined, both.merging, chosen, made);
+  return merged_results(both.origins, both.joined, both.merging, chosen, made);
 }
 
 Expected<bool> Interpreter::try_branches(const TensorRef& condition, const Statement& statement, Storages& shared,

@@ -92,7 +92,7 @@ class Builtins {
   }
   // A list so many times, which only the running program knows.
   Made repeated(const Value& list, const Value& times) const { return run.repeated_list(list, times); }
-  Expected<Value> length_of(const List& list) const { return run.grown_length(list); }
+  Expected<Value> length_of(const List& list) const { return run.grown_length(*list.start, list.items.size()); }
   // A list with some items more than a growing one, which stays as it is.
   Expected<Value> longer(const List& list, const std::vector<Value>& items, bool in_front) const {
     auto grown = std::make_shared<List>(list.items, region());

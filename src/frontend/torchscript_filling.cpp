@@ -11,8 +11,7 @@ Status Interpreter::begin_filling(List& list, const Growth& growth, const Dim& r
   for (const Value& item : list.items) {
     if (!is_item(item) || item_type(item) != growth.item)
       return error_here("a list of different items gets more of them in one branch than in the other");
-    TAPER_ASSIGN(taper::Value * content, item.is_tensor() ? content_in(*region_, *item.tensor())
-                                                          : number_in(*region_, item, growth.item.dtype));
+    TAPER_ASSIGN(taper::Value * content, number_in(*region_, item, growth.item.dtype));
     parts.push_back(aten::unsqueeze(build, content, 0));
   }
   Shape shape = growth.item.shape;
@@ -34,9 +33,7 @@ Status Interpreter::add_room(List& list, const Dim& room) {
   more[0] = some(region_->context, room);
   taper::Value* longer = aten::concat(build, {all, aten::full(build, more, aten::Arg(Dim(0)), all->type.dtype)}, 0);
   TAPER_TRY(build.status());
-  TAPER_ASSIGN(const TensorRef shared,
-               shared_with(list.stack.is_number ? std::vector<Value>() : std::vector<Value>{list.stack}, longer,
-                           std::string(kWritesToItem)));
+  TAPER_ASSIGN(const TensorRef shared, shared_with(std::vector<Value>{list.stack}, longer, std::string(kWritesToItem)));
   list.stack = {shared.tensor, region_, list.stack.is_number};
   return {};
 }
@@ -65,16 +62,15 @@ Expected<Value> Interpreter::append_to_filling(const std::shared_ptr<List>& list
     return error_here(fmt::format("a branch that depends on data adds more than {} items to a list", list->room),
                       "write into a tensor of known size (out[t] = y)");
   TAPER_ASSIGN(taper::Value * all, content_in(*region_, {list->stack.tensor, list->stack.home, false}));
-  TAPER_ASSIGN(taper::Value * content,
-               item.is_tensor() ? content_in(*region_, *item.tensor()) : number_in(*region_, item, type.dtype));
+  TAPER_ASSIGN(taper::Value * content, number_in(*region_, item, type.dtype));
   TAPER_ASSIGN(taper::Value * place, number_in(*region_, *list->length, DType::i64));
   Builder& build = region_->build;
   taper::Value* made =
       build("update_slice", {all, aten::unsqueeze(build, content, 0), places_along(build, place, 0, shape.size() + 1)});
   TAPER_TRY(build.status());
-  std::vector<Value> seen = {item};  // the list would see what is written to it later
-  if (item.is_tensor()) seen.emplace_back(TensorRef{list->stack.tensor, list->stack.home, false});
-  TAPER_ASSIGN(const TensorRef shared, shared_with(seen, made, std::string(kWritesToItem)));
+  // The list would see what is written to the item later.
+  TAPER_ASSIGN(const TensorRef shared,
+               shared_with(std::vector<Value>{item, list->stack}, made, std::string(kWritesToItem)));
   TAPER_ASSIGN(Value length, call_operator("add", {{"", *list->length}, {"", Dim(1)}}));
   list->stack = {shared.tensor, region_, list->stack.is_number};
   list->length = std::make_shared<Value>(std::move(length));
@@ -117,9 +113,7 @@ Status Interpreter::settle(List& list) {
   taper::Value* part = region_->build(
       "gather", {all, aten::measured_range(region_->context, length, all->type.shape[0])}, {{"dim", std::int64_t{0}}});
   TAPER_TRY(region_->build.status());
-  TAPER_ASSIGN(const TensorRef shared,
-               shared_with(list.stack.is_number ? std::vector<Value>() : std::vector<Value>{list.stack}, part,
-                           std::string(kWritesToItem)));
+  TAPER_ASSIGN(const TensorRef shared, shared_with(std::vector<Value>{list.stack}, part, std::string(kWritesToItem)));
   list.items.clear();
   list.kind = List::Kind::stacked;
   list.stack = {shared.tensor, region_, list.stack.is_number};

@@ -74,14 +74,24 @@ Expected<TensorRef> Interpreter::shared_with(std::span<const Value> tensors, tap
                    region_, false};
 }
 
-// All that there is so far of a tensor or list that grows.
-Expected<Value> Interpreter::entries_so_far(const List& list) {
-  const List::Start& start = *list.start;
-  List begun({}, region_);
-  begun.start = list.start;
+// Entries [n, ...], the first of which are the last where they came in front, along the axis that they stand for.
+Expected<Value> Interpreter::in_place(Value entries, bool in_front, std::optional<std::size_t> axis) {
+  if (in_front) {
+    TAPER_ASSIGN(entries, call_aten("flip", {{"", entries}, {"", new_list({Dim(0)})}}));
+  }
+  if (axis) {
+    const Dim to(static_cast<std::int64_t>(*axis));
+    TAPER_ASSIGN(entries, call_aten("movedim", {{"", entries}, {"", Dim(0)}, {"", to}}));
+    TAPER_ASSIGN(entries, call_aten("clone", {{"", entries}}));
+  }
+  return entries;
+}
+
+// All that there is so far of a tensor or list that grows, with the `items` of this iteration.
+Expected<Value> Interpreter::entries_so_far(const List::Start& start, std::vector<Value> items) {
   TAPER_ASSIGN(const TensorRef before, grown_items(start, {}));
   TAPER_ASSIGN(taper::Value * content, content_in(*region_, {before.tensor, before.home, false}));
-  TAPER_ASSIGN(const Value length, grown_length(begun));
+  TAPER_ASSIGN(const Value length, grown_length(start));
   TAPER_ASSIGN(taper::Value * count, number_in(*region_, length, DType::i64));
   aten::Context& context = region_->context;
   taper::Value* range = aten::measured_range(context, count, content->type.shape[0]);
@@ -92,7 +102,6 @@ Expected<Value> Interpreter::entries_so_far(const List& list) {
     if (least > 0 && least < 1e9) known.least = std::max(known.least, static_cast<std::int64_t>(least));
   }
   std::vector<taper::Value*> parts = {region_->build("gather", {content, range}, {{"dim", std::int64_t{0}}})};
-  std::vector<Value> items = list.items;
   if (start.in_front) std::ranges::reverse(items);
   for (const Value& item : items) {
     TAPER_ASSIGN(taper::Value * entry, item.is_tensor() ? content_in(*region_, *item.tensor())
@@ -102,14 +111,7 @@ Expected<Value> Interpreter::entries_so_far(const List& list) {
   taper::Value* joined = parts.size() == 1 ? parts[0] : aten::concat(region_->build, std::move(parts), 0);
   TAPER_TRY(region_->build.status());
   Value all = TensorRef{aten::Tensor::make(joined), region_, false};
-  if (start.in_front) {
-    TAPER_ASSIGN(all, call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}}));
-  }
-  if (start.axis) {
-    const Dim axis(static_cast<std::int64_t>(*start.axis));
-    TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", axis}}));
-    TAPER_ASSIGN(all, call_aten("clone", {{"", all}}));
-  }
+  TAPER_ASSIGN(all, in_place(std::move(all), start.in_front, start.axis));
   TAPER_ASSIGN(taper::Value * whole, content_in(*region_, *all.tensor()));
   items.emplace_back(TensorRef{start.items.tensor, start.items.home, false});
   TAPER_ASSIGN(const TensorRef shared, shared_with(items, whole, std::string(kWritesToGrown)));
@@ -123,13 +125,11 @@ Expected<taper::Value*> Interpreter::grown_whole(Loop& loop, std::size_t i, cons
   const Growth& growth = *one.growth;
   Value whole = given;
   if (const List* list = grown_tensor(given)) {
-    TAPER_ASSIGN(whole, entries_so_far(*list));
+    TAPER_ASSIGN(whole, entries_so_far(*list->start, list->items));
   }
   Type expected = loop.body.begun[i]->type;
   if (!growth.whole) {
-    List begun({}, region_);
-    begun.start = std::make_shared<List::Start>(start_of(growth, one.begin, loop.body.outputs[0], loop.places[i]));
-    TAPER_ASSIGN(const Value before, entries_so_far(begun));
+    TAPER_ASSIGN(const Value before, entries_so_far(start_of(growth, one.begin, loop.body.outputs[0], loop.places[i])));
     expected = before.tensor()->tensor->type();
   }
   Dim& size = expected.shape[*growth.axis];
@@ -144,7 +144,7 @@ Expected<taper::Value*> Interpreter::grown_whole(Loop& loop, std::size_t i, cons
   TAPER_ASSIGN(const Value moved, call_aten("movedim", {{"", whole}, {"", axis}, {"", Dim(0)}}));
   TAPER_ASSIGN(taper::Value * content, content_in(*region_, *moved.tensor()));
   Builder& build = region_->build;
-  taper::Value* zero = aten::number(build, aten::Arg(Dim(0)), DType::i64);
+  taper::Value* zero = aten::integer_number(build, 0);
   taper::Value* made =
       build("update_slice", {loop.body.outputs[i], content, places_along(build, zero, 0, content->type.shape.size())});
   TAPER_TRY(build.status());
@@ -153,9 +153,7 @@ Expected<taper::Value*> Interpreter::grown_whole(Loop& loop, std::size_t i, cons
 
 // A tensor of its own, of as many entries as there are when an iteration begins.
 Expected<aten::TensorPtr> Interpreter::whole_place(const List::Start& start) {
-  List begun({}, region_);
-  begun.start = std::make_shared<List::Start>(start);
-  TAPER_ASSIGN(const Value whole, entries_so_far(begun));
+  TAPER_ASSIGN(const Value whole, entries_so_far(start));
   TAPER_ASSIGN(taper::Value * content, content_in(*region_, *whole.tensor()));
   const aten::TensorPtr& place = start.items.tensor;
   return place->uncertain() ? place->like(region_->build, place->bases(), content) : aten::Tensor::make(content);
@@ -218,7 +216,7 @@ Expected<std::optional<Value>> Interpreter::ask_grown_tensor(std::string_view na
   const auto dim = argument(1).is_none() && name == "slice" ? std::optional<std::int64_t>(0) : argument(1).integer();
   const std::int64_t axis = dim ? (*dim < 0 ? *dim + rank : *dim) : -1;
   if (axis == grown_axis && name == "size") {
-    TAPER_ASSIGN(Value length, grown_length(list));
+    TAPER_ASSIGN(Value length, grown_length(*list.start, list.items.size()));
     return length;
   }
   if (axis >= 0 && axis < rank && name == "size") {
@@ -243,7 +241,10 @@ Expected<std::optional<Value>> Interpreter::ask_grown_tensor(std::string_view na
 
 // Where more is done with what grows than that, it is made of what there is so far.
 Expected<std::optional<Value>> Interpreter::on_grown(std::string_view name, const std::vector<Argument>& arguments) {
+  if (arguments.empty()) return std::nullopt;
   const bool lists = !takes_growing(name);
+  // Lists take tensors that grow as they are, without a look at what else they hold.
+  if (!lists && !grown_tensor(arguments[0].value) && name != "add" && name != "add_") return std::nullopt;
   if (std::ranges::none_of(arguments, [&](const Argument& one) { return holds_growing(one.value, lists); }))
     return std::nullopt;
   const Value& first = arguments[0].value;
@@ -257,19 +258,16 @@ Expected<std::optional<Value>> Interpreter::on_grown(std::string_view name, cons
     TAPER_ASSIGN(std::optional<Value> known, ask_grown_tensor(name, *list, arguments));
     if (known) return known;
   }
-  // Lists take tensors that grow as they are.
-  const bool takes = !lists && !grown_tensor(first) && name != "add" && name != "add_";
-  if (takes) return std::nullopt;
   std::vector<Argument> whole = arguments;
   for (Argument& argument : whole) {
     const auto* list = argument.value.as<std::shared_ptr<List>>();
     if (list && (*list)->kind == List::Kind::growing && (lists || grown_tensor(argument.value))) {
-      TAPER_ASSIGN(argument.value, entries_so_far(**list));
+      TAPER_ASSIGN(argument.value, entries_so_far(*(*list)->start, (*list)->items));
     } else if (holds_growing(argument.value, false)) {
       std::vector<Value> items;
       for (const Value& item : *argument.value.items()) {
         const List* grown = grown_tensor(item);
-        TAPER_ASSIGN(items.emplace_back(), grown ? entries_so_far(*grown) : Expected<Value>(item));
+        TAPER_ASSIGN(items.emplace_back(), grown ? entries_so_far(*grown->start, grown->items) : Expected<Value>(item));
       }
       argument.value = new_list(std::move(items));
     }

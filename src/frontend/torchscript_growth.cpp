@@ -189,13 +189,12 @@ void Interpreter::begin_growing(Loop& loop, std::size_t at, taper::Value* iterat
 }
 
 // How many items there are now.
-Expected<Value> Interpreter::grown_length(const List& list) {
-  const List::Start& start = *list.start;
+Expected<Value> Interpreter::grown_length(const List::Start& start, std::size_t here) {
   Value length = start.iteration;
   if (!start.in_each.is(1)) {
     TAPER_ASSIGN(length, call_operator("mul", {{"", length}, {"", start.in_each}}));
   }
-  const Dim known = start.before + Dim(static_cast<std::int64_t>(list.items.size()));
+  const Dim known = start.before + Dim(static_cast<std::int64_t>(here));
   if (known.is(0)) return length;
   return call_operator("add", {{"", length}, {"", known}});
 }
@@ -214,9 +213,7 @@ Expected<TensorRef> Interpreter::grown_items(const List::Start& start, std::vect
                  item.is_tensor() ? content_in(*region_, *item.tensor()) : number_in(*region_, item, all->type.dtype));
     parts.push_back(aten::unsqueeze(region_->build, content, 0));
   }
-  List begun({}, region_);
-  begun.start = std::make_shared<List::Start>(start);
-  TAPER_ASSIGN(const Value before, grown_length(begun));
+  TAPER_ASSIGN(const Value before, grown_length(start));
   TAPER_ASSIGN(taper::Value * place, number_in(*region_, before, DType::i64));
   Builder& build = region_->build;
   taper::Value* made = build("update_slice", {all, aten::concat(build, std::move(parts), 0),
@@ -285,7 +282,7 @@ Expected<Value> Interpreter::grown_item(const List& list, const Value& index) {
   const bool in_front = list.start->in_front;
   if (at && !in_front && *at < 0 && *at + here >= 0) return list.items[static_cast<std::size_t>(*at + here)];
   if (at && in_front && *at >= 0 && *at < here) return list.items[static_cast<std::size_t>(*at)];
-  TAPER_ASSIGN(const Value length, grown_length(list));
+  TAPER_ASSIGN(const Value length, grown_length(*list.start, list.items.size()));
   Value place;
   if (at && *at < 0 && in_front) {
     place = Dim(-1 - *at);
@@ -346,14 +343,8 @@ Expected<Value> Interpreter::finish_growing(Loop& loop, std::size_t i, const ate
     TAPER_TRY(region_->build.status());
     all = TensorRef{aten::Tensor::make(part), region_, false};
   }
-  if (growth.in_front) {
-    TAPER_ASSIGN(all, call_aten("flip", {{"", all}, {"", new_list({Dim(0)})}}));
-  }
-  if (growth.axis || growth.ragged) {
-    const Dim axis(static_cast<std::int64_t>(growth.axis ? *growth.axis : growth.ragged->axis));
-    TAPER_ASSIGN(all, call_aten("movedim", {{"", all}, {"", Dim(0)}, {"", axis}}));
-    TAPER_ASSIGN(all, call_aten("clone", {{"", all}}));
-  }
+  TAPER_ASSIGN(
+      all, in_place(std::move(all), growth.in_front, growth.ragged ? std::optional(growth.ragged->axis) : growth.axis));
   const TensorRef made{all.tensor()->tensor, region_, growth.is_number};
   if (!items->uncertain() || made.tensor == items) return made;
   TAPER_ASSIGN(taper::Value * content, content_of(*region_, *made.tensor));
@@ -414,8 +405,7 @@ Expected<Value> Interpreter::set_in_stack(const Value& container, const Value& i
   TAPER_ASSIGN(const Value all, call_aten("clone", {{"", TensorRef{before, region_, false}}}));
   TAPER_ASSIGN(const Value place, call_operator("select", {{"", all}, {"", Dim(0)}, {"", index}}));
   if (!place.is_tensor()) return place;
-  TAPER_ASSIGN(taper::Value * content,
-               item.is_tensor() ? content_in(*region_, *item.tensor()) : number_in(*region_, item, type.dtype));
+  TAPER_ASSIGN(taper::Value * content, number_in(*region_, item, type.dtype));
   TAPER_TRY(place.tensor()->tensor->write(region_->build, content));
   aten::TensorPtr tensor = all.tensor()->tensor;
   if (item.is_tensor()) {  // the list would see what is written to it later

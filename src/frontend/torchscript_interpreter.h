@@ -302,8 +302,9 @@ class Interpreter {
   Expected<TensorRef> shared_with(std::span<const Value> tensors, taper::Value* content, std::string why);
   // The place that an index is at, which counts from the end where it is negative.
   Expected<Value> place_of_index(const Value& index, const Value& length);
-  Expected<Value> entries_so_far(const List& list);
-  Expected<Value> grown_length(const List& list);
+  Expected<Value> in_place(Value entries, bool in_front, std::optional<std::size_t> axis);
+  Expected<Value> entries_so_far(const List::Start& start, std::vector<Value> items = {});
+  Expected<Value> grown_length(const List::Start& start, std::size_t here = 0);
   Expected<Value> grown_item(const List& list, const Value& index);
   Expected<TensorRef> grown_items(const List::Start& start, std::vector<Value> items);
   Expected<Value> item_of_stack(const TensorRef& stack, const Value& index);

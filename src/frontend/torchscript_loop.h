@@ -59,9 +59,9 @@ struct Interpreter::Loop {
     TensorRef stack = {};           // or the tensor that it fills already, and how many items there are
     std::shared_ptr<const Value> length = {};
     std::size_t added = 0;
-    bool is_stacked = false;                   // a list of an open number of items, some of which are set
     std::optional<Growth> filling = {};        // and how it does
     std::optional<Growth> growth = {};         // of a list whose items become the entries of a tensor
+    bool is_stacked = false;                   // a list of an open number of items, some of which are set
     std::vector<std::string_view> names = {};  // of its leaves
     std::vector<Value> after = {};             // its leaves after an iteration; none if it is gone
 

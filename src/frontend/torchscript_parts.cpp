@@ -61,11 +61,7 @@ Expected<Value> Interpreter::part_of_tensor(const List& list, const Value& index
 Dim Interpreter::Growth::Ragged::entries(const aten::Context& context, const Dim& steps) const {
   // max(n, 0) steps reach what n steps reach.
   Dim reached = steps;
-  const auto terms = steps.terms();
-  if (const auto function = terms.size() == 1 && terms[0].coefficient == 1 && terms[0].symbols.size() == 1
-                                ? dim_function(terms[0].symbols[0])
-                                : std::nullopt;
-      function && function->name == "max")
+  if (const auto function = as_function(steps); function && function->name == "max")
     reached = function->a.constant() ? function->b : function->a;
   const bool reaches = aten::known_less_equal(context, size, first + Dim(step) * reached) == true;
   const Dim end = reaches ? size : aten::smaller(context, first + Dim(step) * steps, size);

@@ -47,6 +47,13 @@ const Attr* Attrs::find(std::string_view name) const {
   return at != end() && at->first == name ? &at->second : nullptr;
 }
 
+bool names_symbols(const Node& node) {
+  return std::ranges::any_of(node.attrs, [](const NamedAttr& attr) {
+    const auto* shape = std::get_if<Shape>(&attr.second);
+    return shape != nullptr && !constant_sizes(*shape);
+  });
+}
+
 const Tensor* constant_of(const Value* value) {
   if (value == nullptr || value->producer == nullptr || value->producer->op != "constant") return nullptr;
   return &value->producer->attrs.get<Tensor>("value");

@@ -104,6 +104,9 @@ struct Node {
   Value* result() const { return results.front(); }
 };
 
+// Whether an attribute of the node names a symbol.
+bool names_symbols(const Node& node);
+
 // The tensor of a `constant` node's value; nothing for any other value.
 const Tensor* constant_of(const Value* value);
 

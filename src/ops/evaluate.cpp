@@ -103,18 +103,12 @@ struct PreparedGraph::Impl {
 
   Expected<std::vector<Array>> run(std::vector<Array> inputs);
   bool is_fixed(const Node& node) const {
-    const auto names_size = [](const Shape& shape) {  // which may be measured anew in each step
-      return std::ranges::any_of(shape, [](const Dim& size) { return !size.constant(); });
-    };
-    const bool measured =
-        std::ranges::any_of(node.results, [&](const Value* result) { return names_size(result->type.shape); }) ||
-        std::ranges::any_of(node.attrs, [&](const NamedAttr& attr) {
-          const auto* shape = std::get_if<Shape>(&attr.second);
-          return shape != nullptr && names_size(*shape);
-        });
-    return !measured && !node.operands.empty() && node.regions.empty() &&
-           std::ranges::all_of(node.operands, [&](const Value* x) {
-             return x == nullptr || constant_of(x) != nullptr || fixed.contains(x);
+    if (node.operands.empty() || !node.regions.empty()) return false;
+    const bool follows = std::ranges::all_of(
+        node.operands, [&](const Value* x) { return x == nullptr || constant_of(x) != nullptr || fixed.contains(x); });
+    // Open sizes may be measured anew in each step.
+    return follows && !names_symbols(node) && std::ranges::all_of(node.results, [](const Value* result) {
+             return constant_sizes(result->type.shape).has_value();
            });
   }
   // Whether nothing is new of an input: a loop passes it on as it is.

@@ -14,9 +14,7 @@ namespace {
 bool is_raised(const Dim& y, const Dim& x) {
   const Dim raised = dim_max(0, x);
   if (y == raised) return true;
-  const std::vector<Dim::Term> terms = y.terms();
-  if (terms.size() != 1 || terms[0].coefficient != 1 || terms[0].symbols.size() != 1) return false;
-  const auto function = dim_function(terms[0].symbols[0]);
+  const auto function = as_function(y);
   if (!function || function->name != "min") return false;
   const auto cut = [&](const Dim& one, const Dim& other) {
     return one == raised && (other - x).constant().value_or(-1) >= 0;

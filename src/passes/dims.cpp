@@ -17,14 +17,6 @@ Attrs along_first_axis() {
   return {{"dim", std::int64_t{0}}};
 }
 
-// Whether an attribute of the call names a symbol.
-bool has_symbols(const Node& node) {
-  return std::ranges::any_of(node.attrs, [](const NamedAttr& attr) {
-    const auto* shape = std::get_if<Shape>(&attr.second);
-    return shape != nullptr && !constant_sizes(*shape);
-  });
-}
-
 // The symbol of `c * symbol + k`, if `dim` is such.
 struct LinearDim {
   std::string symbol;
@@ -283,7 +275,7 @@ class Materializer {
       if (!sizes_.can_know(shape)) return std::nullopt;
       return std::vector{sizes_.in_dtype(sizes_.vector(shape), node.attrs.get<DType>("dtype"))};
     }
-    if (!has_symbols(node)) return std::nullopt;
+    if (!names_symbols(node)) return std::nullopt;
     if (node.op == "slice") {
       if (!sizes_.can_know(node.attrs.get<Shape>("end")) || !sizes_.can_know(node.operands[0]->type.shape))
         return std::nullopt;

@@ -201,7 +201,7 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   if (target == Target::onnx)
     passes.push_back({"lower_loops", "Loop has no region of its own for the condition", lower_loops, holds("while")});
   const Pass fold_later = {"fold_all_but_zeros", "what loops fill would lie in the file for each of their turns",
-                           fold_all_but_zeros, holds(is_foldable)};
+                           fold_all_but_zeros, holds(is_foldable_but_zeros)};
   const Concerns unsayable = holds_unsayable(target);
   passes.push_back({"materialize_dims", "sizes that must be numbers are computed from those of the inputs",
                     [=](const Graph& g) { return materialize_dims(g, target); }, unsayable});

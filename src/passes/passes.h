@@ -24,6 +24,7 @@ Expected<Graph> fold_constants(const Graph& graph);
 // The same, but zeros that are like another value are made where they are used.
 Expected<Graph> fold_all_but_zeros(const Graph& graph);
 bool is_foldable(const Node& node);
+bool is_foldable_but_zeros(const Node& node);
 // Copies inputs and constants that are outputs too, and outputs that are the same value: runtimes write no output that
 // no operator computes, and each value once.
 Expected<Graph> copy_passed_inputs(const Graph& graph);

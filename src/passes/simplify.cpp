@@ -80,17 +80,17 @@ bool can_be_evaluated(const Node& node, std::span<Value* const> operands) {
   if (node.op == "dequantize" || node.op == "onnx_dequantize") return false;
   if (!std::ranges::all_of(operands, [](const Value* x) { return x == nullptr || constant_of(x) != nullptr; }))
     return false;
-  // Attributes that still name symbols can't be evaluated yet.
-  return std::ranges::none_of(node.attrs, [](const NamedAttr& attr) {
-    const auto* shape = std::get_if<Shape>(&attr.second);
-    return shape != nullptr && !constant_sizes(*shape);
-  });
+  return !names_symbols(node);  // which can't be evaluated yet
 }
 
 }  // namespace
 
+bool is_foldable_but_zeros(const Node& node) {
+  return can_be_evaluated(node, node.operands);
+}
+
 bool is_foldable(const Node& node) {
-  return are_known_zeros(node) || can_be_evaluated(node, node.operands);
+  return are_known_zeros(node) || is_foldable_but_zeros(node);
 }
 
 namespace {

@@ -14,8 +14,6 @@ namespace taper {
 namespace {
 
 constexpr std::uint64_t kFreedSeed = 0;
-// Each with the numbers of batches wherever they stand, and with them once in a shape.
-constexpr int kAllReadings = 2 * kReadings;
 constexpr double kFreedPatience = 60;  // seconds, after which no other size is looked at
 
 // Equal but for the order of sums.

@@ -39,7 +39,7 @@ void count_operators(const Graph& graph, std::map<std::string, std::size_t>& ope
 std::string limits_of(const Symbols& symbols) {
   std::string text;
   for (const auto& [symbol, range] : symbols) {
-    const bool ends = range.most != SymbolRange{}.most;
+    const bool ends = range.most != SymbolRange::kOpen;
     constexpr std::int64_t kTelling = 2;  // exports don't tell 1 from others
     if (range.least <= kTelling && !ends) continue;
     text += fmt::format("{}{} from {}{}", text.empty() ? "" : ", ", symbol, range.least,
