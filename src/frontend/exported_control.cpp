@@ -159,28 +159,6 @@ Expected<Arg> with_autocast(const HigherOrderCall& call) {
   return inlined(call);
 }
 
-// Results of the two branches as outputs of one type each.
-Status join_branches(std::span<const std::unique_ptr<taper::Graph>> regions,
-                     const std::array<std::vector<Value*>, 2>& given, JoinedSizes& sizes) {
-  if (given[0].size() != given[1].size())
-    return fail("the branches give {} and {} values", given[0].size(), given[1].size());
-  for (std::size_t i = 0; i < given[0].size(); ++i) {
-    const Type &then = given[0][i]->type, &otherwise = given[1][i]->type;
-    const auto type = sizes.join(then, otherwise);
-    if (!type)
-      return fail_with_hint(
-          fmt::format("value {} is {} in one branch and {} in the other", i, type_text(then), type_text(otherwise)),
-          "let both branches give tensors of one dtype and as many axes");
-    for (const std::size_t branch : {0, 1}) {
-      Builder build(*regions[branch]);
-      Value* joined = as_joined(build, given[branch][i], *type);
-      TAPER_TRY(build.status());
-      regions[branch]->add_output(fmt::format("result_{}", i), joined);
-    }
-  }
-  return {};
-}
-
 // (condition, then, else, operands)
 Expected<Arg> cond(const HigherOrderCall& call) {
   if (call.graphs.size() != 2 || call.before.size() != 1) return fail("expected a condition and two graphs");
@@ -200,7 +178,9 @@ Expected<Arg> cond(const HigherOrderCall& call) {
     regions.push_back(std::move(region));
   }
   JoinedSizes sizes(*regions[0], *regions[1], [&](const Dim& most) { return aten::fresh_count(call.context, most); });
-  TAPER_TRY(join_branches(regions, given, sizes));
+  Builder then(*regions[0]), otherwise(*regions[1]);
+  TAPER_TRY(
+      join_outputs({&then, &otherwise}, given, sizes, "let both branches give tensors of one dtype and as many axes"));
   const std::size_t count = given[0].size();
   std::vector<Value*> values = outer_values(inputs);
   values.insert(values.begin(), as_condition(build, (*condition)->content(build)));

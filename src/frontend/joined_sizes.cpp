@@ -119,6 +119,27 @@ Status join_regions(std::vector<std::unique_ptr<Graph>>& regions, const std::str
   return {};
 }
 
+Status join_outputs(const std::array<Builder*, 2>& branches, const std::array<std::vector<Value*>, 2>& results,
+                    JoinedSizes& sizes, std::string_view hint) {
+  if (results[0].size() != results[1].size())
+    return fail("the branches give {} and {} values", results[0].size(), results[1].size());
+  for (std::size_t i = 0; i < results[0].size(); ++i) {
+    const Type &then = results[0][i]->type, &otherwise = results[1][i]->type;
+    const auto type = sizes.join(then, otherwise);
+    if (!type)
+      return fail_with_hint(
+          fmt::format("result {} is {} in one branch and {} in the other", i, type_text(then), type_text(otherwise)),
+          std::string(hint));
+    for (const std::size_t branch : {0, 1}) {
+      Builder& build = *branches[branch];
+      Value* joined = as_joined(build, results[branch][i], *type);
+      TAPER_TRY(build.status());
+      build.graph().add_output(fmt::format("result_{}", i), joined);
+    }
+  }
+  return {};
+}
+
 Value* as_joined(Builder& build, Value* result, const Type& type) {
   for (std::size_t axis = 0; axis < type.shape.size() && result != nullptr; ++axis) {
     if (result->type.shape[axis] == type.shape[axis]) continue;

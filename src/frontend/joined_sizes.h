@@ -1,11 +1,13 @@
 // Branches whose results differ in their sizes: how large they are is only known once a branch ran.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,6 +33,10 @@ class JoinedSizes {
   std::map<std::pair<std::string, std::string>, Dim> joined_;
   std::set<std::string, std::less<>> unmeasured_;
 };
+
+// Results of the two branches as outputs of their graphs, of one type each. `hint`: what to do where there is none.
+Status join_outputs(const std::array<Builder*, 2>& branches, const std::array<std::vector<Value*>, 2>& results,
+                    JoinedSizes& sizes, std::string_view hint);
 
 // A result in its branch as a value of the joined type.
 Value* as_joined(Builder& build, Value* result, const Type& type);

@@ -75,27 +75,6 @@ std::optional<std::vector<Slot>> read_inline(Call& call, const onnx::GraphProto&
   return std::nullopt;
 }
 
-// Results of the two branches as outputs of one type each.
-void join_branches(Call& call, std::span<Region* const> regions, const std::array<std::vector<Value*>, 2>& given,
-                   JoinedSizes& sizes) {
-  if (given[0].size() != given[1].size())
-    return call.fail(fmt::format("the branches give {} and {} values", given[0].size(), given[1].size()));
-  for (std::size_t k = 0; k < given[0].size(); ++k) {
-    const Type &then = given[0][k]->type, &otherwise = given[1][k]->type;
-    const auto type = sizes.join(then, otherwise);
-    if (!type)
-      return call.fail(
-          fmt::format("result {} is {} in one branch and {} in the other", k, type_text(then), type_text(otherwise)),
-          "where the condition is always the same in use, give the file that was exported for it");
-    for (const std::size_t branch : {0, 1}) {
-      Region& region = *regions[branch];
-      Value* joined = as_joined(region.build, given[branch][k], *type);
-      if (const auto status = region.build.status(); !status) return call.build.set_error(status.error());
-      region.graph->add_output(fmt::format("result_{}", k), joined);
-    }
-  }
-}
-
 void read_if(Call& call) {
   const onnx::GraphProto* branches[] = {call.graph("then_branch"), call.graph("else_branch")};
   Value* condition = call.x(0);
@@ -119,8 +98,10 @@ void read_if(Call& call) {
   }
   JoinedSizes sizes(*then.graph, *otherwise.graph,
                     [&](const Dim&) { return call.importer.fresh_count(call.build.graph()); });
-  join_branches(call, both, given, sizes);
-  if (call.failed()) return;
+  const auto joined =
+      join_outputs({&then.build, &otherwise.build}, given, sizes,
+                   "where the condition is always the same in use, give the file that was exported for it");
+  if (!joined) return call.build.set_error(joined.error());
   Graphs regions;
   for (Region* region : both) regions.push_back(std::move(region->graph));
   std::vector<Value*> operands = {call.reshape(condition, {})};
