@@ -1,7 +1,6 @@
 #include "frontend/joined_sizes.h"
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "ops/table.h"
 
@@ -61,46 +60,6 @@ void JoinedSizes::measure(Builder& build, Value* result) {
   }
 }
 
-namespace {
-
-// The graph, moved, with its outputs as values of these types.
-Expected<std::unique_ptr<Graph>> with_output_types(Graph graph, const std::vector<Type>& types) {
-  auto moved = std::make_unique<Graph>();
-  moved->name = graph.name;
-  std::unordered_map<const Value*, Value*> values = {{nullptr, nullptr}};
-  for (const Value* input : graph.inputs()) {
-    Value* given = moved->add_input(input->name, input->type);
-    given->quantization = input->quantization;
-    values[input] = given;
-  }
-  for (Node& node : graph.nodes()) {
-    std::vector<Value*> operands;
-    for (const Value* operand : node.operands) operands.push_back(values.at(operand));
-    std::vector<Type> made;
-    std::vector<std::string> names;
-    for (const Value* result : node.results) {
-      made.push_back(result->type);
-      names.push_back(result->name);
-    }
-    Node* copy = moved->add_named_node(node.op, std::move(operands), node.attrs, std::move(made), names,
-                                       std::move(node.regions));
-    copy->scope = node.scope;
-    for (std::size_t i = 0; i < node.results.size(); ++i) {
-      copy->results[i]->quantization = node.results[i]->quantization;
-      values[node.results[i]] = copy->results[i];
-    }
-  }
-  Builder build(*moved);
-  for (std::size_t i = 0; i < types.size(); ++i) {
-    Value* joined = as_joined(build, values.at(graph.outputs()[i].value), types[i]);
-    TAPER_TRY(build.status());
-    moved->add_output(graph.outputs()[i].name, joined);
-  }
-  return moved;
-}
-
-}  // namespace
-
 Status join_regions(std::vector<std::unique_ptr<Graph>>& regions, const std::string& name) {
   if (regions.size() != 2 || regions[0]->outputs().size() != regions[1]->outputs().size()) return {};
   std::size_t count = 0;
@@ -113,8 +72,11 @@ Status join_regions(std::vector<std::unique_ptr<Graph>>& regions, const std::str
     types.push_back(*type);
   }
   if (count == 0) return {};
-  for (auto& region : regions) {
-    TAPER_ASSIGN(region, with_output_types(std::move(*region), types));
+  for (const auto& region : regions) {
+    Builder build(*region);
+    for (std::size_t i = 0; i < types.size(); ++i)
+      region->set_output(i, as_joined(build, region->outputs()[i].value, types[i]));
+    TAPER_TRY(build.status());
   }
   return {};
 }

@@ -117,10 +117,18 @@ class Builtins {
 };
 
 using Made = Builtins::Made;
+
+// What an operator knows to do with, beside plain values: flags.
+enum Takes : std::uint8_t {
+  kTakesPlain = 0,
+  kTakesGrowing = 1,  // lists that grow in a loop; others get a copy of what there is so far
+  kTakesFilling = 2,  // lists of which branches decide how many items they have; for others these are settled first
+  kTakesUnknown = 4,  // the result of an operator that can't be read, to go on and find the others
+};
 struct NamedBuiltin {
   std::string_view name;
   Builtins::Function function;
-  bool takes_growing = false;  // knows what lists that grow in a loop are; others get a copy of what there is so far
+  int takes = kTakesPlain;
 };
 
 inline const std::shared_ptr<List>* list_of(const Value& value) {

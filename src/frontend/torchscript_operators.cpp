@@ -323,8 +323,8 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"data", identity},
     {"requires_grad_", identity},
     {"RaiseException", raise},
-    {"__is__", is_same, true},
-    {"__isnot__", is_same, true},
+    {"__is__", is_same, kTakesGrowing | kTakesUnknown},
+    {"__isnot__", is_same, kTakesGrowing | kTakesUnknown},
     {"__not__", negate_condition},
     {"__and__", join_conditions},
     {"__or__", join_conditions},
@@ -343,7 +343,7 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"le", compare},
     {"gt", compare},
     {"ge", compare},
-    {"add", arithmetic, true},
+    {"add", arithmetic, kTakesGrowing},
     {"sub", arithmetic},
     {"mul", arithmetic},
     {"div", arithmetic},
@@ -355,7 +355,7 @@ constexpr NamedBuiltin kBuiltins[] = {
     {"min", arithmetic},
     {"max", arithmetic},
     {"__round_to_zero_floordiv", arithmetic},
-    {"add_", arithmetic, true},
+    {"add_", arithmetic, kTakesGrowing},
     {"floor_divide", arithmetic},
     {"sqrt", real_function},
     {"exp", real_function},
@@ -379,9 +379,6 @@ const std::unordered_map<std::string_view, const NamedBuiltin*>& builtins() {
   return table;
 }
 
-// What may be done with the result of an operator that can't be read, to go on and find the others.
-constexpr std::string_view kTakeUnknown[] = {"append", "extend", "insert", "_set_item", "__is__", "__isnot__"};
-
 // What computes with numbers, and not with complex ones.
 constexpr Builtins::Function kMath[] = {compare, arithmetic, real_function, floor_or_ceil};
 
@@ -398,16 +395,19 @@ std::optional<Value> on_complex(std::string_view name, std::vector<Argument>& ar
   return std::nullopt;
 }
 
+bool takes(std::string_view name, Takes what) {
+  const auto found = builtins().find(name);
+  return found != builtins().end() && (found->second->takes & what) != 0;
+}
+
 }  // namespace
 
 bool takes_growing(std::string_view name) {
-  const auto found = builtins().find(name);
-  return found != builtins().end() && found->second->takes_growing;
+  return takes(name, kTakesGrowing);
 }
 
 Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Argument> arguments) {
-  constexpr std::string_view kTakeFilling[] = {"append", "len", "__getitem__", "pop"};
-  if (std::ranges::find(kTakeFilling, name) == std::end(kTakeFilling))
+  if (!takes(name, kTakesFilling))
     for (const Argument& argument : arguments)
       if (const auto* list = argument.value.as<std::shared_ptr<List>>()) TAPER_TRY(settle(**list));
   TAPER_ASSIGN(const std::optional<Value> of_grown, on_grown(name, arguments));
@@ -418,7 +418,7 @@ Expected<Value> Interpreter::call_operator(std::string_view name, std::vector<Ar
   const auto& table = builtins();
   if (const auto found = table.find(name); table.contains(name)) {
     const bool unknown = std::ranges::any_of(arguments, [](const Argument& a) { return a.value.is_unknown(); });
-    if (unknown && std::ranges::find(kTakeUnknown, name) == std::end(kTakeUnknown)) {
+    if (unknown && !takes(name, kTakesUnknown)) {
       for (const Argument& argument : arguments)
         if (const auto* value = argument.value.as<Unknown>(); value && !value->why.empty())
           return error_here(value->why);

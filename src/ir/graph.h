@@ -133,6 +133,8 @@ class Graph {
   Node* add_named_node(std::string op, std::vector<Value*> operands, Attrs attrs, std::vector<Type> types,
                        const std::vector<std::string>& result_names, std::vector<std::unique_ptr<Graph>> regions = {});
   void add_output(std::string output_name, Value* value) { outputs_.push_back({std::move(output_name), value}); }
+  // Gives another value of this graph as the output at a place that there is.
+  void set_output(std::size_t place, Value* value) { outputs_.at(place).value = value; }
 
   const std::vector<Value*>& inputs() const { return inputs_; }
   const std::vector<Output>& outputs() const { return outputs_; }
