@@ -2,6 +2,7 @@
 #include <functional>
 
 #include "frontend/onnx_importer.h"
+#include "ops/recurrent.h"
 
 namespace taper::onnx_reader {
 namespace {
@@ -24,6 +25,7 @@ struct Layer {
   std::vector<double> alphas, betas;
   std::optional<double> clip;
   bool batch_first = false;
+  Value* lengths = nullptr;  // how many steps of each sequence count [B]; none: all
 };
 
 // What a direction has of the node's operands; nullptr: nothing.
@@ -115,8 +117,13 @@ States run_scan(Call& call, const Layer& layer, const Direction& side, bool has_
   Type frame = product->type;
   frame.shape.erase(frame.shape.begin() + 1);
   Value* x = body->add_input("frame", frame);
-  const auto [h, c] = step({build, x, inner[0], has_cell ? inner[1] : nullptr,
-                            [&](Value* value) { return value == nullptr ? nullptr : inside.at(value); }});
+  Value* counts = counting_steps(call.build, product, layer.lengths);
+  Value* step_counts =
+      counts == nullptr ? nullptr : body->add_input("counts", {DType::boolean, {frame.shape[0], Dim(1)}});
+  auto [h, c] = step({build, x, inner[0], has_cell ? inner[1] : nullptr,
+                      [&](Value* value) { return value == nullptr ? nullptr : inside.at(value); }});
+  h = kept_state(build, step_counts, h, inner[0]);
+  if (has_cell) c = kept_state(build, step_counts, c, inner[1]);
   if (const auto status = build.status(); !status) {
     call.build.set_error(status.error());
     return result;
@@ -127,18 +134,20 @@ States run_scan(Call& call, const Layer& layer, const Direction& side, bool has_
   body->add_output("y", h);
   std::vector<Value*> operands = states;
   operands.push_back(product);
+  if (counts != nullptr) operands.push_back(counts);
   std::vector<std::unique_ptr<Graph>> regions;
   regions.push_back(std::move(body));
-  const Integers direction = {side.reverse ? 1 : 0};
-  const std::vector<Value*> out = call.build.call("scan", operands,
-                                                  {{"states", static_cast<std::int64_t>(states.size())},
-                                                   {"reverse_inputs", direction},
-                                                   {"reverse_outputs", direction}},
-                                                  "scan", std::move(regions));
+  const std::int64_t reverse = side.reverse ? 1 : 0;
+  const std::vector<Value*> out =
+      call.build.call("scan", operands,
+                      {{"states", static_cast<std::int64_t>(states.size())},
+                       {"reverse_inputs", Integers(operands.size() - states.size(), reverse)},
+                       {"reverse_outputs", Integers{reverse}}},
+                      "scan", std::move(regions));
   if (call.failed()) return result;
   result.h = out[0];
   result.c = has_cell ? out[1] : nullptr;
-  result.y = out[states.size()];
+  result.y = zeros_behind(call.build, counts, out[states.size()]);
   return result;
 }
 
@@ -224,7 +233,8 @@ States run_whole(Call& call, const Layer& layer, const Direction& side, const Ki
                                   ordered(side.input_bias),
                                   ordered(side.hidden_bias),
                                   side.state};
-  if (kind.has_cell) operands.push_back(side.cell);
+  if (kind.has_cell) operands.insert(operands.end(), {side.cell, nullptr});  // no projection
+  operands.push_back(layer.lengths);
   while (operands.back() == nullptr && operands.size() > 3) operands.pop_back();
   attrs.set("reverse", side.reverse);
   const std::vector<Value*> out = call.build.call(row, operands, attrs);
@@ -263,10 +273,15 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
   if (!layer.batch_first) layer.x = call.permute(layer.x, {1, 0, 2});
   if (call.has(4)) {
     // Lengths that are all that of the sequence say nothing.
-    const auto lengths = call.known(4);
+    const auto lengths = call.known_if_any(4);
     const Dim steps = shape[layer.batch_first ? 1 : 0];
     if (!lengths || !std::ranges::all_of(lengths->elements, [&](const Dim& dim) { return dim == steps; }))
-      return call.fail("sequences of different lengths are not read");
+      layer.lengths = call.x(4);
+    const Shape batch = {layer.x->type.shape[0]};
+    if (layer.lengths != nullptr && layer.lengths->type.shape != batch)
+      return call.fail(fmt::format("sequence_lens is {}, expected one length for each of {} sequences",
+                                   type_text(layer.lengths->type), batch[0].text()),
+                       "name axes that are as long alike: --input-shape x=T,B,16 --input-shape lengths=B");
   }
   std::vector<Value*> ys, hs, cs;
   for (std::int64_t i = 0; i < directions; ++i) {

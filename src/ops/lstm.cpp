@@ -10,6 +10,8 @@ namespace {
 
 // Where an LSTM has the matrix that projects its state.
 constexpr std::size_t kProjection = 7;
+// Where an LSTM and a plain layer have the lengths of their sequences.
+constexpr std::size_t kLstmLengths = 8, kRnnLengths = 6;
 
 // The size of an LSTM's cells: that of its state, unless a matrix [p, h] makes the state of them.
 Expected<std::int64_t> cell_size(const InferCall& call, std::int64_t state) {
@@ -24,7 +26,8 @@ Expected<std::int64_t> cell_size(const InferCall& call, std::int64_t state) {
 // x [B, T, F], weight_ih [gates * h, F], weight_hh [gates * h, p], bias_ih [gates * h]?, bias_hh [gates * h]?, then
 // `states` initial states, the first [B, p]?, another [B, h]? -> y [B, T, p] and the last states. p is h but for LSTMs
 // with a projection.
-Expected<std::vector<Type>> infer_layer(const InferCall& call, std::int64_t gates, std::size_t states) {
+Expected<std::vector<Type>> infer_layer(const InferCall& call, std::int64_t gates, std::size_t states,
+                                        std::size_t lengths) {
   const Shape& x = call.shape(0);
   const Shape& hidden_weight = call.shape(2);
   if (x.size() != 3) return fail("x has shape {}, expected [B, T, F]", shape_text(x));
@@ -46,6 +49,7 @@ Expected<std::vector<Type>> infer_layer(const InferCall& call, std::int64_t gate
   for (std::size_t i = 0; i < states; ++i)
     if (call.has(5 + i) && call.type(5 + i) != types[1 + i])
       return fail("an initial state is {}, expected {}", type_text(call.type(5 + i)), type_text(types[1 + i]));
+  TAPER_TRY(check_lengths(call, lengths, x[0]));
   return types;
 }
 
@@ -63,20 +67,27 @@ LayerWeights weights_of(const EvalCall& call) {
   return {values(1), values(2), values(3), values(4), values(kProjection)};
 }
 
+// In which order a layer takes the steps, and which of them count.
+struct StepOrder {
+  bool reverse;
+  StepCounts counts;
+};
+
 // Runs `cell(gates of x, gates of h, batch row)` for each step and row, which updates the state that `hidden_state`
-// [B, p] holds; the states of all steps are y [B, T, p]. `columns` are all gates' columns.
+// [B, p] holds; the states of all steps that count are y [B, T, p]. `columns` are all gates' columns.
 template <class Cell>
-Array run_layer(const LayerWeights& weights, const Array& x, std::int64_t columns, Array& hidden_state, bool reverse,
-                Cell cell) {
+Array run_layer(const LayerWeights& weights, const Array& x, std::int64_t columns, Array& hidden_state,
+                const StepOrder& order, Cell cell) {
   const std::int64_t batch = x.size(0), steps = x.size(1), hidden = hidden_state.size(1);
   const std::vector<double> projected = project_frames(x, weights.input, weights.input_bias, columns);
   std::vector<double> recurrent(static_cast<std::size_t>(batch * columns));
   Array y = make_array(x.dtype, {batch, steps, hidden});
   for (std::int64_t step = 0; step < steps; ++step) {
-    const std::int64_t t = reverse ? steps - 1 - step : step;
+    const std::int64_t t = order.reverse ? steps - 1 - step : step;
     fill_rows(recurrent, weights.hidden_bias, columns);
     multiply_accumulate(hidden_state.values.data(), weights.hidden, recurrent.data(), batch, columns, hidden, true);
     for (std::int64_t b = 0; b < batch; ++b) {
+      if (!order.counts.counts(b, t)) continue;
       cell(projected.data() + (b * steps + t) * columns, recurrent.data() + b * columns, b);
       std::copy_n(hidden_state.values.begin() + b * hidden, hidden, y.values.begin() + (b * steps + t) * hidden);
     }
@@ -86,10 +97,10 @@ Array run_layer(const LayerWeights& weights, const Array& x, std::int64_t column
 
 // i = s(..), f = s(..), g = tanh(..), o = s(..) of W_i. x + b_i. + W_h. h + b_h.; c' = f c + i g, h' = o tanh(c'), or
 // W_hr (o tanh(c'))
-Array run_lstm(const LayerWeights& weights, const Array& x, Array& h, Array& c, bool reverse) {
+Array run_lstm(const LayerWeights& weights, const Array& x, Array& h, Array& c, const StepOrder& order) {
   const std::int64_t cells = c.size(1), size = h.size(1);
   std::vector<double> out(static_cast<std::size_t>(cells));
-  return run_layer(weights, x, 4 * cells, h, reverse, [&](const double* from_x, const double* from_h, std::int64_t b) {
+  return run_layer(weights, x, 4 * cells, h, order, [&](const double* from_x, const double* from_h, std::int64_t b) {
     const auto gate = [&](std::int64_t number, std::int64_t i) {
       return from_x[number * cells + i] + from_h[number * cells + i];
     };
@@ -108,9 +119,9 @@ Array run_lstm(const LayerWeights& weights, const Array& x, Array& h, Array& c, 
   });
 }
 
-Array run_rnn(const LayerWeights& weights, const Array& x, Array& h, bool relu, bool reverse) {
+Array run_rnn(const LayerWeights& weights, const Array& x, Array& h, bool relu, const StepOrder& order) {
   const std::int64_t hidden = h.size(1);
-  return run_layer(weights, x, hidden, h, reverse, [&](const double* from_x, const double* from_h, std::int64_t b) {
+  return run_layer(weights, x, hidden, h, order, [&](const double* from_x, const double* from_h, std::int64_t b) {
     for (std::int64_t i = 0; i < hidden; ++i) {
       const double sum = from_x[i] + from_h[i];
       h.values[static_cast<std::size_t>(b * hidden + i)] = relu ? activate("relu", sum) : std::tanh(sum);
@@ -129,14 +140,15 @@ Expected<std::vector<Array>> eval_lstm(const EvalCall& call) {
   const Array& x = call.operand(0);
   Array h = state_or_zeros(call, 5, x.size(0), call.operand(2).size(1));
   Array c = state_or_zeros(call, 6, x.size(0), call.operand(2).size(0) / 4);
-  Array y = run_lstm(weights_of(call), x, h, c, call.attrs.flag("reverse"));
+  Array y = run_lstm(weights_of(call), x, h, c, {call.attrs.flag("reverse"), StepCounts(call, kLstmLengths)});
   return std::vector{std::move(y), std::move(h), std::move(c)};
 }
 
 Expected<std::vector<Array>> eval_rnn(const EvalCall& call) {
   const Array& x = call.operand(0);
   Array h = state_or_zeros(call, 5, x.size(0), call.operand(2).size(1));
-  Array y = run_rnn(weights_of(call), x, h, call.attrs.text("nonlinearity") == "relu", call.attrs.flag("reverse"));
+  Array y = run_rnn(weights_of(call), x, h, call.attrs.text("nonlinearity") == "relu",
+                    {call.attrs.flag("reverse"), StepCounts(call, kRnnLengths)});
   return std::vector{std::move(y), std::move(h)};
 }
 
@@ -161,21 +173,6 @@ class BodyWeights {
   const Node& node_;
 };
 
-std::vector<Value*> call_scan(Builder& build, const Node& node, std::vector<Value*> states, Value* x,
-                              std::unique_ptr<Graph> body) {
-  const Integers direction = {node.attrs.flag("reverse") ? 1 : 0};
-  const auto count = static_cast<std::int64_t>(states.size());
-  states.push_back(x);
-  std::vector<std::unique_ptr<Graph>> regions;
-  regions.push_back(std::move(body));
-  std::vector<Value*> out = build.call(
-      "scan", std::move(states), {{"states", count}, {"reverse_inputs", direction}, {"reverse_outputs", direction}},
-      "scan", std::move(regions));
-  out.resize(static_cast<std::size_t>(count) + 1);
-  std::ranges::rotate(out, out.end() - 1);  // y comes first
-  return out;
-}
-
 std::vector<Value*> expand_lstm_to_scan(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& x_shape = node.operands[0]->type.shape;
   auto body = std::make_unique<Graph>();
@@ -184,6 +181,8 @@ std::vector<Value*> expand_lstm_to_scan(Builder& build, const Node& node, std::s
   Value* h = body->add_input("h", node.results[1]->type);
   Value* c = body->add_input("c", node.results[2]->type);
   Value* x = body->add_input("x", {DType::f32, {x_shape[0], x_shape[2]}});
+  Value* counts = counting_steps(build, operands[0], operand_or_null(operands, kLstmLengths));
+  Value* step_counts = counts == nullptr ? nullptr : body->add_input("counts", {DType::boolean, {x_shape[0], 1}});
   Value* from_x = step("linear", {x, weights.weight(1), weights.joined_bias()});
   Value* from_h = step("linear", {h, weights.weight(2), nullptr});
   const std::vector<Value*> gates =
@@ -195,6 +194,8 @@ std::vector<Value*> expand_lstm_to_scan(Builder& build, const Node& node, std::s
   Value* next_h = step("mul", {step("sigmoid", {gates[3]}), step("tanh", {next_c})}, {},
                        projection == nullptr ? "h_next" : "h_cells");
   if (projection != nullptr) next_h = step("linear", {next_h, projection, nullptr}, {}, "h_next");
+  next_h = kept_state(step, step_counts, next_h, h, "h_kept");
+  next_c = kept_state(step, step_counts, next_c, c, "c_kept");
   body->add_output("h", next_h);
   body->add_output("c", next_c);
   body->add_output("y", next_h);
@@ -206,7 +207,7 @@ std::vector<Value*> expand_lstm_to_scan(Builder& build, const Node& node, std::s
   const bool same_zeros = operand_or_null(operands, 5) == nullptr && operand_or_null(operands, 6) == nullptr &&
                           node.results[1]->type == node.results[2]->type;
   Value* c0 = same_zeros ? h0 : initial_state(build, node, operands, 6, 2);
-  return call_scan(build, node, {h0, c0}, operands[0], std::move(body));
+  return call_scan(build, node, {h0, c0}, operands[0], counts, std::move(body));
 }
 
 std::vector<Value*> expand_rnn_to_scan(Builder& build, const Node& node, std::span<Value* const> operands) {
@@ -216,16 +217,19 @@ std::vector<Value*> expand_rnn_to_scan(Builder& build, const Node& node, std::sp
   BodyWeights weights(step, node);
   Value* h = body->add_input("h", node.results[1]->type);
   Value* x = body->add_input("x", {DType::f32, {x_shape[0], x_shape[2]}});
+  Value* counts = counting_steps(build, operands[0], operand_or_null(operands, kRnnLengths));
+  Value* step_counts = counts == nullptr ? nullptr : body->add_input("counts", {DType::boolean, {x_shape[0], 1}});
   Value* from_x = step("linear", {x, weights.weight(1), weights.joined_bias()});
   Value* from_h = step("linear", {h, weights.weight(2), nullptr});
   Value* next = step(node.attrs.text("nonlinearity"), {step("add", {from_x, from_h})}, {}, "h_next");
+  next = kept_state(step, step_counts, next, h, "h_kept");
   body->add_output("h", next);
   body->add_output("y", next);
   if (auto status = step.status(); !status) {
     build.set_error(status.error());
     return {nullptr, nullptr};
   }
-  return call_scan(build, node, {initial_state(build, node, operands, 5)}, operands[0], std::move(body));
+  return call_scan(build, node, {initial_state(build, node, operands, 5)}, operands[0], counts, std::move(body));
 }
 
 // --------------------------------------------------------------------------------------------------- as ONNX has them
@@ -242,7 +246,7 @@ Expected<std::vector<Type>> infer_onnx_layer(const InferCall& call, std::int64_t
     return fail("x, w, r, b have shapes {}, {}, {}, {}", shape_text(x), shape_text(call.shape(1)),
                 shape_text(call.shape(2)), shape_text(call.shape(3)));
   if (x[0].is(0) || x[2].is(0)) return fail("x has shape {}: no steps or no features", shape_text(x));
-  if (call.has(4)) return fail("lengths of sequences are not supported");
+  TAPER_TRY(check_lengths(call, 4, x[1]));
   if (call.attrs.integer("hidden_size") != *hidden)
     return fail("hidden_size is {}, expected {} as in r {}", call.attrs.integer("hidden_size"), *hidden,
                 shape_text(call.shape(2)));
@@ -291,9 +295,9 @@ std::vector<Array> eval_onnx_layer(const EvalCall& call, std::span<const std::in
   return out;
 }
 
-// Time first, weights of one direction, gates in ONNX's order.
+// Time first, weights of one direction, gates in ONNX's order; our operand `lengths` is the one of that number.
 std::vector<Value*> expand_to_onnx(Builder& build, const Node& node, std::span<Value* const> operands,
-                                   std::string_view op, std::span<const std::int64_t> order) {
+                                   std::string_view op, std::span<const std::int64_t> order, std::size_t lengths) {
   const std::int64_t hidden = *node.results[1]->type.shape[1].constant();
   const auto gates = static_cast<std::int64_t>(order.size());
   const Attrs rows = {{"dim", std::int64_t{0}}};
@@ -309,12 +313,15 @@ std::vector<Value*> expand_to_onnx(Builder& build, const Node& node, std::span<V
     for (const std::int64_t block : order) ordered.push_back(blocks[static_cast<std::size_t>(block)]);
     return build("concat", ordered, rows, weight->name + ".reordered");
   };
-  std::vector<Value*> inputs = {
-      build("permute", {operands[0]}, time_first), build("unsqueeze", {reordered(1)}, first_axis),
-      build("unsqueeze", {reordered(2)}, first_axis),
-      build("unsqueeze", {build("concat", {reordered(3), reordered(4)}, rows)}, first_axis), nullptr};
-  for (std::size_t i = 5; i < operands.size(); ++i)
-    inputs.push_back(operands[i] == nullptr ? nullptr : build("unsqueeze", {operands[i]}, first_axis));
+  std::vector<Value*> inputs = {build("permute", {operands[0]}, time_first),
+                                build("unsqueeze", {reordered(1)}, first_axis),
+                                build("unsqueeze", {reordered(2)}, first_axis),
+                                build("unsqueeze", {build("concat", {reordered(3), reordered(4)}, rows)}, first_axis),
+                                onnx_lengths(build, operands, lengths)};
+  for (std::size_t i = 5; i < 4 + node.results.size(); ++i) {
+    Value* state = operand_or_null(operands, i);
+    inputs.push_back(state == nullptr ? nullptr : build("unsqueeze", {state}, first_axis));
+  }
   std::vector<Value*> out = build.call(
       op, std::move(inputs),
       {{"hidden_size", hidden}, {"direction", std::string(node.attrs.flag("reverse") ? "reverse" : "forward")}});
@@ -332,10 +339,10 @@ Op onnx_lstm() {
       .attrs = {{"hidden_size", AttrKind::integer}, {"direction", AttrKind::text, std::string("forward")}},
       .infer = [](const InferCall& call) { return infer_onnx_layer(call, 4, 2); },
       .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
-        const bool reverse = call.attrs.text("direction") == "reverse";
+        const StepOrder order{call.attrs.text("direction") == "reverse", StepCounts(call, 4)};
         return eval_onnx_layer(call, kLstmFromOnnx, 2,
-                               [reverse](const LayerWeights& weights, const Array& x, std::vector<Array>& states) {
-                                 return run_lstm(weights, x, states[0], states[1], reverse);
+                               [&order](const LayerWeights& weights, const Array& x, std::vector<Array>& states) {
+                                 return run_lstm(weights, x, states[0], states[1], order);
                                });
       },
       .onnx = {.op_type = "LSTM",
@@ -344,6 +351,11 @@ Op onnx_lstm() {
       .examples = {{{f32({5, 2, 3}), f32({1, 16, 3}), f32({1, 16, 4}), f32({1, 32})},
                     {{"hidden_size", std::int64_t{4}}},
                     -2,
+                    2,
+                    1},
+                   {{f32({5, 2, 3}), f32({1, 16, 3}), f32({1, 16, 4}), f32({1, 32}), {DType::i32, {2}}},
+                    {{"hidden_size", std::int64_t{4}}},
+                    0,
                     2,
                     1}},
   };
@@ -357,10 +369,10 @@ Op onnx_rnn() {
       .attrs = {{"hidden_size", AttrKind::integer}, {"direction", AttrKind::text, std::string("forward")}},
       .infer = [](const InferCall& call) { return infer_onnx_layer(call, 1, 1); },
       .eval = [](const EvalCall& call) -> Expected<std::vector<Array>> {
-        const bool reverse = call.attrs.text("direction") == "reverse";
+        const StepOrder order{call.attrs.text("direction") == "reverse", StepCounts(call, 4)};
         return eval_onnx_layer(call, kOneGate, 1,
-                               [reverse](const LayerWeights& weights, const Array& x, std::vector<Array>& states) {
-                                 return run_rnn(weights, x, states[0], false, reverse);
+                               [&order](const LayerWeights& weights, const Array& x, std::vector<Array>& states) {
+                                 return run_rnn(weights, x, states[0], false, order);
                                });
       },
       .onnx = {.op_type = "RNN",
@@ -369,6 +381,11 @@ Op onnx_rnn() {
       .examples = {{{f32({5, 2, 3}), f32({1, 4, 3}), f32({1, 4, 4}), f32({1, 8})},
                     {{"hidden_size", std::int64_t{4}}},
                     -2,
+                    2,
+                    1},
+                   {{f32({5, 2, 3}), f32({1, 4, 3}), f32({1, 4, 4}), f32({1, 8}), {DType::i32, {2}}},
+                    {{"hidden_size", std::int64_t{4}}},
+                    0,
                     2,
                     1}},
   };
@@ -379,51 +396,59 @@ Op lstm() {
                                    f32({16}),      f32({2, 4}),  f32({2, 4})};
   const std::vector<Type> projected = {f32({2, 5, 3}), f32({16, 3}), f32({16, 2}), f32({16}),
                                        f32({16}),      f32({2, 2}),  f32({2, 4}),  f32({2, 4})};
+  std::vector<Type> with_lengths = projected;
+  with_lengths.push_back({DType::i64, {2}});
   return {
       .name = "lstm",
       .doc =
           "i = s(W_ii x + b_ii + W_hi h + b_hi), f and o likewise, g with tanh, c' = f c + i g, h' = o tanh(c'), "
-          "with a projection h' = W_hr (o tanh(c'))",
-      .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?", "c0?", "weight_hr?"},
+          "with a projection h' = W_hr (o tanh(c')); lengths: steps of each sequence",
+      .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?", "c0?", "weight_hr?", "lengths?"},
       .attrs = {{"reverse", AttrKind::flag, false}},
-      .infer = [](const InferCall& call) { return infer_layer(call, 4, 2); },
+      .infer = [](const InferCall& call) { return infer_layer(call, 4, 2, kLstmLengths); },
       .eval = eval_lstm,
       .expand = expand_lstm_to_scan,
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
         // ONNX's LSTM has no projection.
         if (operand_or_null(operands, kProjection) != nullptr) return expand_lstm_to_scan(build, node, operands);
-        return expand_to_onnx(build, node, operands, "onnx_lstm", kLstmToOnnx);
+        return expand_to_onnx(build, node, operands, "onnx_lstm", kLstmToOnnx, kLstmLengths);
       },
       .examples = {{{types.begin(), types.begin() + 5}, {}, -2, 2, 1},
                    {{types.begin(), types.begin() + 5}, {{"reverse", true}}, -2, 2, 1},
                    {types, {}, -1, 1, 1},
                    {{f32({1, 4, 3}), f32({8, 3}), f32({8, 2})}, {}, -2, 2, 1},
                    {projected, {}, -1, 1, 1},
-                   {projected, {{"reverse", true}}, -1, 1, 1}},
+                   {projected, {{"reverse", true}}, -1, 1, 1},
+                   {with_lengths, {}, 0, 2, 1},
+                   {with_lengths, {{"reverse", true}}, 0, 2, 1}},
   };
 }
 
 Op rnn() {
   const std::vector<Type> types = {f32({2, 5, 3}), f32({4, 3}), f32({4, 4}), f32({4}), f32({4})};
+  std::vector<Type> with_lengths = types;
+  with_lengths.insert(with_lengths.end(), {f32({2, 4}), {DType::i32, {2}}});
   return {
       .name = "rnn",
-      .doc = "h' = tanh(W_i x + b_i + W_h h + b_h), or relu",
-      .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?"},
+      .doc = "h' = tanh(W_i x + b_i + W_h h + b_h), or relu; lengths: steps of each sequence",
+      .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?", "lengths?"},
       .attrs = {{"nonlinearity", AttrKind::text, std::string("tanh")}, {"reverse", AttrKind::flag, false}},
       .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
         const std::string& nonlinearity = call.attrs.text("nonlinearity");
         if (nonlinearity != "tanh" && nonlinearity != "relu")
           return fail("nonlinearity '{}', expected tanh or relu", nonlinearity);
-        return infer_layer(call, 1, 1);
+        return infer_layer(call, 1, 1, kRnnLengths);
       },
       .eval = eval_rnn,
       .expand = expand_rnn_to_scan,
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
         if (node.attrs.text("nonlinearity") != "tanh") return expand_rnn_to_scan(build, node, operands);
-        return expand_to_onnx(build, node, operands, "onnx_rnn", kOneGate);
+        return expand_to_onnx(build, node, operands, "onnx_rnn", kOneGate, kRnnLengths);
       },
       .examples = {{types, {}, -2, 2, 1},
-                   {types, {{"nonlinearity", std::string("relu")}, {"reverse", true}}, -0.5, 0.5, 1}},
+                   {types, {{"nonlinearity", std::string("relu")}, {"reverse", true}}, -0.5, 0.5, 1},
+                   {with_lengths, {}, 0, 2, 1},
+                   {with_lengths, {{"nonlinearity", std::string("relu")}, {"reverse", true}}, 0, 1.5, 1}},
   };
 }
 

@@ -38,6 +38,52 @@ Value* constant_in_body(Builder& step, const Node& node, std::size_t i) {
   return nullptr;
 }
 
+Status check_lengths(const InferCall& call, std::size_t i, const Dim& batch) {
+  if (!call.has(i)) return {};
+  const Type& type = call.type(i);
+  if ((type.dtype != DType::i32 && type.dtype != DType::i64) || type.shape != Shape{batch})
+    return fail("lengths are {}, expected i32 or i64[{}]", type_text(type), batch.text());
+  return {};
+}
+
+Value* counting_steps(Builder& build, Value* x, Value* lengths) {
+  if (lengths == nullptr || build.failed()) return nullptr;
+  const Shape& shape = x->type.shape;
+  const auto column = [&](Value* vector, Shape to) { return build("reshape", {vector}, {{"shape", std::move(to)}}); };
+  if (lengths->type.dtype != DType::i32) lengths = build("cast", {lengths}, {{"to", DType::i32}});
+  Value* steps = build("arange", {}, {{"start", Shape{0}}, {"length", Shape{shape[1]}}, {"dtype", DType::i32}});
+  return build("less", {column(steps, {1, shape[1], 1}), column(lengths, {shape[0], 1, 1})}, {}, "counts");
+}
+
+Value* kept_state(Builder& step, Value* counts, Value* next, Value* before, std::string_view name) {
+  return counts == nullptr ? next : step("where", {counts, next, before}, {}, name);
+}
+
+Value* zeros_behind(Builder& build, Value* counts, Value* y) {
+  if (counts == nullptr || build.failed()) return y;
+  return build("where", {counts, y, build.constant(to_tensor(Array{y->type.dtype, {}, {0}}))});
+}
+
+std::vector<Value*> call_scan(Builder& build, const Node& node, std::vector<Value*> states, Value* x, Value* counts,
+                              std::unique_ptr<Graph> body) {
+  const auto state_count = static_cast<std::int64_t>(states.size());
+  const std::int64_t reverse = node.attrs.flag("reverse") ? 1 : 0;
+  states.push_back(x);
+  if (counts != nullptr) states.push_back(counts);
+  const std::vector<std::int64_t> directions(states.size() - static_cast<std::size_t>(state_count), reverse);
+  std::vector<std::unique_ptr<Graph>> regions;
+  regions.push_back(std::move(body));
+  std::vector<Value*> out = build.call("scan", std::move(states),
+                                       {{"states", state_count},
+                                        {"reverse_inputs", directions},
+                                        {"reverse_outputs", std::vector<std::int64_t>{reverse}}},
+                                       "scan", std::move(regions));
+  out.resize(static_cast<std::size_t>(state_count) + 1);
+  std::ranges::rotate(out, out.end() - 1);  // y comes first
+  out[0] = zeros_behind(build, counts, out[0]);
+  return out;
+}
+
 Array swap_time_and_batch(const Array& x) {
   const AxisView view = axis_view(x.shape, 1);
   std::vector<std::int64_t> shape = x.shape;
@@ -63,12 +109,21 @@ std::vector<double> project_frames(const Array& x, const double* weight, const d
   return projected;
 }
 
+Value* onnx_lengths(Builder& build, std::span<Value* const> operands, std::size_t i) {
+  Value* lengths = operand_or_null(operands, i);
+  return lengths == nullptr || lengths->type.dtype == DType::i32 ? lengths
+                                                                 : build("cast", {lengths}, {{"to", DType::i32}});
+}
+
 namespace {
 
 // ----------------------------------------------------------------------------------------------------------------- gru
 
-// x [B, T, F], weight_ih [3h, F], weight_hh [3h, h], bias_ih [3h]?, bias_hh [3h]?, h0 [B, h]? -> y [B, T, h], h_n [B,
-// h]
+// Where a GRU has the lengths of its sequences.
+constexpr std::size_t kGruLengths = 6;
+
+// x [B, T, F], weight_ih [3h, F], weight_hh [3h, h], bias_ih [3h]?, bias_hh [3h]?, h0 [B, h]?, lengths [B]? -> y [B, T,
+// h], h_n [B, h]
 Expected<std::vector<Type>> infer_gru(const InferCall& call) {
   const Shape& x = call.shape(0);
   const Shape& input_weight = call.shape(1);
@@ -86,6 +141,7 @@ Expected<std::vector<Type>> infer_gru(const InferCall& call) {
   const Dim hidden = *rows / 3;
   if (call.has(5) && call.shape(5) != Shape{x[0], hidden})
     return fail("h0 has shape {}, expected {}", shape_text(call.shape(5)), shape_text(Shape{x[0], hidden}));
+  TAPER_TRY(check_lengths(call, kGruLengths, x[0]));
   const DType dtype = call.type(0).dtype;
   return std::vector{Type{dtype, {x[0], x[1], hidden}}, Type{dtype, {x[0], hidden}}};
 }
@@ -99,8 +155,9 @@ struct GruWeights {
 };
 
 // r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), h' = (1 - z) n + z
-// h. `x` is [B, T, F]; `y`, unless null, [B, T, h]; `state` [B, h] is h_0 on entry and h_n on exit.
-void run_gru(const GruWeights& weights, const Array& x, std::int64_t hidden, bool reverse, double* state, double* y) {
+// h. `x` is [B, T, F]; `y` [B, T, h] is zeros on entry; `state` [B, h] is h_0 on entry and h_n on exit.
+void run_gru(const GruWeights& weights, const Array& x, std::int64_t hidden, bool reverse, const StepCounts& steps_of,
+             double* state, double* y) {
   const std::int64_t batch = x.size(0), steps = x.size(1), gates = 3 * hidden;
   const std::vector<double> projected = project_frames(x, weights.input, weights.input_bias, gates);
   std::vector<double> recurrent(static_cast<std::size_t>(batch * gates));
@@ -109,6 +166,7 @@ void run_gru(const GruWeights& weights, const Array& x, std::int64_t hidden, boo
     fill_rows(recurrent, weights.hidden_bias, gates);
     multiply_accumulate(state, weights.hidden, recurrent.data(), batch, gates, hidden, true);
     for (std::int64_t b = 0; b < batch; ++b) {
+      if (!steps_of.counts(b, t)) continue;
       const double* from_x = projected.data() + (b * steps + t) * gates;
       const double* from_h = recurrent.data() + b * gates;
       double* h = state + b * hidden;
@@ -118,7 +176,7 @@ void run_gru(const GruWeights& weights, const Array& x, std::int64_t hidden, boo
         const double n = std::tanh(from_x[2 * hidden + i] + r * from_h[2 * hidden + i]);
         h[i] = (1 - z) * n + z * h[i];
       }
-      if (y != nullptr) std::copy_n(h, hidden, y + (b * steps + t) * hidden);
+      std::copy_n(h, hidden, y + (b * steps + t) * hidden);
     }
   }
 }
@@ -130,7 +188,7 @@ Expected<std::vector<Array>> eval_gru(const EvalCall& call) {
   Array state = call.has(5) ? call.operand(5) : make_array(x.dtype, {x.size(0), hidden});
   const auto bias = [&](std::size_t i) { return call.has(i) ? call.operand(i).values.data() : nullptr; };
   run_gru({call.operand(1).values.data(), call.operand(2).values.data(), bias(3), bias(4)}, x, hidden,
-          call.attrs.flag("reverse"), state.values.data(), y.values.data());
+          call.attrs.flag("reverse"), StepCounts(call, kGruLengths), state.values.data(), y.values.data());
   return std::vector{std::move(y), std::move(state)};
 }
 
@@ -146,6 +204,8 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
   Builder step(*body);
   Value* h = body->add_input("h", {DType::f32, {x_shape[0], hidden}});
   Value* x = body->add_input("x", {DType::f32, {x_shape[0], x_shape[2]}});
+  Value* counts = counting_steps(build, operands[0], operand_or_null(operands, kGruLengths));
+  Value* step_counts = counts == nullptr ? nullptr : body->add_input("counts", {DType::boolean, {x_shape[0], 1}});
   const auto weight = [&](std::size_t i) { return constant_in_body(step, node, i); };
   Value* input_bias = weight(3);
   Value* hidden_bias = weight(4);
@@ -166,6 +226,7 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
   Value* z = step("sigmoid", {step("add", {from_x[1], from_h[1]})});
   Value* n = step("tanh", {step("add", {from_x[2], step("mul", {r, from_h[2]})})});
   Value* next = step("add", {n, step("mul", {z, step("sub", {h, n})})}, {}, "h_next");
+  next = kept_state(step, step_counts, next, h, "h_kept");
   body->add_output("h", next);
   body->add_output("y", next);
   if (auto status = step.status(); !status) {
@@ -173,16 +234,7 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
     return {nullptr, nullptr};
   }
 
-  Value* h0 = initial_state(build, node, operands, 5);
-  std::vector<std::unique_ptr<Graph>> regions;
-  regions.push_back(std::move(body));
-  const std::int64_t reverse = node.attrs.flag("reverse") ? 1 : 0;
-  const std::vector<Value*> out = build.call("scan", {h0, operands[0]},
-                                             {{"states", std::int64_t{1}},
-                                              {"reverse_inputs", std::vector{reverse}},
-                                              {"reverse_outputs", std::vector{reverse}}},
-                                             "scan", std::move(regions));
-  return {out[1], out[0]};
+  return call_scan(build, node, {initial_state(build, node, operands, 5)}, operands[0], counts, std::move(body));
 }
 
 // ------------------------------------------------------------------------------------------------------------ onnx_gru
@@ -201,6 +253,7 @@ Expected<std::vector<Type>> infer_onnx_gru(const InferCall& call) {
   if (call.attrs.integer("hidden_size") != *hidden)
     return fail("hidden_size is {}, expected {} as in r {}", call.attrs.integer("hidden_size"), *hidden,
                 shape_text(call.shape(2)));
+  TAPER_TRY(check_lengths(call, 4, x[1]));
   const DType dtype = call.type(0).dtype;
   return std::vector{Type{dtype, {x[0], 1, x[1], *hidden}}, Type{dtype, {1, x[1], *hidden}}};
 }
@@ -224,7 +277,7 @@ Expected<std::vector<Array>> eval_onnx_gru(const EvalCall& call) {
   if (call.has(5)) state.values = call.operand(5).values;
   Array y = make_array(x.dtype, {batch, steps, hidden});
   run_gru({input.data(), recurrent.data(), input_bias.data(), hidden_bias.data()}, batch_first, hidden,
-          call.attrs.text("direction") == "reverse", state.values.data(), y.values.data());
+          call.attrs.text("direction") == "reverse", StepCounts(call, 4), state.values.data(), y.values.data());
   Array out = swap_time_and_batch(y);
   out.shape = {steps, 1, batch, hidden};
   return std::vector{std::move(out), std::move(state)};
@@ -250,7 +303,8 @@ std::vector<Value*> expand_gru_to_onnx(Builder& build, const Node& node, std::sp
   Value* h0 = operand_or_null(operands, 5);
   if (h0 != nullptr) h0 = build("unsqueeze", {h0}, first_axis);
   const std::vector<Value*> out = build.call(
-      "onnx_gru", {build("permute", {operands[0]}, time_first), w, r, b, nullptr, h0},
+      "onnx_gru",
+      {build("permute", {operands[0]}, time_first), w, r, b, onnx_lengths(build, operands, kGruLengths), h0},
       {{"hidden_size", hidden}, {"direction", std::string(node.attrs.flag("reverse") ? "reverse" : "forward")}});
   Value* y = build("permute", {build("squeeze", {out[0]}, second_axis)}, time_first);
   return {y, build("squeeze", {out[1]}, first_axis)};
@@ -371,11 +425,13 @@ std::vector<NamedAttr> onnx_scan_attrs(const Node& node) {
 
 std::vector<Op> recurrent_ops() {
   std::vector<Op> rows;
+  const std::vector<Type> with_lengths = {f32({3, 5, 3}), f32({12, 3}), f32({12, 4}),     f32({12}),
+                                          f32({12}),      f32({3, 4}),  {DType::i64, {3}}};
   rows.push_back({
       .name = "gru",
       .doc = "r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = "
-             "(1-z) n + z h",
-      .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?"},
+             "(1-z) n + z h; lengths: steps of each sequence",
+      .operands = {"x", "weight_ih", "weight_hh", "bias_ih?", "bias_hh?", "h0?", "lengths?"},
       .attrs = {{"reverse", AttrKind::flag, false}},
       .infer = infer_gru,
       .eval = eval_gru,
@@ -383,7 +439,9 @@ std::vector<Op> recurrent_ops() {
       .expand_onnx = expand_gru_to_onnx,
       .examples = {{{f32({2, 5, 3}), f32({12, 3}), f32({12, 4}), f32({12}), f32({12})}, {}, -2, 2, 1},
                    {{f32({2, 5, 3}), f32({12, 3}), f32({12, 4}), f32({12}), f32({12})}, {{"reverse", true}}, -2, 2, 1},
-                   {{f32({1, 4, 3}), f32({6, 3}), f32({6, 2})}, {}, -2, 2, 1}},
+                   {{f32({1, 4, 3}), f32({6, 3}), f32({6, 2})}, {}, -2, 2, 1},
+                   {with_lengths, {}, 0, 2, 1},
+                   {with_lengths, {{"reverse", true}}, 0, 2, 1}},
   });
   rows.push_back({
       .name = "onnx_gru",
@@ -399,6 +457,11 @@ std::vector<Op> recurrent_ops() {
       .examples = {{{f32({5, 2, 3}), f32({1, 12, 3}), f32({1, 12, 4}), f32({1, 24})},
                     {{"hidden_size", std::int64_t{4}}},
                     -2,
+                    2,
+                    1},
+                   {{f32({5, 2, 3}), f32({1, 12, 3}), f32({1, 12, 4}), f32({1, 24}), {DType::i32, {2}}},
+                    {{"hidden_size", std::int64_t{4}}},
+                    0,
                     2,
                     1}},
   });

@@ -338,6 +338,13 @@ class ScanLowering {
     std::vector<Value*> registers;
   };
 
+  // A sequence of which zeros can be made for what the loop stacks: which steps count is none.
+  Value* sequence_of_floats() const {
+    const auto first = operands_.begin() + static_cast<std::ptrdiff_t>(scan_.states);
+    const auto floats =
+        std::find_if(first, operands_.end(), [](const Value* x) { return x->type.dtype == DType::f32; });
+    return floats == operands_.end() ? *first : *floats;
+  }
   std::vector<Value*> sequences() const {
     return {operands_.begin() + static_cast<std::ptrdiff_t>(scan_.states), operands_.end()};
   }
@@ -445,7 +452,7 @@ class ScanLowering {
 
   // Each result is a buffer [T, B, n] whose frames the loop replaces.
   std::vector<Value*> collect_in_place(const std::vector<Value*>& states, Value* steps) {
-    Value* sequence = operands_[scan_.states];
+    Value* sequence = sequence_of_floats();
     const Attrs swap_time_and_batch = {{"dims", Integers{1, 0, 2}}};
     std::vector<Value*> buffers;
     for (std::size_t k = 0; k < scan_.stacked(); ++k) {
@@ -464,7 +471,7 @@ class ScanLowering {
   // of a chunk, outputs e - C ... e - 1, goes to row e. Whatever the chunks' lengths, a row that counts is written last
   // with its own output. Reversed results have the room behind.
   std::vector<Value*> collect_in_chunks(const std::vector<Value*>& states, Value* steps) {
-    Value* any_sequence = operands_[scan_.states];
+    Value* any_sequence = sequence_of_floats();
     Loop loop;
     const std::size_t i = loop.carry("i", build_.scalar_i32(0));
     const std::size_t n = loop.carry("steps", steps);

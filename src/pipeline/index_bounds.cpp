@@ -23,6 +23,20 @@ constexpr std::array kSelections = {
     Selection{"scatter_elements", 0, 1, "dim"},
 };
 
+// Operators that take, as operand `lengths`, how many entries of axis 1 of the first operand count.
+struct Lengths {
+  std::string_view op;
+  std::size_t lengths;
+};
+constexpr std::array kLengths = {Lengths{"gru", 6}, Lengths{"rnn", 6}, Lengths{"lstm", 8}};
+
+// The lengths that a node takes and the size they may reach; null without.
+std::pair<const Value*, Dim> lengths_of(const Node& node) {
+  const auto row = std::ranges::find(kLengths, node.op, &Lengths::op);
+  if (row == kLengths.end() || row->lengths >= node.operands.size()) return {nullptr, 0};
+  return {node.operands[row->lengths], node.operands[0]->type.shape[1]};
+}
+
 // Operators whose results hold elements of their operands, beside those whose row can rearrange constants.
 constexpr std::array<std::string_view, 11> kMoving = {"cast", "expand",  "tile", "where", "clamp", "concat",
                                                       "pad",  "reshape", "flip", "slice", "select"};
@@ -76,6 +90,7 @@ class Search {
 
  private:
   void note_selection(const Node& node) {
+    if (const auto [lengths, most] = lengths_of(node); lengths != nullptr) return bound(lengths, most + Dim(1));
     if (node.op == "one_hot") return bound(node.operands[0], Dim(node.attrs.integer("depth")));
     if (node.op == "gather_nd" || node.op == "scatter_nd") return note_coordinates(node);
     const auto row = std::ranges::find(kSelections, node.op, &Selection::op);
@@ -118,6 +133,16 @@ std::map<const Value*, std::vector<Dim>> index_bounds(const Graph& graph) {
   std::map<const Value*, std::vector<Dim>> bounds;
   Search(graph, bounds);
   return bounds;
+}
+
+std::set<const Value*> sequence_lengths(const Graph& graph) {
+  Inputs found;
+  Holding held(graph);
+  for (const Node& node : graph.nodes()) {
+    if (const Inputs* inputs = held.inputs_of(lengths_of(node).first)) found.insert(inputs->begin(), inputs->end());
+    if (moves_elements(node)) held.hand_on(node);
+  }
+  return found;
 }
 
 std::set<const Value*> integer_divisors(const Graph& graph) {

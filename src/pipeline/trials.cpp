@@ -42,7 +42,12 @@ constexpr Draw kFurtherDraws[] = {Draw::zeros, Draw::ones,   Draw::negative,    
 class Drawing {
  public:
   Drawing(const Graph& graph, Draw draw, std::uint64_t seed)
-      : graph_(graph), draw_(draw), seed_(seed), bounds_(index_bounds(graph)), divisors_(integer_divisors(graph)) {}
+      : graph_(graph),
+        draw_(draw),
+        seed_(seed),
+        bounds_(index_bounds(graph)),
+        divisors_(integer_divisors(graph)),
+        lengths_(sequence_lengths(graph)) {}
 
   Expected<InputSet> at(const Bindings& sizes) const {
     InputSet set;
@@ -68,9 +73,9 @@ class Drawing {
       for (double& value : array.values) value = low + (high - low) * uniform();
       return array;
     }
-    const bool divides = divisors_.contains(&input);
+    const bool divides = divisors_.contains(&input), is_length = lengths_.contains(&input);
     if (draw_ == Draw::ones || draw_ == Draw::zeros) {
-      std::ranges::fill(array.values, draw_ == Draw::ones || divides ? 1 : 0);
+      std::ranges::fill(array.values, draw_ == Draw::ones || divides || is_length ? 1 : 0);
       return array;
     }
     if (draw_ == Draw::lengths && input.type.dtype != DType::boolean) {
@@ -83,8 +88,8 @@ class Drawing {
       return array;
     }
     constexpr double kDivisors = 8;
-    const double least = divides ? 1 : 0;
-    const auto bound = static_cast<double>(bound_of(input, sizes));
+    const double least = divides || is_length ? 1 : 0;
+    const double bound = static_cast<double>(bound_of(input, sizes)) - (is_length && !divides ? 1 : 0);
     const double below = divides ? std::clamp(bound - 1, 1.0, kDivisors) : bound;
     for (double& value : array.values) value = least + std::floor(uniform() * below);
     return array;
@@ -116,7 +121,7 @@ class Drawing {
   Draw draw_;
   std::uint64_t seed_;
   std::map<const Value*, std::vector<Dim>> bounds_;
-  std::set<const Value*> divisors_;
+  std::set<const Value*> divisors_, lengths_;
 };
 
 double seconds_since(std::chrono::steady_clock::time_point start) {

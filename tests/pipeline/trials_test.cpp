@@ -58,6 +58,19 @@ TEST(Trials, divide_by_no_zeros) {
   EXPECT_THAT(trials.all[0].inputs[0].values, testing::Contains(0));
 }
 
+TEST(Trials, draw_lengths_between_one_step_and_all) {
+  const Trials trials = trials_of(program(R"(graph "" (%x: f32[B, T, 1], %lengths: i32[B]) {
+  %w = constant() {value = f32[3, 1] {1, 2, 3}} : f32[3, 1]
+  %wide = cast(%lengths) {to = i64} : i64[B]
+  %y, %h = gru(%x, %w, %w, none, none, none, %wide) {reverse = false} : f32[B, T, 1], f32[B, 1]
+  return output = %y
+})",
+                                          {{"B", {.usual = 60}}, {"T", {.usual = 12}}}));
+  const std::vector<double>& lengths = trials.all[0].inputs[1].values;
+  EXPECT_THAT(lengths, Each(AllOf(Ge(1), Lt(13))));
+  EXPECT_THAT(lengths, AllOf(testing::Contains(1), testing::Contains(12)));
+}
+
 // A deviation of one entry or none is 0 / 0.
 TEST(Trials, draw_larger_integers_where_small_ones_leave_no_numbers) {
   const Trials trials = trials_of(program(R"(graph "" (%x: f32[4], %n: i64[4]) {
