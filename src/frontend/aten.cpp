@@ -27,12 +27,13 @@ const Table& table() {
   static const Table instance = [] {
     Table table;
     for (auto* family :
-         {pointwise_overloads, special_overloads,   activation_overloads, compare_overloads, reduce_overloads,
-          order_overloads,     unique_overloads,    statistics_overloads, view_overloads,    piece_overloads,
-          join_overloads,      index_overloads,     scatter_overloads,    matrix_overloads,  linalg_overloads,
-          factor_overloads,    norm_overloads,      conv_overloads,       pool_overloads,    image_overloads,
-          recurrent_overloads, attention_overloads, creation_overloads,   convert_overloads, composite_overloads,
-          complex_overloads,   fourier_overloads,   backward_overloads,   loss_overloads,    vision_overloads})
+         {pointwise_overloads, special_overloads, activation_overloads, compare_overloads,  reduce_overloads,
+          order_overloads,     unique_overloads,  statistics_overloads, view_overloads,     piece_overloads,
+          join_overloads,      index_overloads,   scatter_overloads,    matrix_overloads,   linalg_overloads,
+          factor_overloads,    norm_overloads,    conv_overloads,       pool_overloads,     image_overloads,
+          recurrent_overloads, packed_overloads,  attention_overloads,  creation_overloads, convert_overloads,
+          composite_overloads, complex_overloads, fourier_overloads,    backward_overloads, loss_overloads,
+          vision_overloads})
       for (Overload& overload : family()) {
         auto schema = parse_schema(overload.schema);
         if (!schema) std::abort();  // our own text: any use of the table shows it
@@ -390,6 +391,16 @@ bool has_null(const Arg& result) {
   return list != nullptr && std::ranges::any_of(*list, has_null);
 }
 
+bool is_nested(const Arg& arg) {
+  const auto* tensor = arg.as<TensorPtr>();
+  return tensor != nullptr && *tensor != nullptr && (*tensor)->nested_mask() != nullptr;
+}
+
+bool takes_nested(std::string_view name) {
+  const std::string_view op = name.substr(0, name.find('.'));
+  return op == "_transformer_encoder_layer_fwd" || op == "to_padded_tensor";
+}
+
 // Views of what was written to are cut anew before anybody reads their contents.
 void refresh(Builder& build, const Arg& arg) {
   if (const auto* tensor = arg.as<TensorPtr>()) (*tensor)->content(build);
@@ -471,6 +482,10 @@ Expected<Arg> call(Context& context, std::string_view name, std::span<const Name
     else
       without_out.push_back(argument);
   const std::span<const NamedArg> arguments = without_out;
+  if (!takes_nested(name) && std::ranges::any_of(arguments, is_nested, &NamedArg::arg))
+    return failed({"a nested tensor, which only the layers of nn.TransformerEncoder and to_padded_tensor take",
+                   {},
+                   "give the padded batch, with torch.nn.TransformerEncoder(..., enable_nested_tensor=False)"});
   const bool complex = std::ranges::any_of(arguments, holds_complex, &NamedArg::arg);
   if (asked.rows != nullptr && complex)
     if (auto result = call_by_parts(context, name, arguments)) return *std::move(result);

@@ -20,6 +20,7 @@
 #include "base/dim.h"
 #include "base/error.h"
 #include "frontend/counts.h"
+#include "frontend/packed_sequences.h"
 #include "frontend/program.h"
 #include "ops/builder.h"
 
@@ -37,6 +38,7 @@ struct Context {
   Measured measured = {};
   std::set<std::string, std::less<>> counted = {};  // symbols of sizes that elements decide
   std::optional<Dim> next_count = std::nullopt;     // what the program calls the next such number
+  std::vector<PackedSequences> packed = {};         // those that the program packed so far
 
   // That of a region.
   Context inside(Builder& region) const { return {region, symbols, {}, counts, {}, counted}; }
@@ -139,6 +141,10 @@ class Tensor {
   // The content, and that of all it shares storage with, is not known from now on, until it is written anew.
   void lose(const std::string& why);
   const std::optional<std::string>& lost() const { return lost_; }
+  // Of a nested tensor, whose content is the padded batch [B, T, ...]: which entries it has, bool[B, T], the first ones
+  // of each row; null for all other tensors.
+  Value* nested_mask() const { return nested_mask_; }
+  void make_nested(Value* mask) { nested_mask_ = mask; }
   // The content has to be cut again before it is read.
   void outdate() { version_ = kOutdated; }
 
@@ -153,6 +159,7 @@ class Tensor {
 
   Kind kind_ = Kind::own;
   Value* content_ = nullptr;
+  Value* nested_mask_ = nullptr;
   std::uint64_t version_ = 0;  // of a root: counts writes; else: what versions() gave when content_ was cut
   std::vector<TensorPtr> bases_, roots_;
   std::size_t depth_ = 0;  // views between this and its roots

@@ -15,8 +15,6 @@ constexpr std::string_view kSymmetric =
     "torch.linalg.eigh and eigvalsh convert, for symmetric matrices; compute others before the export";
 constexpr std::string_view kNested =
     "torch.nn.TransformerEncoder(..., enable_nested_tensor=False) has none of it, nor has a program of torch.export";
-constexpr std::string_view kPacked =
-    "run the recurrent layer over the padded batch, and take what counts by the lengths (gather, where)";
 constexpr std::array kForms = {
     Form{"linalg_lu", kSolve},
     Form{"linalg_lu_", kSolve},
@@ -27,9 +25,6 @@ constexpr std::array kForms = {
     Form{"linalg_eigvals", kSymmetric},
     Form{"linalg_lstsq", "torch.linalg.pinv(A) @ B converts, for matrices of up to 64 rows and columns"},
     Form{"_nested_tensor_", kNested},
-    Form{"to_padded_tensor", kNested},
-    Form{"_pack_padded_sequence", kPacked},
-    Form{"_pad_packed_sequence", kPacked},
 };
 
 }  // namespace

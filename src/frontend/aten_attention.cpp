@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "frontend/aten_table.h"
+#include "frontend/aten_counts.h"
 
 namespace taper::aten {
 namespace {
@@ -84,12 +84,15 @@ Value* split_heads(Builder& build, Value* x, std::int64_t heads, std::int64_t de
   return permute(build, reshape(build, x, {shape[0], shape[1], heads, depth}), {0, 2, 1, 3});
 }
 
+// Kinds of masks: of queries and keys [T, S], of keys [B, S].
+constexpr std::int64_t kMasksKeys = 1;
+
 // True, or -inf, where keys are left out; as a mask that broadcasts to [B, H, T, S] and is true where they take part.
 Expected<Value*> mask_of(Builder& build, Value* mask, std::int64_t kind) {
   if (mask == nullptr) return mask;
   if (mask->type.dtype == DType::boolean) mask = build("logical_not", {mask});
   const std::size_t rank = shape_of(mask).size();
-  if (kind == 1 && rank == 2) return unsqueeze(build, unsqueeze(build, mask, 1), 1);
+  if (kind == kMasksKeys && rank == 2) return unsqueeze(build, unsqueeze(build, mask, 1), 1);
   if ((kind == 0 && rank == 2) || rank == 4) return mask;
   return fail("a mask of {}", type_text(mask->type));
 }
@@ -149,9 +152,16 @@ Expected<Arg> multi_head_attention(Call& call) {
   return Arg(Arg::List{fresh(y), Arg{}});
 }
 
+Arg nested_tensor(Value* padded, Value* mask) {
+  TensorPtr tensor = Tensor::make(padded);
+  tensor->make_nested(mask);
+  return tensor;
+}
+
 // x + attention, norm, x + feed-forward, norm; or with the norms in front.
 Expected<Arg> encoder_layer(Call& call) {
   Builder& build = call.build;
+  Value* nested = call.place("src")->nested_mask();
   const bool norm_first = call.flag("norm_first");
   const double eps = call.real("eps");
   const auto norm = [&](Value* x, std::string_view weight, std::string_view bias) {
@@ -165,12 +175,57 @@ Expected<Arg> encoder_layer(Call& call) {
   Value* x = call.tensor("src");
   Value* input = norm_first ? norm(x, "norm_weight_1", "norm_bias_1") : x;
   TAPER_TRY(build.status());
-  TAPER_ASSIGN(Value * mixed, headed_attention(build, headed_attention_of(call, input, "num_heads")));
+  HeadedAttention attention = headed_attention_of(call, input, "num_heads");
+  if (nested != nullptr) {
+    if (attention.mask != nullptr) return fail("a mask beside a nested tensor");
+    attention.mask = build("logical_not", {nested});
+    attention.mask_kind = kMasksKeys;
+  }
+  TAPER_ASSIGN(Value * mixed, headed_attention(build, attention));
   x = build("add", {x, mixed});
   if (!norm_first) x = norm(x, "norm_weight_1", "norm_bias_1");
   Value* second = norm_first ? norm(x, "norm_weight_2", "norm_bias_2") : x;
   x = build("add", {x, feed_forward(second)});
-  return fresh(norm_first ? x : norm(x, "norm_weight_2", "norm_bias_2"));
+  if (!norm_first) x = norm(x, "norm_weight_2", "norm_bias_2");
+  TAPER_TRY(build.status());
+  return nested == nullptr ? fresh(x) : nested_tensor(x, nested);
+}
+
+// -------------------------------------------------------------------------------------------------------------- nested
+
+// The first entries of each row of x [B, T, ...], as many as the mask [B, T] has true ones.
+Expected<Arg> nested_from_mask(Call& call) {
+  Builder& build = call.build;
+  Value* x = call.tensor("t");
+  Value* mask = cast(build, call.tensor("mask"), DType::boolean);
+  const Shape& shape = x->type.shape;
+  if (shape.size() != 3 || shape_of(mask) != Shape{shape[0], shape[1]})
+    return fail("a mask of {} for {}", type_text(mask->type), type_text(x->type));
+  Value* counts = reduce(build, "sum", cast(build, mask, DType::i32), {1}, true);
+  Value* there = build("less", {arange(build, 0, 1, shape[1], DType::i32), counts});
+  TAPER_TRY(build.status());
+  return nested_tensor(x, there);
+}
+
+// The padded batch with a number in the place of what isn't there.
+Expected<Arg> to_padded(Call& call) {
+  Builder& build = call.build;
+  const TensorPtr self = call.place("self");
+  Value* x = call.tensor("self");
+  Value* there = self->nested_mask();
+  if (there == nullptr) return fail("{} is no nested tensor", type_text(x->type));
+  Value* padding = number(build, call.real("padding"), x->type.dtype);
+  Value* padded = build("where", {unsqueeze(build, there, 2), x, padding});
+  if (call.given("output_size")) {
+    const Shape wanted = call.sizes("output_size");
+    if (wanted != x->type.shape)
+      return fail("a padded size of {}, expected {}", shape_text(wanted), shape_text(x->type.shape));
+    return fresh(padded);
+  }
+  Value* counts = reduce(build, "sum", cast(build, there, DType::i64), {1}, false);
+  const Value* steps = measured_range(call.context, reduce(build, "amax", counts, {0}, false), x->type.shape[1]);
+  TAPER_TRY(build.status());
+  return fresh(slice(build, padded, 1, 0, steps->type.shape[0]));
 }
 
 }  // namespace
@@ -217,6 +272,11 @@ std::vector<Overload> attention_overloads() {
        "norm_bias_1, Tensor norm_weight_2, Tensor norm_bias_2, Tensor ffn_weight_1, Tensor ffn_bias_1, Tensor "
        "ffn_weight_2, Tensor ffn_bias_2, Tensor? mask=None, int? mask_type=None) -> Tensor",
        encoder_layer},
+      {"_nested_tensor_from_mask(Tensor t, Tensor mask, bool mask_check=True) -> Tensor", nested_from_mask},
+      // Whether the fast path may be taken: both paths give the same for what is there.
+      {"_nested_tensor_from_mask_left_aligned(Tensor t, Tensor mask) -> bool",
+       [](Call&) -> Expected<Arg> { return Arg(true); }},
+      {"to_padded_tensor(Tensor self, float padding, SymInt[]? output_size=None) -> Tensor", to_padded},
   };
 }
 

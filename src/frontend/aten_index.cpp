@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "frontend/aten_counts.h"
+#include "frontend/aten_packed.h"
 #include "ops/rules.h"
 
 namespace taper::aten {
@@ -68,6 +69,7 @@ Expected<Arg> index_select(Call& call) {
   TAPER_ASSIGN(const std::size_t axis, call.axis("dim", x->type.shape.size()));
   if (x->type.shape.empty()) return fresh(x);
   if (index->type.shape.empty()) index = unsqueeze(build, index, 0);
+  if (Value* before = put_back(x, axis, index)) return fresh(before);
   return fresh(build("gather", {x, index}, {{"dim", static_cast<std::int64_t>(axis)}}));
 }
 
@@ -236,6 +238,8 @@ Value* moved_index_axes(Builder& build, Value* x, std::size_t index_axes, std::s
 Expected<Arg> index(Call& call) {
   Builder& build = call.build;
   Value* x = call.tensor("self");
+  if (const auto given = call.tensors("indices"); given.size() == 1)
+    if (Value* before = put_back(x, 0, given[0])) return fresh(before);
   TAPER_ASSIGN(const std::vector<Value*> indices, indices_of(call, x->type.shape));
   const Layout layout = layout_of(indices);
   if (layout.count == 0) return fresh(x);

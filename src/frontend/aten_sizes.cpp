@@ -225,6 +225,18 @@ struct Folder {
     return out;
   }
 
+  // An entry of the first part of joined vectors, or of their first entries; what is behind need not be known.
+  Dims selected_of_joined(const Node& select, int depth) {
+    const Node* joined = select.operands[0]->producer;
+    if (joined != nullptr && joined->op == "slice" && joined->attrs.integer("start") == 0)
+      joined = joined->operands[0]->producer;
+    if (joined == nullptr || joined->op != "concat") return std::nullopt;
+    const auto first = dims(joined->operands[0], depth + 1);
+    const std::int64_t index = select.attrs.integer("index");
+    if (!first || index < 0 || static_cast<std::size_t>(index) >= first->size()) return std::nullopt;
+    return std::vector{(*first)[static_cast<std::size_t>(index)]};
+  }
+
   Dims symbolic(const Node& node, int depth) {
     const auto operand = [&](std::size_t i) -> Dims {
       return i < node.operands.size() ? dims(node.operands[i], depth + 1) : std::nullopt;
@@ -273,7 +285,7 @@ struct Folder {
     }
     if (op == "select" && shape_of(node.operands[0]).size() == 1) {
       const auto whole = operand(0);
-      if (!whole) return std::nullopt;
+      if (!whole) return selected_of_joined(node, depth);
       std::int64_t index = node.attrs.integer("index");
       if (index < 0) index += static_cast<std::int64_t>(whole->size());
       if (index < 0 || static_cast<std::size_t>(index) >= whole->size()) return std::nullopt;

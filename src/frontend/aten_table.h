@@ -76,6 +76,7 @@ std::vector<Overload> conv_overloads();
 std::vector<Overload> pool_overloads();
 std::vector<Overload> image_overloads();
 std::vector<Overload> recurrent_overloads();
+std::vector<Overload> packed_overloads();
 std::vector<Overload> attention_overloads();
 std::vector<Overload> creation_overloads();
 std::vector<Overload> convert_overloads();
@@ -190,6 +191,9 @@ Value* product_along(Builder& build, Value* x, std::size_t axis, Value* matrix);
 const Shape& shape_of(const Value* x);  // of rank 0 for null
 Integers all_axes(std::size_t rank);
 Expected<std::size_t> axis_of(std::int64_t dim, std::size_t rank);
+
+// Whether x is made of zeros alone, as states of networks are that are given none.
+bool is_all_zeros(const Value* x);
 
 // The value of a small tensor that follows from constants alone.
 std::optional<Array> constant_value(const Value* value);

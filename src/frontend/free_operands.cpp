@@ -1,6 +1,7 @@
 // Operands that were made for a size of 1 which is free.
 #include <algorithm>
 
+#include "frontend/aten_table.h"
 #include "frontend/free_call.h"
 
 namespace taper::freeing {
@@ -62,20 +63,44 @@ void repeat_index(const FreeCall& call) {
     if (Arg* arg = call.argument(name, static_cast<std::size_t>(position))) repeat_operand(call, *arg, beside, at);
 }
 
-// States of recurrent layers, [layers, batch, features].
+namespace {
+
+// Zeros [runs, batch, features] where a state is zeros: its literals may have been taken for the batch's size, too.
+bool start_anew(const FreeCall& call, Arg& state, std::int64_t runs, const Dim& batch) {
+  const auto* tensor = state.as<aten::TensorPtr>();
+  if (tensor == nullptr || (*tensor)->type().shape.size() != 3 || !call.freed(batch)) return false;
+  const Type& type = (*tensor)->type();
+  const auto features = frozen(type.shape[2], call.sizes()).constant();
+  if (!features || !frozen(type.shape[0], call.sizes()).is(runs) || !aten::is_all_zeros((*tensor)->present()))
+    return false;
+  const Shape shape = {Dim(runs), batch, Dim(*features)};
+  if (type.shape != shape) state.value = aten::Tensor::make(aten::full(call.build, shape, Arg(0.0), type.dtype));
+  return true;
+}
+
+}  // namespace
+
+// States of recurrent layers, [layers * directions, batch, features].
 void repeat_states(const FreeCall& call) {
   const Shape* input = call.self();
   const Arg* batch_first = call.argument("batch_first", call.arguments.size() - 1);
   const bool* first = batch_first == nullptr ? nullptr : batch_first->as<bool>();
   Arg* states = call.argument("hx", 1);
   if (input == nullptr || input->size() != 3 || first == nullptr || states == nullptr) return;
-  const Shape beside = {Dim(1), (*input)[*first ? 0 : 1], Dim(1)};
+  const Dim& batch = (*input)[*first ? 0 : 1];
+  const Shape beside = {Dim(1), batch, Dim(1)};
+  const Arg* bidirectional = call.argument("bidirectional", 7);
+  const bool* both = bidirectional == nullptr ? nullptr : bidirectional->as<bool>();
+  const std::int64_t runs = call.integer("num_layers", 4).value_or(0) * (both != nullptr && *both ? 2 : 1);
+  const auto fit = [&](Arg& state) {
+    if (!start_anew(call, state, runs, batch)) repeat_operand(call, state, beside, std::nullopt);
+  };
   if (const auto* list = states->as<Arg::List>()) {
     Arg::List each = *list;
-    for (Arg& state : each) repeat_operand(call, state, beside, std::nullopt);
+    std::ranges::for_each(each, fit);
     states->value = std::move(each);
   } else {
-    repeat_operand(call, *states, beside, std::nullopt);
+    fit(*states);
   }
 }
 

@@ -259,6 +259,8 @@ class Outputs {
     if (const TensorRef* tensor = value.tensor()) {
       taper::Value* content = tensor->tensor->content(region_.build);
       TAPER_TRY(region_.build.status());
+      if (tensor->tensor->nested_mask() != nullptr)
+        return fail_with_hint("the program gives a nested tensor", "give x.to_padded_tensor(0.0) in its place");
       region_.graph.add_output(unique(name), content);
       return {};
     }
