@@ -303,6 +303,24 @@ def test_packed_sequences_agree_with_pytorch(tmp_path, name):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_packed_sequences_as_pytorch_exports_them_to_onnx(tmp_path):
+    module = AllSteps(whole=False).eval()
+    axes = {"x": {0: "B", 1: "T"}, "lengths": {0: "B"}}
+    torch.onnx.export(module, padded(3, 6, [6, 4, 1]), str(tmp_path / "net.onnx"), dynamo=False, opset_version=17,
+                      input_names=["x", "lengths"], output_names=["output", "output_1"], dynamic_axes=axes)  # fmt: skip
+    folder = convert(tmp_path, "net.onnx", "--to", "onnx,tflite", "--quantize", "fp32")
+    for batch, steps, lengths in BATCHES:
+        given = padded(batch, steps, lengths)
+        named = {"x": given[0].numpy(), "lengths": given[1].numpy()}
+        expected = run_onnx(tmp_path / "net.onnx", **named)
+        assert_agree(folder, named, expected)
+        # The exporter pads to the length of the batch.
+        longest = max(lengths)
+        wanted = module(*given)[0].detach().numpy()
+        np.testing.assert_allclose(expected["output"][:, :longest], wanted, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_order_of_lengths_costs_nothing_where_each_sequence_is_computed_alone(tmp_path):
     save(tmp_path, torch.jit.trace, LastState().eval(), padded(3, 6, [4, 6, 1]))
     folder = convert(tmp_path, "net.pt", "--input-shape", "x=B,T,5", "--input-shape", "lengths=B", "--to", "onnx",
@@ -368,6 +386,16 @@ def test_padded_batches_of_encoders_agree_with_pytorch(tmp_path, settings):
 # ---------------------------------------------------------------------------------------------------------- --dynamic
 
 
+class LearnedStart(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru, self.start = nn.GRU(5, 4, 2, batch_first=True), nn.Parameter(torch.randn(2, 1, 4))
+
+    def forward(self, x):
+        _, h = self.gru(x, self.start.expand(-1, x.size(0), -1).contiguous())
+        return h.view(2, 1, x.size(0), 4)[-1, 0]
+
+
 class Exported(nn.Module):
     def __init__(self, kind=nn.GRU, **settings):
         super().__init__()
@@ -385,6 +413,16 @@ class Exported(nn.Module):
 @pytest.mark.parametrize("batch", [2, 4])
 def test_batches_as_large_as_the_layers_are_set_free(tmp_path, kind, settings, batch):
     module = Exported(kind, **settings).eval()
+    torch.export.save(torch.export.export(module, (torch.randn(batch, 6, 5),)), tmp_path / "net.pt2")
+    folder = convert(tmp_path, "net.pt2", "--dynamic", "x:0", "--to", "onnx,tflite", "--quantize", "fp32")
+    for size in (1, 2, 5):
+        x = torch.randn(size, 6, 5)
+        assert_agree(folder, {"x": x.numpy()}, outputs_of(module(x)))
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+def test_batches_are_set_free_beside_states_that_are_learned(tmp_path, batch):
+    module = LearnedStart().eval()
     torch.export.save(torch.export.export(module, (torch.randn(batch, 6, 5),)), tmp_path / "net.pt2")
     folder = convert(tmp_path, "net.pt2", "--dynamic", "x:0", "--to", "onnx,tflite", "--quantize", "fp32")
     for size in (1, 2, 5):
