@@ -277,6 +277,12 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
     const Dim steps = shape[layer.batch_first ? 1 : 0];
     if (!lengths || !std::ranges::all_of(lengths->elements, [&](const Dim& dim) { return dim == steps; }))
       layer.lengths = call.x(4);
+    for (std::size_t i = 0; lengths && i < lengths->elements.size(); ++i)
+      if (const auto known = lengths->elements[i].constant()) {
+        if (*known < 0 || *known > steps.constant().value_or(*known))
+          return call.fail(fmt::format("a sequence of {} steps in a batch of {}", *known, steps.text()));
+        call.importer.assume_at_least(steps, *known);
+      }
     const Shape batch = {layer.x->type.shape[0]};
     if (layer.lengths != nullptr && layer.lengths->type.shape != batch)
       return call.fail(fmt::format("sequence_lens is {}, expected one length for each of {} sequences",

@@ -248,6 +248,17 @@ Error missing_shapes(const std::vector<std::string>& missing) {
                       flags, missing.front())};
 }
 
+// Sequences of lengths that the program holds have as many steps as the longest of them, or more.
+void keep_lengths(const aten::Context& context, std::map<std::string, SymbolRange, std::less<>>& symbols) {
+  for (const aten::PackedSequences& packed : context.packed) {
+    const auto symbol = packed.steps.as_symbol();
+    const auto range = symbol ? symbols.find(*symbol) : symbols.end();
+    if (range == symbols.end()) continue;
+    range->second.least = std::max(range->second.least, packed.longest.constant().value_or(1));
+    range->second.usual = std::max(range->second.usual, range->second.least);
+  }
+}
+
 // Gives the graph its outputs.
 class Outputs {
  public:
@@ -372,6 +383,7 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
   if (!interpreter.unsupported.empty()) return std::unexpected(interpreter.unsupported.error());
   program.assumptions = std::move(inputs.assumptions);
   std::ranges::move(interpreter.assumptions, std::back_inserter(program.assumptions));
+  keep_lengths(region.context, program.symbols);
   if (!is_walkable(result)) return fail("the program gives {}, which is too large", describe(result));
   TAPER_TRY(Outputs(interpreter, region, program.assumptions).add(result, "output"));
   TAPER_TRY(region.build.status());

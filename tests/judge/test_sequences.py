@@ -144,6 +144,13 @@ def test_lengths_that_an_onnx_file_holds(tmp_path):
     assert_agree(folder, named, dict(zip(["y", "y_h"], session.run(None, named), strict=True)))
 
 
+def test_lengths_that_an_onnx_file_holds_beyond_its_steps_are_an_error(tmp_path):
+    onnx.save(onnx_model("GRU", "forward", WHOLE_GRU, False, [3, 7, 1]), tmp_path / "net.onnx")
+    done = run(tmp_path, "convert", "net.onnx", "-o", "out")
+    assert done.returncode == 1
+    assert "a sequence of 7 steps in a batch of 6" in done.stderr
+
+
 def test_lengths_stay_those_of_the_onnx_operator(tmp_path):
     onnx.save(onnx_model("LSTM", "bidirectional", {}, False), tmp_path / "net.onnx")
     written = onnx.load(convert(tmp_path, "net.onnx", "--to", "onnx") / "net.onnx")
@@ -300,6 +307,31 @@ def test_packed_sequences_agree_with_pytorch(tmp_path, name):
         given = padded(batch, steps, sorted(lengths, reverse=True) if name == "in_order" else lengths, steps_first)
         named = {"x": given[0].numpy(), "lengths": given[1].numpy()}
         assert_agree(folder, named, outputs_of(module(*given)), tensorflow=batch == 3)
+
+
+class FixedLengths(nn.Module):
+    """Padded to more steps than the longest has."""
+
+    def __init__(self, in_order):
+        super().__init__()
+        self.lstm = nn.LSTM(5, 4, bidirectional=True, batch_first=True)
+        self.in_order = in_order
+
+    def forward(self, x):
+        lengths = [6, 3, 1] if self.in_order else [3, 6, 1]
+        y, (h, c) = self.lstm(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=self.in_order))
+        return pad_packed_sequence(y, batch_first=True, total_length=7)[0], h, c
+
+
+@pytest.mark.parametrize("in_order", [True, False], ids=["in_order", "in_any_order"])
+@pytest.mark.filterwarnings("ignore")
+def test_lengths_that_a_program_holds_are_the_fewest_steps(tmp_path, in_order):
+    module = FixedLengths(in_order).eval()
+    save(tmp_path, torch.jit.trace, module, (torch.randn(3, 6, 5),))
+    folder = convert(tmp_path, "net.pt", "--input-shape", "x=3,T,5", "--to", "onnx,tflite", "--quantize", "fp32")
+    for steps in (6, 7, 9):
+        x = torch.randn(3, steps, 5)
+        assert_agree(folder, {"x": x.numpy()}, outputs_of(module(x)))
 
 
 @pytest.mark.filterwarnings("ignore")
