@@ -5,9 +5,8 @@
 #include "ops/table.h"
 
 namespace taper {
-namespace {
 
-std::set<std::string, std::less<>> measured_in(const Graph& graph) {
+std::set<std::string, std::less<>> measured_symbols(const Graph& graph) {
   std::set<std::string, std::less<>> symbols;
   for (const Node& node : graph.nodes()) {
     if (!op_of(node).measures_sizes) continue;
@@ -21,6 +20,8 @@ std::set<std::string, std::less<>> measured_in(const Graph& graph) {
   return symbols;
 }
 
+namespace {
+
 // The numbers below the size of an axis, as many as `count` names.
 Value* counted_axis(Builder& build, Value* x, std::size_t axis, const Dim& count) {
   Value* sizes = build("shape_of", {x}, {{"dtype", DType::i64}});
@@ -31,7 +32,7 @@ Value* counted_axis(Builder& build, Value* x, std::size_t axis, const Dim& count
 }  // namespace
 
 JoinedSizes::JoinedSizes(const Graph& then, const Graph& otherwise, NameCount name)
-    : name_(std::move(name)), inner_{measured_in(then), measured_in(otherwise)} {}
+    : name_(std::move(name)), inner_{measured_symbols(then), measured_symbols(otherwise)} {}
 
 std::optional<Type> JoinedSizes::join(const Type& then, const Type& otherwise) {
   if (then.dtype != otherwise.dtype || then.shape.size() != otherwise.shape.size()) return std::nullopt;

@@ -15,6 +15,9 @@
 
 namespace taper {
 
+// Symbols that nodes of a graph measure and no input of it tells.
+std::set<std::string, std::less<>> measured_symbols(const Graph& graph);
+
 // Sizes in which the results of two branches differ: symbols, one for each pair of sizes, which are measured of what
 // the branches give.
 class JoinedSizes {

@@ -223,6 +223,15 @@ Expected<std::vector<Slot>> Importer::run_row(const Row& row, Call& call) {
   return call.results();
 }
 
+namespace {
+// Whether float64 holds all of these integers: the largest there are stand for "up to the end" and are kept as well.
+bool is_told_apart(const Array& array) {
+  if (array.dtype != DType::i64 && array.dtype != DType::u64) return true;
+  const double end = array.dtype == DType::i64 ? 0x1p63 : 0x1p64;
+  return std::ranges::all_of(array.values, [=](double x) { return std::fabs(x) < 0x1p53 || std::fabs(x) == end; });
+}
+}  // namespace
+
 Expected<std::optional<std::vector<Tensor>>> Importer::compute(const Row& row, const onnx::NodeProto& node,
                                                                std::int64_t version, std::span<const Slot> inputs) {
   for (const auto& attribute : node.attribute())
@@ -260,7 +269,12 @@ Expected<std::optional<std::vector<Tensor>>> Importer::compute(const Row& row, c
       const auto count = element_count(value->type.shape).constant();
       if (!count || *count > 16 * kMostFolded) return std::nullopt;
     }
+  for (const Node& inner : scratch.nodes())
+    if (const Tensor* constant = constant_of(inner.results[0]);
+        constant != nullptr && !is_told_apart(to_array(*constant)))
+      return std::nullopt;
   TAPER_ASSIGN(const std::vector<Array> values, evaluate(scratch, {}));
+  if (!std::ranges::all_of(values, is_told_apart)) return std::nullopt;
   std::vector<Tensor> results;
   std::size_t next = 0;
   for (const Slot& slot : computed) {
@@ -413,7 +427,13 @@ Status Importer::read_initializers(const onnx::GraphProto& graph, Scope& scope, 
 
 Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& element) {
   if (!input.has_type() || !input.type().has_tensor_type())
-    return fail("input '{}' is no tensor", clean_name(input.name()));
+    return fail_with_hint(
+        fmt::format("input '{}' is {}, expected a tensor", clean_name(input.name()),
+                    input.type().has_sequence_type()   ? "a sequence"
+                    : input.type().has_optional_type() ? "an optional"
+                                                       : "no tensor"),
+        "files of other formats take tensors alone: give each entry as an input of its own, or all of "
+        "them joined along an axis");
   const auto& tensor = input.type().tensor_type();
   const auto dtype = dtype_of_element(tensor.elem_type());
   if (!dtype)
@@ -513,7 +533,9 @@ Expected<ImportedProgram> Importer::run() {
   for (const auto& output : model_.graph().output()) {
     TAPER_ASSIGN(Slot slot, find(scope, output.name()));
     if (slot.sequence != nullptr || slot.absent_optional)
-      return fail("output '{}' is no tensor", clean_name(output.name()));
+      return fail_with_hint(fmt::format("output '{}' is {}, expected a tensor", clean_name(output.name()),
+                                        slot.absent_optional ? "an empty optional" : "a sequence"),
+                            "take its entries (SequenceAt) or join them (ConcatFromSequence) for outputs");
     Value* value = materialize(build, slot);
     TAPER_TRY(build.status());
     program_.graph.add_output(port_name(output.name()), value);

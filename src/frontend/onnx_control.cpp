@@ -11,6 +11,7 @@ namespace taper::onnx_reader {
 namespace {
 
 constexpr std::int64_t kMostUnrolled = 64;
+constexpr std::int64_t kMostStacked = 4096;  // entries that a loop keeps room for, where it may stop before
 
 using Graphs = std::vector<std::unique_ptr<Graph>>;
 
@@ -129,6 +130,7 @@ struct Loop {
   Value* condition = nullptr;  // at the start; nullptr: true
   std::size_t carried = 0;
   std::size_t scanned = 0;
+  bool is_counted = false;  // `turns` is how often it runs, no more than that
 };
 
 // Whether the body's condition is the one it was given, or true.
@@ -230,10 +232,60 @@ std::unique_ptr<LoopBody> read_body(Call& call, const Loop& loop, bool stacks) {
   return body;
 }
 
-// A `while` that carries: turn, condition, carried values, what it captures, and the limit where it is no number.
-bool as_while(Call& call, const Loop& loop) {
-  const auto body = read_body(call, loop, false);
-  if (body == nullptr) return call.failed();
+// Whether the condition of a scan's body follows from constants, the number of the turn and itself: then turns are
+// known.
+bool is_counted(const LoopBody& body) {
+  constexpr std::size_t kMostTested = 64;
+  const auto& inputs = body.region.graph->inputs();
+  std::vector<const Value*> pending = {body.next[0]};
+  for (std::size_t i = 0; i < pending.size(); ++i) {
+    if (i == kMostTested) return false;
+    const Value* value = pending[i];
+    if (value->producer == nullptr) {
+      if (value != inputs.front() && value != inputs.back()) return false;
+      continue;
+    }
+    for (const Value* operand : value->producer->operands)
+      if (operand != nullptr) pending.push_back(operand);
+  }
+  return true;
+}
+
+// Room for the entries that the turns stack, [most turns, ...]: each turn writes its own. Nothing after an error.
+struct Stacks {
+  std::vector<Value*> start;  // around the loop
+  std::vector<Value*> next;   // in its body
+};
+std::optional<Stacks> make_room(Call& call, const Loop& loop, LoopBody& body) {
+  Graph& graph = *body.region.graph;
+  Builder& build = body.region.build;
+  Stacks stacks;
+  for (std::size_t i = 0; i < body.stacked.size(); ++i) {
+    Value* entry = build("unsqueeze", {body.stacked[i]}, {{"dims", std::vector<std::int64_t>{0}}});
+    if (!build.status()) break;
+    for (const Dim& size : entry->type.shape)
+      if (names_one_of(size, measured_symbols(graph))) {
+        call.fail("the size of stacked results depends on data", "stack results of one size");
+        return std::nullopt;
+      }
+    Type type = entry->type;
+    type.shape[0] = *loop.turns;
+    stacks.start.push_back(call.full(type.shape, 0, type.dtype));
+    Value* all = graph.add_input(fmt::format("stack_{}", i), type);
+    const std::vector<std::int64_t> first(entry->type.shape.size() - 1, 0);
+    Value* place = build("unsqueeze", {graph.inputs()[0]}, {{"dims", std::vector<std::int64_t>{0}}});
+    if (!first.empty())
+      place = build("concat", {place, build.constant(tensor_i64({static_cast<std::int64_t>(first.size())}, first))},
+                    {{"dim", std::int64_t{0}}});
+    stacks.next.push_back(build("update_slice", {all, entry, place}));
+  }
+  return stacks;
+}
+
+// A `while` that carries: turn, condition, carried values, what it captures, room for stacked results, and the limit
+// where it is no number. Gives the number of its turns.
+Value* run_while(Call& call, const Loop& loop, LoopBody& content) {
+  LoopBody* const body = &content;
   Graph& graph = *body->region.graph;
   Builder& build = body->region.build;
   std::vector<Value*> operands = {call.number(0, DType::i64)};
@@ -244,6 +296,11 @@ bool as_while(Call& call, const Loop& loop) {
       build("add", {graph.inputs()[0], build.constant(tensor_i64({}, std::array{std::int64_t{1}}))})};
   next.insert(next.end(), body->next.begin(), body->next.end());
   for (std::size_t i = next.size(); i < operands.size(); ++i) next.push_back(graph.inputs()[i]);
+  const auto stacks = loop.turns && loop.scanned > 0 ? make_room(call, loop, content) : Stacks();
+  if (!stacks) return nullptr;
+  const std::size_t first_stack = operands.size();
+  operands.insert(operands.end(), stacks->start.begin(), stacks->start.end());
+  next.insert(next.end(), stacks->next.begin(), stacks->next.end());
   const bool limit_varies = loop.limit != nullptr && constant_of(loop.limit) == nullptr;
   if (limit_varies) {
     operands.push_back(loop.limit);
@@ -267,24 +324,53 @@ bool as_while(Call& call, const Loop& loop) {
   regions.push_back(std::move(test));
   regions.push_back(std::move(body->region.graph));
   const std::vector<Value*> out = call.build.call("while", operands, {}, call.name(), std::move(regions));
-  for (std::size_t i = 0; i < loop.carried && !call.failed(); ++i) call.set(i, out[2 + i]);
+  if (call.failed()) return nullptr;
+  for (std::size_t i = 0; i < loop.carried; ++i) call.set(i, out[2 + i]);
+  if (stacks->start.empty()) return out[0];
+  Value* places = loop.is_counted ? nullptr : measured_range(call, out[0]);
+  for (std::size_t i = 0; i < stacks->start.size() && !call.failed(); ++i) {
+    Value* all = out[first_stack + i];
+    call.set(loop.carried + i,
+             places == nullptr ? all : call.build("gather", {all, places}, {{"dim", std::int64_t{0}}}));
+  }
+  return out[0];
+}
+
+bool as_while(Call& call, const Loop& loop) {
+  const auto body = read_body(call, loop, false);
+  if (body == nullptr) return call.failed();
+  run_while(call, loop, *body);
   return true;
+}
+
+// Stacked results of a loop that its condition ends: with room for as many as there may be, or, where that is not
+// known, after a loop that only counts the turns.
+bool as_stacking_while(Call& call, Loop loop) {
+  if (loop.turns && loop.turns->constant().value_or(0) <= kMostStacked) return as_while(call, loop);
+  loop.turns.reset();
+  const auto body = read_body(call, loop, false);
+  if (body == nullptr) return call.failed();
+  Value* range = measured_range(call, run_while(call, loop, *body));
+  if (call.failed()) return true;
+  loop.turns = range->type.shape[0];
+  loop.is_counted = true;
+  return as_while(call, loop);
 }
 
 // With stacked results: a scan over the numbers of the turns, [1, turns], whose batch is one.
 bool as_scan(Call& call, const Loop& loop) {
   if (!loop.turns) {
     call.importer.want(loop.limit);
-    call.fail("the number of stacked results depends on data");
-    return true;
+    return as_stacking_while(call, loop);
   }
   const auto body = read_body(call, loop, true);
   if (body == nullptr) return call.failed();
   if (!body->goes_on) {
-    if (loop.condition == nullptr || constant_of(loop.condition) != nullptr) return false;
+    const bool starts = loop.condition == nullptr || constant_of(loop.condition) != nullptr;
+    const bool unrolls = loop.turns->constant().value_or(kMostUnrolled + 1) <= kMostUnrolled;
+    if (starts && unrolls && is_counted(*body)) return false;
     call.importer.want(loop.condition);
-    call.fail("the number of stacked results depends on data");
-    return true;
+    return as_stacking_while(call, loop);
   }
   Graph& graph = *body->region.graph;
   std::vector<Value*> operands = body->start;

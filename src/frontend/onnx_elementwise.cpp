@@ -40,7 +40,11 @@ void fold_operands(Call& call, std::string_view op) {
 }
 
 void read_prelu(Call& call) {
-  call.set(0, call.build("prelu", {call.x(0), call.x(1)}, {}, call.name()));
+  Value *x = call.x(0), *slope = call.x(1);
+  if (call.failed()) return;
+  if (is_floating(x->type.dtype)) return call.set(0, call.build("prelu", {x, slope}, {}, call.name()));
+  Value* below = call.binary("less", x, 0.0);
+  call.set(0, call.build("where", {below, call.binary("mul", x, slope), x}, {}, call.name()));
 }
 
 void read_is_inf(Call& call) {
@@ -217,8 +221,9 @@ Value* round_to_small_float(Call& call, Value* x, const SmallType& type, bool sa
   Value* rounded = call.build("mul", {call.build("round", {call.build("div", {wide, step})}), step});
   Value* bounded = call.build("clamp", {rounded}, {{"min", -type.largest}, {"max", type.largest}});
   if (saturate) {
-    // Infinities saturate too, but for NaN.
-    return call.build("where", {call.build("is_nan", {wide}), wide, bounded});
+    // Infinities saturate too, but for NaN, which float4 does not have.
+    Value* of_nan = type.element == kFloat4 ? call.number(0, DType::f32) : wide;
+    return call.build("where", {call.build("is_nan", {wide}), of_nan, bounded});
   }
   Value* beyond = call.build("greater", {call.build("abs", {rounded}), call.number(type.largest, DType::f32)});
   Value* instead = type.has_infinity

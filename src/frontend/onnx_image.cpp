@@ -349,13 +349,14 @@ void read_col2im(Call& call) {
   Integers half(padding.begin(), padding.begin() + static_cast<std::ptrdiff_t>(axes));
   if (!std::equal(half.begin(), half.end(), padding.begin() + static_cast<std::ptrdiff_t>(axes)))
     return call.fail("pads differ at the two ends");
-  call.set(0, call.build("col2im", {call.x(0)},
-                         {{"output_size", to_shape(image)},
-                          {"kernel", kernel},
-                          {"stride", stride},
-                          {"padding", half},
-                          {"dilation", dilation}},
-                         call.name()));
+  const DType dtype = call.dtype(0);
+  Value* sums = call.build("col2im", {call.cast(call.x(0), DType::f32)},
+                           {{"output_size", to_shape(image)},
+                            {"kernel", kernel},
+                            {"stride", stride},
+                            {"padding", half},
+                            {"dilation", dilation}});
+  call.set(0, call.cast(sums, dtype, call.name()));
 }
 
 }  // namespace

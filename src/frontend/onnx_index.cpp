@@ -85,6 +85,15 @@ void read_gather_nd(Call& call) {
   call.set(0, call.build("gather_nd", {call.x(0), index}, {{"batch_dims", batch}}, call.name()));
 }
 
+// The call; booleans are joined as numbers.
+Value* scattered(Call& call, std::string_view op, Value* x, Value* index, Value* updates, Attrs attrs) {
+  if (call.failed()) return nullptr;
+  const bool as_numbers = x->type.dtype == DType::boolean && attrs.text("reduction") != "none";
+  if (!as_numbers) return call.build(op, {x, index, updates}, std::move(attrs), call.name());
+  Value* joined = call.build(op, {call.cast(x, DType::i32), index, call.cast(updates, DType::i32)}, std::move(attrs));
+  return call.cast(joined, DType::boolean, call.name());
+}
+
 void read_scatter_nd(Call& call) {
   const std::string reduction = call.text("reduction", "none");
   Value* index = tuples_from_the_front(call, 1, 0);
@@ -99,7 +108,7 @@ void read_scatter_nd(Call& call) {
     updates = call.slice(updates, static_cast<std::int64_t>(axis), 0, wanted);
     if (call.failed()) return;
   }
-  call.set(0, call.build("scatter_nd", {call.x(0), index, updates}, {{"reduction", reduction}}, call.name()));
+  call.set(0, scattered(call, "scatter_nd", call.x(0), index, updates, {{"reduction", reduction}}));
 }
 
 void read_scatter_elements(Call& call) {
@@ -107,8 +116,8 @@ void read_scatter_elements(Call& call) {
   const std::int64_t axis = call.axis(call.integer("axis", 0), call.rank(0));
   if (call.failed()) return;
   Value* index = from_the_front(call, 1, call.shape(0)[static_cast<std::size_t>(axis)]);
-  call.set(0, call.build("scatter_elements", {call.x(0), index, call.x(2)}, {{"dim", axis}, {"reduction", reduction}},
-                         call.name()));
+  call.set(0,
+           scattered(call, "scatter_elements", call.x(0), index, call.x(2), {{"dim", axis}, {"reduction", reduction}}));
 }
 
 // A number of one element, which may be known as a real one.

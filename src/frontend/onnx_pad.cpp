@@ -134,9 +134,27 @@ std::optional<Amounts> amounts_of(Call& call, std::optional<Integers> axes) {
   });
 }
 
+// With a value that is computed when the file runs.
+void pad_with_computed(Call& call, const Amounts& amounts, const std::string& mode) {
+  Value* value = call.cast(call.reshape(call.x(2), Shape{}), call.dtype(0));
+  Integers before, after;
+  for (std::size_t axis = 0; axis < amounts.before.size(); ++axis)
+    for (const auto& [amount, list] :
+         {std::pair(&amounts.before[axis], &before), std::pair(&amounts.after[axis], &after)}) {
+      const auto number = amount->computed == nullptr ? amount->size.constant() : std::nullopt;
+      if (!number || *number < 0)
+        return call.fail("a computed value beside amounts that are computed or negative",
+                         "give the value to pad with as a constant");
+      list->push_back(*number);
+    }
+  if (mode != "constant") return call.fail(fmt::format("a value for mode '{}'", mode));
+  call.set(0, call.build("pad_with", {call.x(0), value}, {{"before", before}, {"after", after}}, call.name()));
+}
+
 void read_pad(Call& call) {
   double value = 0;
-  if (call.has(2)) {
+  const bool is_computed = call.has(2) && !call.constant(2);
+  if (call.has(2) && !is_computed) {
     const std::vector<double> values = call.reals_of(2);
     if (call.failed()) return;
     if (values.size() != 1) return call.fail("the value to pad with is no number");
@@ -146,7 +164,10 @@ void read_pad(Call& call) {
   if (call.has(3)) axes = call.integers_of(3);
   if (call.failed()) return;
   const std::string mode = call.text("mode", "constant");
-  if (const auto amounts = amounts_of(call, std::move(axes))) pad(call, *amounts, {mode, value});
+  const auto amounts = amounts_of(call, std::move(axes));
+  if (!amounts) return;
+  if (is_computed) return pad_with_computed(call, *amounts, mode);
+  pad(call, *amounts, {mode, value});
 }
 
 // Crops or pads axes around their middle to given sizes.

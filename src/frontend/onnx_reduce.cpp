@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "frontend/onnx_importer.h"
+#include "frontend/padding.h"
 
 namespace taper::onnx_reader {
 namespace {
@@ -40,6 +41,14 @@ Value* reduce(Call& call, std::string_view op, Value* x, const Axes& axes, std::
   return call.build(op, {x}, {{"dims", axes.dims}, {"keepdim", axes.keepdim}}, name);
 }
 
+// Means of integers have no fractions.
+void read_integer_mean(Call& call, Value* x, const Axes& axes) {
+  Dim count = 1;
+  for (const std::int64_t dim : axes.dims) count = count * x->type.shape[static_cast<std::size_t>(dim)];
+  Value* sum = reduce(call, "sum", x, axes);
+  call.set(0, call.build("trunc_divide", {sum, size_as_number(call.build, count, x->type.dtype)}, {}, call.name()));
+}
+
 template <int kKind>
 void read_plain(Call& call) {
   static constexpr std::string_view kOps[] = {"sum", "mean", "amax", "amin", "prod"};
@@ -49,14 +58,22 @@ void read_plain(Call& call) {
   const bool is_bool = x->type.dtype == DType::boolean;
   if (is_bool && (kKind == 2 || kKind == 3))
     return call.set(0, reduce(call, kKind == 2 ? "any" : "all", x, axes, call.name()));
+  if (kKind == 1 && !is_floating(x->type.dtype)) return read_integer_mean(call, x, axes);
   call.set(0, reduce(call, kOps[kKind], x, axes, call.name()));
+}
+
+Value* as_real(Call& call, Value* x) {
+  return is_floating(x->type.dtype) ? x : call.cast(x, DType::f64);
 }
 
 // ln sum, sum |x|, sqrt sum x^2, sum x^2. Integers are computed as float64 where a root or logarithm follows.
 void read_log_sum(Call& call) {
   const Axes axes = axes_of(call);
   if (call.failed()) return;
-  call.set(0, call.build("log", {reduce(call, "sum", call.x(0), axes)}, {}, call.name()));
+  Value* x = call.x(0);
+  const DType dtype = x->type.dtype;
+  Value* log = call.build("log", {reduce(call, "sum", as_real(call, x), axes)});
+  call.set(0, call.cast(log, dtype, call.name()));
 }
 
 void read_log_sum_exp(Call& call) {
@@ -64,18 +81,18 @@ void read_log_sum_exp(Call& call) {
   Value* x = call.x(0);
   if (call.failed()) return;
   if (axes.dims.empty()) return call.set(0, x);
+  const DType dtype = x->type.dtype;
+  x = as_real(call, x);
   // The largest is taken out, so that nothing overflows; infinities stay.
   Axes kept = axes;
   kept.keepdim = true;
   Value* largest = reduce(call, "amax", x, kept);
   // Where all are -inf, or one is inf, the difference with the largest would be NaN.
-  if (is_floating(x->type.dtype)) {
-    Value* zero = call.build("zeros_like", {largest});
-    largest = call.build("where", {call.build("is_inf", {largest}), zero, largest});
-  }
+  Value* zero = call.build("zeros_like", {largest});
+  largest = call.build("where", {call.build("is_inf", {largest}), zero, largest});
   Value* sum = reduce(call, "sum", call.build("exp", {call.build("sub", {x, largest})}), axes);
   Value* back = axes.keepdim ? largest : call.squeeze(largest, axes.dims);
-  call.set(0, call.build("add", {call.build("log", {sum}), back}, {}, call.name()));
+  call.set(0, call.cast(call.build("add", {call.build("log", {sum}), back}), dtype, call.name()));
 }
 
 void read_l1(Call& call) {

@@ -5,6 +5,7 @@
 
 #include "base/ratio.h"
 #include "frontend/onnx_importer.h"
+#include "frontend/padding.h"
 
 namespace taper::onnx_reader {
 namespace {
@@ -245,11 +246,20 @@ bool set_sizes(Call& call, Resize& resize, const Shape& sizes, const Integers& a
   return true;
 }
 
+// The size floor(size * scale), where elements say the scale: measured when the file runs.
+std::optional<Dim> measured_size(Call& call, Value* scales, std::int64_t i, const Dim& size) {
+  if (call.failed()) return std::nullopt;
+  Value* scale = call.build("select", {scales}, {{"dim", std::int64_t{0}}, {"index", i}});
+  Value* length = call.cast(size_as_number(call.build, size, DType::i64), scales->type.dtype);
+  const Value* range = measured_range(call, call.build("floor", {call.build("mul", {length, scale})}));
+  return range == nullptr ? std::nullopt : std::optional(range->type.shape[0]);
+}
+
 // Scales that the file computes from sizes: quotients of wanted sizes and those that are there, and numbers, where the
 // sizes cancel out.
 bool set_computed_scales(Call& call, Resize& resize, const Integers& axes, const Shape& shape,
                          const std::string& policy) {
-  const Value* scales = call.x(2);
+  Value* scales = call.x(2);
   Shape sizes;
   std::vector<std::optional<float>> numbers;
   bool may_round = false;
@@ -257,10 +267,12 @@ bool set_computed_scales(Call& call, Resize& resize, const Integers& axes, const
     const Dim& size = shape[static_cast<std::size_t>(axes[i])];
     const auto scale = real_entry_of(call.importer, scales, static_cast<std::int64_t>(i));
     if (!scale || scale->under.is(0)) {
-      call.importer.want(scales);
-      call.fail("the scales are computed when the file runs",
-                "give sizes instead of scales, or scales that are constants or quotients of sizes");
-      return false;
+      const auto size_there = measured_size(call, scales, static_cast<std::int64_t>(i), size);
+      if (!size_there) return false;
+      sizes.push_back(*size_there);
+      numbers.emplace_back();
+      may_round = true;
+      continue;
     }
     sizes.push_back(floor_divide(size * scale->over, scale->under));
     const auto over = scale->over.constant(), under = scale->under.constant();
@@ -347,11 +359,14 @@ void read_grid_sample(Call& call) {
   std::string mode = call.text("mode", call.version < 20 ? "bilinear" : "linear");
   if (mode == "linear") mode = "bilinear";
   if (mode == "cubic") mode = "bicubic";
-  call.set(0, call.build("grid_sample", {call.x(0), call.x(1)},
-                         {{"mode", mode},
-                          {"padding_mode", call.text("padding_mode", "zeros")},
-                          {"align_corners", call.flag("align_corners", false)}},
-                         call.name()));
+  const DType dtype = call.dtype(0);
+  if (!call.failed() && !is_floating(dtype) && mode != "nearest")
+    return call.fail(fmt::format("mode '{}' of {}", mode, info(dtype).name), "cast the image to float32 before it");
+  Value* read = call.build("grid_sample", {call.cast(call.x(0), DType::f32), call.cast(call.x(1), DType::f32)},
+                           {{"mode", mode},
+                            {"padding_mode", call.text("padding_mode", "zeros")},
+                            {"align_corners", call.flag("align_corners", false)}});
+  call.set(0, call.cast(read, dtype, call.name()));
 }
 
 // The places of an image's pixels, from -1 to 1, turned by theta [N, d, d + 1].

@@ -1,5 +1,6 @@
 // ONNX's operators that read images at places that other tensors hold: RoiAlign, DeformConv.
 #include <algorithm>
+#include <array>
 
 #include "frontend/onnx_importer.h"
 #include "frontend/onnx_windows.h"
@@ -14,18 +15,41 @@ Value* line(Call& call, std::int64_t length, DType dtype, double scale = 1, doub
   return call.build.constant(to_tensor(values));
 }
 
+// Whether places [R, P] count, as the edge where they are outside by one step.
+Value* places_inside(Call& call, Value* places, std::int64_t size) {
+  const DType dtype = places->type.dtype;
+  return call.build("logical_and", {call.build("greater_equal", {places, call.number(-1, dtype)}),
+                                    call.build("less_equal", {places, call.number(static_cast<double>(size), dtype)})});
+}
+
 // The shares that the entries of an axis of known size have in places [R, P], by linear interpolation: [R, P, size].
-// Places within one step outside count as the edge, others read nothing.
+// Places further outside read nothing.
 Value* linear_shares(Call& call, Value* places, std::int64_t size) {
   if (call.failed()) return nullptr;
   const DType dtype = places->type.dtype;
-  Value* inside =
-      call.build("logical_and", {call.build("greater_equal", {places, call.number(-1, dtype)}),
-                                 call.build("less_equal", {places, call.number(static_cast<double>(size), dtype)})});
+  Value* inside = places_inside(call, places, size);
   Value* within = call.build("clamp", {places}, {{"min", 0.0}, {"max", static_cast<double>(size - 1)}});
   Value* distance = call.build("abs", {call.build("sub", {call.unsqueeze(within, {2}), line(call, size, dtype)})});
   Value* share = call.build("relu", {call.build("sub", {call.number(1, dtype), distance})});
   return call.build("mul", {share, call.unsqueeze(call.cast(inside, dtype), {2})});
+}
+
+// The same of the entry before each place and the one behind it by themselves: their sum is the share of both.
+std::array<Value*, 2> neighbour_shares(Call& call, Value* places, std::int64_t size) {
+  if (call.failed()) return {nullptr, nullptr};
+  const DType dtype = places->type.dtype;
+  const auto last = static_cast<double>(size - 1);
+  Value* inside = call.cast(places_inside(call, places, size), dtype);
+  Value* within = call.build("clamp", {places}, {{"min", 0.0}, {"max", last}});
+  Value* before = call.build("floor", {within});
+  Value* behind = call.build("clamp", {call.binary("add", before, 1.0)}, {{"min", 0.0}, {"max", last}});
+  Value* part = call.build("sub", {within, before});
+  Value* entries = line(call, size, dtype);
+  const auto shares = [&](Value* entry, Value* share) {
+    Value* there = call.cast(call.build("equal", {call.unsqueeze(entry, {2}), entries}), dtype);
+    return call.build("mul", {there, call.unsqueeze(call.build("mul", {share, inside}), {2})});
+  };
+  return {shares(before, call.build("sub", {call.number(1, dtype), part})), shares(behind, part)};
 }
 
 // Places where a side of regions is sampled: start + (i + 1/2) * length / (cells * samples), for all i: [R, cells
@@ -50,7 +74,7 @@ void read_roi_align(Call& call) {
   const Shape shape = call.shape(0);
   Value* regions = call.x(1);
   if (call.failed()) return;
-  if (mode != "avg") return call.fail(fmt::format("mode '{}'", mode));
+  if (mode != "avg" && mode != "max") return call.fail(fmt::format("mode '{}'", mode));
   constexpr std::int64_t kMost = 1024;
   if (samples < 1 || samples > kMost || rows < 1 || rows > kMost || columns < 1 || columns > kMost)
     return call.fail(
@@ -64,20 +88,35 @@ void read_roi_align(Call& call) {
     Value* place = call.binary("mul", call.slice(regions, 1, index, Dim(index + 1)), scale);
     return half_pixel ? call.binary("sub", place, 0.5) : place;
   };
-  Value* across = linear_shares(call, sampled(call, side(0), side(2), columns, samples, half_pixel), *width);
-  Value* down = linear_shares(call, sampled(call, side(1), side(3), rows, samples, half_pixel), *height);
+  Value* across = sampled(call, side(0), side(2), columns, samples, half_pixel);
+  Value* down = sampled(call, side(1), side(3), rows, samples, half_pixel);
   Value* images = call.build("gather", {call.x(0), call.x(2)}, {{"dim", std::int64_t{0}}});
   if (call.failed()) return;
-  // [R, C, H, W] -> [R, C, rows samples, columns samples], each cell's samples averaged.
-  Value* cut =
-      call.build("matmul", {call.build("matmul", {call.unsqueeze(down, {1}), images}), call.unsqueeze(across, {1})},
-                 {{"transpose_b", true}});
+  // [R, C, H, W] -> [R, C, rows samples, columns samples].
+  const auto cut = [&](Value* row_shares, Value* column_shares) {
+    Value* cut_rows = call.build("matmul", {call.unsqueeze(row_shares, {1}), images});
+    return call.build("matmul", {cut_rows, call.unsqueeze(column_shares, {1})}, {{"transpose_b", true}});
+  };
+  Value* read = nullptr;
+  if (mode == "avg") {
+    read = cut(linear_shares(call, down, *height), linear_shares(call, across, *width));
+  } else {
+    // The largest share of a neighbour, not of their sum: so do ONNX's reference and its runtime.
+    for (Value* row_shares : neighbour_shares(call, down, *height))
+      for (Value* column_shares : neighbour_shares(call, across, *width)) {
+        Value* share = cut(row_shares, column_shares);
+        read = read == nullptr ? share : call.build("maximum", {read, share});
+      }
+  }
+  if (call.failed()) return;
+  // The samples of each cell are joined.
+  const std::string_view join = mode == "avg" ? "mean" : "amax";
   const Dim count = images->type.shape[0] * images->type.shape[1];
-  Value* averaged = call.build("mean", {call.reshape(cut, Shape{count, rows, samples, columns * samples})},
-                               {{"dims", std::vector<std::int64_t>{2}}});
-  averaged = call.build("mean", {call.reshape(averaged, Shape{count, rows, columns, samples})},
-                        {{"dims", std::vector<std::int64_t>{3}}});
-  call.set(0, call.reshape(averaged, Shape{images->type.shape[0], images->type.shape[1], rows, columns}, call.name()));
+  Value* joined = call.build(join, {call.reshape(read, Shape{count, rows, samples, columns * samples})},
+                             {{"dims", std::vector<std::int64_t>{2}}});
+  joined = call.build(join, {call.reshape(joined, Shape{count, rows, columns, samples})},
+                      {{"dims", std::vector<std::int64_t>{3}}});
+  call.set(0, call.reshape(joined, Shape{images->type.shape[0], images->type.shape[1], rows, columns}, call.name()));
 }
 
 // Each element of a kernel reads the image where its offset says, and is weighted by the mask.

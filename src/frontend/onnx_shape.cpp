@@ -200,8 +200,16 @@ void read_tile(Call& call) {
   const Shape from = call.shape(0);
   const auto repeats = operand_sizes(call, 1);
   if (call.failed()) return;
-  if (const auto numbers = constant_sizes(*repeats))
-    return call.set(0, call.build("tile", {call.x(0)}, {{"repeats", *numbers}}, call.name()));
+  if (auto numbers = constant_sizes(*repeats); numbers && numbers->size() == from.size()) {
+    // No times an axis: nothing of it, as it is.
+    Value* x = call.x(0);
+    for (std::size_t i = 0; i < from.size(); ++i)
+      if ((*numbers)[i] == 0) {
+        x = call.slice(x, static_cast<std::int64_t>(i), 0, Dim(0));
+        (*numbers)[i] = 1;
+      }
+    return call.set(0, call.build("tile", {x}, {{"repeats", *numbers}}, call.name()));
+  }
   // Symbolic repeats: [a, b] -> [1, a, 1, b] -> [r, a, s, b] -> [ra, sb].
   if (repeats->size() != from.size()) return call.fail("repeats for another number of axes");
   Shape apart, wide, joined;
@@ -513,6 +521,12 @@ void read_measured_range(Call& call) {
   if (dtype == DType::i64 || dtype == DType::i32)
     return call.set(0, call.build("range", {start, limit, delta},
                                   {{"length", Shape{call.importer.fresh_count(call.build.graph())}}}, call.name()));
+  if (!is_floating(dtype)) {
+    const auto wide = [&](Value* x) { return call.cast(x, DType::i64); };
+    const Dim length = call.importer.fresh_count(call.build.graph());
+    Value* range = call.build("range", {wide(start), wide(limit), wide(delta)}, {{"length", Shape{length}}});
+    return call.set(0, call.cast(range, dtype, call.name()));
+  }
   Value* count = call.build("ceil", {call.binary("div", call.binary("sub", limit, start), delta)});
   Value* steps = call.binary("mul", call.cast(measured_range(call, count), dtype), delta);
   call.set(0, call.build("add", {start, steps}, {}, call.name()));

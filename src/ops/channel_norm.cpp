@@ -45,9 +45,9 @@ Expected<std::vector<Type>> infer_group_norm(const InferCall& call) {
 
 Expected<std::vector<Array>> eval_group_norm(const EvalCall& call) {
   Array y = call.operand(0);
+  if (y.values.empty()) return std::vector{std::move(y)};
   const std::int64_t groups = call.attrs.integer("groups"), channels = y.size(1);
   const std::int64_t run = axis_view(y.shape, 1).inner, size = channels / groups * run;
-  if (size == 0) return std::vector{std::move(y)};
   for (std::int64_t group = 0; group < y.size(0) * groups; ++group) {
     const std::span<double> values =
         std::span(y.values).subspan(static_cast<std::size_t>(group * size), static_cast<std::size_t>(size));

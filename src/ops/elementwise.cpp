@@ -161,6 +161,60 @@ Op cast() {
           .examples = {{{f32({2, 3})}, {{"to", DType::i32}}}}};
 }
 
+Expected<std::vector<Array>> eval_bitcast(const EvalCall& call) {
+  Tensor bits = to_tensor(call.operand(0));
+  bits.dtype = call.attrs.get<DType>("to");
+  return std::vector{to_array(bits)};
+}
+
+// Files don't say what the bits become: of integers the other kind, with or without a sign.
+Status read_other_sign(std::span<Value* const> operands, Attrs& attrs) {
+  constexpr std::pair<DType, DType> kKinds[] = {
+      {DType::i64, DType::u64}, {DType::i32, DType::u32}, {DType::i16, DType::u16}, {DType::i8, DType::u8}};
+  for (const auto& [with, without] : kKinds)
+    for (const auto& [from, to] : {std::pair(with, without), std::pair(without, with)})
+      if (!operands.empty() && operands[0]->type.dtype == from) {
+        attrs.set("to", to);
+        return {};
+      }
+  return fail("the bits of other than integers");
+}
+
+Op bitcast() {
+  return {
+      .name = "bitcast",
+      .doc = "the bits of x as `to`, of as many",
+      .operands = {"x"},
+      .attrs = {{"to", AttrKind::dtype}},
+      .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
+        const DType from = call.type(0).dtype, to = call.attrs.get<DType>("to");
+        if (size_of(from) != size_of(to) || from == DType::boolean || to == DType::boolean)
+          return fail("x is {}, which has no bits of {}", info(from).name, info(to).name);
+        return infer_cast(call);
+      },
+      .eval = eval_bitcast,
+      .per_step = true,
+      .rearrange = [](std::span<const Tensor* const> operands, const Attrs& attrs) -> std::vector<Tensor> {
+        Tensor bits = *operands[0];
+        bits.dtype = attrs.get<DType>("to");
+        return {std::move(bits)};
+      },
+      .on_bases = elements_on_bases,
+      // Which keeps the bits of integers.
+      .onnx = {.op_type = "Cast",
+               .inputs = {operand(0)},
+               .attrs = {{"to", "to"}},
+               .fits =
+                   [](const Node& node) { return !takes_floats(node) && !is_floating(node.attrs.get<DType>("to")); }},
+      .tflite = {.builtin = tflite::BuiltinOperator::BITCAST,
+                 .since = "2.13.0",
+                 .inputs = {operand(0)},
+                 .options = tflite_options<tflite::BitcastOptionsT>(),
+                 .read_operands = read_other_sign},
+      .tensorflow = {.op = "Bitcast", .inputs = {operand(0)}, .attrs = {{"type", "to"}}},
+      .examples = {{{i64({2, 3})}, {{"to", DType::u64}}, 0, 9}}};
+}
+
 // What an operator's stored operand becomes: floats of another width, or integers behind which real numbers stand.
 Expected<std::vector<Array>> eval_stored(const EvalCall& call) {
   Array out = call.operand(0);
@@ -259,6 +313,7 @@ std::vector<Op> elementwise_ops() {
   Op erf = spelled(
       unary("erf", "2/sqrt(pi) * integral of exp(-t^2) from 0 to x", eval_unary<[](double x) { return std::erf(x); }>),
       "Erf", "Erf");
+  erf.onnx.dtypes = {DType::f32, DType::f16};
   erf.expand = expand_as<erf_of>;
   row(std::move(erf));
 
@@ -322,6 +377,7 @@ std::vector<Op> elementwise_ops() {
   row(std::move(squared));
 
   row(cast());
+  row(bitcast());
   row(dequantize());
   row(quantize());
   return rows;

@@ -115,6 +115,11 @@ Attrs block_of(std::int64_t block, std::string mode) {
   return {{"block", block}, {"mode", std::move(mode)}};
 }
 
+// What ONNX Runtime has kernels for.
+std::vector<DType> block_dtypes() {
+  return {DType::f64, DType::f32, DType::f16, DType::i8, DType::u8};
+}
+
 Op depth_to_space() {
   return {
       .name = "depth_to_space",
@@ -128,7 +133,10 @@ Op depth_to_space() {
       .expand = expand_depth_to_space,
       .expand_tflite = expand_blocks,
       .expand_tensorflow = expand_blocks,
-      .onnx = {.op_type = "DepthToSpace", .inputs = {operand(0)}, .attrs = {{"blocksize", "block"}, {"mode", "mode"}}},
+      .onnx = {.op_type = "DepthToSpace",
+               .inputs = {operand(0)},
+               .dtypes = block_dtypes(),
+               .attrs = {{"blocksize", "block"}, {"mode", "mode"}}},
       .examples = {{{f32({1, 8, 3, 4})}, block_of(2, "DCR")}, {{f32({2, 9, 2, 3})}, block_of(3, "CRD")}},
   };
 }
@@ -146,6 +154,7 @@ Op space_to_depth() {
       .expand_tensorflow = expand_blocks,
       .onnx = {.op_type = "SpaceToDepth",
                .inputs = {operand(0)},
+               .dtypes = block_dtypes(),
                .attrs = {{"blocksize", "block"}},
                .fits = [](const Node& node) { return node.attrs.text("mode") == "DCR"; }},
       .examples = {{{f32({1, 2, 6, 4})}, block_of(2, "DCR")}, {{f32({2, 1, 6, 3})}, block_of(3, "CRD")}},

@@ -3,7 +3,7 @@
 
 #include "ops/channels_last.h"
 #include "ops/families.h"
-#include "ops/rules.h"
+#include "ops/pointwise.h"
 #include "ops/table.h"
 
 namespace taper {
@@ -53,7 +53,8 @@ Op depth_to_space_nhwc() {
       .tflite = {.builtin = tflite::BuiltinOperator::DEPTH_TO_SPACE,
                  .since = "2.1.0",
                  .inputs = {operand(0)},
-                 .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::block_size, "block"})},
+                 .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::block_size, "block"}),
+                 .dtypes = tflite_moved_dtypes("2.1.0", {DType::i16, DType::boolean})},
       .tensorflow = {.op = "DepthToSpace", .inputs = {operand(0)}, .attrs = {{"block_size", "block"}}},
       .examples = {{{f32({1, 3, 4, 8})}, {{"block", std::int64_t{2}}}}},
   };
@@ -78,7 +79,8 @@ Op space_to_depth_nhwc() {
       .tflite = {.builtin = tflite::BuiltinOperator::SPACE_TO_DEPTH,
                  .since = "1.5.0",
                  .inputs = {operand(0)},
-                 .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::block_size, "block"})},
+                 .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::block_size, "block"}),
+                 .dtypes = tflite_moved_dtypes("1.5.0", {DType::i16, DType::boolean})},
       .tensorflow = {.op = "SpaceToDepth", .inputs = {operand(0)}, .attrs = {{"block_size", "block"}}},
       .examples = {{{f32({1, 4, 6, 3})}, {{"block", std::int64_t{2}}}}},
   };

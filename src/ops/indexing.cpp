@@ -3,6 +3,7 @@
 
 #include "ops/families.h"
 #include "ops/indices.h"
+#include "ops/pointwise.h"
 
 namespace taper {
 
@@ -134,6 +135,7 @@ Op gather() {
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"},
                                                     FixedOption<Options, std::int32_t>{&Options::batch_dims, 0}),
+                 .dtypes = tflite_moved_dtypes("1.6.0"),
                  .half_operand = 0},
       .tensorflow = {.op = "GatherV2",
                      .inputs = {operand(0), operand(1), attr_tensor("dim")},
@@ -259,6 +261,7 @@ Op gather_nd() {
                  .since = "1.14.0",
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<tflite::GatherNdOptionsT>(),
+                 .dtypes = tflite_moved_dtypes("1.14.0"),
                  .fits = has_no_batch},
       .tensorflow = {.op = "GatherNd",
                      .inputs = {operand(0), operand(1)},

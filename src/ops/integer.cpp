@@ -163,18 +163,35 @@ Expr bit_vector(Expr x, Expr powers) {
   return apply("remainder", apply("floor_divide", with_last_axis(x), powers), 2.0);
 }
 
+Expr powers_of(const Expr& x, const std::vector<std::int64_t>& powers) {
+  const Tensor tensor = tensor_i64({static_cast<std::int64_t>(powers.size())}, powers);
+  return {x.build, x.build->constant(converted(tensor, x.dtype()))};
+}
+
 // Two's complement with the sign s is sum (bit_k - s) 2^k - s, where no partial sum is larger than the result.
 Expr and_by_bits(Expr a, Expr b) {
   std::vector<std::int64_t> weights;
   for (std::size_t k = 0; k + 1 < 8 * size_of(a.dtype()); ++k) weights.push_back(std::int64_t{1} << k);
-  const Tensor tensor = tensor_i64({static_cast<std::int64_t>(weights.size())}, weights);
-  const Expr powers = {a.build, a.build->constant(converted(tensor, a.dtype()))};
+  const Expr powers = powers_of(a, weights);
   const Expr sign = cast(apply("logical_and", apply("less", a, 0.0), apply("less", b, 0.0)), a.dtype());
   const Expr bits = bit_vector(a, powers) * bit_vector(b, powers) - with_last_axis(sign);
-  return apply("sum", bits * powers, Attrs{{"dims", std::vector<std::int64_t>{-1}}}) - sign;
+  const auto sum_of = [&](const Expr& terms) {
+    return apply("sum", terms, Attrs{{"dims", std::vector<std::int64_t>{-1}}});
+  };
+  if (a.dtype() != DType::i64) return sum_of(bits * powers) - sign;
+  // ONNX Runtime adds int64 as float64: the bits of either half by themselves.
+  std::vector<std::int64_t> low = weights, high(weights.size(), 0);
+  for (std::size_t k = 32; k < weights.size(); ++k) {
+    low[k] = 0;
+    high[k] = weights[k - 32];
+  }
+  return sum_of(bits * powers_of(a, high)) * kHalf + sum_of(bits * powers_of(a, low)) - sign;
 }
 
 std::vector<Value*> expand_and_by_bits(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const DType dtype = node.operands[0]->type.dtype;
+  if (dtype == DType::u8 || dtype == DType::u16) return call_as(DType::i32, build, node, operands);
+  if (dtype == DType::u32) return call_as(DType::i64, build, node, operands);
   return expand_bits<and_by_bits>(build, node, operands);
 }
 
@@ -293,7 +310,7 @@ std::vector<Op> integer_ops() {
                                     eval_division<[](double a, double b) { return std::fmod(a, b); }>),
                              "Mod", "TruncateMod"));
   fmod.onnx.fixed = {{"fmod", std::int64_t{1}}};
-  fmod.tensorflow.dtypes = {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32};
+  fmod.tensorflow.dtypes = {DType::f64, DType::f32, DType::i64, DType::i32};
   fmod.expand = expand_rest<fmod_by_remainder>;
   row(std::move(fmod));
 

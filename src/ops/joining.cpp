@@ -1,6 +1,7 @@
 // Operators that join values along an axis, and that cut them into equal parts.
 #include "ops/families.h"
 #include "ops/merged_axes.h"
+#include "ops/pointwise.h"
 
 namespace taper {
 namespace {
@@ -87,6 +88,7 @@ Op concat() {
                  .since = "1.5.0",
                  .inputs = {operands_from(0)},
                  .options = tflite_options<Options>(OptionField<Options, std::int32_t>{&Options::axis, "dim"}),
+                 .dtypes = tflite_moved_dtypes("1.5.0"),
                  .fits = joins_few_axes},
       .tensorflow = {.op = "ConcatV2", .inputs = {operands_from(0), attr_tensor("dim")}, .count = "N"},
       .examples = {{{f32({2, 3}), f32({2, 4})}, {{"dim", std::int64_t{1}}}},

@@ -264,6 +264,7 @@ std::vector<Op> math_ops() {
 
   Op sign_row = spelled(unary("sign", "-1, 0 or 1", TAPER_FUNCTION(sign(x))), "Sign", "Sign", BuiltinOperator::SIGN,
                         "2.11.0", tflite_options<tflite::SignOptionsT>());
+  sign_row.tensorflow.dtypes = {DType::f64, DType::f32, DType::f16, DType::i64, DType::i32, DType::i16, DType::i8};
   sign_row.tflite.dtypes = {{DType::f32, {1, "2.11.0"}}, {DType::i32, {2, "2.12.0"}}};
   sign_row.expand = expand_as<[](Expr x) {
     return cast(apply("greater", x, 0.0), x.dtype()) - cast(apply("less", x, 0.0), x.dtype());
@@ -275,10 +276,12 @@ std::vector<Op> math_ops() {
       spelled(unary("is_nan", "whether x is no number", eval_predicate<[](double x) { return std::isnan(x); }>),
               "IsNaN", "IsNan"),
       expand_as<[](Expr x) { return apply("not_equal", x, x); }>));
-  row(predicate(
+  Op is_inf = predicate(
       spelled(unary("is_inf", "whether x is infinite", eval_predicate<[](double x) { return std::isinf(x); }>), "IsInf",
               "IsInf"),
-      expand_as<[](Expr x) { return apply("equal", apply("abs", x), std::numeric_limits<double>::infinity()); }>));
+      expand_as<[](Expr x) { return apply("equal", apply("abs", x), std::numeric_limits<double>::infinity()); }>);
+  is_inf.onnx.dtypes = {DType::f64, DType::f32};
+  row(std::move(is_inf));
 
   Op atan2 = spelled(binary("atan2", "the angle of the point (b, a) within [-pi, pi]",
                             eval_binary<[](double a, double b) { return std::atan2(a, b); }>),

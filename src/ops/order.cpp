@@ -87,15 +87,20 @@ std::vector<Value*> call_on_last_axis(Builder& build, const Node& node, Value* x
   return results;
 }
 
-// TFLite and TensorFlow take the largest of the last axis; the smallest are the largest of -x.
+// Numbers in the opposite order: -x, and of integers -x - 1, which the smallest one has as well.
+Value* opposite(Builder& build, Value* x) {
+  return build(x != nullptr && is_floating(x->type.dtype) ? "neg" : "bitwise_not", {x});
+}
+
+// TFLite and TensorFlow take the largest of the last axis; the smallest are the largest in the opposite order.
 std::vector<Value*> expand_topk(Builder& build, const Node& node, std::span<Value* const> operands) {
   if (!is_last_axis(node)) return call_on_last_axis(build, node, operands[0]);
   const auto& k = node.attrs.get<Shape>("k");
   const bool largest = node.attrs.flag("largest");
   const DType dtype = node.operands[0]->type.dtype;
-  if (!largest && !is_floating(dtype) && size_of(dtype) < size_of(DType::i32))  // -x may be beyond these
+  if (!largest && !is_floating(dtype) && size_of(dtype) < size_of(DType::i32))
     return call_as(DType::i32, build, node, operands);
-  Value* x = largest ? operands[0] : build("neg", {operands[0]});
+  Value* x = largest ? operands[0] : opposite(build, operands[0]);
   Value* count = nullptr;
   if (const auto number = k[0].constant())
     count = build.scalar_i32(*number);
@@ -104,7 +109,7 @@ std::vector<Value*> expand_topk(Builder& build, const Node& node, std::span<Valu
                   {{"dims", std::vector<std::int64_t>{0}}});
   const std::vector<Value*> found =
       build.call("top_entries", {x, count}, {{"length", k}, {"sorted", node.attrs.flag("sorted")}});
-  return {largest ? found[0] : build("neg", {found[0]}), build("cast", {found[1]}, {{"to", DType::i64}})};
+  return {largest ? found[0] : opposite(build, found[0]), build("cast", {found[1]}, {{"to", DType::i64}})};
 }
 
 Op topk() {
@@ -204,6 +209,7 @@ Op top_entries() {
                  .since = "1.7.0",
                  .inputs = {operand(0), operand(1)},
                  .options = tflite_options<tflite::TopKV2OptionsT>(),
+                 .dtypes = tflite_moved_dtypes("1.7.0", {DType::boolean}),
                  .read_operands = read_length},
       .tensorflow = {.op = "TopKV2",
                      .result = "values",

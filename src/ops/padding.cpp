@@ -4,6 +4,7 @@
 
 #include "ops/families.h"
 #include "ops/merged_axes.h"
+#include "ops/pointwise.h"
 
 namespace taper {
 namespace {
@@ -284,6 +285,7 @@ Op pad_with() {
                  .since = "1.9.0",
                  .inputs = {operand(0), made_matrix(2, pairs), operand(1)},
                  .options = tflite_options<tflite::PadV2OptionsT>(),
+                 .dtypes = tflite_moved_dtypes("1.9.0"),
                  .fits = [](const Node& node) { return !crops(node) && !has_more_axes(node, kMostPadded); },
                  .read_inputs = read_pairs},
       .tensorflow = {.op = "PadV2",
@@ -358,6 +360,7 @@ Op pad() {
       .infer = infer_pad,
       .eval = eval_pad,
       .on_bases = pad_on_bases,
+      .expands_if = [](const Node& node, Target target) { return target == Target::onnx || !pads_zeros(node); },
       .expand_onnx = expand_pad_onnx,
       .expand_tflite = expand_pad_last,
       .expand_tensorflow = expand_pad_last,
@@ -365,6 +368,7 @@ Op pad() {
                  .since = "1.5.0",
                  .inputs = {operand(0), made_matrix(2, pairs)},
                  .options = tflite_options<tflite::PadOptionsT>(),
+                 .dtypes = tflite_moved_dtypes("1.5.0"),
                  .fits = pads_zeros,
                  .read_inputs = read_pairs},
       .tensorflow = {.op = "Pad",

@@ -42,6 +42,13 @@ std::vector<TfliteDType> tflite_number_dtypes(std::string_view since) {
   return {{DType::f32, {1, since}}, {DType::i32, {1, since}}, {DType::i64, {1, since}}};
 }
 
+std::vector<TfliteDType> tflite_moved_dtypes(std::string_view since, std::initializer_list<DType> without) {
+  std::vector<TfliteDType> dtypes;
+  for (const DType dtype : {DType::f32, DType::i64, DType::i32, DType::i16, DType::i8, DType::u8, DType::boolean})
+    if (std::ranges::find(without, dtype) == without.end()) dtypes.push_back({dtype, {1, since}});
+  return dtypes;
+}
+
 Op unary(std::string_view name, std::string_view doc, EvalFn eval) {
   return {.name = name,
           .doc = doc,

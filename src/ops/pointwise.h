@@ -51,6 +51,8 @@ std::vector<DType> number_dtypes();
 
 // What TFLite's kernels compute with as plain numbers; narrower integers are quantised ones to them.
 std::vector<TfliteDType> tflite_number_dtypes(std::string_view since);
+// What TFLite's kernels for moving elements take, but for some; other integers go through wider ones.
+std::vector<TfliteDType> tflite_moved_dtypes(std::string_view since, std::initializer_list<DType> without = {});
 
 // Rows without spellings, with examples of float32.
 Op unary(std::string_view name, std::string_view doc, EvalFn eval);

@@ -264,10 +264,17 @@ bool drops_one_of_few_axes(const Node& node) {
   return drops_axis(node) && !has_more_axes(node, kMostPlacedAxes);
 }
 
-// The dtypes of values that are compared as int32, which has their order, because a target compares no others.
+// The first of the entries that are the extreme one.
+std::vector<Value*> expand_long_place(Builder& build, const Node& node, Value* x) {
+  const std::vector<std::int64_t> dims = {node.attrs.integer("dim")};
+  Value* extreme = build(node.op == "argmax" ? "amax" : "amin", {x}, {{"dims", dims}, {"keepdim", true}});
+  return {build("argmax", {build("cast", {build("equal", {x, extreme})}, {{"to", DType::i32}})}, node.attrs)};
+}
+
+// Booleans are compared as int32, which has their order, because a target compares no others.
 std::vector<Value*> expand_place(Builder& build, const Node& node, std::span<Value* const> operands) {
   const DType dtype = node.operands[0]->type.dtype;
-  if (dtype == DType::i64 || dtype == DType::boolean) return call_as(DType::i32, build, node, operands);
+  if (dtype == DType::boolean) return call_as(DType::i32, build, node, operands);
   const Shape& shape = node.operands[0]->type.shape;
   const std::int64_t dim = node.attrs.integer("dim");
   const std::int64_t axis = dim < 0 ? dim + static_cast<std::int64_t>(shape.size()) : dim;
@@ -303,10 +310,15 @@ Op place(std::string_view name, std::string_view doc, EvalFn eval, std::string_v
           .on_bases = place_on_bases,
           .expand = expand_place,
           .expands_if =
-              [](const Node& node, Target) {
+              [](const Node& node, Target target) {
                 const DType dtype = node.operands[0]->type.dtype;
-                return dtype == DType::i64 || dtype == DType::boolean || !drops_axis(node) ||
-                       has_more_axes(node, kMostPlacedAxes);
+                return (dtype == DType::i64 && target == Target::tflite) || dtype == DType::boolean ||
+                       !drops_axis(node) || has_more_axes(node, kMostPlacedAxes);
+              },
+          .expand_tflite =
+              [](Builder& build, const Node& node, std::span<Value* const> operands) {
+                const bool is_long = node.operands[0]->type.dtype == DType::i64;
+                return is_long ? expand_long_place(build, node, operands[0]) : expand_place(build, node, operands);
               },
           .onnx = {.op_type = onnx,
                    .inputs = {operand(0)},

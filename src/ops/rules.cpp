@@ -25,7 +25,7 @@ bool is_raised(const Dim& y, const Dim& x) {
 }  // namespace
 
 std::vector<DType> onnx_wide_dtypes() {
-  return {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32, DType::u64, DType::u32};
+  return {DType::f64, DType::f32, DType::f16, DType::i64, DType::i32};
 }
 
 std::vector<DType> onnx_ordered_dtypes() {
@@ -123,12 +123,15 @@ Array to_array(const Tensor& tensor) {
 }
 
 void wrap_integers(Array& array) {
-  if (is_floating(array.dtype) || array.dtype == DType::boolean || size_of(array.dtype) > 4) return;
-  const bool is_unsigned = array.dtype == DType::u8 || array.dtype == DType::u16 || array.dtype == DType::u32;
+  if (is_floating(array.dtype) || array.dtype == DType::boolean) return;
+  const bool is_unsigned =
+      array.dtype == DType::u8 || array.dtype == DType::u16 || array.dtype == DType::u32 || array.dtype == DType::u64;
   const double span = std::ldexp(1.0, static_cast<int>(8 * size_of(array.dtype)));
   const double low = is_unsigned ? 0 : -span / 2;
+  // The largest integer of 64 bits is as a float64 the number after it.
+  const double last = size_of(array.dtype) > 4 ? low + span : low + span - 1;
   for (double& value : array.values)
-    if ((value < low || value >= low + span) && std::isfinite(value)) value -= span * std::floor((value - low) / span);
+    if ((value < low || value > last) && std::isfinite(value)) value -= span * std::floor((value - low) / span);
 }
 
 Tensor to_tensor(const Array& array) {

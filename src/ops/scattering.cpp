@@ -4,6 +4,7 @@
 
 #include "ops/families.h"
 #include "ops/indices.h"
+#include "ops/pointwise.h"
 
 namespace taper {
 namespace {
@@ -44,7 +45,8 @@ bool is_reduction(const Node& node, std::string_view name) {
 
 // ONNX knows the largest and the smallest from version 18 on.
 bool has_onnx_reduction(const Node& node) {
-  return is_reduction(node, "none") || is_reduction(node, "add") || is_reduction(node, "mul");
+  const bool adds = node.operands[0]->type.dtype != DType::f16;  // its runtime has no kernel for these
+  return is_reduction(node, "none") || (adds && (is_reduction(node, "add") || is_reduction(node, "mul")));
 }
 
 Expected<std::vector<Type>> infer_scatter_nd(const InferCall& call) {
@@ -77,6 +79,11 @@ Expected<std::vector<Array>> eval_scatter_nd(const EvalCall& call) {
 }
 
 // ---------------------------------------------------------------------------------------------------- scatter by sums
+
+bool adds_known_dtypes(const Node& node) {
+  const DType dtype = node.operands[1]->type.dtype;
+  return dtype != DType::i16 && dtype != DType::u16 && dtype != DType::u32 && dtype != DType::u64;
+}
 
 // TFLite's SCATTER_ND adds updates of one entry to zeros, and does nothing else.
 Op scatter_sum() {
@@ -114,6 +121,7 @@ Op scatter_sum() {
                  .since = "2.1.0",
                  .inputs = {operand(0), operand(1), operand(2)},
                  .options = tflite_options<tflite::ScatterNdOptionsT>(),
+                 .fits = adds_known_dtypes,
                  .read_operands = [](std::span<Value* const> operands,
                                      Attrs& attrs) { return resolve_shape(operands[2], attrs); }},
       .tensorflow = {.op = "ScatterNd",
@@ -270,6 +278,13 @@ std::vector<Value*> expand_scatter_tensorflow(Builder& build, const Node& node, 
   return {build("scatter_nd", {operands[0], one(operands[1]), one(operands[2])}, node.attrs)};
 }
 
+std::vector<Value*> scatter_in_f32(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const auto as = [&build](DType dtype, Value* x) { return build("cast", {x}, {{"to", dtype}}); };
+  Value* wide =
+      build("scatter_nd", {as(DType::f32, operands[0]), operands[1], as(DType::f32, operands[2])}, node.attrs);
+  return {as(node.operands[0]->type.dtype, wide)};
+}
+
 Op scatter_nd() {
   return {
       .name = "scatter_nd",
@@ -287,6 +302,8 @@ Op scatter_nd() {
                                                                       : scatters_by_sums(node);
           },
       .expand_onnx = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {
+        if (node.operands[0]->type.dtype == DType::f16 && !has_onnx_reduction(node))
+          return scatter_in_f32(build, node, operands);
         if (!has_onnx_reduction(node)) return {SumScatter(build, node, operands).run_by_copies()};
         Value* indices = build("cast", {operands[1]}, {{"to", DType::i64}});
         return {build("scatter_nd", {operands[0], indices, operands[2]}, node.attrs)};

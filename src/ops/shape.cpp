@@ -644,7 +644,9 @@ Op tile() {
                  .since = "1.10.1",
                  .inputs = {operand(0), attr_tensor("repeats")},
                  .options = tflite_options<tflite::TileOptionsT>()},
-      .tensorflow = {.op = "Tile", .inputs = {operand(0), attr_tensor("repeats")}},
+      .tensorflow = {.op = "Tile",
+                     .inputs = {operand(0), attr_tensor("repeats")},
+                     .fits = [](const Node& node) { return node.operands[0]->type.dtype != DType::u16; }},
       .examples = {{{f32({2, 3})}, {{"repeats", Integers{2, 3}}}},
                    {{f32({2, 1, 3})}, {{"repeats", Integers{1, 4, 1}}}}},
   };

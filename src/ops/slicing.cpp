@@ -4,6 +4,7 @@
 
 #include "ops/families.h"
 #include "ops/moves.h"
+#include "ops/pointwise.h"
 
 namespace taper {
 
@@ -563,7 +564,8 @@ Op update_slice() {
       .tflite = {.builtin = tflite::BuiltinOperator::DYNAMIC_UPDATE_SLICE,
                  .since = "2.9.0",
                  .inputs = {operand(0), operand(1), operand(2)},
-                 .options = tflite_options<tflite::DynamicUpdateSliceOptionsT>()},
+                 .options = tflite_options<tflite::DynamicUpdateSliceOptionsT>(),
+                 .dtypes = tflite_moved_dtypes("2.9.0", {DType::u8, DType::i16})},
       .examples = {{{f32({4, 3}), f32({2, 3}), {DType::i32, {2}}}, {}, 0, 2}},
   };
 }
@@ -658,6 +660,7 @@ Op flip() {
       .attrs = {{"dims", AttrKind::integers}},
       .infer = infer_flip,
       .eval = eval_flip,
+      .expands_if = [](const Node& node, Target) { return node.attrs.integers("dims").size() != 1; },
       .expand_tflite = expand_flip_axis_by_axis,
       .onnx = {.op_type = "Slice",
                .inputs = {operand(0), made([](const Node& node) { return each_dim(node, -1); }),
@@ -669,6 +672,7 @@ Op flip() {
                  .since = "1.14.0",
                  .inputs = {operand(0), attr_tensor("dims")},
                  .options = tflite_options<tflite::ReverseV2OptionsT>(),
+                 .dtypes = tflite_moved_dtypes("1.14.0"),
                  .fits = [](const Node& node) { return node.attrs.integers("dims").size() == 1; }},
       .tensorflow = {.op = "ReverseV2",
                      .inputs = {operand(0), attr_tensor("dims")},

@@ -25,13 +25,18 @@ bool is_given(const Value* value) {
   return value->producer == nullptr || constant_of(value) != nullptr;
 }
 
-// The same value by one more operator. The kernel of CONCATENATION takes no scalars, and no float64; LiteRT takes
+bool is_joined(DType dtype) {
+  const auto& dtypes = find_op("concat")->tflite.dtypes;
+  return std::ranges::find(dtypes, dtype, &TfliteDType::dtype) != dtypes.end();
+}
+
+// The same value by one more operator. The kernel of CONCATENATION takes no scalars, and not all dtypes; LiteRT takes
 // eight axes of any value.
 Value* copied_value(Builder& build, Value* value) {
   const std::size_t axes = value->type.shape.size();
   if (axes > kMostJoinedAxes && value->type.dtype == DType::f32) return build("mul", {value, build.scalar(1)});
   const Attrs first = {{"dims", std::vector<std::int64_t>{0}}};
-  if (axes == 0 || axes > kMostJoinedAxes || value->type.dtype == DType::f64)
+  if (axes == 0 || axes > kMostJoinedAxes || !is_joined(value->type.dtype))
     return build("squeeze", {build("unsqueeze", {value}, first)}, first);
   return build("concat", {value}, {{"dim", std::int64_t{0}}});
 }

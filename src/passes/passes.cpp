@@ -25,9 +25,39 @@ bool expands_without(const Node& node, Target target, const std::string& symbol)
   return !build.failed() && op_of(node).expansion_for(target, trial.nodes().back()) != nullptr;
 }
 
+// The operator, and the dtype of its operand where that is not the one of most networks.
+std::string call_text(const Node& node) {
+  const auto found = std::ranges::find_if(node.operands, [](const Value* operand) { return operand != nullptr; });
+  if (found == node.operands.end() || (*found)->type.dtype == DType::f32) return node.op;
+  return fmt::format("{} of {}", node.op, info((*found)->type.dtype).name);
+}
+
+// Whether the target has the call for another dtype of its operand.
+bool is_said_of_another_dtype(const Node& node, Target target) {
+  for (const DType dtype : {DType::f32, DType::i32, DType::i64}) {
+    Graph trial;
+    Builder build(trial);
+    std::vector<Value*> operands;
+    for (const Value* operand : node.operands) {
+      Type type = operand == nullptr ? Type{} : operand->type;
+      if (operand != nullptr && type.dtype == node.operands[0]->type.dtype) type.dtype = dtype;
+      operands.push_back(operand == nullptr ? nullptr : trial.add_input("x", std::move(type)));
+    }
+    build.call(node.op, std::move(operands), node.attrs);
+    if (!build.failed() && can_be_said(trial.nodes().back(), target)) return true;
+  }
+  return false;
+}
+
 // What to do about a node that the target has for known sizes only; empty: nothing is known.
 std::string advice_on(const Graph& graph, const Node& node, Target target) {
-  if (!node.regions.empty() || op_of(node).expansion_for(target) == nullptr) return {};
+  if (!node.regions.empty() || node.operands.empty() || node.operands[0] == nullptr) return {};
+  if (const DType dtype = node.operands[0]->type.dtype; dtype != DType::f32 && is_said_of_another_dtype(node, target))
+    return fmt::format(
+        "{} has {} of other dtypes: cast the {} before it to int32, int64 or float32, as the numbers "
+        "allow, or write the other formats (--to)",
+        target_name(target), node.op, info(dtype).name);
+  if (op_of(node).expansion_for(target) == nullptr) return {};
   constexpr std::size_t kMostTried = 16;  // each takes a graph
   std::set<std::string> open;
   for (const Value* operand : node.operands)
@@ -67,7 +97,7 @@ void collect_unspelled(const Graph& graph, Target target, Unspelled& unspelled) 
             unspelled.sizes[size.text()].push_back(place);
             names_sizes = true;
           }
-    if (!names_sizes || node.op != "sizes") unspelled.ops[node.op].push_back(place);  // no program calls `sizes`
+    if (!names_sizes || node.op != "sizes") unspelled.ops[call_text(node)].push_back(place);  // none calls `sizes`
   }
 }
 
@@ -103,7 +133,7 @@ Status check_spelled(const Graph& graph, Target target) {
   Error error{std::move(message), {}, {}};
   std::set<std::string> asked;  // one node tells of its operator
   for (const Node& node : graph.nodes())
-    if (error.hint.empty() && unspelled.ops.contains(node.op) && asked.insert(node.op).second)
+    if (error.hint.empty() && unspelled.ops.contains(call_text(node)) && asked.insert(call_text(node)).second)
       error.hint = advice_on(graph, node, target);
   if (!unspelled.sizes.empty() && error.hint.empty()) error.hint = "give the sizes as numbers with --input-shape";
   return std::unexpected(std::move(error));
@@ -174,6 +204,11 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   if (target == Target::tflite)
     passes.push_back(
         {"compute_in_f32", "kernels compute in float32, whatever the floats' type", compute_in_f32, has_other_floats});
+  const Pass on_signed = {"compute_on_signed", "few kernels compute on uint64",
+                          [=](const Graph& g) { return compute_on_signed(g, target); }, holds_long_unsigned};
+  if (target != Target::tflite)
+    passes.push_back({"compute_bf16_in_f32", "few kernels compute in bfloat16", compute_bf16_in_f32, has_bf16});
+  passes.push_back(on_signed);
   passes.push_back({"fold_pads", "a convolution pads at no cost", fold_pads, holds("pad")});
   passes.push_back(
       {"fold_batch_norms", "a norm costs nothing in the weights before it", fold_batch_norms, holds("batch_norm")});
@@ -206,6 +241,7 @@ std::vector<Pass> passes_for(Target target, const LegalizeOptions& options) {
   passes.push_back({"materialize_dims", "sizes that must be numbers are computed from those of the inputs",
                     [=](const Graph& g) { return materialize_dims(g, target); }, unsayable});
   passes.push_back(expand);
+  passes.push_back(on_signed);  // what loops and sizes are made of
   passes.push_back({"widen_operands", "kernels have few of the integers' types",
                     [=](const Graph& g) { return widen_operands(g, target); }, unsayable});
   passes.push_back(expand);

@@ -43,8 +43,14 @@ bool makes_its_results(const Node& node);
 // Computes in float32 what is float16, bfloat16 or float64; inputs and outputs keep their types.
 Expected<Graph> compute_in_f32(const Graph& graph);
 bool has_other_floats(const Graph& graph);
+// The same of bfloat16 alone.
+Expected<Graph> compute_bf16_in_f32(const Graph& graph);
+bool has_bf16(const Graph& graph);
 // Casts operands of calls that the target knows for wider integers only, and their results back.
 Expected<Graph> widen_operands(const Graph& graph, Target target);
+// Computes on uint64 as on int64 of the same bits.
+Expected<Graph> compute_on_signed(const Graph& graph, Target target);
+bool holds_long_unsigned(const Graph& graph);
 // Replaces calls that the target can't spell by their expansions, again and again. What has none stays.
 Expected<Graph> expand_for(const Graph& graph, Target target);
 bool wants_expansion(const Node& node, Target target);

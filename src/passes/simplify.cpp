@@ -69,6 +69,13 @@ Replacement rearrange_constants(Builder& build, const Node& node, std::span<Valu
   return values;
 }
 
+// Whether float64 tells all of these integers apart.
+bool are_exact(const Array& array) {
+  constexpr double kMostExact = 9007199254740992;  // 2^53
+  if (array.dtype != DType::i64 && array.dtype != DType::u64) return true;
+  return std::ranges::all_of(array.values, [](double x) { return std::fabs(x) < kMostExact; });
+}
+
 // Zeros of a known shape are known, whatever they are like.
 bool are_known_zeros(const Node& node) {
   return node.op == "zeros_like" && constant_sizes(node.results[0]->type.shape);
@@ -113,11 +120,13 @@ Expected<Graph> fold(const Graph& graph, bool zeros_too) {
     std::vector<const Array*> pointers;
     pointers.reserve(operands.size());
     for (std::size_t i = 0; i < operands.size(); ++i) pointers.push_back(operands[i] == nullptr ? nullptr : &arrays[i]);
+    if (!std::ranges::all_of(arrays, are_exact)) return std::nullopt;
     const auto results = op.eval({pointers, node.attrs, node.regions, {}});
     if (!results) {
       build.set_error(results.error());
       return std::vector<Value*>(node.results.size(), nullptr);
     }
+    if (!std::ranges::all_of(*results, are_exact)) return std::nullopt;
     std::vector<Value*> values;
     values.reserve(node.results.size());
     for (std::size_t i = 0; i < node.results.size(); ++i)

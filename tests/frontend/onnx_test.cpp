@@ -159,6 +159,61 @@ TEST(Onnx, stacks_the_results_of_a_loop_in_a_scan) {
   EXPECT_THAT((*results)[1].values, ElementsAre(2, 20, 3, 30, 4, 40));
 }
 
+// A loop that adds x until the largest sum is 5 or more, and stacks the sums.
+Expected<ImportedProgram> loop_until(const std::string& limit) {
+  const std::string body = "attribute { name: 'body' type: GRAPH g { name: 'body' " + value("input", "i", {}, 7) +
+                           value("input", "go", {}, 9) + value("input", "sum", {"2"}) +
+                           value("output", "go_on", {}, 9) + value("output", "next", {"2"}) +
+                           value("output", "each", {"2"}) + node("Add", {"sum", "x"}, {"next"}) +
+                           node("ReduceMax", {"next"}, {"most"}, "attribute { name: 'keepdims' type: INT i: 0 }") +
+                           node("Less", {"most", "five"}, {"go_on"}) + node("Identity", {"next"}, {"each"}) + " } }";
+  return read(model_of(value("input", "x", {"2"}) + value("output", "last", {"2"}) +
+                       value("output", "all", {"n", "2"}) +
+                       "initializer { name: 'turns' data_type: 7 int64_data: [9] } "
+                       "initializer { name: 'five' data_type: 1 float_data: [5] } " +
+                       node("Loop", {limit, "", "x"}, {"last", "all"}, body)));
+}
+
+TEST(Onnx, stacks_the_results_of_loops_that_their_condition_ends) {
+  for (const std::string limit : {"turns", ""}) {
+    const auto program = loop_until(limit);
+    ASSERT_TRUE(program) << program.error().text();
+    EXPECT_THAT(operators_of(program->graph), testing::Contains("while"));
+    const auto results = evaluate(program->graph, {{DType::f32, {2}, {1, 2}}});
+    ASSERT_TRUE(results) << results.error().text();
+    EXPECT_THAT((*results)[0].values, ElementsAre(3, 6));
+    EXPECT_EQ((*results)[1].shape, (std::vector<std::int64_t>{2, 2})) << limit;
+    EXPECT_THAT((*results)[1].values, ElementsAre(2, 4, 3, 6));
+  }
+}
+
+TEST(Onnx, repeats_an_axis_no_times) {
+  const auto program = read(model_of(value("input", "x", {"2", "3"}) + value("output", "y", {"0", "6"}) +
+                                     integers("times", {0, 2}) + node("Tile", {"x", "times"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(shape_text(program->graph.outputs()[0].value->type.shape), "[0, 6]");
+}
+
+TEST(Onnx, pads_with_a_value_that_is_computed) {
+  const auto program =
+      read(model_of(value("input", "x", {"2"}) + value("input", "v", {}) + value("output", "y", {"3"}) +
+                    integers("pads", {1, 0}) + node("Pad", {"x", "pads", "v"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  const auto results = evaluate(program->graph, {{DType::f32, {2}, {1, 2}}, {DType::f32, {}, {7}}});
+  ASSERT_TRUE(results) << results.error().text();
+  EXPECT_THAT((*results)[0].values, ElementsAre(7, 1, 2));
+}
+
+TEST(Onnx, integers_that_float64_does_not_tell_apart_are_not_computed_when_the_file_is_read) {
+  const auto program =
+      read(model_of("initializer { name: 'a' data_type: 7 dims: 1 int64_data: [9007199254740993] } "
+                    "initializer { name: 'b' data_type: 7 dims: 1 int64_data: [2] } " +
+                    value("input", "x", {"1"}, 7) + value("output", "y", {"1"}, 7) + node("Add", {"a", "b"}, {"c"}) +
+                    node("Mul", {"c", "x"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(operators_of(program->graph), ElementsAre("add", "mul"));
+}
+
 TEST(Onnx, a_branch_on_a_known_condition_is_the_only_one) {
   const auto branch = [](const std::string& name, const std::string& op) {
     return "attribute { name: '" + name + "' type: GRAPH g { name: '" + name + "' " +

@@ -271,6 +271,41 @@ TEST(LegalizeForAll, takes_nearest_entries_of_open_sizes_by_float32_and_without_
   }
 }
 
+TEST(Legalize, computes_on_uint64_as_on_int64_of_the_same_bits) {
+  for (const Target target : kTargets)
+    for (const std::string_view op : {"add", "maximum", "less", "trunc_divide", "remainder", "bitwise_and"}) {
+      Graph graph;
+      Builder build(graph);
+      Value* a = graph.add_input("a", {DType::u64, {3}});
+      Value* b = graph.add_input("b", {DType::u64, {3}});
+      graph.add_output("y", build(op, {a, b}));
+      const auto legal = legalize(graph, target);
+      ASSERT_TRUE(legal) << op << ": " << legal.error().text();
+      EXPECT_EQ(count_ops(*legal, "bitcast"), op == "less" ? 2u : 3u) << op;
+    }
+}
+
+TEST(Legalize, keeps_integers_that_float64_does_not_tell_apart_for_the_runtime) {
+  Graph graph;
+  Builder build(graph);
+  const auto number = [&](std::int64_t value) { return build.constant(tensor_i64({1}, std::array{value})); };
+  graph.add_output("y", build("add", {number((std::int64_t{1} << 53) + 1), number(2)}));
+  const auto legal = legalize(graph, Target::onnx);
+  ASSERT_TRUE(legal) << legal.error().text();
+  EXPECT_EQ(count_ops(*legal, "add"), 1u);
+}
+
+TEST(Legalize, names_the_dtype_of_what_a_target_does_not_have) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::u64, {2, 3}});
+  graph.add_output("y", build("mean", {x}, {{"dims", std::vector<std::int64_t>{1}}}));
+  const auto legal = legalize(graph, Target::tflite);
+  ASSERT_FALSE(legal);
+  EXPECT_THAT(legal.error().message, testing::HasSubstr("mean of uint64"));
+  EXPECT_THAT(legal.error().hint, testing::HasSubstr("cast the uint64"));
+}
+
 TEST(LegalizeForOnnx, pads_short_integers_in_wider_ones) {
   Graph graph;
   Builder build(graph);

@@ -1,10 +1,13 @@
-// Runs ONNX's node tests: reads each model, evaluates it and, if asked, runs it as TFLite in LiteRT.
+// Runs ONNX's node tests: reads each model, evaluates it and, if asked, runs it as TFLite in LiteRT, as ONNX in ONNX
+// Runtime, as a SavedModel in TensorFlow.
 //
-//   taper_onnx_cases FOLDER [--tflite] [--only TEXT] [--jobs N]
+//   taper_onnx_cases FOLDER [--tflite] [--onnx] [--tensorflow] [--only TEXT] [--jobs N]
 //
-// FOLDER is onnx/backend/test/data/node of the Python package onnx. Prints a line per case: its name, "ok" or why the
-// evaluation is not what the test expects, the same for TFLite, and the inputs that had to be constants. Then a line
-// "total CASES EVALUATED TFLITE". Cases run in processes of their own, so that none takes the others down.
+// FOLDER is onnx/backend/test/data/node of the Python package onnx, or is laid out like it. Prints a line per case: its
+// name, "ok" or why the evaluation is not what the test expects, the same for TFLite, the inputs that had to be
+// constants, and the same for ONNX and TensorFlow. Reasons begin with the format ("tflite: ") where nothing could be
+// written, with the runtime ("litert: ") where the file is not right. Then a line "total CASES EVALUATED TFLITE". Cases
+// run in processes of their own, so that none takes the others down.
 #include <google/protobuf/stubs/logging.h>
 #include <poll.h>
 #include <sys/wait.h>
@@ -18,13 +21,19 @@
 #include <string>
 #include <vector>
 
+#include "backend/onnx.h"
+#include "backend/tensorflow.h"
 #include "backend/tflite.h"
 #include "base/mapped_file.h"
 #include "formats/onnx.h"
+#include "formats/saved_model.h"
 #include "frontend/onnx.h"
 #include "ops/evaluate.h"
 #include "passes/passes.h"
+#include "scratch_folder.h"
 #include "verify/litert.h"
+#include "verify/onnxruntime.h"
+#include "verify/tensorflow.h"
 
 namespace taper {
 namespace {
@@ -36,7 +45,7 @@ constexpr std::size_t kCasesPerProcess = 40;
 
 struct Options {
   fs::path folder;
-  bool tflite = false;
+  bool tflite = false, onnx = false, tensorflow = false;
   std::string only;
   std::size_t jobs = 2;
 };
@@ -45,6 +54,15 @@ struct Result {
   std::string evaluated = "not run";
   std::string tflite = "not run";
   std::string constants;
+  std::string onnx = "not run";
+  std::string tensorflow = "not run";
+};
+
+// The runtimes that were asked for.
+struct Runtimes {
+  std::optional<Litert> litert = {};
+  std::optional<Onnxruntime> onnxruntime = {};
+  std::optional<Tensorflow> tensorflow = {};
 };
 
 std::string reason(const Error& error) {
@@ -71,6 +89,17 @@ Expected<std::vector<Tensor>> read_tensors(const fs::path& folder, std::string_v
   return tensors;
 }
 
+// Integers of 64 bits have more digits than float64.
+bool same_bytes(const Tensor& a, const Tensor& b) {
+  std::vector<std::byte> bytes[2];
+  for (const Tensor* tensor : {&a, &b}) {
+    auto& copy = bytes[tensor == &a ? 0 : 1];
+    copy.resize(static_cast<std::size_t>(tensor->byte_count()));
+    convert_elements(*tensor, tensor->dtype, copy);
+  }
+  return bytes[0] == bytes[1];
+}
+
 // The tolerances of ONNX's own tests, and a unit in the last place of narrow floats.
 Status compare(const Tensor& expected, const Tensor& actual, std::string_view name, double slack) {
   if (expected.dtype != actual.dtype)
@@ -78,6 +107,10 @@ Status compare(const Tensor& expected, const Tensor& actual, std::string_view na
   if (expected.shape != actual.shape)
     return fail("output '{}' has shape {}, expected {}", name, shape_text(std::span(actual.shape)),
                 shape_text(std::span(expected.shape)));
+  if (!is_floating(expected.dtype) && !same_bytes(expected, actual)) {
+    const std::vector<double> want = to_double(expected), got = to_double(actual);
+    if (want == got) return fail("output '{}' differs in digits beyond those of float64", name);
+  }
   const std::vector<double> want = to_double(expected), got = to_double(actual);
   const double relative = expected.dtype == DType::bf16 ? 1e-2 : expected.dtype == DType::f16 ? 2e-3 : 1e-3;
   double largest = 0;
@@ -139,45 +172,114 @@ Status evaluate_case(const Case& loaded) {
   return {};
 }
 
-Status run_as_tflite(const Case& loaded, const Litert& litert) {
-  const Graph& graph = loaded.program.graph;
+Expected<Graph> legalized(const Case& loaded, Target target) {
   LegalizeOptions options;
-  TAPER_ASSIGN(options.freeze, bind_symbols(graph.inputs(), loaded.shapes));
-  TAPER_ASSIGN(const Graph legal, legalize(graph, Target::tflite, options));
-  TAPER_ASSIGN(const TfliteModel spelled, spell_tflite(legal, {}));
-  std::vector<std::byte> file;
-  TAPER_TRY(write_tflite(spelled.model, spelled.buffers, [&](Bytes piece) -> Status {
-    file.insert(file.end(), piece.begin(), piece.end());
-    return {};
-  }));
-  TAPER_ASSIGN(LitertModel model, LitertModel::open(litert, share(std::move(file))));
+  TAPER_ASSIGN(options.freeze, bind_symbols(loaded.program.graph.inputs(), loaded.shapes));
+  return legalize(loaded.program.graph, target, options);
+}
+
+std::vector<SignatureTensor> named_inputs(const Case& loaded) {
   std::vector<SignatureTensor> inputs;
-  for (std::size_t i = 0; i < loaded.inputs.size(); ++i) inputs.push_back({graph.inputs()[i]->name, loaded.inputs[i]});
-  OutputShapes expected;
-  for (std::size_t i = 0; i < graph.outputs().size(); ++i)
-    expected.emplace(graph.outputs()[i].name, loaded.outputs[i].shape);
-  TAPER_ASSIGN(const std::vector<SignatureTensor> outputs, model.run(inputs, expected));
-  for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
-    const std::string& name = graph.outputs()[i].name;
-    const auto found = std::ranges::find(outputs, name, &SignatureTensor::name);
-    if (found == outputs.end()) return fail("there is no output '{}'", name);
+  for (std::size_t i = 0; i < loaded.inputs.size(); ++i)
+    inputs.push_back({loaded.program.graph.inputs()[i]->name, loaded.inputs[i]});
+  return inputs;
+}
+
+Status compare_outputs(const Case& loaded, const Expected<std::vector<SignatureTensor>>& outputs) {
+  TAPER_TRY(outputs);
+  for (std::size_t i = 0; i < loaded.outputs.size(); ++i) {
+    const std::string& name = loaded.program.graph.outputs()[i].name;
+    const auto found = std::ranges::find(*outputs, name, &SignatureTensor::name);
+    if (found == outputs->end()) return fail("there is no output '{}'", name);
     TAPER_TRY(compare(loaded.outputs[i], found->value, name, 1e-5));
   }
   return {};
 }
 
-Result run_case(const fs::path& folder, const Litert* litert) {
+Expected<std::vector<std::byte>> tflite_file(const Case& loaded) {
+  TAPER_ASSIGN(const Graph legal, legalized(loaded, Target::tflite));
+  TAPER_ASSIGN(const TfliteModel spelled, spell_tflite(legal, {}));
+  std::vector<std::byte> file;
+  TAPER_TRY(write_tflite(spelled.model, spelled.buffers, sink_to(file)));
+  return file;
+}
+
+Status run_in_litert(const Case& loaded, std::vector<std::byte> file, const Litert& litert) {
+  TAPER_ASSIGN(LitertModel model, LitertModel::open(litert, share(std::move(file))));
+  OutputShapes expected;
+  for (std::size_t i = 0; i < loaded.outputs.size(); ++i)
+    expected.emplace(loaded.program.graph.outputs()[i].name, loaded.outputs[i].shape);
+  return compare_outputs(loaded, model.run(named_inputs(loaded), expected));
+}
+
+Status write_file(const fs::path& path, const std::vector<std::byte>& bytes) {
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (file == nullptr) return fail("can't write {}", path.string());
+  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  return std::fclose(file) == 0 && written ? Status() : fail("can't write {}", path.string());
+}
+
+Status write_onnx_file(const Case& loaded, const fs::path& path) {
+  TAPER_ASSIGN(const Graph legal, legalized(loaded, Target::onnx));
+  TAPER_ASSIGN(const OnnxFile spelled, spell_onnx(legal));
+  TAPER_TRY(check_onnx(spelled.model, spelled.weights));
+  std::vector<std::byte> file;
+  TAPER_TRY(write_onnx(spelled.model, spelled.weights, sink_to(file)));
+  return write_file(path, file);
+}
+
+Status run_in_onnxruntime(const Case& loaded, const fs::path& path, const Onnxruntime& runtime) {
+  TAPER_ASSIGN(OnnxruntimeModel model, OnnxruntimeModel::open(runtime, path));
+  return compare_outputs(loaded, model.run(named_inputs(loaded)));
+}
+
+Status write_savedmodel(const Case& loaded, const fs::path& folder) {
+  TAPER_ASSIGN(const Graph legal, legalized(loaded, Target::tensorflow));
+  TAPER_ASSIGN(const SavedModelFile spelled, spell_tensorflow(legal));
+  std::vector<std::byte> data, index, model;
+  TAPER_TRY(write_tensor_bundle(spelled.variables, sink_to(data), sink_to(index)));
+  TAPER_TRY(write_saved_model(spelled.model, sink_to(model)));
+  TAPER_TRY(write_file(folder / kBundleDataFile, data));
+  TAPER_TRY(write_file(folder / kBundleIndexFile, index));
+  return write_file(folder / kSavedModelFile, model);
+}
+
+Status run_in_tensorflow(const Case& loaded, const fs::path& folder, const Tensorflow& runtime) {
+  TAPER_ASSIGN(TensorflowModel model, TensorflowModel::open(runtime, folder));
+  return compare_outputs(loaded, model.run(named_inputs(loaded)));
+}
+
+// "ok", or what went wrong: "FORMAT: ..." where nothing was written, "RUNTIME: ..." where the file is not right.
+template <class Written>
+std::string outcome(std::string_view format, const Written& written, std::string_view runtime,
+                    const std::function<Status()>& run) {
+  if (!written) return fmt::format("{}: {}", format, reason(written.error()));
+  const Status ran = run();
+  return ran ? "ok" : fmt::format("{}: {}", runtime, reason(ran.error()));
+}
+
+Result run_case(const fs::path& folder, const Runtimes& runtimes, const fs::path& scratch) {
   Result result;
   const auto loaded = load(folder, result);
   if (!loaded) {
-    result.evaluated = result.tflite = "read: " + reason(loaded.error());
+    result.evaluated = result.tflite = result.onnx = result.tensorflow = "read: " + reason(loaded.error());
     return result;
   }
   const Status evaluated = evaluate_case(*loaded);
   result.evaluated = evaluated ? "ok" : "evaluate: " + reason(evaluated.error());
-  if (litert == nullptr) return result;
-  const Status run = run_as_tflite(*loaded, *litert);
-  result.tflite = run ? "ok" : "tflite: " + reason(run.error());
+  if (runtimes.litert) {
+    auto file = tflite_file(*loaded);
+    result.tflite =
+        outcome("tflite", file, "litert", [&] { return run_in_litert(*loaded, std::move(*file), *runtimes.litert); });
+  }
+  if (runtimes.onnxruntime)
+    result.onnx = outcome("onnx", write_onnx_file(*loaded, scratch / "case.onnx"), "onnxruntime",
+                          [&] { return run_in_onnxruntime(*loaded, scratch / "case.onnx", *runtimes.onnxruntime); });
+  if (runtimes.tensorflow)
+    result.tensorflow = outcome("tensorflow", write_savedmodel(*loaded, scratch / "case_tf"), "tensorflow runs",
+                                [&] { return run_in_tensorflow(*loaded, scratch / "case_tf", *runtimes.tensorflow); });
   return result;
 }
 
@@ -191,21 +293,32 @@ struct Worker {
   std::size_t next = 0, end = 0;
 };
 
-[[noreturn]] void run_cases(const Options& options, const std::vector<std::string>& names, std::size_t begin,
-                            std::size_t end, int pipe) {
-  std::optional<Litert> litert;
-  if (options.tflite) {
-    auto loaded = load_litert();
-    if (!loaded) {
-      fmt::print(stderr, "{}\n", reason(loaded.error()));
-      std::_Exit(2);
-    }
-    litert = std::move(*loaded);
+// Loads a runtime that was asked for. Where there is none the program ends.
+template <class Runtime, class Load>
+void load_if(bool wanted, std::optional<Runtime>& runtime, Load load) {
+  if (!wanted) return;
+  auto loaded = load();
+  if (!loaded) {
+    fmt::print(stderr, "{}\n", reason(loaded.error()));
+    std::_Exit(2);
   }
+  runtime = std::move(*loaded);
+}
+
+[[noreturn]] void run_cases(const Options& options, const std::vector<std::string>& names, std::size_t begin,
+                            std::size_t end, fs::path scratch, int pipe) {
+  Runtimes runtimes;
+  load_if(options.tflite, runtimes.litert, [] { return load_litert(); });
+  load_if(options.onnx, runtimes.onnxruntime, [] { return load_onnxruntime(); });
+  load_if(options.tensorflow, runtimes.tensorflow, [] { return load_tensorflow(); });
+  scratch /= std::to_string(getpid());
   for (std::size_t i = begin; i < end; ++i) {
     alarm(kSeconds);
-    const Result result = run_case(options.folder / names[i], litert ? &*litert : nullptr);
-    const std::string line = fmt::format("{}\t{}\t{}\n", result.evaluated, result.tflite, result.constants);
+    const Result result = run_case(options.folder / names[i], runtimes, scratch);
+    std::string line = fmt::format("{}\t{}\t{}", result.evaluated, result.tflite, result.constants);
+    if (options.onnx) line += "\t" + result.onnx;
+    if (options.tensorflow) line += "\t" + result.tensorflow;
+    line += '\n';
     for (std::size_t sent = 0; sent < line.size();) {
       const ssize_t count = write(pipe, line.data() + sent, line.size() - sent);
       if (count <= 0) std::_Exit(1);
@@ -215,13 +328,13 @@ struct Worker {
   std::_Exit(0);
 }
 
-bool start(Worker& worker, const Options& options, const std::vector<std::string>& names) {
+bool start(Worker& worker, const Options& options, const std::vector<std::string>& names, const fs::path& scratch) {
   int ends[2];
   if (pipe(ends) != 0) return false;
   worker.process = fork();
   if (worker.process == 0) {
     close(ends[0]);
-    run_cases(options, names, worker.next, worker.end, ends[1]);
+    run_cases(options, names, worker.next, worker.end, scratch, ends[1]);
   }
   close(ends[1]);
   worker.pipe = ends[0];
@@ -241,6 +354,7 @@ bool receive(Worker& worker, std::vector<std::string>& lines) {
 }
 
 int run_all(const Options& options, const std::vector<std::string>& names) {
+  const testing_support::ScratchFolder scratch;
   std::vector<std::string> lines(names.size());
   std::vector<Worker> workers(options.jobs);
   std::size_t given = 0;
@@ -251,7 +365,7 @@ int run_all(const Options& options, const std::vector<std::string>& names) {
         worker.next = given;
         given = worker.end = std::min(given + kCasesPerProcess, names.size());
       }
-      if (worker.process < 0 && worker.next < worker.end && !start(worker, options, names)) return 1;
+      if (worker.process < 0 && worker.next < worker.end && !start(worker, options, names, scratch.path())) return 1;
       if (worker.process > 0) polled.push_back({worker.pipe, POLLIN, 0});
     }
     if (polled.empty()) break;
@@ -265,7 +379,7 @@ int run_all(const Options& options, const std::vector<std::string>& names) {
       if (WIFEXITED(status) && WEXITSTATUS(status) == 2) return 2;
       if (worker.next < worker.end) {  // it died in a case
         const std::string how = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "takes too long" : "crashes";
-        lines[worker.next++] = fmt::format("{0}\t{0}\t", how);
+        lines[worker.next++] = fmt::format("{0}\t{0}\t\t{0}\t{0}", how);
       }
       worker = {.next = worker.next, .end = worker.end};
     }
@@ -286,6 +400,10 @@ int run(int argc, char** argv) {
     const std::string_view argument = argv[i];
     if (argument == "--tflite")
       options.tflite = true;
+    else if (argument == "--onnx")
+      options.onnx = true;
+    else if (argument == "--tensorflow")
+      options.tensorflow = true;
     else if (argument == "--only" && i + 1 < argc)
       options.only = argv[++i];
     else if (argument == "--jobs" && i + 1 < argc)
@@ -294,7 +412,7 @@ int run(int argc, char** argv) {
       options.folder = argument;
   }
   if (options.folder.empty()) {
-    fmt::print(stderr, "taper_onnx_cases FOLDER [--tflite] [--only TEXT] [--jobs N]\n");
+    fmt::print(stderr, "taper_onnx_cases FOLDER [--tflite] [--onnx] [--tensorflow] [--only TEXT] [--jobs N]\n");
     return 2;
   }
   std::vector<std::string> names;
