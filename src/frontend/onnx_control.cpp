@@ -357,8 +357,23 @@ bool as_stacking_while(Call& call, Loop loop) {
   return as_while(call, loop);
 }
 
+// A stacked entry as the one row of a batch, [1, n], which all targets stack.
+Value* as_row(Builder& build, Value* entry) {
+  const Dim count = element_count(entry->type.shape);
+  if (!count.constant()) return build("unsqueeze", {entry}, {{"dims", std::vector<std::int64_t>{0}}});
+  return build("reshape", {entry}, {{"shape", Shape{1, count}}});
+}
+
+// The rows of all turns, [1, turns, n], as entries of a shape.
+Value* unstacked(Call& call, Value* rows, const Shape& entry) {
+  if (call.failed()) return nullptr;
+  Shape shape = {rows->type.shape[1]};
+  shape.insert(shape.end(), entry.begin(), entry.end());
+  return call.reshape(rows, std::move(shape));
+}
+
 // With stacked results: a scan over the numbers of the turns, [1, turns], whose batch is one.
-bool as_scan(Call& call, const Loop& loop) {
+bool as_scan(Call& call, Loop loop) {
   if (!loop.turns) {
     call.importer.want(loop.limit);
     return as_stacking_while(call, loop);
@@ -372,6 +387,11 @@ bool as_scan(Call& call, const Loop& loop) {
     call.importer.want(loop.condition);
     return as_stacking_while(call, loop);
   }
+  if (std::ranges::any_of(body->stacked,
+                          [](const Value* entry) { return !element_count(entry->type.shape).constant(); })) {
+    loop.is_counted = true;
+    return as_while(call, loop);
+  }
   Graph& graph = *body->region.graph;
   std::vector<Value*> operands = body->start;
   const std::vector<Value*> given = captured_values(call, *call.importer.scope(), body->captured);
@@ -381,8 +401,11 @@ bool as_scan(Call& call, const Loop& loop) {
   operands.push_back(call.unsqueeze(turns, {0}));
   for (std::size_t i = 0; i < states; ++i)
     graph.add_output(fmt::format("next_{}", i), i < body->next.size() ? body->next[i] : graph.inputs()[i]);
-  for (Value* entry : body->stacked)
-    graph.add_output("stacked", body->region.build("unsqueeze", {entry}, {{"dims", std::vector<std::int64_t>{0}}}));
+  std::vector<Shape> entries;
+  for (Value* entry : body->stacked) {
+    entries.push_back(entry->type.shape);
+    graph.add_output("stacked", as_row(body->region.build, entry));
+  }
   if (const auto status = body->region.build.status(); !status) call.build.set_error(status.error());
   Graphs regions;
   regions.push_back(std::move(body->region.graph));
@@ -393,7 +416,8 @@ bool as_scan(Call& call, const Loop& loop) {
                                                   call.name(), std::move(regions));
   if (call.failed()) return true;
   for (std::size_t i = 0; i < loop.carried; ++i) call.set(i, out[1 + i]);
-  for (std::size_t i = 0; i < loop.scanned; ++i) call.set(loop.carried + i, call.squeeze(out[states + i], {0}));
+  for (std::size_t i = 0; i < loop.scanned; ++i)
+    call.set(loop.carried + i, unstacked(call, out[states + i], entries[i]));
   return true;
 }
 
@@ -411,6 +435,9 @@ void read_loop(Call& call) {
   if (!unlimited) loop.limit = call.reshape(call.x(0), {});
   loop.condition = call.optional(1);
   if (call.failed()) return;
+  if (const Tensor* starts = loop.condition == nullptr ? nullptr : constant_of(loop.condition);
+      starts != nullptr && starts->element_count() == 1 && to_double(*starts)[0] == 0)
+    return unroll(call, loop, 0);
   bool plain = true;
   for (std::size_t i = 0; i < carried; ++i)
     plain = plain && call.slot(2 + i).sequence == nullptr && !call.slot(2 + i).absent_optional;
@@ -448,6 +475,7 @@ void read_scan(Call& call) {
   // Our scan's entries are [B, ...]: an axis of size 1 stands for the batch that ONNX's doesn't have.
   std::vector<Value*> state_values, operands, sequence_values;
   std::vector<std::int64_t> reverse_inputs, reverse_outputs;
+  std::vector<Shape> entries;  // what is stacked
   Region region(outer);
   for (std::int64_t i = 0; i < states; ++i) {
     Value* value = call.x(static_cast<std::size_t>(i));
@@ -485,9 +513,9 @@ void read_scan(Call& call) {
   for (std::size_t i = 0; i < captured.size(); ++i)
     region.graph->add_output(captured[i], region.graph->inputs()[first_captured + i]);
   for (std::int64_t i = 0; i < stacked; ++i) {
-    Value* entry = region.build("unsqueeze", {results[static_cast<std::size_t>(states + i)]},
-                                {{"dims", std::vector<std::int64_t>{0}}});
-    region.graph->add_output(fmt::format("stacked_{}", i), entry);
+    Value* entry = results[static_cast<std::size_t>(states + i)];
+    entries.push_back(entry->type.shape);
+    region.graph->add_output(fmt::format("stacked_{}", i), as_row(region.build, entry));
     reverse_outputs.push_back(pick(output_directions, i));
   }
   operands = state_values;
@@ -502,7 +530,9 @@ void read_scan(Call& call) {
   if (call.failed()) return;
   for (std::int64_t i = 0; i < states; ++i) call.set(static_cast<std::size_t>(i), out[static_cast<std::size_t>(i)]);
   for (std::int64_t i = 0; i < stacked; ++i) {
-    Value* value = call.squeeze(out[state_values.size() + static_cast<std::size_t>(i)], {0});
+    const auto at = static_cast<std::size_t>(i);
+    Value* value = unstacked(call, out[state_values.size() + at], entries[at]);
+    if (call.failed()) return;
     const std::size_t rank = value->type.shape.size();
     const std::int64_t axis = call.axis(pick(output_axes, i), rank);
     std::vector<std::int64_t> order(rank - 1);

@@ -334,8 +334,11 @@ Op unsqueeze() {
       .infer = [](const InferCall& call) -> Expected<std::vector<Type>> {
         Shape shape = call.shape(0);
         const std::size_t rank = shape.size() + call.attrs.integers("dims").size();
+        std::vector<bool> is_new(rank, false);
         for (const std::int64_t dim : call.attrs.integers("dims")) {
           TAPER_ASSIGN(const std::size_t axis, normalize_axis(dim, rank));
+          if (is_new[axis]) return fail("axis {} is added twice", axis);
+          is_new[axis] = true;
           if (axis > shape.size())
             return fail("dims {} are not in order", fmt::join(call.attrs.integers("dims"), ", "));
           shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), Dim(1));
