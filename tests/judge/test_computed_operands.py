@@ -73,6 +73,10 @@ CASES = {
                         N("Concat", ["u", "u"], ["y"], axis=1)], [(4, 4), (3, 8)]),
     "scaled_to": (IMAGE, [*SIZES, N("Div", ["wanted", "real"], ["t"]), N("Concat", ["ones", "t"], ["scales"], axis=0),
                           N("Resize", ["x", "", "scales"], ["y"], mode="linear")], [(4, 4), (8, 2), (16, 8)]),
+    "scaled_by_elements": (IMAGE, [N("ReduceMax", ["x"], ["m"], keepdims=0), N("Greater", ["m", "half"], ["g"]),
+                                   N("Cast", ["g"], ["f"], to=FLOAT), N("Add", ["f", "ones"], ["s"]),
+                                   N("Concat", ["ones", "s"], ["scales"], axis=0),
+                                   N("Resize", ["x", "", "scales"], ["y"], **NEAREST)], [(4, 4), (3, 8), (1, 1)]),
     "distinct_rows": (ROWS, [N("Round", ["x"], ["r"]), N("Clip", ["r", "", "half"], ["t"]),
                              N("Unique", ["t"], ["y", "i", "j", "c"], axis=0)], [9, 1, 30]),
 }
