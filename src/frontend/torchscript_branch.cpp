@@ -498,8 +498,15 @@ Status Interpreter::check_even(const Value& container, const Value& a, const Val
       "known size");
 }
 
-// Entries that a mask picks in a branch become a tensor there.
+// Entries that a mask picks in a branch become a tensor there, also those that are items of what a container holds.
 Status Interpreter::pick_in(Branch& branch, Value& value) {
+  if (const auto* tuple = value.as<std::shared_ptr<Tuple>>()) {
+    std::vector<Value> items = (*tuple)->items;
+    if (std::ranges::none_of(items, [](const Value& item) { return item.as<MaskedRef>() != nullptr; })) return {};
+    for (Value& item : items) TAPER_TRY(pick_in(branch, item));
+    value = std::make_shared<Tuple>(std::move(items), (*tuple)->type);
+    return {};
+  }
   const auto* masked = value.as<MaskedRef>();
   if (!masked) return {};
   Region* const before = std::exchange(region_, branch.region.get());
@@ -528,9 +535,11 @@ Status Interpreter::merge_branches(Both& both, const Statement& statement, const
     both.variables.emplace_back(name, std::move(value));
   }
   for (std::size_t i = 0; i < changed.size(); ++i) {
-    const Value& a = both.then.contents[i];
-    const Value& b = both.otherwise.contents[i];
+    Value& a = both.then.contents[i];
+    Value& b = both.otherwise.contents[i];
     if (!is_walkable(a) || !is_walkable(b)) return error_here("a list is too large");
+    TAPER_TRY(pick_in(both.then, a));
+    TAPER_TRY(pick_in(both.otherwise, b));
     TAPER_TRY(check_even(changed[i], a, b));
     TAPER_ASSIGN(both.contents.emplace_back(), merge(both.merging, a, b));
     if (!both.contents.back().items() || a.items()->size() != b.items()->size())

@@ -5,6 +5,7 @@
 
 #include "formats/text.h"
 #include "frontend/aten_complex.h"
+#include "frontend/torchscript_regions.h"
 
 namespace taper::torchscript {
 namespace {
@@ -405,7 +406,23 @@ void Interpreter::forget_others(const Names& names) {
   std::erase_if(frame_->variables, [&](const auto& variable) { return !names.contains(variable.first); });
 }
 
+namespace {
+
+// Whether a loop has no end: its condition is a literal, and its body never returns.
+bool is_endless(const Statement& loop) {
+  const Expr& condition = *loop.value;
+  const bool always = (condition.kind == ExprKind::boolean && condition.boolean) ||
+                      (condition.kind == ExprKind::integer && condition.integer != 0);
+  return always && !gives_back(loop.body);
+}
+
+}  // namespace
+
 Status Interpreter::run_while(const Statement& statement) {
+  line_ = statement.line;
+  if (is_endless(statement))
+    return error_here("a loop never ends: its condition always holds, and nothing in it returns",
+                      "give it a condition that its iterations change");
   const Names before = names_of(frame_->variables);
   while (true) {
     TAPER_TRY(spend(statement.line));

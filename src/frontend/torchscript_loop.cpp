@@ -469,9 +469,11 @@ Expected<bool> Interpreter::check_types(const Loop& loop, Attempts& attempts) {
       continue;
     }
     if (more) continue;
-    return error_here(fmt::format("'{}' is {} before a loop and {} after an iteration", one.name,
-                                  type_text(one.initial->type), type_text(next)),
-                      "a loop that depends on data can't change the size of a tensor");
+    return error_here(
+        fmt::format("'{}' is {} before a loop and {} after an iteration", one.name, type_text(one.initial->type),
+                    type_text(next)),
+        "a loop that depends on data can't change the size of a tensor; where sizes alone decide how often "
+        "it runs, give them as numbers: --input-shape NAME=SIZES");
   }
   return more;
 }

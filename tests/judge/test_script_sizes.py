@@ -517,6 +517,19 @@ class BeamSearchWithCache(nn.Module):
         return score, cache.sum(1)
 
 
+@network(("x=B,T",), ((2, 5),), ((1, 1),), ((3, 9),), ((4, 2),))
+class AppendsWhatMasksPick(nn.Module):
+    """Branches that append as many entries as there are, to one list."""
+
+    def forward(self, x):
+        ys: List[Tensor] = [x.flatten()]
+        if bool(x.sum() > 0):
+            ys.append(x[x > 0])
+        else:
+            ys.append(x[x < -1] * 2)
+        return torch.cat(ys)
+
+
 def compare(folder, program, given):
     """At sizes and numbers, of which a tensor stands for those of rank 0."""
     arguments = [torch.randn(one) if isinstance(one, tuple) else torch.tensor(one) for one in given]
