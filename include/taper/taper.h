@@ -84,6 +84,24 @@ struct TensorInfo {
   std::string shape;  // "[batch_size, sequence_length, 178]"
 };
 
+// The weights of a state dict by the modules that their keys name, with all that lies in them.
+struct WeightTree {
+  struct Weight {
+    std::string name;   // in its module: "weight"
+    std::string dtype;  // "float32"
+    std::vector<std::int64_t> sizes;
+  };
+  std::string name;  // in the module around it: "encoder", "0"; at the top where the weights lie ("model_state_dict")
+  std::string last;  // of several modules that are alike: the name of the last of them
+  std::int64_t alike = 1;
+  std::string kind;  // "Linear 512 -> 8": a guess from names and shapes, or the class where the file has it
+  std::vector<Weight> weights;
+  std::vector<WeightTree> parts;
+  std::int64_t tensors = 0;     // in it and its parts, in all that are alike together
+  std::int64_t parameters = 0;  // elements of floating point but for statistics of norms, each once
+  std::int64_t bytes = 0;
+};
+
 // What is known of a loaded model.
 struct ModelInfo {
   SourceKind kind = SourceKind::family;
@@ -117,6 +135,10 @@ class Model {
 // Reads a checkpoint of a known family (PyTorch's zip and legacy formats, a pickled module, safetensors) or a program
 // (torch.export, TorchScript, a pickled module of torch.nn's modules, ONNX). Nothing in the file is executed.
 Expected<Model> load(const std::filesystem::path& path, const LoadOptions& options = {});
+
+// The weights of a checkpoint that load() refuses because their network is no known family: what to show in its place.
+// Nothing for all other files.
+std::optional<WeightTree> unknown_weights(const std::filesystem::path& path, const LoadOptions& options = {});
 
 // ------------------------------------------------------------------------------------------------------------- convert
 
@@ -317,6 +339,7 @@ struct ModelReport {
   std::string model_name;  // the stem
   bool skipped = false;    // the file does not exist
   std::optional<Error> error;
+  std::optional<WeightTree> found = {};  // weights in the place of a network, if that is the error
   std::filesystem::path source;
   std::optional<ModelInfo> info;
   std::vector<Artifact> artifacts;

@@ -90,7 +90,7 @@ Status refuse_kind(const std::filesystem::path& path, mode_t mode) {
   std::error_code error;
   const std::filesystem::path target = std::filesystem::canonical(path, error);
   return fail_with_hint(fmt::format("'{}' is a symbolic link, expected a file", path.string()),
-                        error ? std::string("it leads nowhere")
+                        error ? std::string("it leads nowhere: the file that it stands for was moved or not downloaded")
                               : fmt::format("if you mean the file that it leads to, give '{}'", target.string()));
 }
 

@@ -6,6 +6,7 @@
 
 #include "pipeline/inspect.h"
 #include "report/text.h"
+#include "report/weight_tree.h"
 
 namespace taper {
 namespace {
@@ -27,36 +28,42 @@ safetensors, .npy, .npz) and writes (TFLite, SavedModel folders).
                           of the inputs of programs, as for taper convert
   --graph                 the graph as text, with constants of more than 16 elements left out
   --json                  as JSON
-  -h, --help
+  --quiet                 only what can't be read
+  -v, --verbose           every weight of a state dict, with none folded or left out
+  --no-color, --no-colour no colours (as does the environment variable NO_COLOR; CLICOLOR_FORCE=1 keeps them in pipes)
+  --version, -h, --help
 
 Exit status: 0; 1 a file can't be read; 2 wrong usage.
 )";
 
 constexpr std::string_view kTry = "Try 'taper inspect --help'.\n";
 
-struct Options {
+struct Options : ScreenTexts {
   std::vector<std::string> files;
   InputTexts input_texts;
   std::vector<InputOptions> inputs;
-  bool graph = false, json = false, help = false;
+  bool graph = false;
 };
 
 Expected<Options> parse(const std::vector<std::string>& arguments) {
   Options options;
   CLI::App app;
-  app.set_help_flag("");
-  app.allow_extras();
+  declare_screen_flags(app, options);
   declare_input_flags(app, options.input_texts);
   app.add_flag("--graph", options.graph);
-  app.add_flag("--json", options.json);
-  app.add_flag("-h,--help", options.help);
   TAPER_TRY(parse_arguments(app, arguments));
-  if (options.help) return options;
+  if (options.help || options.version) return options;
+  bool only_files = false;  // behind "--"
   for (const std::string& word : app.remaining()) {
-    if (word.starts_with('-') && word.size() > 1) return unknown_option(app, word);
-    options.files.push_back(word);
+    if (!only_files && word == "--")
+      only_files = true;
+    else if (!only_files && word.starts_with('-') && word.size() > 1)
+      return unknown_option(app, word);
+    else
+      options.files.push_back(word);
   }
   if (options.files.empty()) return fail("no file is given");
+  TAPER_TRY(refuse_contradictions(options));
   TAPER_ASSIGN(options.inputs, read_input_options(options.input_texts));
   return options;
 }
@@ -78,7 +85,9 @@ Json inspection_json(const std::string& path, const Inspection& found) {
   json["parameters"] = found.parameters ? Json(*found.parameters) : Json();
   json["operators"] = found.operators;
   if (!found.tensors.empty()) json["tensors"] = tensors_json(found.tensors);
+  if (found.modules) json["modules"] = weight_tree_json(*found.modules);
   json["notes"] = found.notes;
+  if (!found.next_step.empty()) json["next_step"] = found.next_step;
   if (!found.graph.empty()) json["graph"] = found.graph;
   return json;
 }
@@ -93,23 +102,37 @@ void add_tensors(std::string& text, std::string_view title, const std::vector<Te
   if (tensors.size() > kMostShown) text += fmt::format("    ... and {} more\n", tensors.size() - kMostShown);
 }
 
-std::string inspection_text(const std::string& path, const Inspection& found) {
+void add_operators(std::string& text, const Inspection& found) {
+  if (found.operators.empty()) return;
+  std::vector<std::pair<std::string, std::size_t>> operators(found.operators.begin(), found.operators.end());
+  std::ranges::stable_sort(operators, std::ranges::greater(), [](const auto& entry) { return entry.second; });
+  std::size_t all = 0;
+  for (const auto& [name, count] : operators) all += count;
+  text += fmt::format("  {} operators\n", all);
+  for (const auto& [name, count] : operators) text += fmt::format("  {:6}  {}\n", count, printable(name));
+}
+
+void add_modules(std::string& text, const WeightTree& modules, bool all, bool colour) {
+  constexpr std::size_t kMostLines = 60;
+  text += fmt::format("  {}\n", weight_tree_title(modules));
+  for (const std::string& line : all ? every_weight_lines(modules) : weight_tree_lines(modules, kMostLines))
+    text += fmt::format("  {}\n", tree_line(colour, line));
+}
+
+std::string inspection_text(const std::string& path, const Inspection& found, const Options& options, bool colour) {
   std::string text = fmt::format("{}: {}, {}\n", printable(path), printable(found.what), human_size(found.bytes));
   add_tensors(text, "inputs", found.inputs);
   add_tensors(text, "outputs", found.outputs);
   if (found.parameters)
     text += fmt::format("  parameters  {} ({})\n", human_count(*found.parameters), *found.parameters);
   for (const auto& [name, value] : found.facts) text += fmt::format("  {}  {}\n", printable(name), printable(value));
-  if (!found.operators.empty()) {
-    std::vector<std::pair<std::string, std::size_t>> operators(found.operators.begin(), found.operators.end());
-    std::ranges::stable_sort(operators, std::ranges::greater(), [](const auto& entry) { return entry.second; });
-    std::size_t all = 0;
-    for (const auto& [name, count] : operators) all += count;
-    text += fmt::format("  {} operators\n", all);
-    for (const auto& [name, count] : operators) text += fmt::format("  {:6}  {}\n", count, printable(name));
-  }
-  add_tensors(text, "tensors", found.tensors);
+  add_operators(text, found);
+  if (found.modules)
+    add_modules(text, *found.modules, options.verbose, colour);
+  else
+    add_tensors(text, "tensors", found.tensors);
   for (const std::string& note : found.notes) text += fmt::format("  note: {}\n", printable(note));
+  for (const std::string& line : hint_lines(found.next_step)) text += fmt::format("  {}\n", line);
   return text;
 }
 
@@ -118,22 +141,23 @@ std::string inspection_text(const std::string& path, const Inspection& found) {
 int run_inspect(const std::vector<std::string>& arguments, const ProgramContext& context) {
   const auto options = parse(arguments);
   if (const auto status = answer(options, kHelp, kTry, context)) return *status;
+  const TerminalStyle style = style_of(*options, context);
+  Terminal terminal(style, context.out, context.err);
   int status = 0;
   Json all = Json::array();
   for (const std::string& path : options->files) {
-    InspectOptions how{.graph = options->graph, .load = {}};
+    InspectOptions how{.graph = options->graph, .every_module = options->verbose, .load = {}};
     how.load.inputs = options->inputs;
-    const auto found = inspect(path, how);
+    auto found = inspect(path, how);
+    if (found && options->graph && found->graph.empty())
+      found = fail_with_hint(fmt::format("'{}' holds no graph", path_text(path)), "leave --graph out");
     if (!found) {
-      context.err.write(fmt::format("error: {}\n", error_lines(found.error())));
-      status = 1;
-    } else if (options->graph && found->graph.empty()) {
-      context.err.write(fmt::format("error: '{}' holds no graph\n       next: leave --graph out\n", path_text(path)));
+      terminal.show_error(found.error());
       status = 1;
     } else if (options->json) {
       all.push_back(inspection_json(path, *found));
-    } else {
-      context.out.write(options->graph ? found->graph : inspection_text(path, *found));
+    } else if (!options->quiet) {
+      context.out.write(options->graph ? found->graph : inspection_text(path, *found, *options, style.colour_out));
     }
   }
   const bool lone = options->files.size() == 1 && all.size() == 1;

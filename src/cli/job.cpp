@@ -7,7 +7,7 @@
 #include <limits>
 #include <set>
 
-#include "cli/suggest.h"
+#include "base/suggest.h"
 #include "pipeline/steps.h"
 #include "report/text.h"
 
@@ -48,7 +48,12 @@ const std::string_view kScreenHelp =
   --json                  print the results as JSON to standard output and nothing else there
   --quiet                 only warnings and errors
   -v, --verbose           also where each value comes from and the agreement at each shape
-  --no-color, --no-colour no colours (as does the environment variable NO_COLOR)
+  --no-color, --no-colour no colours (as does the environment variable NO_COLOR; CLICOLOR_FORCE=1 keeps them in pipes)
+  --version, -h, --help
+)";
+
+const std::string_view kCommonHelp =
+    R"(  --no-color, --no-colour no colours (as does the environment variable NO_COLOR; CLICOLOR_FORCE=1 keeps them in pipes)
   --version, -h, --help
 )";
 
@@ -133,8 +138,7 @@ Status read_targets(const JobTexts& texts, bool quantize_given, JobOptions& opti
 Status refuse_contradictions(const JobOptions& options) {
   if (options.verification.input && !options.verify)
     return fail("--verify-input and --no-verify contradict each other");
-  if (options.quiet && options.verbose) return fail("--quiet and --verbose contradict each other");
-  return {};
+  return refuse_contradictions(options.screen);
 }
 
 InputOptions& input_of(std::vector<InputOptions>& inputs, const std::string& name) {
@@ -165,15 +169,6 @@ Status refuse_unknown_models(const ConfigFile& file, const std::vector<std::stri
   return {};
 }
 
-TerminalStyle style_of(const JobOptions& options, const ProgramContext& context) {
-  TerminalStyle style = detect_style(context.out, context.err, context.environment);
-  style.quiet = options.quiet || options.json;
-  style.verbose = options.verbose;
-  style.colour_out = style.colour_out && options.colour;
-  style.colour_err = style.colour_err && options.colour;
-  return style;
-}
-
 ExportReport run(Expected<ExportRequest> request, const ProgramContext& context, Terminal& terminal) {
   if (!request) {
     ExportReport report;
@@ -186,9 +181,33 @@ ExportReport run(Expected<ExportRequest> request, const ProgramContext& context,
 
 }  // namespace
 
-void declare_job_flags(CLI::App& app, JobTexts& texts, const std::string& output_flags) {
+void declare_screen_flags(CLI::App& app, ScreenTexts& texts) {
   app.set_help_flag("");
   app.allow_extras();
+  app.add_flag("--json", texts.json);
+  app.add_flag("--quiet", texts.quiet);
+  app.add_flag("-v,--verbose", texts.verbose);
+  app.add_flag("--no-color,--no-colour", texts.no_color);
+  app.add_flag("--version", texts.version);
+  app.add_flag("-h,--help", texts.help);
+}
+
+Status refuse_contradictions(const ScreenTexts& texts) {
+  if (texts.quiet && texts.verbose) return fail("--quiet and --verbose contradict each other");
+  return {};
+}
+
+TerminalStyle style_of(const ScreenTexts& texts, const ProgramContext& context) {
+  TerminalStyle style = detect_style(context.out, context.err, context.environment);
+  style.quiet = texts.quiet || texts.json;
+  style.verbose = texts.verbose;
+  style.colour_out = style.colour_out && !texts.no_color;
+  style.colour_err = style.colour_err && !texts.no_color;
+  return style;
+}
+
+void declare_job_flags(CLI::App& app, JobTexts& texts, const std::string& output_flags) {
+  declare_screen_flags(app, texts.screen);
   app.add_option("--config", texts.config)->type_name("FILE");
   app.add_option(output_flags, texts.output_dir)->type_name("DIR");
   app.add_option("--sequence-length", texts.sequence_length)->type_name("N");
@@ -202,12 +221,6 @@ void declare_job_flags(CLI::App& app, JobTexts& texts, const std::string& output
   app.add_option("--jobs", texts.jobs)->type_name("N");
   app.add_option("--max-memory", texts.max_memory)->type_name("SIZE");
   app.add_flag("--no-sandbox", texts.no_sandbox);
-  app.add_flag("--json", texts.json);
-  app.add_flag("--quiet", texts.quiet);
-  app.add_flag("-v,--verbose", texts.verbose);
-  app.add_flag("--no-color,--no-colour", texts.no_color);
-  app.add_flag("--version", texts.version);
-  app.add_flag("-h,--help", texts.help);
 }
 
 Status read_job_options(const CLI::App& app, const JobTexts& texts, JobOptions& options) {
@@ -233,10 +246,7 @@ Status read_job_options(const CLI::App& app, const JobTexts& texts, JobOptions& 
   options.verify = !texts.no_verify;
   options.show_recipe = texts.quantization.show_recipe;
   options.convert.static_shapes = texts.static_shapes;
-  options.json = texts.json;
-  options.quiet = texts.quiet;
-  options.verbose = texts.verbose;
-  options.colour = !texts.no_color;
+  options.screen = texts.screen;
   return refuse_contradictions(options);
 }
 
@@ -342,14 +352,14 @@ Status apply_config(const std::filesystem::path& path, const std::vector<std::st
 }
 
 int run_job(const JobOptions& options, Expected<ExportRequest> request, const ProgramContext& context) {
-  Terminal terminal(style_of(options, context), context.out, context.err);
+  Terminal terminal(style_of(options.screen, context), context.out, context.err);
   if (options.sandbox && context.give_up_rights) {
     const Status given_up = context.give_up_rights();
-    if (!given_up && options.verbose) terminal.show_warning(given_up.error());
+    if (!given_up && options.screen.verbose) terminal.show_warning(given_up.error());
   }
   const ExportReport report = run(std::move(request), context, terminal);
   terminal.summarize(report);
-  if (options.json) context.out.write(to_json(report));
+  if (options.screen.json) context.out.write(to_json(report));
   return report.succeeded() ? 0 : 1;
 }
 

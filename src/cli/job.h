@@ -30,13 +30,23 @@ struct ProgramContext {
   std::function<Status()> give_up_rights = {};                 // of the process, unless --no-sandbox; may be empty
 };
 
+// What every command takes: how much it shows, and how.
+struct ScreenTexts {
+  bool json = false, quiet = false, verbose = false, no_color = false, version = false, help = false;
+};
+void declare_screen_flags(CLI::App& app, ScreenTexts& texts);
+Status refuse_contradictions(const ScreenTexts& texts);
+// How a command shows things, by its flags, the environment and the streams.
+TerminalStyle style_of(const ScreenTexts& texts, const ProgramContext& context);
+
 // What to print instead of running: help and version (status 0), or what is wrong with the command line (status 2).
 struct Finish {
   int status = 0;
   std::string text;
 };
 
-// Says what is wrong with a command line, or the help that it asks for; then the exit status, else nothing.
+// Says what is wrong with a command line, or the help or version that it asks for; then the exit status, else nothing.
+// `Options` are derived of ScreenTexts.
 template <class Options>
 std::optional<int> answer(const Expected<Options>& options, std::string_view help, std::string_view hint,
                           const ProgramContext& context) {
@@ -44,8 +54,13 @@ std::optional<int> answer(const Expected<Options>& options, std::string_view hel
     context.err.write(fmt::format("error: {}\n{}", options.error().message, hint));
     return 2;
   }
-  if (!options->help) return std::nullopt;
-  context.out.write(help);
+  if (options->help) {
+    context.out.write(help);
+  } else if (options->version) {
+    context.out.write(fmt::format("taper {}\n", version()));
+  } else {
+    return std::nullopt;
+  }
   return 0;
 }
 
@@ -62,10 +77,7 @@ struct JobOptions {
   int jobs = 1;
   std::optional<std::uint64_t> max_memory;  // bytes
   bool sandbox = true;
-  bool json = false;
-  bool quiet = false;
-  bool verbose = false;
-  bool colour = true;
+  ScreenTexts screen;
 };
 
 // The same as CLI11 sees them: texts, which have yet to make sense.
@@ -74,13 +86,14 @@ struct JobTexts {
   std::string jobs = "1", max_memory;
   std::string to = "onnx,savedmodel,tflite", quantize = "fp32,fp16";
   QuantizeTexts quantization;
-  bool static_shapes = false, no_verify = false, no_sandbox = false, json = false, quiet = false, verbose = false,
-       no_color = false;
-  bool help = false, version = false;
+  bool static_shapes = false, no_verify = false, no_sandbox = false;
+  ScreenTexts screen;
 };
 
 // The parts of --help that tell of them.
 extern const std::string_view kInputsHelp, kFilesHelp, kVerificationHelp, kResourcesHelp, kScreenHelp, kStatusHelp;
+// The flags that all commands have, but for those whose meaning each tells itself.
+extern const std::string_view kCommonHelp;
 
 // Declares the flags. `output_flags`: "--output-dir", or with a short form before it.
 void declare_job_flags(CLI::App& app, JobTexts& texts, const std::string& output_flags);

@@ -7,6 +7,7 @@
 #include "frontend/aten.h"
 #include "frontend/onnx.h"
 #include "ops/documentation.h"
+#include "report/text.h"
 
 namespace taper {
 namespace {
@@ -19,32 +20,36 @@ of PyTorch and ONNX are read.
 
   --markdown              with their formulas, as docs/operators.md
   --json                  as JSON, with the names of PyTorch's and ONNX's operators that are read
-  -h, --help
+  --quiet                 the rows alone
+  -v, --verbose           also what each computes
 )";
 
 constexpr std::string_view kTry = "Try 'taper ops --help'.\n";
 
-struct Options {
-  bool markdown = false, json = false, help = false;
+struct Options : ScreenTexts {
+  bool markdown = false;
 };
 
 Expected<Options> parse(const std::vector<std::string>& arguments) {
   Options options;
   CLI::App app;
-  app.set_help_flag("");
-  app.allow_extras();
+  declare_screen_flags(app, options);
   app.add_flag("--markdown", options.markdown);
-  app.add_flag("--json", options.json);
-  app.add_flag("-h,--help", options.help);
   TAPER_TRY(parse_arguments(app, arguments));
-  if (!options.help && !app.remaining().empty()) return unknown_option(app, app.remaining().front());
+  if (options.help || options.version) return options;
+  if (const std::vector<std::string> words = app.remaining(); !words.empty()) {
+    const std::string& word = words.front();
+    if (!word.starts_with('-')) return fail("unexpected argument '{}': taper ops takes flags alone", printable(word));
+    return unknown_option(app, word);
+  }
   if (options.markdown && options.json) return fail("--markdown and --json contradict each other");
+  TAPER_TRY(refuse_contradictions(options));
   return options;
 }
 
-std::string operators_text() {
+std::string operators_text(const Options& options) {
   std::vector<OperatorRow> rows = operator_rows();
-  rows.insert(rows.begin(), {"operator", "", "ONNX", "TFLite", "since", "TensorFlow"});
+  if (!options.quiet) rows.insert(rows.begin(), {"operator", "", "ONNX", "TFLite", "since", "TensorFlow"});
   std::size_t name = 0, onnx = 0, tflite = 0, since = 0;
   for (const OperatorRow& row : rows) {
     name = std::max(name, row.name.size());
@@ -53,9 +58,12 @@ std::string operators_text() {
     since = std::max(since, row.since.size());
   }
   std::string text;
-  for (const OperatorRow& row : rows)
+  for (const OperatorRow& row : rows) {
     text += fmt::format("{:{}}  {:{}}  {:{}}  {:{}}  {}\n", row.name, name, row.onnx, onnx, row.tflite, tflite,
                         row.since, since, row.tensorflow);
+    if (options.verbose && !row.doc.empty()) text += fmt::format("    {}\n", row.doc);
+  }
+  if (options.quiet) return text;
   return text +
          fmt::format("\n{} overloads of PyTorch's operators and {} operators of ONNX are read (--json names them).\n",
                      aten::known_overloads().size(), known_onnx_operators().size());
@@ -79,8 +87,10 @@ std::string operators_json() {
 
 int run_ops(const std::vector<std::string>& arguments, const ProgramContext& context) {
   const auto options = parse(arguments);
-  if (const auto status = answer(options, kHelp, kTry, context)) return *status;
-  context.out.write(options->markdown ? operators_markdown() : options->json ? operators_json() : operators_text());
+  if (const auto status = answer(options, fmt::format("{}{}", kHelp, kCommonHelp), kTry, context)) return *status;
+  context.out.write(options->markdown ? operators_markdown()
+                    : options->json   ? operators_json()
+                                      : operators_text(*options));
   return 0;
 }
 

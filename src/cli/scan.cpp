@@ -9,7 +9,6 @@
 #include <variant>
 
 #include "base/error.h"
-#include "cli/suggest.h"
 #include "report/text.h"
 
 namespace taper {
@@ -35,8 +34,9 @@ archives in archives and pickles in pickles are scanned too.
   --output FILE           write the result to FILE instead of standard output
   --json, --sarif         the result as JSON, or as SARIF 2.1.0
   --quiet                 only files that are not clean
-  --no-color              no colours (as does the environment variable NO_COLOR)
-  -h, --help
+  -v, --verbose           all findings of a file, where it has many
+  --no-color, --no-colour no colours (as does the environment variable NO_COLOR; CLICOLOR_FORCE=1 keeps them in pipes)
+  --version, -h, --help
 
 Verdicts
   clean        loading it runs nothing but what is known to rebuild data
@@ -49,38 +49,28 @@ Exit status: 0 every file is clean; 1 one is not; 2 wrong usage.
 
 constexpr std::string_view kTry = "Try 'taper scan --help'.\n";
 
-struct Options {
+struct Options : ScreenTexts {
   std::vector<std::string> files;
   std::vector<std::string> trusted;
   std::string output;
-  bool json = false, sarif = false, quiet = false, no_color = false, help = false;
+  bool sarif = false;
 };
 
 void declare(CLI::App& app, Options& options) {
-  app.set_help_flag("");
-  app.allow_extras();
-  app.add_option("--trust", options.trusted)->allow_extra_args(false);
-  app.add_option("--output", options.output);
-  app.add_flag("--json", options.json);
+  declare_screen_flags(app, options);
+  app.add_option("--trust", options.trusted)->type_name("MODULE")->allow_extra_args(false);
+  app.add_option("--output", options.output)->type_name("FILE");
   app.add_flag("--sarif", options.sarif);
-  app.add_flag("--quiet", options.quiet);
-  app.add_flag("--no-color", options.no_color);
-  app.add_flag("-h,--help", options.help);
 }
 
 // What doesn't start with '-' is a file, and so is all that follows "--".
 Status sort_leftovers(const CLI::App& app, Options& options) {
   bool only_files = false;
-  std::vector<std::string> flags;
-  for (const CLI::Option* option : app.get_options())
-    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
   for (const std::string& word : app.remaining()) {
     if (!only_files && word == "--") {
       only_files = true;
     } else if (!only_files && word.starts_with('-') && word.size() > 1) {
-      const auto suggestion = nearest(word.substr(0, word.find('=')), flags);
-      return fail("unknown option '{}'{}", printable(word),
-                  suggestion ? fmt::format(", did you mean '{}'?", *suggestion) : "");
+      return unknown_option(app, word);
     } else {
       options.files.push_back(word);
     }
@@ -92,16 +82,12 @@ Expected<Options> parse(const std::vector<std::string>& arguments) {
   Options options;
   CLI::App app;
   declare(app, options);
-  try {
-    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-    app.parse(reversed);
-  } catch (const CLI::ParseError& problem) {
-    return fail("{}", printable(problem.what()));
-  }
-  if (options.help) return options;
+  TAPER_TRY(parse_arguments(app, arguments));
+  if (options.help || options.version) return options;
   TAPER_TRY(sort_leftovers(app, options));
   if (options.files.empty()) return fail("no file is given");
   if (options.json && options.sarif) return fail("--json and --sarif contradict each other");
+  TAPER_TRY(refuse_contradictions(options));
   if (app.count("--output") > 0 && options.output.empty()) return fail("--output is empty, expected a path");
   for (const std::string& module : options.trusted)
     if (!pickle::is_dotted_name(module)) return fail("--trust is '{}', expected a module's name", printable(module));
@@ -146,8 +132,8 @@ std::string finding_lines(const ScanFinding& finding, bool colour) {
                      paint(colour, kDim, printable(mention.reason)));
 }
 
-std::string file_text(const ScannedFile& file, bool colour) {
-  constexpr std::size_t kMostShown = 30;
+std::string file_text(const ScannedFile& file, bool colour, bool all) {
+  const std::size_t most_shown = all ? file.scan.findings.size() : 30;
   const FileScan& scan = file.scan;
   std::string text =
       fmt::format("{}: {} ({})\n", path_text(file.path),
@@ -157,8 +143,8 @@ std::string file_text(const ScannedFile& file, bool colour) {
   order.reserve(scan.findings.size());
   for (const ScanFinding& finding : scan.findings) order.push_back(&finding);
   std::ranges::stable_sort(order, std::greater(), [](const ScanFinding* finding) { return finding->mention.trust; });
-  for (std::size_t i = 0; i < std::min(order.size(), kMostShown); ++i) text += finding_lines(*order[i], colour);
-  if (order.size() > kMostShown) text += fmt::format("  ... and {} more (see --json)\n", order.size() - kMostShown);
+  for (std::size_t i = 0; i < std::min(order.size(), most_shown); ++i) text += finding_lines(*order[i], colour);
+  if (order.size() > most_shown) text += fmt::format("  ... and {} more (-v shows them)\n", order.size() - most_shown);
   return text;
 }
 
@@ -184,7 +170,7 @@ std::string scan_text(const std::vector<ScannedFile>& files, const Options& opti
   for (const ScannedFile& file : files) {
     const bool is_clean = file.scan.verdict == Verdict::clean;
     clean += is_clean ? 1 : 0;
-    if (!is_clean || !options.quiet) text += file_text(file, colour);
+    if (!is_clean || !options.quiet) text += file_text(file, colour, options.verbose);
   }
   const std::string_view next = advice(worst_verdict(files));
   if (!next.empty()) text += fmt::format("\n{}", next);
@@ -213,8 +199,7 @@ int run_scan(const std::vector<std::string>& arguments, const ProgramContext& co
   if (const auto status = answer(options, kHelp, kTry, context)) return *status;
   std::vector<ScannedFile> files;
   for (const std::string& path : options->files) files.push_back({path, scan_file(path, {options->trusted})});
-  const bool colour = detect_style(context.out, context.err, context.environment).colour_out && !options->no_color &&
-                      options->output.empty();
+  const bool colour = style_of(*options, context).colour_out && options->output.empty();
   const std::string text = options->json    ? scan_json(files)
                            : options->sarif ? scan_sarif(files)
                                             : scan_text(files, *options, colour);

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
+#include "base/suggest.h"
 #include "cli/convert.h"
 #include "cli/inspect.h"
 #include "cli/ops.h"
 #include "cli/scan.h"
-#include "cli/suggest.h"
 #include "report/text.h"
 #include "taper/taper.h"
 

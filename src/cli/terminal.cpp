@@ -133,14 +133,25 @@ std::string without_trailing_spaces(std::string text) {
 TerminalStyle detect_style(const Stream& out, const Stream& err, const Environment& environment) {
   const char* term = environment("TERM");
   const bool capable = term != nullptr && *term != '\0' && std::string_view(term) != "dumb";
-  const char* no_color = environment("NO_COLOR");
-  const bool colour = capable && (no_color == nullptr || *no_color == '\0');
+  const auto given = [&](const char* name) {
+    const char* value = environment(name);
+    return value == nullptr ? std::string_view() : std::string_view(value);
+  };
+  const bool forced = !given("CLICOLOR_FORCE").empty() && given("CLICOLOR_FORCE") != "0";
+  const bool refused = !given("NO_COLOR").empty() || (!forced && given("CLICOLOR") == "0");
   TerminalStyle style;
-  style.colour_out = colour && out.is_terminal;
-  style.colour_err = colour && err.is_terminal;
+  style.colour_out = !refused && (forced || (capable && out.is_terminal));
+  style.colour_err = !refused && (forced || (capable && err.is_terminal));
   style.live = capable && out.is_terminal;
   style.utf8 = says_utf8(environment);
   return style;
+}
+
+std::string tree_line(bool colour, std::string_view line) {
+  const std::size_t name = line.find_first_not_of(' ');
+  const std::size_t gap = name == std::string_view::npos ? name : line.find("  ", name);
+  if (gap == std::string_view::npos) return std::string(line);
+  return std::string(line.substr(0, gap)) + paint(colour, kDim, line.substr(gap));
 }
 
 Terminal::Terminal(TerminalStyle style, Stream out, Stream err)
@@ -176,9 +187,9 @@ void Terminal::problem(bool is_error, const std::string& model, std::string_view
   message += lines.front() + "\n";
   for (std::size_t i = 1; i < lines.size(); ++i) {
     constexpr std::string_view kNext = "next: ";
-    const bool next = lines[i].starts_with(kNext);
-    message +=
-        indent + (next ? paint(style_.colour_err, kBold, kNext) + lines[i].substr(kNext.size()) : lines[i]) + "\n";
+    std::string shown = lines[i].starts_with("  ") ? tree_line(style_.colour_err, lines[i]) : lines[i];
+    if (shown.starts_with(kNext)) shown = paint(style_.colour_err, kBold, kNext) + shown.substr(kNext.size());
+    message += indent + shown + "\n";
   }
   err_.write(message);
 }

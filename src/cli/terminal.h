@@ -29,8 +29,12 @@ struct TerminalStyle {
 };
 
 // Colours and live lines belong to terminals that know them (not TERM=dumb; NO_COLOR switches colours off, see
-// no-color.org); UTF-8 to locales that say so.
+// no-color.org; else CLICOLOR_FORCE switches them on wherever text goes, and CLICOLOR=0 off, see
+// bixense.com/clicolors); UTF-8 to locales that say so.
 TerminalStyle detect_style(const Stream& out, const Stream& err, const Environment& environment);
+
+// Lines of report/weight_tree.h with what stands behind the names in a fainter look.
+std::string tree_line(bool colour, std::string_view line);
 
 // Writes progress, the summary and errors. Whatever comes from files is escaped before it is written.
 class Terminal {

@@ -25,9 +25,11 @@ constexpr ArchiveKind kOtherArchives[] = {
      kConvertHint, kExported},
     {"model.json", "TorchScript (PyTorch 1.0)",
      "this is a TorchScript archive of PyTorch 1.0, which taper does not read", kSaveHint, kTorchScript},
-    {"model.weights.h5", "Keras (.keras)", "this is a Keras archive (.keras), expected a PyTorch checkpoint", "",
+    {"model.weights.h5", "Keras (.keras)", "this is a Keras archive (.keras), expected a PyTorch checkpoint",
+     "TensorFlow converts its own models (tf.lite.TFLiteConverter); taper reads them as ONNX, which tf2onnx writes",
      "a Keras model, whose Lambda layers would be Python code"},
-    {"*.npy", "NumPy .npz", "this is a NumPy archive (.npz), expected a PyTorch checkpoint", "", ""},
+    {"*.npy", "NumPy .npz", "this is a NumPy archive (.npz), expected a PyTorch checkpoint",
+     "give it to --verify-input if it holds sample inputs", ""},
 };
 
 bool matches(const ArchiveKind& kind, std::string_view name) {

@@ -14,9 +14,8 @@ std::unexpected<Error> not_a_checkpoint(std::string_view text) {
   constexpr std::string_view kExpected =
       "expected a PyTorch checkpoint or program (.pt, .pth, .pt2), ONNX or safetensors";
   constexpr const char* kNext =
-      "give the file that torch.save, torch.jit.save, torch.export.save or torch.onnx.export wrote; taper inspect "
-      "tells "
-      "what a file is";
+      "give the file that torch.save, torch.jit.save, torch.export.save or torch.onnx.export wrote";
+  constexpr const char* kNextOfText = "configurations, indices and sources hold no weights: give the file that does";
   if (text.empty())
     return fail_with_hint(fmt::format("the file is empty, {}", kExpected),
                           "the copy or download was probably interrupted");
@@ -29,7 +28,7 @@ std::unexpected<Error> not_a_checkpoint(std::string_view text) {
   if (looks_like_text(text))
     return fail_with_hint(fmt::format("the file looks like text ('{}'), {}",
                                       excerpt(text.substr(0, std::min<std::size_t>(text.find('\n'), 40))), kExpected),
-                          kNext);
+                          kNextOfText);
   const std::span first(reinterpret_cast<const unsigned char*>(text.data()), std::min<std::size_t>(text.size(), 8));
   return fail_with_hint(fmt::format("the file starts with bytes {:02x}, {}", fmt::join(first, " "), kExpected), kNext);
 }

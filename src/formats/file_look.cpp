@@ -12,6 +12,10 @@ namespace {
 using namespace std::string_view_literals;
 
 constexpr std::string_view kDownloadHint = "download the file itself, not the page that links to it";
+constexpr std::string_view kKerasHint =
+    "TensorFlow converts its own models (tf.lite.TFLiteConverter); taper reads them as ONNX, which tf2onnx writes";
+constexpr std::string_view kNoNetworkHint =
+    "give the file that torch.save, torch.jit.save, torch.export.save or torch.onnx.export wrote";
 
 constexpr Look kLooks[] = {
     {0, "version https://git-lfs"sv, "a git-lfs pointer, which stands for a file that was not downloaded",
@@ -21,17 +25,20 @@ constexpr Look kLooks[] = {
     {0, "<html"sv, "an HTML page", kDownloadHint, Carries::nothing},
     {0, "<HTML"sv, "an HTML page", kDownloadHint, Carries::nothing},
     {0, "<?xml"sv, "an XML file", kDownloadHint, Carries::nothing},
-    {0, "\x89HDF\r\n\x1a\n"sv, "an HDF5 file, perhaps a Keras model (.h5)", "", Carries::perhaps_code},
-    {4, "TFL3"sv, "a TFLite model", "it needs no export", Carries::data},
+    {0, "\x89HDF\r\n\x1a\n"sv, "an HDF5 file, perhaps a Keras model (.h5)", kKerasHint, Carries::perhaps_code},
+    {4, "TFL3"sv, "a TFLite model", "it is what taper writes, and needs no export; 'taper inspect' shows what it holds",
+     Carries::data},
     {0, "\x93NUMPY"sv, "a NumPy array (.npy)", "give it to --verify-input if it holds sample inputs", Carries::data},
-    {0, "GGUF"sv, "a GGUF file (llama.cpp)", "", Carries::data},
-    {0, "\x89PNG"sv, "a PNG image", "", Carries::data},
-    {0, "\xff\xd8\xff"sv, "a JPEG image", "", Carries::data},
-    {0, "%PDF"sv, "a PDF document", "", Carries::nothing},
+    {0, "GGUF"sv, "a GGUF file (llama.cpp)",
+     "it holds weights alone: save the PyTorch model that it was made from as a program (torch.export.save)",
+     Carries::data},
+    {0, "\x89PNG"sv, "a PNG image", kNoNetworkHint, Carries::data},
+    {0, "\xff\xd8\xff"sv, "a JPEG image", kNoNetworkHint, Carries::data},
+    {0, "%PDF"sv, "a PDF document", kNoNetworkHint, Carries::nothing},
     {0,
      "\x7f"
      "ELF"sv,
-     "a program or shared library (ELF)", "", Carries::perhaps_code},
+     "a program or shared library (ELF)", kNoNetworkHint, Carries::perhaps_code},
     {0, "\x1f\x8b"sv, "a gzip archive", "unpack it first", Carries::packed},
     {0, "BZh"sv, "a bzip2 archive", "unpack it first", Carries::packed},
     {0,

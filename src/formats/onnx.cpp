@@ -213,11 +213,14 @@ Expected<onnx::ModelProto> read_onnx(Bytes file) {
   onnx::ModelProto model;
   const google::protobuf::LogSilencer quiet;  // the library prints nothing
   if (!model.ParseFromArray(file.data(), static_cast<int>(file.size())))
-    return fail("not an ONNX file: its {} bytes are not a protobuf message of ONNX's schema", file.size());
+    return fail_with_hint(
+        fmt::format("not an ONNX file: its {} bytes are not a protobuf message of ONNX's schema", file.size()),
+        "the file is probably truncated, or not ONNX: copy or download it again");
   if (!model.has_graph() || !model.has_ir_version() || model.opset_import_size() == 0)
-    return fail("not an ONNX file: no {}", !model.has_graph()        ? "graph"
-                                           : !model.has_ir_version() ? "IR version"
-                                                                     : "opset");
+    return fail_with_hint(fmt::format("not an ONNX file: no {}", !model.has_graph()        ? "graph"
+                                                                 : !model.has_ir_version() ? "IR version"
+                                                                                           : "opset"),
+                          "give the file that torch.onnx.export or another exporter of ONNX wrote");
   return model;
 }
 

@@ -133,7 +133,9 @@ Expected<MappedOnnx> read_onnx(const SharedBytes& file) {
     return true;
   });
   if (!read)
-    return fail("not an ONNX file: its {} bytes are not a protobuf message of ONNX's schema", file.view.size());
+    return fail_with_hint(
+        fmt::format("not an ONNX file: its {} bytes are not a protobuf message of ONNX's schema", file.view.size()),
+        "the file is probably truncated, or not ONNX: copy or download it again");
   TAPER_ASSIGN(result.model, read_onnx(as_bytes(skeleton)));
   // Whatever did not go as planned: then weights don't match.
   result.weights.resize(static_cast<std::size_t>(result.model.graph().initializer_size()));

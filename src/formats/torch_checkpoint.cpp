@@ -35,8 +35,14 @@ Expected<std::string> top_folder(const ZipArchive& archive) {
   for (const ZipEntry& entry : archive.entries())
     if (without_top_folder(entry.name) == "data.pkl") tops.push_back(entry.name.substr(0, entry.name.size() - 8));
   if (tops.size() == 1) return tops.front();
-  if (tops.empty())
-    return fail("a zip archive of {} entries without a data.pkl is not a PyTorch checkpoint", archive.entries().size());
+  if (tops.empty()) {
+    std::vector<std::string> names;
+    for (const ZipEntry& entry : archive.entries()) names.push_back(excerpt(entry.name));
+    return fail_with_hint(fmt::format("a zip archive of {} {} without a data.pkl is not a PyTorch checkpoint{}",
+                                      names.size(), names.size() == 1 ? "entry" : "entries",
+                                      names.empty() ? "" : fmt::format(" ({})", shortened(names, 5))),
+                          "unpack it if a checkpoint is in it, and give that file");
+  }
   return fail("the archive holds {} files data.pkl, in '{}' and '{}', expected one", tops.size(), tops[0], tops[1]);
 }
 

@@ -10,6 +10,7 @@
 #include "frontend/aten_complex.h"
 #include "frontend/exported_nodes.h"
 #include "frontend/exported_numbers.h"
+#include "frontend/input_names.h"
 #include "frontend/read_back.h"
 #include "frontend/size_limits.h"
 #include "frontend/tied_sizes.h"
@@ -106,19 +107,11 @@ class Importer {
 
   // Names in the options that the program doesn't have are mistakes.
   Status check_options() const {
-    std::set<std::string, std::less<>> names;
+    std::vector<std::string> names;
     for (const exported::Input& input : program_.inputs)
       if (const auto* name = input.argument.as<ValueName>(); name != nullptr && input.kind == InputKind::user)
-        names.insert(name->name);
-    const auto check = [&](const auto& settings, std::string_view what) -> Status {
-      for (const auto& [name, setting] : settings)
-        if (!names.contains(name))
-          return fail("there is no input '{}' to give a {} to, the program has {}", name, what, fmt::join(names, ", "));
-      return {};
-    };
-    TAPER_TRY(check(options_.input_shapes, "shape"));
-    TAPER_TRY(check(options_.input_dtypes, "dtype"));
-    return check(options_.dynamic, "dynamic axis");
+        names.push_back(name->name);
+    return check_input_names(options_, names);
   }
 
   // ---- sizes
@@ -139,15 +132,17 @@ class Importer {
     const std::size_t rank = sizes.size();
     if (const auto wanted = options_.input_shapes.find(name); wanted != options_.input_shapes.end()) {
       if (wanted->second.size() != rank)
-        return fail("input '{}' is given the shape {}, the program has {} axes", name, shape_text(wanted->second),
-                    rank);
+        return fail_with_hint(fmt::format("input '{}' is given the shape {}, the program has {} axes", name,
+                                          shape_text(wanted->second), rank),
+                              "give a size for each: " + shape_flag(name, sizes));
       for (std::size_t axis = 0; axis < rank; ++axis) TAPER_TRY(settle(name, axis, sizes[axis], wanted->second[axis]));
     }
     if (const auto free = options_.dynamic.find(name); free != options_.dynamic.end())
       for (const std::int64_t given : free->second) {
         const std::int64_t axis = given < 0 ? given + static_cast<std::int64_t>(rank) : given;
         if (axis < 0 || axis >= static_cast<std::int64_t>(rank))
-          return fail("input '{}' has no axis {} to set free, it has {} axes", name, given, rank);
+          return fail_with_hint(fmt::format("input '{}' has no axis {} to set free, it has {} axes", name, given, rank),
+                                axes_hint(static_cast<std::int64_t>(rank)));
         const Dim& size = sizes[static_cast<std::size_t>(axis)];
         if (size.constant()) free_axis(name, static_cast<std::size_t>(axis), size, shared_symbol(name, axis, size));
       }
@@ -175,13 +170,19 @@ class Importer {
   }
 
   Status check_range(const std::string& symbol, const Dim& wanted) const {
+    constexpr const char* kRange =
+        "choose a size in this range, or export with another one: torch.export.Dim(min=, max=)";
     const auto value = wanted.constant();
     const auto info = program_.symbols.find(symbol);
     if (!value || info == program_.symbols.end()) return {};
     if (info->second.least && *value < *info->second.least)
-      return fail("size {} is given as {}, the program takes {} or more", symbol, *value, *info->second.least);
+      return fail_with_hint(
+          fmt::format("size {} is given as {}, the program takes {} or more", symbol, *value, *info->second.least),
+          kRange);
     if (info->second.most && *value > *info->second.most)
-      return fail("size {} is given as {}, the program takes at most {}", symbol, *value, *info->second.most);
+      return fail_with_hint(
+          fmt::format("size {} is given as {}, the program takes at most {}", symbol, *value, *info->second.most),
+          kRange);
     return {};
   }
 

@@ -32,9 +32,16 @@ using pickle::Value;
 constexpr std::size_t kMostListed = 40;                         // of keys that don't fit, in one error
 constexpr std::int64_t kMostUnfounded = std::int64_t{1} << 26;  // weights that fewer bytes may stand for
 
-constexpr std::string_view kSaveHint = "save the weights with torch.save(model.state_dict(), 'model.pt')";
 constexpr std::string_view kProgramHint =
     "torch.export.save(torch.export.export(model.eval(), (example_input,)), 'model.pt2')";
+constexpr std::string_view kProgramLines =
+    "  program = torch.export.export(model.eval(), (example_input,))\n"
+    "  torch.export.save(program, \"model.pt2\")\n";
+constexpr std::string_view kSaveHint =
+    "in Python, save the network as a program, and convert model.pt2:\n"
+    "  program = torch.export.export(model.eval(), (example_input,))\n"
+    "  torch.export.save(program, \"model.pt2\")\n"
+    "or, of a known family, its weights: torch.save(model.state_dict(), \"model.pt\")";
 
 // ---- which weights are of which family
 
@@ -82,27 +89,44 @@ std::unexpected<Error> misfit(const WeightSet& weights, const Fit& fit, bool tol
           : fmt::format("they fit a {}: say so, or leave the family out of the configuration", fitting));
 }
 
+// "3 of the 45 keys of a SignTransformer, none of a MediaPipeGRU".
+std::string shares_of_families(const WeightSet& weights) {
+  std::string text, none;
+  for (const Family& family : family_table()) {
+    const Fit fit = fit_family(family, weights);
+    if (fit.present == 0)
+      none += fmt::format("{}{}", none.empty() ? "none of a " : ", ", family.name);
+    else
+      text += fmt::format("{} of the {} keys of a {} ({}), ", fit.present, fit.keys.size(), family.name,
+                          shortened(fit.problems, 1));
+  }
+  if (none.empty()) return text.substr(0, text.size() - 2);
+  return text + none;
+}
+
 std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
   const bool is_module = !weights.class_path.empty();
   const std::string kind = likely_kind(weights);
   std::string message = fmt::format(
-      "the {}{} {} of no known architecture{}; found {}; tried",
+      "the {}{} {} of no known architecture{}; there {}",
       is_module ? fmt::format("pickled module {}", excerpt(weights.class_path)) : "weights", place_of(weights),
-      is_module ? "is" : "are", kind.empty() ? "" : ", perhaps " + kind, outline(weights));
-  for (const Family& family : family_table()) {
-    const Fit fit = fit_family(family, weights);
-    const std::string count = fit.present == 0
-                                  ? fmt::format("none of its {} keys is there", fit.keys.size())
-                                  : fmt::format("{} of its {} keys are there", fit.present, fit.keys.size());
-    message += fmt::format("{} {}: {} ({})", &family == &family_table().front() ? "" : ";", family.name, count,
-                           shortened(fit.problems, 2));
+      is_module ? "is" : "are", kind.empty() ? "" : ", perhaps " + kind, weights.tensors.size() == 1 ? "is" : "are");
+  if (weights.tensors.empty()) {
+    message += " no tensors";
+  } else {
+    const bool ordered = !weights.order.empty();
+    message +=
+        fmt::format(" {} {}, '{}' to '{}'", weights.tensors.size(), weights.tensors.size() == 1 ? "tensor" : "tensors",
+                    excerpt(ordered ? weights.order.front() : weights.tensors.begin()->first),
+                    excerpt(ordered ? weights.order.back() : weights.tensors.rbegin()->first));
   }
+  message += fmt::format("; of the families that are known by their keys, it has {}", shares_of_families(weights));
   return fail_with_hint(
       std::move(message),
-      fmt::format("weights alone don't tell what is computed with them: save the network as a program "
-                  "with {}; if it is one of these under other names, --config with "
-                  "{{\"family\": \"...\"}} lists all the keys that a family expects",
-                  kProgramHint));
+      fmt::format("weights alone don't tell what is computed with them. In Python, save the network as a program, and "
+                  "convert model.pt2:\n{}If it is one of these families under other names, --config FILE with "
+                  "{{\"family\": \"{}\"}} lists the keys that it expects",
+                  kProgramLines, family_table().front().name));
 }
 
 std::unexpected<Error> no_weights(const Value& root) {

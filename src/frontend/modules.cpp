@@ -6,6 +6,7 @@
 
 #include "formats/text.h"
 #include "frontend/aten_advice.h"
+#include "frontend/input_names.h"
 #include "frontend/module_calls.h"
 
 namespace taper {
@@ -412,7 +413,9 @@ Status set_free(const ProgramOptions& options, std::string_view input, Shape& sh
   if (axes == options.dynamic.end()) return {};
   for (const std::int64_t axis : axes->second) {
     const auto rank = static_cast<std::int64_t>(shape.size());
-    if (axis < -rank || axis >= rank) return fail("input '{}' has no axis {}: its rank is {}", input, axis, rank);
+    if (axis < -rank || axis >= rank)
+      return fail_with_hint(fmt::format("input '{}' has no axis {}: its rank is {}", input, axis, rank),
+                            axes_hint(rank));
     const std::int64_t at = axis < 0 ? axis + rank : axis;
     Dim& size = shape[static_cast<std::size_t>(at)];
     const auto number = size.constant();
@@ -442,9 +445,10 @@ Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions
   std::vector<ModuleInput> takes = row ? row->inputs : ModuleRow{}.inputs;
   if (first.in_sequence) takes = {{"input", takes.front().dtype}};
   Args inputs;
-  std::vector<std::string_view> names;
+  std::vector<std::string> names;
+  for (const ModuleInput& input : takes) names.emplace_back(input.name);
+  TAPER_TRY(check_input_names(options, names));
   for (const ModuleInput& input : takes) {
-    names.push_back(input.name);
     const auto shape = options.input_shapes.find(input.name);
     if (shape == options.input_shapes.end() && input.optional) {
       inputs.emplace_back();
@@ -470,15 +474,6 @@ Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions
       importer.assumptions.push_back(dtype_note(fmt::format("input '{}'", input.name), declared, type.dtype));
     inputs.emplace_back(aten::Tensor::make(program.graph.add_input(std::string(input.name), type)));
   }
-  const auto check_names = [&](const auto& settings) -> Status {
-    for (const auto& [given, setting] : settings)
-      if (std::ranges::find(names, given) == names.end())
-        return fail("the model has no input '{}'; its inputs are {}", excerpt(given), fmt::join(names, ", "));
-    return {};
-  };
-  TAPER_TRY(check_names(options.input_shapes));
-  TAPER_TRY(check_names(options.input_dtypes));
-  TAPER_TRY(check_names(options.dynamic));
   context.symbols = program.symbols;
   TAPER_ASSIGN(const aten::Arg result, importer.run(root, "", std::move(inputs)));
   if (!importer.unsupported.empty()) return std::unexpected(importer.unsupported.error());

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "frontend/input_names.h"
 #include "frontend/onnx_importer.h"
 #include "frontend/onnx_names.h"
 #include "ops/evaluate.h"
@@ -474,6 +475,13 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
 }
 
 Status Importer::read_inputs(Scope& scope) {
+  std::vector<std::string> names;  // as the file has them, and as the written files will
+  for (const auto& input : model_.graph().input()) {
+    if (scope.slots.contains(input.name())) continue;
+    names.push_back(port_name(input.name()));
+    if (names.back() != input.name()) names.push_back(input.name());
+  }
+  TAPER_TRY(check_input_names(options, names));
   if (options.input_shapes.empty() && options.dynamic.empty()) plain_sizes_ = plain_sizes(model_.graph());
   for (const auto& input : model_.graph().input()) {
     if (scope.slots.contains(input.name())) continue;  // an initializer

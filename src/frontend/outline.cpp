@@ -2,46 +2,173 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <limits>
+#include <set>
 
 #include "formats/text.h"
+#include "frontend/module_kind.h"
 
 namespace taper {
 namespace {
 
-// "layers.12.weight" is "layers.*.weight".
-std::string without_numbers(std::string_view key) {
-  std::string pattern;
-  while (true) {
-    const std::size_t dot = key.find('.');
-    const std::string_view part = key.substr(0, dot);
-    const bool number = !part.empty() && std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; });
-    pattern += number ? std::string_view("*") : part;
-    if (dot == std::string_view::npos) return pattern;
-    pattern += '.';
-    key.remove_prefix(dot + 1);
-  }
-}
+constexpr int kMostLevels = 32;  // of modules; what lies deeper bears the rest of its key as its name
 
-struct Row {
-  std::string pattern;
-  std::string shape;
-  bool same_shape = true;
-  std::size_t count = 0;
+// A weight, or a module whose class is known, on its way down the tree.
+struct KeyRest {
+  std::string_view rest;
+  const Tensor* tensor = nullptr;
+  std::string_view class_path;  // of a module
 };
 
-// In the order of the keys.
-std::vector<Row> rows_of(const WeightSet& weights) {
-  std::vector<Row> rows;
-  std::map<std::string, std::size_t> known;
-  for (const auto& [key, tensor] : weights.tensors) {
-    const auto [place, fresh] = known.try_emplace(without_numbers(key), rows.size());
-    const std::string shape = shape_text(std::span(tensor->shape));
-    if (fresh) rows.push_back({place->first, shape});
-    Row& row = rows[place->second];
-    row.same_shape = row.same_shape && row.shape == shape;
-    ++row.count;
+// What is counted once, however many keys share it.
+struct Counted {
+  std::set<const std::byte*> seen;
+};
+
+std::int64_t saturating_sum(std::int64_t a, std::int64_t b) {
+  return checked_add(a, b).value_or(std::numeric_limits<std::int64_t>::max());
+}
+
+// Buffers of norms are no parameters, nor are counters and indices.
+bool is_parameter(std::string_view name, const Tensor& tensor) {
+  return is_floating(tensor.dtype) && name != "running_mean" && name != "running_var";
+}
+
+void add_weight(WeightTree& module, std::string_view name, const Tensor& tensor, Counted& counted) {
+  module.weights.push_back({std::string(name), std::string(info(tensor.dtype).name), tensor.shape});
+  ++module.tensors;
+  if (!counted.seen.insert(tensor.storage.view.data()).second && !tensor.storage.view.empty()) return;
+  const std::int64_t count = tensor.element_count();
+  if (is_parameter(name, tensor)) module.parameters = saturating_sum(module.parameters, count);
+  const auto bytes = checked_mul(count, static_cast<std::int64_t>(size_of(tensor.dtype)));
+  module.bytes = saturating_sum(module.bytes, bytes.value_or(std::numeric_limits<std::int64_t>::max()));
+}
+
+bool is_same(const WeightTree& a, const WeightTree& b);
+
+bool is_same_inside(const WeightTree& a, const WeightTree& b) {
+  const auto same_weight = [](const WeightTree::Weight& x, const WeightTree::Weight& y) {
+    return x.name == y.name && x.dtype == y.dtype && x.sizes == y.sizes;
+  };
+  return a.kind == b.kind && std::ranges::equal(a.weights, b.weights, same_weight) &&
+         std::ranges::equal(a.parts, b.parts, is_same);
+}
+
+bool is_same(const WeightTree& a, const WeightTree& b) {
+  return a.name == b.name && a.last == b.last && is_same_inside(a, b);
+}
+
+// "layer" and 12 of "layer12"; nothing for names that end otherwise or in a number beyond all layers.
+struct NumberedName {
+  std::string_view stem;
+  std::int64_t number = 0;
+};
+std::optional<NumberedName> numbered(std::string_view name) {
+  constexpr std::size_t kMostDigits = 9;
+  const std::size_t digits = name.size() - (name.find_last_not_of("0123456789") + 1);
+  if (digits == 0 || digits > kMostDigits) return std::nullopt;
+  NumberedName result{name.substr(0, name.size() - digits)};
+  std::from_chars(name.data() + result.stem.size(), name.data() + name.size(), result.number);
+  return result;
+}
+
+bool follows(std::string_view name, std::string_view previous) {
+  const auto one = numbered(previous), next = numbered(name);
+  return one && next && one->stem == next->stem && next->number == one->number + 1;
+}
+
+void add_counts(WeightTree& whole, const WeightTree& part) {
+  whole.tensors += part.tensors;
+  whole.parameters = saturating_sum(whole.parameters, part.parameters);
+  whole.bytes = saturating_sum(whole.bytes, part.bytes);
+}
+
+std::vector<WeightTree> folded(std::vector<WeightTree> parts) {
+  std::vector<WeightTree> result;
+  for (WeightTree& part : parts) {
+    WeightTree* run = result.empty() ? nullptr : &result.back();
+    if (run != nullptr && follows(part.name, run->last.empty() ? run->name : run->last) && is_same_inside(*run, part)) {
+      add_counts(*run, part);
+      run->last = std::move(part.name);
+      ++run->alike;
+    } else {
+      result.push_back(std::move(part));
+    }
   }
-  return rows;
+  return result;
+}
+
+// Numbers in their order; all else as it stands in the file.
+void sort_numbers(std::vector<WeightTree>& parts) {
+  const auto number = [](const WeightTree& part) { return numbered(part.name); };
+  const bool only_numbers = std::ranges::all_of(parts, [&](const WeightTree& part) {
+    const auto name = number(part);
+    return name && name->stem.empty();
+  });
+  if (only_numbers) std::ranges::stable_sort(parts, {}, [&](const WeightTree& part) { return number(part)->number; });
+}
+
+std::string_view class_name_of(std::string_view class_path) {
+  return class_path.substr(class_path.rfind('.') + 1);
+}
+
+struct OutlineBuilder {
+  bool folds = true;
+  Counted counted = {};
+
+  WeightTree module(std::string_view name, const std::vector<KeyRest>& keys, std::string_view class_path, int level) {
+    WeightTree tree;
+    tree.name = name;
+    std::vector<std::pair<std::string_view, std::vector<KeyRest>>> parts;  // in the order of the keys
+    std::map<std::string_view, std::size_t> known;
+    std::map<std::string_view, std::string_view> classes;
+    const auto part_of = [&](std::string_view part) -> std::vector<KeyRest>& {
+      const auto [place, fresh] = known.try_emplace(part, parts.size());
+      if (fresh) parts.emplace_back(part, std::vector<KeyRest>());
+      return parts[place->second].second;
+    };
+    for (const KeyRest& key : keys) {
+      const std::size_t dot = level < kMostLevels ? key.rest.find('.') : std::string_view::npos;
+      if (dot != std::string_view::npos) {
+        part_of(key.rest.substr(0, dot)).push_back({key.rest.substr(dot + 1), key.tensor, key.class_path});
+      } else if (key.tensor != nullptr) {
+        add_weight(tree, key.rest, *key.tensor, counted);
+      } else {
+        part_of(key.rest);
+        classes[key.rest] = key.class_path;
+      }
+    }
+    for (const auto& [part, below] : parts) {
+      tree.parts.push_back(module(part, below, classes.contains(part) ? classes[part] : "", level + 1));
+      add_counts(tree, tree.parts.back());
+    }
+    sort_numbers(tree.parts);
+    if (folds) tree.parts = folded(std::move(tree.parts));
+    tree.kind = module_kind(tree, name, class_name_of(class_path));
+    return tree;
+  }
+};
+
+// "model_state_dict.model": where the weights of a set lie, and what all of their keys begin with.
+std::string place_of_set(const WeightSet& weights) {
+  std::string place = weights.place;
+  if (!weights.prefix.empty())
+    place += (place.empty() ? "" : ".") + weights.prefix.substr(0, weights.prefix.size() - 1);
+  return place;
+}
+
+std::vector<KeyRest> keys_of(const WeightSet& weights) {
+  std::vector<KeyRest> keys;
+  // The modules first: they say in which order their parts were registered, those without weights too.
+  for (const Module& module : weights.modules)
+    if (!module.path.empty()) keys.push_back({module.path, nullptr, module.class_path});
+  for (const std::string& key : weights.order)
+    if (const auto found = weights.tensors.find(key); found != weights.tensors.end())
+      keys.push_back({found->first, found->second, {}});
+  if (weights.order.empty())
+    for (const auto& [key, tensor] : weights.tensors) keys.push_back({key, tensor, {}});
+  return keys;
 }
 
 // The rows of a recurrent layer's weights for each unit tell its cell.
@@ -62,17 +189,19 @@ std::string recurrent_cell(const WeightSet& weights) {
 
 }  // namespace
 
-std::string outline(const WeightSet& weights) {
-  constexpr std::size_t kShown = 12;
-  const std::vector<Row> rows = rows_of(weights);
-  std::string text;
-  for (std::size_t i = 0; i < std::min(rows.size(), kShown); ++i) {
-    const Row& row = rows[i];
-    text += fmt::format("{}{} {}", i == 0 ? "" : ", ", excerpt(row.pattern), row.same_shape ? row.shape : "[...]");
-    if (row.count > 1) text += fmt::format(" ({} times)", row.count);
+WeightTree outline(const std::vector<WeightSet>& sets, bool folds) {
+  OutlineBuilder builder{folds};
+  std::vector<WeightTree> trees;
+  for (const WeightSet& weights : sets) {
+    trees.push_back(builder.module(place_of_set(weights), keys_of(weights), weights.class_path, 0));
   }
-  if (rows.size() > kShown) text += fmt::format(" and {} more", rows.size() - kShown);
-  return text;
+  if (trees.size() == 1) return std::move(trees[0]);
+  WeightTree all;
+  for (WeightTree& tree : trees) {
+    add_counts(all, tree);
+    all.parts.push_back(std::move(tree));
+  }
+  return all;
 }
 
 std::string likely_kind(const WeightSet& weights) {

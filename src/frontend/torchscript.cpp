@@ -6,6 +6,8 @@
 #include "formats/text.h"
 #include "formats/torchscript_archive.h"
 #include "frontend/aten_complex.h"
+#include "frontend/input_names.h"
+#include "frontend/torchscript_advice.h"
 #include "frontend/torchscript_interpreter.h"
 
 namespace taper {
@@ -26,7 +28,7 @@ class Inputs {
   Inputs(const Archive& archive, const ProgramOptions& options, Region& region)
       : archive_(archive), options_(options), region_(region) {}
 
-  std::vector<std::string> missing;                        // tensors without a shape
+  std::vector<MissingInput> missing;
   std::map<std::string, std::int64_t, std::less<>> freed;  // symbols of freed axes, and the sizes that they had
   std::vector<std::string> assumptions;
 
@@ -36,19 +38,8 @@ class Inputs {
     return make(std::string(parameter.name), *parameter.type, parameter.fallback != nullptr);
   }
 
-  // Shapes given for names that are no inputs.
-  Status check_all_used() const {
-    std::string unused;
-    const auto check = [&](const auto& given) {
-      for (const auto& [name, value] : given)
-        if (!used_.contains(name)) unused += fmt::format("{}'{}'", unused.empty() ? "" : ", ", excerpt(name));
-    };
-    check(options_.input_shapes);
-    if (unused.empty()) check(options_.input_dtypes);
-    if (unused.empty()) check(options_.dynamic);
-    if (unused.empty()) return {};
-    return fail("the program has no input {}; its inputs are {}", unused, fmt::join(used_, ", "));
-  }
+  // What is said of names that are no inputs is a mistake.
+  Status check_all_used() const { return check_input_names(options_, {used_.begin(), used_.end()}); }
 
  private:
   static std::string_view base_name(const Expr& type) {
@@ -87,7 +78,7 @@ class Inputs {
         TAPER_ASSIGN(std::optional<Value> value, make_tensor(input));
         dict->entries.emplace_back(input.substr(name.size() + 1), std::move(*value));
       }
-      if (dict->entries.empty()) missing.push_back(name + "_KEY");
+      if (dict->entries.empty()) missing.push_back({name, MissingInput::Kind::dict});
       return dict;
     }
     if (const Symbol* symbol = archive_.find(dotted_name(type));
@@ -132,7 +123,7 @@ class Inputs {
       std::size_t count = 0;
       while (count < kMostInputs && any_given(fmt::format("{}_{}", name, count))) ++count;
       if (count == 0 && next_recorded_ < archive_.recorded.size()) count = archive_.recorded.size() - next_recorded_;
-      if (count == 0) missing.push_back(name + "_0");
+      if (count == 0) missing.push_back({name, MissingInput::Kind::list});
       types.assign(count, type.items.at(1));
     } else if (type.kind == ExprKind::subscript) {
       const Expr& inner = *type.items[1];
@@ -185,13 +176,16 @@ class Inputs {
     }
     const auto shape = options_.input_shapes.find(name);
     if (shape != options_.input_shapes.end()) type.shape = shape->second;
-    if (!recorded && shape == options_.input_shapes.end()) missing.push_back(name);
+    const bool has_shape = recorded || shape != options_.input_shapes.end();
+    if (!has_shape) missing.push_back({name});
     if (const auto dtype = options_.input_dtypes.find(name); dtype != options_.input_dtypes.end())
       type.dtype = dtype->second;
-    if (const auto axes = options_.dynamic.find(name); axes != options_.dynamic.end())
+    if (const auto axes = options_.dynamic.find(name); has_shape && axes != options_.dynamic.end())
       for (const std::int64_t axis : axes->second) {
         const auto rank = static_cast<std::int64_t>(type.shape.size());
-        if (axis < -rank || axis >= rank) return fail("input '{}' has no axis {}: its rank is {}", name, axis, rank);
+        if (axis < -rank || axis >= rank)
+          return fail_with_hint(fmt::format("input '{}' has no axis {}: its rank is {}", name, axis, rank),
+                                axes_hint(rank));
         const std::int64_t at = axis < 0 ? axis + rank : axis;
         Dim& size = type.shape[static_cast<std::size_t>(at)];
         const std::string symbol = fmt::format("{}_{}", name, at);
@@ -234,20 +228,6 @@ Status refuse_unrolled(const Graph& graph, const std::map<std::string, std::int6
   return {};
 }
 
-Error missing_shapes(const std::vector<std::string>& missing) {
-  std::string names, flags;
-  for (const std::string& name : missing) {
-    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", name);
-    flags += fmt::format("{}--input-shape {}=1,3,224,224", flags.empty() ? "" : " ", name);
-  }
-  return {fmt::format("the file does not say which shape the input{} {} {}", missing.size() == 1 ? "" : "s", names,
-                      missing.size() == 1 ? "has" : "have"),
-          {},
-          fmt::format("give it, with your numbers or with names for sizes that vary (B,16): {} (integer inputs also "
-                      "--input-dtype {}=int64)",
-                      flags, missing.front())};
-}
-
 // Sequences of lengths that the program holds have as many steps as the longest of them, or more.
 void keep_lengths(const aten::Context& context, std::map<std::string, SymbolRange, std::less<>>& symbols) {
   for (const aten::PackedSequences& packed : context.packed) {
@@ -267,6 +247,8 @@ class Outputs {
 
   Status add(const Value& given, const std::string& name) {
     const Value& value = interpreter_.present(given);
+    if (const auto* unknown = value.as<Unknown>(); unknown && !unknown->why.empty())
+      return fail_with_hint(fmt::format("what the program gives as '{}' {}", name, unknown->why), unknown->hint);
     if (const TensorRef* tensor = value.tensor()) {
       taper::Value* content = tensor->tensor->content(region_.build);
       TAPER_TRY(region_.build.status());
@@ -341,7 +323,8 @@ std::size_t budget_for(const Archive& archive, const Graph& graph) {
   return budget;
 }
 
-Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& options) {
+// `shapes` are set to those of the inputs as soon as these are known.
+Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& options, InputShapes& shapes) {
   ImportedProgram program;
   Region region(program.graph, nullptr);
   const std::string class_path = pickle::class_path(*archive.root);
@@ -359,11 +342,14 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
     TAPER_ASSIGN(std::optional<Value> value, inputs.make(parameter));
     if (value) arguments.push_back({parameter.name, std::move(*value)});
   }
-  if (!inputs.missing.empty()) return std::unexpected(missing_shapes(inputs.missing));
   TAPER_TRY(inputs.check_all_used());
-  for (const taper::Value* input : program.graph.inputs())
+  if (!inputs.missing.empty())
+    return std::unexpected(missing_shapes(*forward, inputs.missing, !options.dynamic.empty()));
+  for (const taper::Value* input : program.graph.inputs()) {
+    shapes[input->name] = input->type.shape;
     for (const Dim& size : input->type.shape)
       for (const std::string& name : symbols_of(size)) program.symbols[name].least = 1;
+  }
   region.context.symbols = program.symbols;
 
   Interpreter interpreter(archive, region, budget_for(archive, program.graph));
@@ -393,6 +379,24 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
   return program;
 }
 
+// Where the program takes multiples of its open sizes alone, the error says which.
+Error with_multiples(const Archive& archive, const ProgramOptions& options, const InputShapes& shapes, Error error) {
+  const auto reads = [&](const InputShapes& candidate) -> Status {
+    ProgramOptions tried = options;
+    tried.dynamic.clear();
+    tried.input_shapes = candidate;
+    InputShapes ignored;
+    if (auto program = import(archive, tried, ignored); !program) return std::unexpected(std::move(program).error());
+    return {};
+  };
+  if (const auto taken = multiples_taken(shapes, error, reads))
+    error.hint = fmt::format(
+        "the program takes sizes that divide without a remainder (it halves them and doubles them again): say so with "
+        "{}{}",
+        shape_flags(shapes, *taken), options.dynamic.empty() ? "" : " in the place of --dynamic");
+  return error;
+}
+
 }  // namespace
 }  // namespace torchscript
 
@@ -402,7 +406,11 @@ bool is_torchscript(const SharedBytes& file) {
 
 Expected<ImportedProgram> import_torchscript(const SharedBytes& file, const ProgramOptions& options) {
   TAPER_ASSIGN(const torchscript::Archive archive, torchscript::read_archive(file));
-  return torchscript::import(archive, options);
+  torchscript::InputShapes shapes;
+  auto program = torchscript::import(archive, options, shapes);
+  if (!program)
+    return std::unexpected(torchscript::with_multiples(archive, options, shapes, std::move(program).error()));
+  return program;
 }
 
 }  // namespace taper

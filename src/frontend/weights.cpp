@@ -93,7 +93,10 @@ WeightSet weight_set(const StateDict& state, const pickle::Value* dict, std::vec
   const auto shortened = [&](std::string_view key) {
     return key.starts_with(weights.prefix) ? after(key, weights.prefix) : std::string(key);
   };
-  for (const NamedTensor& named : state.tensors) weights.tensors[shortened(named.key)] = &named.value->tensor;
+  for (const NamedTensor& named : state.tensors) {
+    weights.order.push_back(shortened(named.key));
+    weights.tensors[weights.order.back()] = &named.value->tensor;
+  }
   for (const NamedProblem& problem : state.unsupported) weights.not_a_tensor[shortened(problem.key)] = problem.reason;
   for (const std::string& key : state.others) {
     const pickle::Value* value = dict ? pickle::find(*dict, key) : nullptr;
@@ -113,7 +116,7 @@ WeightSet weight_set(const StateDict& state, const pickle::Value* dict, std::vec
 std::size_t size_of_names(const WeightSet& weights) {
   constexpr std::size_t kEach = 100;  // what holds a name
   std::size_t bytes = 0;
-  for (const auto& [key, tensor] : weights.tensors) bytes += kEach + key.size();
+  for (const auto& [key, tensor] : weights.tensors) bytes += 2 * (kEach + key.size());  // and in `order`
   for (const auto& [key, reason] : weights.not_a_tensor) bytes += kEach + key.size() + reason.size();
   for (const Module& module : weights.modules) bytes += kEach + module.path.size() + module.class_path.size();
   return bytes;

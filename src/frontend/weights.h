@@ -13,6 +13,7 @@ namespace taper {
 struct WeightSet {
   std::string place;  // keys from the root: "checkpoint.state_dict"; "" for the root itself
   std::map<std::string, const Tensor*, std::less<>> tensors;     // by key, without the prefix
+  std::vector<std::string> order;                                // of these keys in the file; empty: not known
   std::map<std::string, std::string, std::less<>> not_a_tensor;  // key -> "is a sparse tensor", "is object a.B"
   std::string prefix;                                            // what all keys had before them: "module."
   std::string class_path;                                        // of a pickled module, else ""

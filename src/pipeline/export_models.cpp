@@ -11,15 +11,15 @@ Expected<ModelConfig> read_config(const std::filesystem::path& path, const std::
 }
 
 ExportReport export_models(const ExportRequest& request) {
-  return run_export(request,
-                    {.load = load,
-                     .info = [](const Model& model) -> const ModelInfo& { return model.info(); },
-                     .convert = convert,
-                     .verify = verify,
-                     .memory = estimate_memory,
-                     .plan = plan_quantization,
-                     .layer_costs = [](const Model& model, const ConvertOptions& options,
-                                       Precision precision) { return layer_costs(model, options, precision); }});
+  return run_export(request, {.load = load,
+                              .info = [](const Model& model) -> const ModelInfo& { return model.info(); },
+                              .convert = convert,
+                              .verify = verify,
+                              .memory = estimate_memory,
+                              .plan = plan_quantization,
+                              .layer_costs = [](const Model& model, const ConvertOptions& options,
+                                                Precision precision) { return layer_costs(model, options, precision); },
+                              .unknown_weights = unknown_weights});
 }
 
 }  // namespace taper

@@ -10,6 +10,7 @@
 #include "formats/npy.h"
 #include "formats/onnx.h"
 #include "formats/tflite.h"
+#include "frontend/outline.h"
 #include "frontend/tensorflow.h"
 #include "frontend/tflite.h"
 #include "frontend/weights.h"
@@ -48,7 +49,7 @@ std::string limits_of(const Symbols& symbols) {
   return text;
 }
 
-Expected<Inspection> inspect_model(const fs::path& path, const InspectOptions& options) {
+Expected<Inspection> inspect_model(const SharedBytes& bytes, const fs::path& path, const InspectOptions& options) {
   LoadOptions how = options.load;
   how.proves_sizes = false;
   TAPER_ASSIGN(const Model model, load(path, how));
@@ -68,30 +69,35 @@ Expected<Inspection> inspect_model(const fs::path& path, const InspectOptions& o
   std::ranges::copy(info.warnings, std::back_inserter(found.notes));
   std::ranges::copy(info.assumptions, std::back_inserter(found.notes));
   if (options.graph) found.graph = print(model.impl().graph);
+  if (info.kind == SourceKind::family || info.kind == SourceKind::module) {
+    TAPER_ASSIGN(const Checkpoint checkpoint, read_checkpoint(bytes));
+    TAPER_ASSIGN(const std::vector<WeightSet> sets, find_weights(*checkpoint.root));
+    if (!sets.empty()) found.modules = outline(sets, !options.every_module);
+  }
   return found;
 }
 
 // ---------------------------------------------------------------------------------------------------- files of tensors
 
 // A checkpoint of no known family: its tensors, and why it isn't more.
-Expected<Inspection> inspect_weights(const SharedBytes& bytes, const Error& reason) {
+Expected<Inspection> inspect_weights(const SharedBytes& bytes, const Error& reason, const InspectOptions& options) {
   TAPER_ASSIGN(const Checkpoint checkpoint, read_checkpoint(bytes));
   TAPER_ASSIGN(const std::vector<WeightSet> sets, find_weights(*checkpoint.root));
   Inspection found;
   found.what = checkpoint.format == "safetensors" ? checkpoint.format : checkpoint.format + " checkpoint";
-  std::int64_t parameters = 0;
   for (const WeightSet& set : sets) {
     if (!set.class_path.empty()) found.what += fmt::format(", pickled module {}", set.class_path);
     std::string prefix = set.place.empty() || sets.size() == 1 ? "" : set.place + ": ";
     prefix += set.prefix;
     for (const auto& [key, tensor] : set.tensors) {
       found.tensors.push_back(tensor_info(prefix + key, *tensor));
-      parameters += tensor->element_count();
     }
     for (const auto& [key, why] : set.not_a_tensor) found.notes.push_back(fmt::format("{}{} {}", prefix, key, why));
   }
-  found.parameters = parameters;
+  found.modules = outline(sets, !options.every_module);
+  found.parameters = found.modules->parameters;
   found.notes.push_back(reason.message);
+  found.next_step = reason.hint;
   return found;
 }
 
@@ -293,10 +299,11 @@ Expected<Inspection> inspect_bytes(const SharedBytes& bytes, const fs::path& pat
   if (text.starts_with("\x93NUMPY")) return inspect_arrays(bytes, false);
   if (looks_like_zip(text) && is_npz(bytes)) return inspect_arrays(bytes, true);
   if (looks_like_onnx(text) && !options.graph) return inspect_onnx(bytes);
-  Expected<Inspection> found = inspect_model(path, options);
+  Expected<Inspection> found = inspect_model(bytes, path, options);
   if (found || options.graph) return found;
   // A file of weights whose network isn't known still holds weights.
-  if (auto weights = inspect_weights(bytes, found.error()); weights && !weights->tensors.empty()) return weights;
+  if (auto weights = inspect_weights(bytes, found.error(), options); weights && !weights->tensors.empty())
+    return weights;
   return found;
 }
 

@@ -21,14 +21,17 @@ struct Inspection {
   std::vector<TensorInfo> outputs;
   std::optional<std::int64_t> parameters;  // elements of weights
   std::map<std::string, std::size_t> operators;
-  std::vector<TensorInfo> tensors;  // of files of tensors: checkpoints, arrays
-  std::vector<std::string> notes;   // what was assumed, what is wrong with it
-  std::string graph;                // the text form (docs/ir.md), where it was asked for
+  std::vector<TensorInfo> tensors;    // of files of tensors: checkpoints, arrays
+  std::optional<WeightTree> modules;  // of checkpoints: what their weights belong to
+  std::vector<std::string> notes;     // what was assumed, what is wrong with it
+  std::string next_step;              // in one line or several; of weights that can't be converted
+  std::string graph;                  // the text form (docs/ir.md), where it was asked for
 };
 
 struct InspectOptions {
-  bool graph = false;  // read the file as a graph, which may fail where its operators aren't known
-  LoadOptions load;    // sizes that are set free are never proven
+  bool graph = false;         // read the file as a graph, which may fail where its operators aren't known
+  bool every_module = false;  // modules that are alike are not folded into one
+  LoadOptions load;           // sizes that are set free are never proven
 };
 
 // Nothing in the file is executed. Errors: what reading says; a file of no known kind.

@@ -6,9 +6,13 @@
 
 #include "base/mapped_file.h"
 #include "formats/checkpoint_file.h"
+#include "formats/saved_model.h"
+#include "formats/text.h"
 #include "formats/weights.h"
 #include "frontend/families.h"
 #include "frontend/modules.h"
+#include "frontend/outline.h"
+#include "frontend/weights.h"
 #include "ops/evaluate.h"
 #include "ops/grid.h"
 #include "pipeline/freed_sizes.h"
@@ -39,7 +43,7 @@ Expected<std::string> sha256(Bytes bytes) {
 }
 
 Expected<Model::Impl> load_family(const Checkpoint& checkpoint, const LoadOptions& options) {
-  if (!options.inputs.empty())
+  if (!options.inputs.empty() && recognises_family(checkpoint, options.config))
     return fail_with_hint(fmt::format("the input '{}' is described, but this is a state dict, whose family decides",
                                       printable(options.inputs[0].name)),
                           "leave the flags for inputs out; --sequence-length sets the number of frames");
@@ -127,6 +131,30 @@ FoundModule find_module(const pickle::Value& root) {
   return found;
 }
 
+// What a folder holds that could have been meant.
+std::unexpected<Error> refuse_folder(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  constexpr std::size_t kMostLooked = 1000, kMostNamed = 5;
+  constexpr std::string_view kEndings[] = {".pt2", ".pt", ".pth", ".onnx", ".safetensors", ".ckpt", ".bin", ".ptl"};
+  std::vector<std::string> files;
+  std::error_code error;
+  std::size_t looked = 0;
+  for (fs::directory_iterator entry(path, error), end; !error && entry != end && looked < kMostLooked;
+       entry.increment(error), ++looked)
+    if (std::ranges::find(kEndings, entry->path().extension().native()) != std::end(kEndings) &&
+        entry->is_regular_file(error))
+      files.push_back(path_text(entry->path()));
+  std::ranges::sort(files);
+  std::string hint = "name a file in it";
+  if (fs::exists(path / kSavedModelFile, error))
+    hint =
+        "it is a SavedModel of TensorFlow, which taper writes and does not convert; 'taper inspect' shows what it "
+        "holds";
+  else if (!files.empty())
+    hint += ": " + shortened(files, kMostNamed);
+  return fail_with_hint(fmt::format("'{}' is a folder, expected a file", path_text(path)), std::move(hint));
+}
+
 Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesystem::path& path,
                                   const LoadOptions& options) {
   if (const auto kind = program_kind(bytes)) {
@@ -140,7 +168,11 @@ Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesyste
   if (found.module == nullptr || recognises_family(checkpoint, options.config)) return load_family(checkpoint, options);
   TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
   checkpoint.root = found.module;
-  TAPER_ASSIGN(ImportedProgram program, import_module(checkpoint, said));
+  auto imported = import_module(checkpoint, said);
+  if (!imported && !found.key.empty())
+    return std::unexpected(within(std::move(imported).error(),
+                                  fmt::format("in the module under '{}' of the file's dict", printable(found.key))));
+  TAPER_ASSIGN(ImportedProgram program, std::move(imported));
   if (!found.key.empty())
     program.assumptions.push_back(
         fmt::format("of the file's dict, the module under '{}' is converted", printable(found.key)));
@@ -167,7 +199,23 @@ std::vector<std::string> known_families() {
   return family_names();
 }
 
+std::optional<WeightTree> unknown_weights(const std::filesystem::path& path, const LoadOptions& options) {
+  const auto bytes = map_file(path);
+  if (!bytes || program_kind(*bytes)) return std::nullopt;
+  const auto checkpoint = read_checkpoint(*bytes);
+  if (!checkpoint || find_module(*checkpoint->root).module != nullptr || recognises_family(*checkpoint, options.config))
+    return std::nullopt;
+  auto sets = find_weights(*checkpoint->root);
+  if (!sets || sets->empty()) return std::nullopt;
+  // Averages hold the same once more.
+  if (std::ranges::any_of(*sets, [](const WeightSet& set) { return !set.averaged; }))
+    std::erase_if(*sets, [](const WeightSet& set) { return set.averaged; });
+  return outline(*sets);
+}
+
 Expected<Model> load(const std::filesystem::path& path, const LoadOptions& options) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(std::filesystem::symlink_status(path, ignored))) return refuse_folder(path);
   TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
   auto model = unless_changed(bytes, load_bytes(bytes, path, options));
   if (!model) return std::unexpected(within(std::move(model).error(), fmt::format("in file '{}'", path_text(path))));

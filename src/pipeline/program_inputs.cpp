@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
+#include "base/suggest.h"
+#include "frontend/input_names.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 #include "report/text.h"
@@ -24,6 +27,33 @@ Expected<Shape> parse_shape(const std::string& text) {
   }
 }
 
+Error unreadable_shape(Error error, const InputOptions& input) {
+  error = within(std::move(error),
+                 fmt::format("in the shape '{}' of the input '{}'", printable(*input.shape), printable(input.name)));
+  error.hint = fmt::format(
+      "give a size for each axis, between commas: numbers, names for sizes that stay open, or multiples of "
+      "names, such as --input-shape {}=B,3,4*H,4*W",
+      printable(input.name));
+  return error;
+}
+
+std::unexpected<Error> unknown_dtype(const std::string& input, const std::string& dtype) {
+  std::vector<std::string> names;
+  for (int i = 0; i < kDTypeCount; ++i) names.emplace_back(info(static_cast<DType>(i)).name);
+  // NumPy's and C's names are near enough: "torch.float", "double", "long".
+  constexpr std::pair<std::string_view, std::string_view> kOthers[] = {
+      {"float", "float32"}, {"double", "float64"}, {"half", "float16"}, {"long", "int64"},
+      {"int", "int32"},     {"short", "int16"},    {"byte", "uint8"},   {"char", "int8"}};
+  const std::string_view plain = std::string_view(dtype).substr(dtype.starts_with("torch.") ? 6 : 0);
+  const auto* other = std::ranges::find(kOthers, plain, [](const auto& entry) { return entry.first; });
+  auto meant = nearest(plain, names);
+  if (other != std::end(kOthers)) meant = other->second;
+  return fail_with_hint(fmt::format("the input '{}' is given the dtype '{}', expected one of {}", printable(input),
+                                    printable(dtype), fmt::join(names, ", ")),
+                        meant ? fmt::format("did you mean --input-dtype {}={}?", printable(input), *meant)
+                              : fmt::format("--input-dtype {}=int64", printable(input)));
+}
+
 std::string input_names(const Graph& graph) {
   std::string names;
   for (const Value* input : graph.inputs())
@@ -34,21 +64,34 @@ std::string input_names(const Graph& graph) {
 // The sizes that stand for symbols of `input`.
 Status bind_shape(const Value& input, const Shape& wanted, const Symbols& symbols, Bindings& bindings) {
   const Shape& shape = input.type.shape;
-  const auto refuse = [&](const std::string& reason) {
-    return fail("the shape {} was asked for the input '{}', which is {}: {}", shape_text(wanted), printable(input.name),
-                type_text(input.type), reason);
+  const auto refuse = [&](const std::string& reason, std::string hint) {
+    return fail_with_hint(fmt::format("the shape {} was asked for the input '{}', which is {}: {}", shape_text(wanted),
+                                      printable(input.name), type_text(input.type), reason),
+                          std::move(hint));
   };
-  if (shape.size() != wanted.size()) return refuse(fmt::format("it has {} axes", shape.size()));
+  if (shape.size() != wanted.size())
+    return refuse(fmt::format("it has {} axes", shape.size()),
+                  "give a size for each: " + shape_flag(input.name, shape));
   for (std::size_t axis = 0; axis < shape.size(); ++axis) {
     const auto size = wanted[axis].constant();
     const auto symbol = shape[axis].as_symbol();
     if (!size || shape[axis] == wanted[axis]) continue;
-    if (!symbol) return refuse(fmt::format("the program has {} at axis {}", shape[axis].text(), axis));
+    if (!symbol)
+      return refuse(fmt::format("the program has {} at axis {}", shape[axis].text(), axis),
+                    fmt::format("leave that size as it is, save the program with dynamic_shapes, or open the axis with "
+                                "--dynamic {}:{}",
+                                printable(input.name), axis));
     if (const auto range = symbols.find(*symbol);
         range != symbols.end() && (*size < range->second.least || *size > range->second.most))
-      return refuse(fmt::format("{} may be {} to {}", *symbol, range->second.least, range->second.most));
+      return refuse(
+          fmt::format("{} may be {} to {}", *symbol, range->second.least,
+                      range->second.most == SymbolRange::kOpen ? "any size" : fmt::format("{}", range->second.most)),
+          "choose a size in this range, or save the program with another one (torch.export.Dim(min=, max=))");
     const auto [bound, fresh] = bindings.emplace(*symbol, *size);
-    if (!fresh && bound->second != *size) return refuse(fmt::format("{} is {} already", *symbol, bound->second));
+    if (!fresh && bound->second != *size)
+      return refuse(
+          fmt::format("{} is {} already", *symbol, bound->second),
+          fmt::format("axes of one name have one size: give {} to all axes that are {}", bound->second, *symbol));
   }
   return {};
 }
@@ -58,17 +101,15 @@ Status bind_shape(const Value& input, const Shape& wanted, const Symbols& symbol
 Expected<ProgramOptions> program_options(const std::vector<InputOptions>& inputs) {
   ProgramOptions options;
   for (const InputOptions& input : inputs) {
-    const std::string place = fmt::format("in what is said of the input '{}'", printable(input.name));
     if (input.shape) {
-      TAPER_ASSIGN_WITHIN(Shape shape, parse_shape(*input.shape), place);
-      if (!options.input_shapes.emplace(input.name, std::move(shape)).second)
+      auto shape = parse_shape(*input.shape);
+      if (!shape) return std::unexpected(unreadable_shape(std::move(shape).error(), input));
+      if (!options.input_shapes.emplace(input.name, *std::move(shape)).second)
         return fail("the input '{}' is given two shapes", printable(input.name));
     }
     if (input.dtype) {
       const auto dtype = dtype_from_name(*input.dtype);
-      if (!dtype)
-        return fail("the input '{}' is given the dtype '{}', expected a name such as float32, int64 or bool",
-                    printable(input.name), printable(*input.dtype));
+      if (!dtype) return unknown_dtype(input.name, *input.dtype);
       if (!options.input_dtypes.emplace(input.name, *dtype).second)
         return fail("the input '{}' is given two dtypes", printable(input.name));
     }

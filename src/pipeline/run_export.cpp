@@ -166,7 +166,7 @@ class ModelJob {
 
   void fail_with(Error error) {
     report_.error = std::move(error);
-    tell(Progress::Kind::model_failed, {}, error_lines(*report_.error));
+    tell(Progress::Kind::model_failed, {}, error_lines(*report_.error, report_.found ? &*report_.found : nullptr));
   }
 
   Status guarded_stages() {
@@ -214,7 +214,9 @@ class ModelJob {
     options.all_heads = request_.all_heads;
     options.sequence_length = request_.sequence_length;
     const Stopwatch watch = start("load");
-    TAPER_ASSIGN(Model model, steps_.load(model_.path, options));
+    auto loaded = steps_.load(model_.path, options);
+    if (!loaded && steps_.unknown_weights) report_.found = steps_.unknown_weights(model_.path, options);
+    TAPER_ASSIGN(Model model, std::move(loaded));
     report_.info = steps_.info(model);
     finish("load", load_text(*report_.info), watch.seconds());
     for (const std::string& warning : report_.info->warnings) warn(warning);

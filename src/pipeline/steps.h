@@ -29,6 +29,8 @@ struct ExportSteps {
       plan = {};
   // Of a file of integers that is beyond its bound.
   std::function<Expected<std::vector<LayerCost>>(const Model&, const ConvertOptions&, Precision)> layer_costs = {};
+  // Of a file that can't be loaded.
+  std::function<std::optional<WeightTree>(const std::filesystem::path&, const LoadOptions&)> unknown_weights = {};
 };
 
 inline constexpr std::int64_t kLongestSequence = 100'000;

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "report/text.h"
+#include "report/weight_tree.h"
 #include "taper/taper.h"
 
 namespace taper {
@@ -147,6 +148,7 @@ Json model_json(const ModelReport& model) {
   json["model_name"] = model.model_name;
   if (model.skipped) json["skipped"] = true;
   if (model.error) add_error(json, *model.error);
+  if (model.found) json["found"] = weight_tree_json(*model.found);
   if (model.info) json["input_shape"] = model.info->input_shape;
   json["files"] = by_artifact(model, [](const Artifact& artifact) { return artifact.path.native(); });
   json["sizes"] = by_artifact(model, [](const Artifact& artifact) { return human_size(artifact.bytes); });

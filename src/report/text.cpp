@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <optional>
 
+#include "report/weight_tree.h"
+
 namespace taper {
 namespace {
 
@@ -111,10 +113,25 @@ std::string printable(std::string_view text) {
   return result;
 }
 
-std::string error_lines(const Error& error) {
+std::string error_lines(const Error& error, const WeightTree* found) {
   std::string lines = printable(error.message);
   for (const std::string& place : error.where) lines += "\n" + printable(place);
-  if (!error.hint.empty()) lines += "\nnext: " + printable(error.hint);
+  if (found != nullptr) {
+    constexpr std::size_t kMostLines = 32;
+    lines += "\n" + weight_tree_title(*found) + ":";
+    for (const std::string& line : weight_tree_lines(*found, kMostLines)) lines += "\n" + line;
+  }
+  for (const std::string& line : hint_lines(error.hint)) lines += "\n" + line;
+  return lines;
+}
+
+std::vector<std::string> hint_lines(std::string_view hint) {
+  std::vector<std::string> lines;
+  while (!hint.empty()) {
+    const std::size_t end = hint.find('\n');
+    lines.push_back((lines.empty() ? "next: " : "      ") + printable(hint.substr(0, end)));
+    hint.remove_prefix(end == std::string_view::npos ? hint.size() : end + 1);
+  }
   return lines;
 }
 

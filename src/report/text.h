@@ -5,10 +5,13 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
 namespace taper {
+
+struct WeightTree;  // taper/taper.h
 
 // "812 B", "3.4 KB", "12.3 MB", "1.2 GB": powers of 1000, at most three digits before the point.
 std::string human_size(std::uint64_t bytes);
@@ -23,8 +26,12 @@ std::string human_count(std::int64_t count);
 // What a file says can then not move the cursor, change colours or fake a line.
 std::string printable(std::string_view text);
 
-// An error as lines of printable text: its message, "in ..." per place, "next: ..." for the hint.
-std::string error_lines(const Error& error);
+// An error as lines of printable text: its message, "in ..." per place, what the file holds in the place of a network
+// as a tree (report/weight_tree.h), "next: ..." for the hint, further lines of which are indented.
+std::string error_lines(const Error& error, const WeightTree* found = nullptr);
+
+// "next: ..." and the further lines of a hint, indented below; none for an empty one.
+std::vector<std::string> hint_lines(std::string_view hint);
 
 // The name of a path, printable.
 std::string path_text(const std::filesystem::path& path);

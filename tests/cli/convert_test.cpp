@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -169,10 +170,60 @@ TEST_F(Command, inspects_nothing_that_is_no_model) {
   scratch.file("x.txt", "once upon a time");
   EXPECT_EQ(run({"inspect", "x.txt"}), 1);
   EXPECT_THAT(err, HasSubstr("looks like text"));
-  EXPECT_THAT(err, HasSubstr("next: give the file that torch.save"));
+  EXPECT_THAT(err, HasSubstr("next: configurations, indices and sources hold no weights"));
   EXPECT_EQ(run({"inspect"}), 2);
   EXPECT_EQ(run({"inspect", "--grap", "x"}), 2);
   EXPECT_THAT(err, HasSubstr("did you mean '--graph'?"));
+}
+
+TEST_F(Command, takes_the_common_flags_everywhere) {
+  const std::string file = TAPER_SOURCE_DIR "/examples/GRU.pt";
+  const std::vector<std::vector<std::string>> commands = {
+      {"convert", file}, {"inspect", file}, {"scan", file}, {"ops"}};
+  for (std::vector<std::string> command : commands) {
+    for (const char* flag : {"--no-color", "--no-colour", "--quiet", "--verbose", "-v", "--json"}) {
+      command.emplace_back(flag);
+      EXPECT_EQ(run(command), 0) << command[0] << " " << flag << ": " << err;
+      EXPECT_THAT(out, testing::Not(HasSubstr("\x1b")));
+      const bool is_json = std::string_view(flag) == "--json";
+      EXPECT_TRUE(!is_json || nlohmann::json::accept(out)) << command[0];
+      command.pop_back();
+    }
+    for (const char* flag : {"--help", "-h"}) {
+      EXPECT_EQ(run({command[0], flag}), 0);
+      for (const char* told : {"--no-color", "--quiet", "--verbose", "--json", "--version", "NO_COLOR"})
+        EXPECT_THAT(out, HasSubstr(told)) << command[0];
+    }
+    EXPECT_EQ(run({command[0], "--version"}), 0);
+    EXPECT_THAT(out, HasSubstr("taper "));
+    EXPECT_EQ(run({command[0], "--quiet", "-v", "x"}), 2) << command[0];
+    EXPECT_EQ(run({command[0], "--no-such"}), 2) << command[0];
+    EXPECT_THAT(err, HasSubstr("--help'"));
+  }
+}
+
+TEST_F(Command, inspects_weights_as_a_tree) {
+  const std::string file = TAPER_SOURCE_DIR "/tests/fixtures/checkpoints/unfit/resnet.pt";
+  EXPECT_EQ(run({"inspect", file}), 0) << err;
+  EXPECT_THAT(out, HasSubstr("conv1"));
+  EXPECT_THAT(out, HasSubstr("Conv2d "));
+  EXPECT_THAT(out, HasSubstr("  next: weights alone"));
+  const auto lines = std::ranges::count(out, '\n');
+  EXPECT_LE(lines, 80);
+  EXPECT_EQ(run({"inspect", "-v", file}), 0);
+  EXPECT_GT(std::ranges::count(out, '\n'), lines);
+  EXPECT_EQ(run({"inspect", "--json", file}), 0);
+  const auto json = nlohmann::json::parse(out);
+  EXPECT_FALSE(json.at("modules").at("parts").empty());
+  EXPECT_EQ(json.at("tensors").size(), 6u);
+  EXPECT_THAT(json.at("next_step").get<std::string>(), HasSubstr("torch.export.export("));
+  EXPECT_EQ(run({"inspect", "--quiet", file}), 0);
+  EXPECT_EQ(out, "");
+}
+
+TEST_F(Command, ops_takes_no_files) {
+  EXPECT_EQ(run({"ops", "net.pt"}), 2);
+  EXPECT_THAT(err, HasSubstr("takes flags alone"));
 }
 
 TEST_F(Command, lists_operators) {

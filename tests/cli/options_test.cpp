@@ -41,8 +41,8 @@ TEST(Options, without_arguments_are_the_documented_defaults) {
   EXPECT_TRUE(options.convert.onnx);
   EXPECT_TRUE(options.convert.savedmodel);
   EXPECT_THAT(options.convert.tflite, ElementsAre(Precision::fp32, Precision::fp16));
-  EXPECT_TRUE(options.colour);
-  EXPECT_FALSE(options.json || options.quiet || options.verbose);
+  const ScreenTexts& screen = options.screen;
+  EXPECT_FALSE(screen.json || screen.quiet || screen.verbose || screen.no_color);
 }
 
 TEST(Options, sizes_have_units_of_powers_of_1024) {
@@ -100,11 +100,11 @@ TEST(Options, take_every_flag) {
   EXPECT_TRUE(options.convert.static_shapes);
   EXPECT_EQ(options.verification.input, "x.npz");
   EXPECT_THAT(options.convert.tflite, ElementsAre(Precision::fp16));
-  EXPECT_TRUE(options.json);
-  EXPECT_TRUE(options.verbose);
-  EXPECT_FALSE(options.colour);
+  EXPECT_TRUE(options.screen.json);
+  EXPECT_TRUE(options.screen.verbose);
+  EXPECT_TRUE(options.screen.no_color);
   EXPECT_FALSE(accepted({"--no-verify"}).verify);
-  EXPECT_TRUE(accepted({"--quiet"}).quiet);
+  EXPECT_TRUE(accepted({"--quiet"}).screen.quiet);
 }
 
 TEST(Options, take_any_number_of_named_models) {

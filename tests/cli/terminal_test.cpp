@@ -230,6 +230,23 @@ TEST(Style, has_no_colours_with_no_color) {
   EXPECT_TRUE(style_with({{"TERM", "xterm"}, {"NO_COLOR", ""}}).colour_out);
 }
 
+TEST(Style, follows_clicolor) {
+  const TerminalStyle forced = style_with({{"CLICOLOR_FORCE", "1"}}, false, false);
+  EXPECT_TRUE(forced.colour_out && forced.colour_err);
+  EXPECT_FALSE(forced.live);
+  EXPECT_FALSE(style_with({{"CLICOLOR_FORCE", "0"}}, false, false).colour_out);
+  EXPECT_FALSE(style_with({{"CLICOLOR_FORCE", "1"}, {"NO_COLOR", "1"}}).colour_out);
+  EXPECT_FALSE(style_with({{"TERM", "xterm"}, {"CLICOLOR", "0"}}).colour_out);
+  EXPECT_TRUE(style_with({{"TERM", "xterm"}, {"CLICOLOR", "1"}}).colour_out);
+}
+
+TEST(Style, of_trees_is_fainter_behind_the_names) {
+  EXPECT_EQ(tree_line(true, "    head  Linear 4 -> 2"), "    head\x1b[2m  Linear 4 -> 2\x1b[0m");
+  EXPECT_EQ(tree_line(false, "    head  Linear 4 -> 2"), "    head  Linear 4 -> 2");
+  EXPECT_EQ(tree_line(true, "  program = export(model)"), "  program = export(model)");
+  EXPECT_EQ(tree_line(true, ""), "");
+}
+
 TEST(Style, is_plain_on_a_dumb_terminal_and_in_a_pipe) {
   for (const TerminalStyle& style :
        {style_with({{"TERM", "dumb"}}), style_with({}), style_with({{"TERM", "xterm"}}, false, false)}) {

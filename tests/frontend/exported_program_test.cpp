@@ -128,7 +128,7 @@ TEST(ExportedProgram, refuses_options_that_the_program_does_not_allow) {
     const auto program = import_fixture("program.pt2", options);
     return program ? "" : program.error().text();
   };
-  EXPECT_THAT(error({.input_shapes = {{"image", {1}}}}), HasSubstr("no input 'image' to give a shape to"));
+  EXPECT_THAT(error({.input_shapes = {{"image", {1}}}}), HasSubstr("no input 'image'; its inputs are "));
   EXPECT_THAT(error({.input_shapes = {{"x", {1}}}}), HasSubstr("the program has 2 axes"));
   EXPECT_THAT(error({.input_shapes = {{"x", {100, 4}}}}), HasSubstr("takes at most 64"));
   EXPECT_THAT(error({.input_shapes = {{"x", {3, 5}}}}), HasSubstr("the export fixed it to 4"));

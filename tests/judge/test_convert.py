@@ -740,11 +740,19 @@ class TestStateDicts:
         torch.save(Net().state_dict(), tmp_path / "net.pt")
         done = run(tmp_path, "convert", "net.pt")
         assert done.returncode == 1
-        assert "layers.*.weight" in done.stderr
-        assert "torch.export.save(" in done.stderr
+        lines = [line.strip() for line in done.stderr.splitlines()]
+        assert "layers" in lines
+        assert "0 Linear 5 -> 8 weight [8, 5], bias [8] float32" in " ".join(done.stderr.split())
+        assert "torch.export.save(program, \"model.pt2\")" in lines
+        assert max(map(len, lines)) < 500
+        found = json.loads((tmp_path / "export_results.json").read_text(encoding="utf-8"))["net"]["found"]
+        assert found["parts"][0]["parts"][0]["kind"] == "Linear 5 -> 8"
         shown = run(tmp_path, "inspect", "net.pt")
         assert shown.returncode == 0
-        assert "layers.0.weight  float32 [8, 5]" in shown.stdout
+        assert "Linear 8 -> 3" in shown.stdout
+        every = run(tmp_path, "inspect", "-v", "net.pt").stdout
+        assert "weight" in every
+        assert "[3, 8] float32" in every
 
 
 class TestInspect:

@@ -1,4 +1,4 @@
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 #include <algorithm>
 #include <vector>
@@ -40,6 +40,7 @@ std::optional<std::string> nearest(std::string_view word, std::span<const std::s
   std::optional<std::string> best;
   std::size_t least = std::max<std::size_t>(word.size() / 3, 2) + 1;  // a third of the letters may be wrong
   for (const std::string& candidate : candidates) {
+    if (candidate.size() > 2 * kLongest) continue;  // names in files may be as long as these
     const bool abbreviated = word.size() > 3 && shortens(word, candidate);
     const std::size_t distance = abbreviated ? 1 : edit_distance(word, candidate);
     if (distance < least) {
