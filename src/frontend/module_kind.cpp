@@ -117,8 +117,11 @@ std::string matrix_kind(const OwnWeights& own) {
   const Sizes* weight = own.factor();
   if (weight == nullptr || weight->size() != 2) return "";
   const Sizes* bias = own.bias();
-  if (bias != nullptr)
-    return (*bias)[0] == (*weight)[0] ? fmt::format("Linear {} -> {}", (*weight)[1], (*weight)[0]) : "";
+  if (bias != nullptr) {
+    if ((*bias)[0] == (*weight)[0]) return fmt::format("Linear {} -> {}", (*weight)[1], (*weight)[0]);
+    // GPT-2's Conv1D.
+    return (*bias)[0] == (*weight)[1] ? fmt::format("Linear {} -> {}, transposed", (*weight)[0], (*weight)[1]) : "";
+  }
   if (own.is_a("Embedding") || (own.class_name.empty() && is_called_an_embedding(own.name)))
     return fmt::format("Embedding {} of {}", (*weight)[0], (*weight)[1]);
   return fmt::format("Linear {} -> {}, without bias", (*weight)[1], (*weight)[0]);

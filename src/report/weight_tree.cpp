@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "report/text.h"
 
@@ -98,40 +98,50 @@ std::vector<std::string> aligned(const std::vector<TreeRow>& rows) {
 
 // ----------------------------------------------------------------------------------------------- in so many lines
 
-using Opened = std::set<const WeightTree*>;
+using Opened = std::map<const WeightTree*, std::size_t>;  // how many of a module's parts are shown
 
-// The modules whose parts fit into `most` lines, level by level.
+// The modules whose parts fit into `most` lines, level by level; then, where lines are left, the first parts of those
+// that have more.
 Opened opened_within(const WeightTree& root, std::size_t most) {
-  Opened opened = {&root};
-  std::size_t used = root.parts.size() + root.weights.size();
+  constexpr std::size_t kLeastParts = 4;
+  Opened opened;
+  std::size_t left = most;
   std::deque<const WeightTree*> waiting = {&root};
+  std::vector<const WeightTree*> larger;
   while (!waiting.empty()) {
     const WeightTree& tree = *waiting.front();
     waiting.pop_front();
-    for (const WeightTree& part : tree.parts) {
-      if (part.parts.empty() || used + part.parts.size() > most) continue;
-      used += part.parts.size();
-      opened.insert(&part);
-      waiting.push_back(&part);
+    if (tree.parts.size() > left) {
+      larger.push_back(&tree);
+      continue;
     }
+    left -= tree.parts.size();
+    opened[&tree] = tree.parts.size();
+    for (const WeightTree& part : tree.parts)
+      if (!part.parts.empty()) waiting.push_back(&part);
+  }
+  for (const WeightTree* tree : larger) {
+    if (left <= kLeastParts) break;
+    const std::size_t shown = std::min(tree->parts.size(), left - 1);
+    opened[tree] = shown;
+    left -= std::min(left, shown + 1);
   }
   return opened;
 }
 
-void add_rows(const WeightTree& tree, std::size_t level, const Opened& opened, std::size_t most,
-              std::vector<TreeRow>& rows) {
-  for (std::size_t i = 0; i < tree.parts.size(); ++i) {
-    if (rows.size() + 1 >= most && i + 1 < tree.parts.size()) {
-      rows.push_back({level, fmt::format("... and {} more", tree.parts.size() - i), "", ""});
-      return;
-    }
+void add_rows(const WeightTree& tree, std::size_t level, const Opened& opened, std::vector<TreeRow>& rows) {
+  const auto found = opened.find(&tree);
+  const std::size_t shown = found == opened.end() ? 0 : found->second;
+  for (std::size_t i = 0; i < shown; ++i) {
     const WeightTree& part = tree.parts[i];
     TreeRow row{level, tree_name(part), printable(part.kind), weights_text(part.weights)};
     const bool closed = !part.parts.empty() && !opened.contains(&part);
     if (closed) row.weights += fmt::format("{}... {}", row.weights.empty() ? "" : " ", weight_counts(part));
     rows.push_back(std::move(row));
-    if (!closed) add_rows(part, level + 1, opened, most, rows);
+    if (!closed) add_rows(part, level + 1, opened, rows);
   }
+  if (shown < tree.parts.size())
+    rows.push_back({level, fmt::format("... and {} more", tree.parts.size() - shown), "", ""});
 }
 
 void add_all_rows(const WeightTree& tree, std::size_t level, std::vector<TreeRow>& rows) {
@@ -140,6 +150,26 @@ void add_all_rows(const WeightTree& tree, std::size_t level, std::vector<TreeRow
     rows.push_back({level, printable(part.name), printable(part.kind), ""});
     add_all_rows(part, level + 1, rows);
   }
+}
+
+constexpr std::size_t kMostModulesInJson = 10'000;
+
+nlohmann::ordered_json tree_json(const WeightTree& tree, std::size_t& room) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  if (!tree.name.empty()) json["name"] = tree.name;
+  if (tree.alike > 1) json["last"] = tree.last;
+  if (tree.alike > 1) json["alike"] = tree.alike;
+  if (!tree.kind.empty()) json["kind"] = tree.kind;
+  json["parameters"] = tree.parameters;
+  json["tensors"] = tree.tensors;
+  json["bytes"] = tree.bytes;
+  for (const WeightTree::Weight& weight : tree.weights)
+    json["weights"].push_back({{"name", weight.name}, {"dtype", weight.dtype}, {"shape", weight.sizes}});
+  const std::size_t shown = std::min(room, tree.parts.size());
+  room -= shown;
+  for (std::size_t i = 0; i < shown; ++i) json["parts"].push_back(tree_json(tree.parts[i], room));
+  if (shown < tree.parts.size()) json["parts_left_out"] = tree.parts.size() - shown;
+  return json;
 }
 
 }  // namespace
@@ -156,7 +186,7 @@ std::vector<std::string> weight_tree_lines(const WeightTree& tree, std::size_t m
   for (std::size_t i = 0; i < own; ++i) rows.push_back(weight_row(tree.weights[i], 0));
   if (own < tree.weights.size())
     rows.push_back({0, fmt::format("... and {} more weights", tree.weights.size() - own), "", ""});
-  add_rows(tree, 0, opened_within(tree, most), most, rows);
+  add_rows(tree, 0, opened_within(tree, most - std::min(most, rows.size())), rows);
   return aligned(rows);
 }
 
@@ -167,18 +197,8 @@ std::vector<std::string> every_weight_lines(const WeightTree& tree) {
 }
 
 nlohmann::ordered_json weight_tree_json(const WeightTree& tree) {
-  nlohmann::ordered_json json = nlohmann::ordered_json::object();
-  if (!tree.name.empty()) json["name"] = tree.name;
-  if (tree.alike > 1) json["last"] = tree.last;
-  if (tree.alike > 1) json["alike"] = tree.alike;
-  if (!tree.kind.empty()) json["kind"] = tree.kind;
-  json["parameters"] = tree.parameters;
-  json["tensors"] = tree.tensors;
-  json["bytes"] = tree.bytes;
-  for (const WeightTree::Weight& weight : tree.weights)
-    json["weights"].push_back({{"name", weight.name}, {"dtype", weight.dtype}, {"shape", weight.sizes}});
-  for (const WeightTree& part : tree.parts) json["parts"].push_back(weight_tree_json(part));
-  return json;
+  std::size_t room = kMostModulesInJson;
+  return tree_json(tree, room);
 }
 
 }  // namespace taper

@@ -32,6 +32,7 @@ std::string kind_of(const std::vector<std::pair<std::string, Sizes>>& shapes, co
 TEST(ModuleKind, tells_layers_by_names_and_shapes) {
   EXPECT_EQ(kind_of({{"weight", {8, 512}}, {"bias", {8}}}), "Linear 512 -> 8");
   EXPECT_EQ(kind_of({{"weight", {8, 512}}}), "Linear 512 -> 8, without bias");
+  EXPECT_EQ(kind_of({{"weight", {4, 12}}, {"bias", {12}}}), "Linear 4 -> 12, transposed");
   EXPECT_EQ(kind_of({{"weight", {100, 16}}}, "tok_embeddings"), "Embedding 100 of 16");
   EXPECT_EQ(kind_of({{"weight", {64, 3, 7, 7}}}), "Conv2d 3 -> 64, kernel 7x7");
   EXPECT_EQ(kind_of({{"weight", {8, 1, 3}}, {"bias", {8}}}), "Conv1d 1 -> 8 (or depthwise), kernel 3");

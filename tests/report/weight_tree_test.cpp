@@ -13,7 +13,6 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::Not;
 using testing::SizeIs;
 
 WeightTree leaf(std::string name, std::string kind = "Linear 4 -> 2") {
@@ -71,6 +70,15 @@ TEST(WeightTreeLines, are_bounded_and_count_what_they_leave_out) {
   const auto wide = weight_tree_lines(around("", std::move(flat)), 20);
   EXPECT_THAT(wide, SizeIs(20));
   EXPECT_EQ(wide.back(), "  ... and 4981 more");
+}
+
+TEST(WeightTreeLines, open_a_part_of_what_is_large) {
+  std::vector<WeightTree> blocks;
+  for (int i = 0; i < 5000; ++i) blocks.push_back(leaf("b" + std::to_string(i) + "x"));
+  const auto lines = weight_tree_lines(around("", {around("blocks", std::move(blocks)), leaf("head")}), 20);
+  EXPECT_LE(lines.size(), 20u);
+  EXPECT_THAT(lines, testing::Contains("    ... and 4983 more"));
+  EXPECT_THAT(lines.back(), HasSubstr("head"));
 }
 
 TEST(WeightTreeLines, show_names_that_cannot_disturb) {
