@@ -14,6 +14,7 @@
 #include "ops/grid.h"
 #include "ops/table.h"
 #include "passes/passes.h"
+#include "same_results.h"
 
 namespace taper {
 namespace {
@@ -488,10 +489,8 @@ TEST(Quantize, parts_the_gates_of_loops_and_computes_the_same) {
     EXPECT_FALSE(has_gates(*parted));
     EXPECT_GT(count_of(*parted, "linear"), count_of(legal, "linear") + 3);
     for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{1, 30, 6}, {3, 7, 6}}) {
-      const Array input = random_input(shape);
-      const auto expected = evaluate(legal, {input}), found = evaluate(*parted, {input});
-      ASSERT_TRUE(expected && found);
-      EXPECT_EQ((*found)[0].values, (*expected)[0].values);
+      SCOPED_TRACE(shape[0]);
+      expect_same(legal, *parted, {random_input(shape)});  // products of other widths are summed in another order
     }
   }
   EXPECT_FALSE(has_gates(legal_graph(transformer())));
