@@ -99,7 +99,11 @@ Status refuse_kind(const std::filesystem::path& path, mode_t mode) {
 Expected<int> open_regular(const std::filesystem::path& path, struct stat& status) {
   if (::lstat(path.c_str(), &status) == 0) TAPER_TRY(refuse_kind(path, status.st_mode));
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY));
-  if (file.fd < 0) return fail("cannot open file '{}': {}", path.string(), std::strerror(errno));
+  if (const int problem = errno; file.fd < 0)
+    return fail_with_hint(fmt::format("cannot open file '{}': {}", path.string(), std::strerror(problem)),
+                          problem == ENOENT   ? "check the path and the current folder"
+                          : problem == EACCES ? "check who may read it"
+                                              : "");
   if (::fstat(file.fd, &status) != 0) return fail("cannot read file '{}': {}", path.string(), std::strerror(errno));
   TAPER_TRY(refuse_kind(path, status.st_mode));
   return file.release();

@@ -153,6 +153,8 @@ int run_inspect(const std::vector<std::string>& arguments, const ProgramContext&
       found = fail_with_hint(fmt::format("'{}' holds no graph", path_text(path)), "leave --graph out");
     if (!found) {
       terminal.show_error(found.error());
+      all.push_back({{"file", path}, {"error", found.error().text()}});
+      if (!found.error().hint.empty()) all.back()["next_step"] = found.error().hint;
       status = 1;
     } else if (options->json) {
       all.push_back(inspection_json(path, *found));

@@ -1,7 +1,6 @@
 // What weights of an unknown network look like.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 

@@ -171,6 +171,8 @@ TEST_F(Command, inspects_nothing_that_is_no_model) {
   EXPECT_EQ(run({"inspect", "x.txt"}), 1);
   EXPECT_THAT(err, HasSubstr("looks like text"));
   EXPECT_THAT(err, HasSubstr("next: configurations, indices and sources hold no weights"));
+  EXPECT_EQ(run({"inspect", "--json", "x.txt"}), 1);
+  EXPECT_THAT(nlohmann::json::parse(out).at("error").get<std::string>(), HasSubstr("looks like text"));
   EXPECT_EQ(run({"inspect"}), 2);
   EXPECT_EQ(run({"inspect", "--grap", "x"}), 2);
   EXPECT_THAT(err, HasSubstr("did you mean '--graph'?"));
