@@ -229,7 +229,9 @@ class Reader {
     TAPER_ASSIGN(std::string text, text_of(json, "name"));
     return Content(ValueName{std::move(text)});
   }
+  // PyTorch 2.5 to 2.7 also call True and False integers, in signatures.
   Expected<Content> integer(const Json& json, int) {
+    if (json.is_boolean()) return Content(json.get<bool>());
     TAPER_ASSIGN(const std::int64_t number, integer_of(json, "a number"));
     return Content(number);
   }
@@ -577,6 +579,15 @@ Status read_version(const Json& json, Program& program) {
                          : "export it again with a newer PyTorch");
 }
 
+// An end of a range; null: it has none. PyTorch 2.5 writes Infinity, for which the JSON parser has a text.
+const Json* bound_of(const Json& range, const char* key) {
+  const Json* bound = optional_member(range, key);
+  const bool is_open =
+      bound != nullptr && bound->is_string() &&
+      (bound->get_ref<const std::string&>() == "Infinity" || bound->get_ref<const std::string&>() == "-Infinity");
+  return is_open ? nullptr : bound;
+}
+
 }  // namespace
 
 Expected<Program> program_from_json(const Json& json) {
@@ -592,10 +603,10 @@ Expected<Program> program_from_json(const Json& json) {
   for (const auto& [symbol, range] : ranges->items()) {
     SymbolInfo& info = program.symbols[symbol];
     const std::string what = fmt::format("the range of '{}'", excerpt(symbol));
-    if (const Json* least = optional_member(range, "min_val")) {
+    if (const Json* least = bound_of(range, "min_val")) {
       TAPER_ASSIGN(info.least, integer_of(*least, what));
     }
-    if (const Json* most = optional_member(range, "max_val")) {
+    if (const Json* most = bound_of(range, "max_val")) {
       TAPER_ASSIGN(info.most, integer_of(*most, what));
     }
   }

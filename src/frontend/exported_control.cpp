@@ -283,8 +283,9 @@ class Frame {
 };
 
 // The body gets the states, one entry of each sequence, and what else it reads, which becomes states that never change.
+// `backwards`: from the last entries on; what is stacked for an entry stands where that does.
 Expected<Arg> run_scan(const HigherOrderCall& call, const std::vector<Arg>& init, const std::vector<Arg>& sequences,
-                       const std::vector<Arg>& additional) {
+                       const std::vector<Arg>& additional, bool backwards = false) {
   Builder& build = call.context.build;
   TAPER_ASSIGN(const std::vector<Value*> states, tensors_of(call.context, init));
   TAPER_ASSIGN(const std::vector<Value*> steps, tensors_of(call.context, sequences));
@@ -335,11 +336,12 @@ Expected<Arg> run_scan(const HigherOrderCall& call, const std::vector<Arg>& init
   TAPER_TRY(inner.status());
   std::vector<std::unique_ptr<taper::Graph>> regions;
   regions.push_back(std::move(region));
-  std::vector<Value*> out = build.call("scan", std::move(outside),
-                                       {{"states", static_cast<std::int64_t>(all_states)},
-                                        {"reverse_inputs", std::vector<std::int64_t>(steps.size(), 0)},
-                                        {"reverse_outputs", std::vector<std::int64_t>(given.size() - all_states, 0)}},
-                                       "scan", std::move(regions));
+  std::vector<Value*> out =
+      build.call("scan", std::move(outside),
+                 {{"states", static_cast<std::int64_t>(all_states)},
+                  {"reverse_inputs", std::vector<std::int64_t>(steps.size(), backwards)},
+                  {"reverse_outputs", std::vector<std::int64_t>(given.size() - all_states, backwards)}},
+                 "scan", std::move(regions));
   TAPER_TRY(build.status());
   std::vector<Value*> kept(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(states.size()));
   for (std::size_t i = all_states; i < given.size(); ++i) kept.push_back(frames[i].from_matrices(build, out[i]));
@@ -353,8 +355,22 @@ std::vector<Arg> group(const HigherOrderCall& call, std::size_t i) {
   return flat;
 }
 
+// As PyTorch 2.6 has it: (graph, first states, sequences, axis of the steps, whether from the last on, additional).
+Expected<Arg> scan_along(const HigherOrderCall& call, std::int64_t axis) {
+  std::vector<Arg> sequences = group(call, 1);
+  for (Arg& sequence : sequences) {
+    const std::vector<aten::NamedArg> arguments{{"", sequence}, {"", Arg(Dim(axis))}, {"", Arg(Dim(0))}};
+    TAPER_ASSIGN(sequence, aten::call(call.context, "movedim.int", arguments));
+  }
+  const bool* backwards = call.after[3].as<bool>();
+  if (backwards == nullptr) return fail("a scan doesn't say its direction");
+  return run_scan(call, group(call, 0), sequences, group(call, 4), *backwards);
+}
+
 // (graph, first states, sequences, additional): the graph gives the next states and what is stacked.
 Expected<Arg> scan(const HigherOrderCall& call) {
+  if (call.after.size() == 5)
+    if (const auto axis = aten::constant_integer(call.after[2])) return scan_along(call, *axis);
   return run_scan(call, group(call, 0), group(call, 1), group(call, 2));
 }
 

@@ -149,6 +149,29 @@ Status check_declared(const Import& import, const Graph& graph, const std::strin
               type_text(type));
 }
 
+// Whether a call gives the states of an LSTM, or computes with them, and the program declares these wrongly:
+// PyTorch 2.5 to 2.12 declare [layers, 1, batch, hidden] for [layers, batch, hidden]. Its own runs of the program take
+// the shapes that operators give, as ours do.
+bool declares_wrongly(Import& import, const Graph& graph, const Node& node) {
+  std::set<std::string_view> operands;
+  for (const NamedArgument& input : node.inputs) collect_names(input.value, operands);
+  const auto is_misdeclared = [&](std::string_view name) {
+    return import.misdeclared.contains({&graph, std::string(name)});
+  };
+  if (std::ranges::any_of(operands, is_misdeclared)) return true;
+  const auto is_state = [&](const Argument& output) {
+    const auto* name = output.as<ValueName>();
+    const auto meta = name == nullptr ? graph.tensors.end() : graph.tensors.find(name->name);
+    return meta != graph.tensors.end() && meta->second.sizes.size() == 4 && meta->second.sizes[1].is(1);
+  };
+  if (node.target != "torch.ops.aten.lstm.input" || !std::ranges::any_of(node.outputs, is_state)) return false;
+  import.assume(
+      "PyTorch 2.5 to 2.12 declare the states of LSTMs with one axis more than they have: the files compute with what "
+      "the operator gives, as PyTorch does when it runs the program. Where the network takes sizes from the shape of a "
+      "state, or flattens it, export with 2.13 or newer");
+  return true;
+}
+
 Status bind(Import& import, const Graph& graph, const Argument& output, const Arg* result, Values& values) {
   if (const auto* name = output.as<ValueName>()) {
     if (result == nullptr || result->is_none()) {
@@ -156,8 +179,11 @@ Status bind(Import& import, const Graph& graph, const Argument& output, const Ar
       return {};
     }
     if (const auto* tensor = result->as<TensorPtr>()) {
-      TAPER_TRY(check_declared(import, graph, name->name, (*tensor)->type(), false));
-      if (const auto found = graph.tensors.find(name->name); found != graph.tensors.end())
+      const Status declared = check_declared(import, graph, name->name, (*tensor)->type(), false);
+      if (!declared && !import.distrusts_declared) return declared;
+      if (!declared)
+        import.misdeclared.emplace(&graph, name->name);
+      else if (const auto found = graph.tensors.find(name->name); found != graph.tensors.end())
         learn_sizes(import, found->second.sizes, (*tensor)->type().shape);
     }
     if (const auto* complex = result->as<aten::ComplexTensor>())
@@ -332,6 +358,7 @@ Status run_node(Import& import, aten::Context& context, const Graph& graph, cons
   context.build.set_scope(node.module_path);
   if (!node.target.starts_with(kOps)) return run_on_sizes(import, context, graph, node, values);
   TAPER_ASSIGN(const Arg result, call_node(import, context, graph, node, values));
+  import.distrusts_declared = declares_wrongly(import, graph, node);
   return bind_all(import, graph, node, result, values);
 }
 

@@ -26,6 +26,9 @@ struct Import {
   std::set<aten::TensorPtr> run_time_numbers;                   // that Python takes out of tensors: of rank 0
   std::map<std::string, aten::TensorPtr, std::less<>> numbers;  // the same by the program's symbols
   std::set<std::string, std::less<>> never_negative;            // of these symbols those that the program says so of
+  // Values that the program declares in a shape that they don't have, by graph and name.
+  std::set<std::pair<const Graph*, std::string>> misdeclared;
+  bool distrusts_declared = false;  // of the results of the call under way
 
   void assume(std::string sentence);
   Shape shape(const Shape& declared) const;  // with the replacements

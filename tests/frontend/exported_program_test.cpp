@@ -87,6 +87,46 @@ TEST_P(ExportedFixtures, compute_what_pytorch_computed) {
 INSTANTIATE_TEST_SUITE_P(ExportedProgram, ExportedFixtures,
                          testing::Values("rotary", "spectra", "gradients", "images", "filter"));
 
+// Archives as the releases of PyTorch left them, with what these computed: outputs by number.
+class ReleasedArchives : public testing::TestWithParam<std::string> {};
+
+TEST_P(ReleasedArchives, compute_what_that_release_computed) {
+  const std::string name = "releases/" + GetParam();
+  const auto program = import_fixture(name + ".pt2");
+  ASSERT_TRUE(program) << program.error().text();
+  ASSERT_TRUE(check(program->graph)) << check(program->graph).error().text();
+  NamedTensors arrays = fixture_arrays(folder() + name + ".npz");
+  std::erase_if(arrays, [&](const auto& entry) {  // numbers have the value that they were exported with
+    const auto is_input = [&](const Value* input) { return "in_" + input->name == entry.first; };
+    return entry.first.starts_with("in_") && std::ranges::none_of(program->graph.inputs(), is_input);
+  });
+  const std::vector<std::string> names = names_of(program->graph.outputs());
+  std::size_t outputs = 0;
+  for (auto& [entry, tensor] : arrays)
+    if (entry.starts_with("out_")) {
+      ASSERT_LT(outputs, names.size());
+      entry = "out_" + names[outputs++];
+    }
+  expect_pytorch(*program, arrays);
+}
+
+INSTANTIATE_TEST_SUITE_P(ExportedProgram, ReleasedArchives,
+                         testing::Values("states_plain_2_5_1", "states_strict_2_6_0", "states_plain_2_7_1",
+                                         "states_plain_2_8_0", "states_plain_2_9_1", "states_plain_2_10_0",
+                                         "states_plain_2_11_0", "states_plain_2_12_0", "numbers_plain_2_5_1",
+                                         "numbers_plain_2_12_0", "scan_along_plain_2_6_0", "recurrent_plain_2_5_1",
+                                         "recurrent_plain_2_8_0", "recurrent_plain_2_12_0"));
+
+// PyTorch 2.5 to 2.12 declare [2, 1, batch, 4] for [2, batch, 4].
+TEST(ExportedProgram, says_that_states_of_lstms_are_declared_wrongly) {
+  for (const char* name : {"releases/recurrent_plain_2_5_1.pt2", "releases/recurrent_plain_2_12_0.pt2"}) {
+    const auto program = import_fixture(name);
+    ASSERT_TRUE(program) << program.error().text();
+    EXPECT_THAT(program->assumptions, ElementsAre(HasSubstr("declare the states of LSTMs with one axis more")));
+    EXPECT_EQ(program->graph.outputs()[1].value->type.shape.size(), 3) << name;
+  }
+}
+
 TEST(ExportedProgram, says_that_complex_outputs_are_reals_in_the_files) {
   const auto program = import_fixture("rotary.pt2");
   ASSERT_TRUE(program) << program.error().text();
