@@ -27,16 +27,24 @@ using exported::ValueName;
 
 // The multiples in which freed sizes are taken, by their symbols.
 using Parts = std::map<std::string, std::int64_t, std::less<>>;
+// The numbers of which paddings make multiples, by the sizes that are padded.
+using Fills = std::map<std::string, std::int64_t, std::less<>>;
 
 class Importer {
  public:
-  Importer(const exported::Program& program, const ProgramOptions& options, exported::TieChoice choice, Parts parts)
+  Importer(const exported::Program& program, const ProgramOptions& options, exported::TieChoice choice, Parts parts,
+           Fills fills = {})
       : program_(program),
         options_(options),
         choice_(choice),
         parts_(std::move(parts)),
         build_(result_.graph),
-        context_{build_} {}
+        context_{build_} {
+    import_.freeing.fills = std::move(fills);
+  }
+
+  // What calls so far padded at its end: with its padding and without.
+  const auto& padded() const { return import_.freeing.padded; }
 
   // Whether sizes are tied in ways that nothing was chosen from.
   bool has_open_ties() const { return has_open_ties_; }
@@ -144,9 +152,27 @@ class Importer {
           return fail_with_hint(fmt::format("input '{}' has no axis {} to set free, it has {} axes", name, given, rank),
                                 axes_hint(static_cast<std::int64_t>(rank)));
         const Dim& size = sizes[static_cast<std::size_t>(axis)];
-        if (size.constant()) free_axis(name, static_cast<std::size_t>(axis), size, shared_symbol(name, axis, size));
+        if (size.constant())
+          free_axis(name, static_cast<std::size_t>(axis), size, shared_symbol(name, axis, size));
+        else
+          tell_of_open(name, axis, size);
       }
     return {};
+  }
+
+  // --dynamic of what the export left open.
+  void tell_of_open(const std::string& name, std::int64_t axis, const Dim& size) {
+    std::string range;
+    const auto symbol = size.as_symbol();
+    if (const auto info = symbol ? program_.symbols.find(*symbol) : program_.symbols.end();
+        info != program_.symbols.end()) {
+      if (info->second.least) range += fmt::format(", {} or more", *info->second.least);
+      if (info->second.most) range += fmt::format(", at most {}", *info->second.most);
+    }
+    import_.assume(
+        fmt::format("axis {} of input '{}' is open already, --dynamic changes nothing: it is the program's "
+                    "size '{}'{}",
+                    axis, name, size.text(), range));
   }
 
   Status settle(const std::string& name, std::size_t axis, const Dim& declared, const Dim& wanted) {
@@ -246,7 +272,8 @@ class Importer {
       result_.symbols[symbol].least = std::max(result_.symbols[symbol].least, least);
     for (const auto& [symbol, size] : freeing.sizes)
       result_.freed.emplace(symbol,
-                            FreedSize{size, std::move(freeing.notes[symbol]), std::move(freeing.kept_numbers[symbol])});
+                            FreedSize{size, std::move(freeing.notes[symbol]), std::move(freeing.kept_numbers[symbol]),
+                                      std::move(freeing.halves[symbol])});
     result_.has_other_readings = freeing.ambiguous;
     return {};
   }
@@ -488,6 +515,30 @@ class Importer {
   std::map<std::string, const Value*> inputs_;  // as the calls see them
 };
 
+// What the paddings of a program may fill up to: the smallest multiples come first. Blocks that are larger than the
+// truth would be taken as well by reshapes.
+std::vector<Fills> fills_to_try(
+    const std::map<std::string, std::pair<std::int64_t, std::int64_t>, std::less<>>& padded) {
+  constexpr std::size_t kMost = 64;
+  constexpr std::int64_t kMostMultiple = 256;
+  std::vector<Fills> tries = {{}};
+  for (const auto& [size, sizes] : padded) {
+    const auto [with, without] = sizes;
+    std::vector<Fills> longer;
+    for (std::int64_t multiple = with - without + 1; multiple <= std::min(with, kMostMultiple); ++multiple)
+      for (const Fills& fills : tries)
+        if (with % multiple == 0 && longer.size() < kMost) longer.emplace_back(fills).emplace(size, multiple);
+    if (!longer.empty()) tries = std::move(longer);
+  }
+  const auto sum = [](const Fills& fills) {
+    std::int64_t all = 0;
+    for (const auto& [size, multiple] : fills) all += multiple;
+    return all;
+  };
+  std::ranges::stable_sort(tries, {}, sum);
+  return tries;
+}
+
 }  // namespace
 
 Expected<ImportedProgram> import_exported_program(const SharedBytes& file, const ProgramOptions& options) {
@@ -507,6 +558,9 @@ Expected<ImportedProgram> import_exported_program(const SharedBytes& file, const
       break;
     }
     if (!first) first = imported.error();
+    if (parts.empty() && !importer.padded().empty())
+      for (const Fills& fills : fills_to_try(importer.padded()))
+        if (auto filled = Importer(program, options, choice, parts, fills).run()) return filled;
     if (importer.has_open_ties() && choice != exported::TieChoice::number) {
       choice = choice == exported::TieChoice::none ? exported::TieChoice::kind : exported::TieChoice::number;
       continue;

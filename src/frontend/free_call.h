@@ -78,16 +78,20 @@ struct FreeCall {
     literal = candidates[0];
     return true;
   }
+  // Whether the size is that of a batch, or made of batches alone: 4 x_0.
   bool is_batch(const Dim& size) const {
-    const auto symbol = size.as_symbol();
-    const auto found = symbol ? freeing.batches.find(*symbol) : freeing.batches.end();
-    return found != freeing.batches.end() && found->second;
+    const std::vector<std::string> symbols = freed_symbols(size, sizes());
+    return !symbols.empty() && std::ranges::all_of(symbols, [&](const std::string& symbol) {
+      const auto found = freeing.batches.find(symbol);
+      return found != freeing.batches.end() && found->second;
+    });
   }
   // Whether a literal of a shape that was a batch's size is left as it is: behind the first axis, or where the shape
   // holds that size already.
   bool is_left(const Dim& literal, std::size_t axis, std::initializer_list<const Shape*> shapes) const {
     const std::vector<Dim> candidates = literal.is(1) ? std::vector<Dim>() : sizes_for(literal);
     if (candidates.size() != 1 || !is_batch(candidates[0])) return false;
+    if (!candidates[0].as_symbol()) return axis > 0;
     const auto holds = [&](const Shape* shape) {
       return std::ranges::any_of(
           *shape, [&](const Dim& dim) { return std::ranges::count(symbols_of(dim), *candidates[0].as_symbol()) > 0; });
@@ -98,6 +102,19 @@ struct FreeCall {
       note(candidates[0], fmt::format("a literal {} of {} stays as it is, though the freed size '{}' was as large",
                                       literal.text(), name, candidates[0].text()));
     return freeing.batches_once;
+  }
+  // A literal of a place, a length or a shift along an axis of a freed size that is half as large: whether it is a half
+  // or a number of its own, nothing tells.
+  void tell_of_half(const Dim& axis, std::int64_t literal) const {
+    const auto before = freed(axis) ? frozen(axis, sizes()).constant() : std::nullopt;
+    if (!before || *before < 2 * kLeastTelling || (literal != *before / 2 && literal != (*before + 1) / 2)) return;
+    for (const std::string& symbol : freed_symbols(axis, sizes())) {
+      std::vector<std::string>& known = freeing.halves[symbol];
+      std::string sentence =
+          fmt::format("a literal {} of {} along an axis of the freed size '{}' may be half of it ({})", literal, name,
+                      axis.text(), *before);
+      if (std::ranges::find(known, sentence) == known.end()) known.push_back(std::move(sentence));
+    }
   }
   // A literal of a shape or of a position along an axis, which stays, that is a half or a multiple of a freed size.
   void tell_of_shares(const Dim& literal) const {
@@ -129,5 +146,7 @@ void free_resampling(const FreeCall& call);
 void repeat_joined(const FreeCall& call, bool stacked);
 void repeat_index(const FreeCall& call);
 void repeat_states(const FreeCall& call);
+// Products of stacks of matrices that were as many.
+void repeat_matrices(const FreeCall& call);
 
 }  // namespace taper::freeing

@@ -104,4 +104,32 @@ void repeat_states(const FreeCall& call) {
   }
 }
 
+// [c, m, k] beside [c x_0, k, n] where x_0 was 1: c matrices for each entry of the batch.
+void repeat_matrices(const FreeCall& call) {
+  Arg* operands[] = {call.argument("self", 0), call.argument("mat2", 1)};
+  Shape shapes[2];
+  for (int i = 0; i < 2; ++i) {
+    const auto* tensor = operands[i] == nullptr ? nullptr : operands[i]->as<aten::TensorPtr>();
+    if (tensor == nullptr || (*tensor)->type().shape.size() != 3) return;
+    shapes[i] = (*tensor)->type().shape;
+  }
+  for (int i = 0; i < 2; ++i) {
+    const Dim &count = shapes[i][0], &beside = shapes[1 - i][0];
+    const auto times = count.constant() && !count.is(0) ? divide_exactly(beside, count) : std::nullopt;
+    if (!times || !call.freed_one(*times)) continue;
+    Value* content = (*operands[i]->as<aten::TensorPtr>())->content(call.build);
+    Shape wide = shapes[i];
+    wide.insert(wide.begin(), *times);
+    Value* repeated = call.build("expand", {content}, {{"shape", wide}});
+    wide.erase(wide.begin());
+    wide[0] = beside;
+    if (repeated != nullptr) repeated = call.build("reshape", {repeated}, {{"shape", wide}});
+    if (repeated == nullptr) return;
+    call.note(*times, fmt::format("an operand of {} of {} matrices is repeated to the freed size '{}'", call.name,
+                                  count.text(), times->text()));
+    operands[i]->value = aten::Tensor::make(repeated);
+    return;
+  }
+}
+
 }  // namespace taper::freeing

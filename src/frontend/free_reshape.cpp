@@ -226,12 +226,15 @@ class FreedReshape {
   // One size of the run takes what the others leave; from the front, as batches and steps come before features.
   void place_product(const Run& run, const Dim& product) {
     if (place_symbols(run, product) || place_derived(run, product)) return;
+    // What was filled up to blocks falls apart into these: their number varies, and nothing else.
+    const bool is_filled = run.j_end - run.j > 1 && freeing_.filled.contains(product.text());
     for (std::size_t axis = run.j; axis < run.j_end; ++axis) {
       Dim others = 1;
       for (std::size_t other = run.j; other < run.j_end; ++other)
         if (other != axis) others = others * to_[other];
       const auto quotient = divide_exactly(product, others);
       if (!quotient || frozen(*quotient, freeing_.sizes) != to_[axis]) continue;
+      if (is_filled && quotient->terms()[0].coefficient != 1) continue;
       return set(axis, *quotient);
     }
     // Several freed sizes in one run stand side by side, in the order of the operand.

@@ -49,6 +49,16 @@ void free_expansion(const FreeCall& call, std::string_view parameter, bool repea
   set_shape(*arg, std::move(*to));
 }
 
+// One more than the freed size in front of it: masks of steps and one more, as decoders shift them. Never of a batch.
+static bool assume_one_more(const FreeCall& call, const Dim& beside, Dim& literal) {
+  const auto before = call.freed(beside) && beside.as_symbol() ? frozen(beside, call.sizes()).constant() : std::nullopt;
+  if (!before || *before < kLeastTelling || !literal.is(*before + 1) || call.is_batch(beside)) return false;
+  call.note(beside, fmt::format("a literal {} of {} is taken as the freed size '{}' and one", literal.text(), call.name,
+                                beside.text()));
+  literal = beside + 1;
+  return true;
+}
+
 // All sizes of a new tensor.
 void free_new(const FreeCall& call, std::string_view parameter, std::size_t position) {
   Arg* arg = call.argument(parameter, position);
@@ -58,7 +68,7 @@ void free_new(const FreeCall& call, std::string_view parameter, std::size_t posi
   for (std::size_t axis = 0; axis < shape->size(); ++axis) {
     Dim& dim = (*shape)[axis];
     if (call.is_left(dim, axis, {&*shape})) continue;
-    const bool assumed = call.assume(dim);
+    const bool assumed = call.assume(dim) || (axis > 0 && assume_one_more(call, (*shape)[axis - 1], dim));
     any = any || assumed;
     if (!assumed) call.tell_of_shares(dim);
   }

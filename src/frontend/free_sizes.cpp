@@ -68,6 +68,23 @@ void keep_beyond(const FreeCall& call, const Dim& size, std::int64_t start) {
                                 call.name, start));
 }
 
+// The second of two parts of an axis of 2 x_1: both ends of it follow from the axis. Whether that is so.
+bool free_part(const FreeCall& call, const Dim& size, std::int64_t start, std::optional<std::int64_t> stop) {
+  const auto before = frozen(size, call.sizes()).constant();
+  if (!before || size.as_symbol() || start <= 1 || start >= *before) return false;
+  Dim first = start, past = size;
+  if (!divide_exactly(size * start, *before) || call.sizes_for(first).size() != 1) return false;
+  if (stop && *stop < *before) {
+    const auto share = *stop > 0 ? divide_exactly(size * *stop, *before) : std::nullopt;
+    if (!share) return false;
+    past = *share;
+  }
+  if (!call.assume(first)) return false;
+  call.argument("start", 2)->value = std::move(first);
+  if (Arg* end = call.argument("end", 3); end != nullptr && stop) end->value = std::move(past);
+  return true;
+}
+
 // An end at the frozen size or beyond it is the end of a freed axis; on other axes (tables of positions) it is the
 // length.
 void free_slice(const FreeCall& call) {
@@ -90,9 +107,12 @@ void free_slice(const FreeCall& call) {
     call.argument("start", 2)->value = Dim(0);
   } else if (before && start <= -kLeastTelling && start > -*before && !size.as_symbol()) {
     if (Dim length = -start; call.assume(length)) call.argument("start", 2)->value = size - length;
+  } else if (free_part(call, size, start, stop)) {
+    return;
   }
   if (start > 1) {
     call.tell_of_shares(start);
+    call.tell_of_half(size, start);
     keep_beyond(call, size, start);
   }
   if (before && start > 1 && start > *before - kLeastTelling)
@@ -105,6 +125,7 @@ void free_slice(const FreeCall& call) {
   }
   if (*stop < *before) {
     remember_piece(call, *at, start, *stop);
+    call.tell_of_half(size, *stop);
     return call.tell_of_shares(*stop);
   }
   constexpr std::int64_t kEverything = std::int64_t{1} << 40;
@@ -125,6 +146,7 @@ void free_entry(const FreeCall& call) {
   if (!before || *index >= *before) return;
   remember_piece(call, *at, *index, *index + 1);
   call.tell_of_shares(*index);
+  call.tell_of_half(size, *index);
   if (*before == 1)
     return call.note(
         size, fmt::format("entry 0 of an axis of the freed size '{}' is taken, which had no others", size.text()));
@@ -245,29 +267,63 @@ void free_windows(const FreeCall& call) {
 // How far an axis is turned.
 void tell_of_shifts(const FreeCall& call) {
   tell_of_others(call);
-  if (const auto shifts = shape_in(call.argument("shifts", 1)))
-    for (const Dim& shift : *shifts) call.tell_of_shares(shift.constant().value_or(0) < 0 ? shift * -1 : shift);
+  const Shape* from = call.self();
+  const auto shifts = shape_in(call.argument("shifts", 1)), dims = shape_in(call.argument("dims", 2));
+  if (from == nullptr || !shifts) return;
+  for (std::size_t i = 0; i < shifts->size(); ++i) {
+    const std::int64_t shift = (*shifts)[i].constant().value_or(0);
+    if (shift == std::numeric_limits<std::int64_t>::min()) continue;
+    call.tell_of_shares(std::abs(shift));
+    auto dim = dims && i < dims->size() ? (*dims)[i].constant().value_or(-1) : -1;
+    if (dim < 0) dim += static_cast<std::int64_t>(from->size());
+    if (dims && dim >= 0 && dim < static_cast<std::int64_t>(from->size()))
+      call.tell_of_half((*from)[static_cast<std::size_t>(dim)], std::abs(shift));
+  }
 }
 
 // How many entries windows have, and how far they step.
 void tell_of_windows(const FreeCall& call) {
   tell_of_others(call);
+  const Shape* from = call.self();
+  const auto rank = from == nullptr ? 0 : static_cast<std::int64_t>(from->size());
+  const auto axis = call.integer("dimension", 1);
+  const bool is_known = axis && *axis >= -rank && *axis < rank;
   for (const auto& [name, position] : {std::pair{"size", 2}, std::pair{"step", 3}})
-    if (const auto number = call.integer(name, static_cast<std::size_t>(position))) call.tell_of_shares(*number);
+    if (const auto number = call.integer(name, static_cast<std::size_t>(position))) {
+      call.tell_of_shares(*number);
+      if (is_known) call.tell_of_half((*from)[static_cast<std::size_t>(*axis < 0 ? *axis + rank : *axis)], *number);
+    }
 }
 
-// More at the end of a freed axis than at its start fills it up to a size that Python computed.
-void tell_of_padding(const FreeCall& call) {
+// More at the end of a freed axis than at its start fills it up to a size that Python computed: to multiples of a
+// number, where one is tried (Freeing::fills).
+void free_padding(const FreeCall& call) {
   const Shape* from = call.self();
-  const auto pads = shape_in(call.argument("pad", 1));
+  Arg* arg = call.argument("pad", 1);
+  auto pads = shape_in(arg);
   if (from == nullptr || !pads || pads->size() > 2 * from->size()) return;
+  bool any = false;
   for (std::size_t i = 0; i + 1 < pads->size(); i += 2) {
     const Dim& size = (*from)[from->size() - 1 - i / 2];
     const auto first = (*pads)[i].constant(), last = (*pads)[i + 1].constant();
-    if (call.freed(size) && first && last && *last > *first)
+    if (!call.freed(size) || !first || !last || *last <= *first) continue;
+    const auto before = frozen(size, call.sizes()).constant();
+    if (*first == 0 && before) call.freeing.padded.emplace(size.text(), std::pair{*before + *last, *before});
+    if (const auto fill = call.freeing.fills.find(size.text()); fill != call.freeing.fills.end() && *first == 0) {
+      const Dim multiple = fill->second;
+      const Dim filled = floor_divide(size + multiple - 1, multiple) * multiple;
+      call.freeing.filled.insert(filled.text());
+      (*pads)[i + 1] = filled - size;
+      any = true;
+      call.note(size, fmt::format("{} entries behind an axis of the freed size '{}' are taken to fill it up to a "
+                                  "multiple of {}",
+                                  *last, size.text(), fill->second));
+    } else {
       call.note(size, fmt::format("{} entries behind an axis of the freed size '{}' stay as many: {} may fill it up",
                                   *last, size.text(), call.name));
+    }
   }
+  if (any) set_shape(*arg, std::move(*pads));
 }
 
 // The same share of a freed axis: 4 of an axis 2 q that was 8 is q.
@@ -370,11 +426,12 @@ constexpr auto kRules = std::to_array<NamedRule>({
     {"roll", tell_of_shifts},
     {"unfold", tell_of_windows},
     {"dropout", [](const FreeCall&) {}},
-    {"pad", tell_of_padding},
-    {"constant_pad_nd", tell_of_padding},
+    {"pad", free_padding},
+    {"constant_pad_nd", free_padding},
     {"cat", [](const FreeCall& call) { repeat_joined(call, false); }},
     {"concat", [](const FreeCall& call) { repeat_joined(call, false); }},
     {"stack", [](const FreeCall& call) { repeat_joined(call, true); }},
+    {"bmm", repeat_matrices},
     {"gather", repeat_index},
     {"scatter", repeat_index},
     {"scatter_add", repeat_index},

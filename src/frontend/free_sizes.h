@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,7 +36,14 @@ struct Freeing {
   bool batches_once = false;
   std::map<std::string, std::vector<std::string>, std::less<>> notes;         // sentences by symbol: what was decided
   std::map<std::string, std::vector<std::string>, std::less<>> kept_numbers;  // those of numbers that stay
+  std::map<std::string, std::vector<std::string>, std::less<>> halves;        // of numbers that may be half of them
   std::string place;                                                          // of the call under way, for errors
+
+  // By the text of a padded axis' size: of what number the padding makes it a multiple, where that is tried; and what
+  // it was with and without its padding.
+  std::map<std::string, std::int64_t, std::less<>> fills;
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>, std::less<>> padded;
+  std::set<std::string, std::less<>> filled;  // the sizes that paddings give
 
   // Sizes that follow from freed ones, as results had them so far, by what they were.
   std::map<std::int64_t, std::vector<Dim>> derived;

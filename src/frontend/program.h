@@ -40,6 +40,8 @@ struct FreedSize {
   std::vector<std::string> notes;  // what was decided by its number alone, a sentence each
   // Those of numbers that stay as they are: a program compared with itself has them on both sides.
   std::vector<std::string> kept_numbers = {};
+  // Those of numbers that may be half of it, or numbers of their own: without a proof it can't be set free.
+  std::vector<std::string> halves = {};
 };
 
 struct ImportedProgram {

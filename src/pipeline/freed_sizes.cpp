@@ -150,6 +150,18 @@ void tell_decisions(ImportedProgram& program, const std::function<bool(const std
         if (told.insert(note).second) program.assumptions.push_back(note);
 }
 
+// Numbers that may be half of a size are right either way only where a proof shows it.
+Status check_halves(const ImportedProgram& program, const Unproven& unproven) {
+  for (const auto& [symbol, reason] : unproven) {
+    const std::vector<std::string>& halves = program.freed.at(symbol).halves;
+    if (halves.empty()) continue;
+    return fail_with_hint(
+        fmt::format("{}, or a number of its own, and nothing in the program tells which", halves[0]),
+        "export with dynamic_shapes; or, where it is a number of its own, with a length that it isn't half of");
+  }
+  return {};
+}
+
 // What was decided for sizes that are proven needs no words, but for numbers that stay.
 void tell_of_freed(ImportedProgram& program, const Unproven& unproven) {
   tell_decisions(program, [&](const std::string& symbol) { return unproven.contains(symbol); });
@@ -195,6 +207,7 @@ Expected<ImportedProgram> read_with_freed_sizes(const ReadProgram& read, const P
     if (++with.reading == kAllReadings || is_enough()) break;
   }
   if (!best) return std::unexpected(std::move(*error));
+  TAPER_TRY(check_halves(best->program, best->unproven));
   tell_of_freed(best->program, best->unproven);
   return std::move(best->program);
 }

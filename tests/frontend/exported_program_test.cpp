@@ -533,6 +533,58 @@ TEST(ExportedProgram, sets_products_of_freed_sizes_free) {
             shape_text({Dim::symbol("x_0") * Dim::symbol("x_1"), 16}));
 }
 
+// Blocks of 4 of what Python padded to a multiple of 4.
+TEST(ExportedProgram, takes_what_fills_blocks_for_the_padding_that_fits) {
+  const auto blocks = [](const std::string& to) {
+    const std::string nodes =
+        node("torch.ops.aten.constant_pad_nd.default",
+             tensor("self", "x") + R"(, {"name": "pad", "arg": {"as_ints": [0, 0, 0, 2]}})", "p") +
+        "," +
+        node("torch.ops.aten.view.default",
+             tensor("self", "p") + R"(, {"name": "size", "arg": {"as_ints": [)" + to + "]}}", "out");
+    const auto program =
+        import_text(program_of(nodes, "\"x\": " + tensor_meta(sizes({2, 14, 6}))), {.dynamic = {{"x", {1}}}});
+    return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
+  };
+  EXPECT_EQ(blocks("2, 4, 4, 6"), "[2, floor_div(x_1 + 3, 4), 4, 6]");
+  EXPECT_EQ(blocks("2, 2, 8, 6"), "[2, floor_div(x_1 + 7, 8), 8, 6]");
+}
+
+TEST(ExportedProgram, takes_one_more_beside_a_freed_size_for_a_mask_of_steps) {
+  const std::string full = node("torch.ops.aten.full.default",
+                                R"({"name": "size", "arg": {"as_ints": [7, 8]}},
+                                   {"name": "fill_value", "arg": {"as_float": 1.0}})",
+                                "out");
+  const std::string x = "\"x\": " + tensor_meta(sizes({2, 7}));
+  const auto shape = [&](std::int64_t axis, const std::string& tensors) {
+    const auto program = import_text(program_of(full, tensors), {.dynamic = {{"x", {axis}}}});
+    return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
+  };
+  EXPECT_EQ(shape(1, x), "[x_1, x_1 + 1]");
+  EXPECT_EQ(shape(0, "\"x\": " + tensor_meta(sizes({7, 2}))), "[x_0, 8]");  // as many states of a batch
+}
+
+TEST(ExportedProgram, keeps_numbers_that_may_be_half_of_a_freed_size_apart) {
+  const std::string nodes =
+      node("torch.ops.aten.roll.default", tensor("self", "x") + R"(, {"name": "shifts", "arg": {"as_ints": [7]}},
+                                {"name": "dims", "arg": {"as_ints": [1]}})",
+           "out");
+  const auto program =
+      import_text(program_of(nodes, "\"x\": " + tensor_meta(sizes({2, 14}))), {.dynamic = {{"x", {1}}}});
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_THAT(program->freed.at("x_1").halves,
+              ElementsAre("a literal 7 of roll along an axis of the freed size 'x_1' may be half of it (14)"));
+}
+
+TEST(ExportedProgram, says_what_is_open_already) {
+  const auto program = import_fixture("program.pt2", {.dynamic = {{"x", {0}}}});
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_TRUE(program->freed.empty());
+  EXPECT_THAT(program->assumptions,
+              testing::Contains(AllOf(HasSubstr("axis 0 of input 'x' is open already, --dynamic changes nothing"),
+                                      HasSubstr(", 1 or more, at most 64"))));
+}
+
 std::string entry_of(const std::string& value, int index, const std::string& output) {
   return node("torch.ops.aten.select.int",
               tensor("self", value) +

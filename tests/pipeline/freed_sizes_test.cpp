@@ -78,6 +78,23 @@ TEST(FreedSizes, are_refused_where_results_differ_at_the_size_of_the_program) {
   EXPECT_THAT(program.error().text(), HasSubstr("gives other results"));
 }
 
+// Whether 7 is T // 2 or 7, a proof knows; without one the size stays as it is.
+TEST(FreedSizes, with_numbers_that_may_be_half_of_them_need_a_proof) {
+  const auto with_half = [](const std::string& call) {
+    return read_with_freed_sizes(
+        [call](const ProgramOptions& options) -> Expected<ImportedProgram> {
+          ImportedProgram program = with_operator(options.keep_frozen ? "2" : "N", call);
+          if (!options.keep_frozen) program.freed["N"].halves = {"a literal 1 may be half of it"};
+          return program;
+        },
+        {});
+  };
+  EXPECT_TRUE(with_half(kRows));
+  const auto program = with_half(kColumns);
+  ASSERT_FALSE(program);
+  EXPECT_THAT(program.error().text(), HasSubstr("a literal 1 may be half of it, or a number of its own"));
+}
+
 TEST(FreedSizes, cost_nothing_where_none_are) {
   int reads = 0;
   const auto read = [&](const ProgramOptions&) -> Expected<ImportedProgram> {

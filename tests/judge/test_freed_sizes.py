@@ -1,0 +1,94 @@
+"""Sizes that an export froze and --dynamic sets free: the files at other sizes against PyTorch."""
+
+import pytest
+import torch
+import transformers
+from runtimes import assert_files_agree
+from test_convert import Function, run
+
+LINEAR = torch.nn.Linear(6, 6)
+
+
+def blocks(x):
+    """Attention within blocks of 4 steps, padded to a multiple of 4."""
+    batch, length, features = x.shape
+    y = torch.nn.functional.pad(x, (0, 0, 0, (-length) % 4))
+    y = y.view(batch, y.shape[1] // 4, 4, features)
+    y = (y @ y.transpose(-1, -2)).softmax(-1) @ y
+    return LINEAR(y.reshape(batch, -1, features)[:, :length])
+
+
+def windows(x):
+    """Attention within windows of 4 x 4, as Swin pads and cuts images."""
+    batch, channels, height, width = x.shape
+    y = torch.nn.functional.pad(x, (0, (-width) % 4, 0, (-height) % 4))
+    rows, columns = y.shape[2] // 4, y.shape[3] // 4
+    y = y.view(batch, channels, rows, 4, columns, 4).permute(0, 2, 4, 3, 5, 1).reshape(-1, 16, channels)
+    y = LINEAR((y @ y.transpose(1, 2)).softmax(-1) @ y).view(batch, rows, columns, 4, 4, channels)
+    return y.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, rows * 4, columns * 4)[:, :, :height, :width]
+
+
+def halves(x):
+    """The first half of the steps and the second."""
+    half = x.shape[1] // 2
+    return x[:, :half].sum(1) + x[:, half:].mean(1)
+
+
+@pytest.mark.parametrize(
+    ("function", "frozen", "axes", "others"),
+    [
+        (blocks, (2, 14, 6), (1,), [(2, 5, 6), (2, 16, 6), (2, 27, 6)]),
+        (windows, (2, 6, 14, 19), (2, 3), [(2, 6, 8, 9), (2, 6, 15, 16), (2, 6, 21, 30)]),
+        (halves, (2, 14, 6), (1,), [(2, 10, 6), (2, 28, 6)]),
+    ],
+)
+def test_what_follows_from_freed_sizes(tmp_path, function, frozen, axes, others):
+    model = Function(function).eval()
+    torch.export.save(torch.export.export(model, (torch.randn(frozen),)), tmp_path / "net.pt2")
+    free = [argument for axis in axes for argument in ("--dynamic", f"x:{axis}")]
+    done = run(tmp_path, "convert", "net.pt2", *free, "--to", "onnx,tflite")
+    assert done.returncode == 0, done.stderr
+    for shape in others:
+        x = torch.randn(shape)
+        assert_files_agree(tmp_path, {"x": x.numpy()}, model(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.roll(x, x.shape[1] // 2, 1),
+        lambda x: x.unfold(1, x.shape[1] // 2, 1).sum(1),
+        lambda x: x[:, x.shape[1] // 2],
+    ],
+)
+def test_refuses_what_may_be_half_of_a_size(tmp_path, function):
+    torch.export.save(torch.export.export(Function(function).eval(), (torch.randn(2, 14),)), tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2", "--dynamic", "x:1")
+    assert done.returncode == 1
+    assert "along an axis of the freed size 'x_1' may be half of it (14), or a number of its own" in done.stderr
+
+
+class Decoder(torch.nn.Module):
+    """T5, whose masks have one column more than the decoder has steps."""
+
+    def __init__(self):
+        super().__init__()
+        sizes = {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+        self.model = transformers.T5Model(transformers.T5Config(**sizes, use_cache=False))
+
+    def forward(self, x, y):
+        return self.model(input_ids=x, decoder_input_ids=y).last_hidden_state
+
+
+def test_lengths_of_decoders(tmp_path):
+    model = Decoder().eval()
+
+    def words(length):
+        return torch.randint(3, 90, (2, length))
+
+    torch.export.save(torch.export.export(model, (words(13), words(7)), strict=False), tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2", "--dynamic", "y:1", "--dynamic", "x:1", "--to", "onnx,tflite")
+    assert done.returncode == 0, done.stderr
+    for lengths in ((13, 4), (21, 19)):
+        x, y = map(words, lengths)
+        assert_files_agree(tmp_path, {"x": x.numpy(), "y": y.numpy()}, model(x, y), rtol=1e-3, atol=1e-4)
