@@ -43,11 +43,16 @@ inline std::string name_of_case(const testing::TestParamInfo<Case>& info) {
 inline std::vector<Array> random_operands(const Example& example) {
   std::mt19937 generator(7);
   std::uniform_real_distribution<double> draw(example.low, example.high);
+  const auto draw_integer = [&]() -> double {
+    if (!example.integers) return std::floor(draw(generator));
+    const auto& [least, most] = *example.integers;
+    return static_cast<double>(std::uniform_int_distribution<std::int64_t>(least, most)(generator));
+  };
   std::vector<Array> operands;
   for (const Type& type : example.operands) {
     Array array{type.dtype, *constant_sizes(type.shape), {}};
     array.values.resize(static_cast<std::size_t>(*element_count(type.shape).constant()));
-    for (double& value : array.values) value = is_floating(type.dtype) ? draw(generator) : std::floor(draw(generator));
+    for (double& value : array.values) value = is_floating(type.dtype) ? draw(generator) : draw_integer();
     operands.push_back(std::move(array));
   }
   return operands;

@@ -419,8 +419,8 @@ Op lstm() {
                    {{f32({1, 4, 3}), f32({8, 3}), f32({8, 2})}, {}, -2, 2, 1},
                    {projected, {}, -1, 1, 1},
                    {projected, {{"reverse", true}}, -1, 1, 1},
-                   {with_lengths, {}, 0, 2, 1},
-                   {with_lengths, {{"reverse", true}}, 0, 2, 1}},
+                   {with_lengths, {}, -1, 1, 1, {{0, 5}}},
+                   {with_lengths, {{"reverse", true}}, -1, 1, 1, {{0, 5}}}},
   };
 }
 
@@ -447,8 +447,8 @@ Op rnn() {
       },
       .examples = {{types, {}, -2, 2, 1},
                    {types, {{"nonlinearity", std::string("relu")}, {"reverse", true}}, -0.5, 0.5, 1},
-                   {with_lengths, {}, 0, 2, 1},
-                   {with_lengths, {{"nonlinearity", std::string("relu")}, {"reverse", true}}, 0, 1.5, 1}},
+                   {with_lengths, {}, -1, 1, 1, {{0, 5}}},
+                   {with_lengths, {{"nonlinearity", std::string("relu")}, {"reverse", true}}, -0.5, 0.5, 1, {{0, 5}}}},
   };
 }
 

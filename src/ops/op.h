@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "formats/tflite.h"
@@ -215,6 +216,8 @@ struct Example {
   double low = -2;
   double high = 2;
   std::size_t inputs = 99;  // operands after this many are constants
+  // Where integers lie, both ends included; no range: between `low` and `high` as well.
+  std::optional<std::pair<std::int64_t, std::int64_t>> integers = std::nullopt;
 };
 
 // A call whose operands are views of other values, their bases: axis i of an operand is axis dims[i] of its base, and

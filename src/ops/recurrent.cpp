@@ -440,8 +440,8 @@ std::vector<Op> recurrent_ops() {
       .examples = {{{f32({2, 5, 3}), f32({12, 3}), f32({12, 4}), f32({12}), f32({12})}, {}, -2, 2, 1},
                    {{f32({2, 5, 3}), f32({12, 3}), f32({12, 4}), f32({12}), f32({12})}, {{"reverse", true}}, -2, 2, 1},
                    {{f32({1, 4, 3}), f32({6, 3}), f32({6, 2})}, {}, -2, 2, 1},
-                   {with_lengths, {}, 0, 2, 1},
-                   {with_lengths, {{"reverse", true}}, 0, 2, 1}},
+                   {with_lengths, {}, -1, 1, 1, {{0, 5}}},
+                   {with_lengths, {{"reverse", true}}, -1, 1, 1, {{0, 5}}}},
   });
   rows.push_back({
       .name = "onnx_gru",
