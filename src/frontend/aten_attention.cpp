@@ -203,8 +203,10 @@ Expected<Arg> nested_from_mask(Call& call) {
     return fail("a mask of {} for {}", type_text(mask->type), type_text(x->type));
   Value* counts = reduce(build, "sum", cast(build, mask, DType::i32), {1}, true);
   Value* there = build("less", {arange(build, 0, 1, shape[1], DType::i32), counts});
+  // What isn't there may be anything: weights of 0 don't hide NaN and infinities.
+  Value* held = build("where", {unsqueeze(build, there, 2), x, number(build, Dim(0), x->type.dtype)});
   TAPER_TRY(build.status());
-  return nested_tensor(x, there);
+  return nested_tensor(held, there);
 }
 
 // The padded batch with a number in the place of what isn't there.

@@ -21,6 +21,7 @@ Dim fresh_count(Context& context, const std::optional<Dim>& most) {
     const auto symbol = named->as_symbol();
     if (symbol && !names_a_size(context.build.graph(), *symbol)) {
       context.symbols.try_emplace(*symbol, range);
+      if (most) context.counts->limit(*symbol, *most);
       context.counted.insert(*symbol);
       return *named;
     }
@@ -28,6 +29,7 @@ Dim fresh_count(Context& context, const std::optional<Dim>& most) {
   Dim count = context.counts->fresh(context.build.graph());
   while (context.symbols.contains(*count.as_symbol())) count = context.counts->fresh(context.build.graph());
   context.symbols[*count.as_symbol()] = range;
+  if (most) context.counts->limit(*count.as_symbol(), *most);
   context.counted.insert(*count.as_symbol());
   return count;
 }

@@ -1,6 +1,7 @@
 #include "frontend/aten_packed.h"
 
 #include <algorithm>
+#include <array>
 
 #include "frontend/aten_counts.h"
 
@@ -96,6 +97,37 @@ void undo_sort(PackedSequences& packed, Value*& x, std::size_t axis) {
   packed.lengths = sort->operands[0];
 }
 
+// Operators that keep the batch where it is in their first operand, or, of a table, in its index.
+constexpr std::array<std::string_view, 3> kKeepingBatch = {"cast", "sort", "gather"};
+
+// The option that names the sizes of the input which a value holds, with B at an axis; else what it would be.
+std::string shape_option(const Graph& graph, const Value* x, std::size_t axis, std::string_view otherwise) {
+  constexpr int kMostSteps = 16;
+  for (int i = 0; i < kMostSteps && x->producer != nullptr; ++i) {
+    const Node& node = *x->producer;
+    if (std::ranges::find(kKeepingBatch, node.op) == kKeepingBatch.end()) break;
+    x = node.operands[node.op == "gather" && constant_of(node.operands[0]) != nullptr ? 1 : 0];
+  }
+  const Shape& shape = x->type.shape;
+  if (std::ranges::find(graph.inputs(), x) == graph.inputs().end() || axis >= shape.size())
+    return std::string(otherwise);
+  std::string sizes;
+  for (std::size_t k = 0; k < shape.size(); ++k)
+    sizes += (k == 0 ? "" : ",") + (k == axis ? "B" : shape[k].constant() ? shape[k].text() : fmt::format("T{}", k));
+  return fmt::format("--input-shape {}={}", x->name, sizes);
+}
+
+Status check_batch(const Context& context, const PackedSequences& packed, const Value* x, std::size_t axis) {
+  TAPER_TRY(context.build.status());
+  const Shape& shape = x->type.shape;
+  if (shape.size() >= 2 && shape_of(packed.lengths) == Shape{shape[axis]}) return {};
+  const Graph& graph = context.build.graph();
+  return fail_with_hint(
+      fmt::format("lengths of {} for sequences of {}", type_text(packed.lengths->type), type_text(x->type)),
+      fmt::format("name axes that are as long alike: {} {}", shape_option(graph, x, axis, "--input-shape x=B,T,5"),
+                  shape_option(graph, packed.lengths, 0, "--input-shape lengths=B")));
+}
+
 Expected<Arg> pack(Call& call) {
   Builder& build = call.build;
   Value* x = call.tensor("input");
@@ -103,9 +135,9 @@ Expected<Arg> pack(Call& call) {
   const Shape shape = x->type.shape;
   PackedSequences packed;
   packed.lengths = cast(build, call.tensor("lengths"), DType::i64);
-  if (shape.size() < 2 || shape_of(packed.lengths) != Shape{shape[axis]})
-    return fail("lengths of {} for sequences of {}", type_text(packed.lengths->type), type_text(x->type));
+  TAPER_TRY(check_batch(call.context, packed, x, axis));
   undo_sort(packed, x, axis);
+  TAPER_TRY(check_batch(call.context, packed, x, axis));
   packed.batch = shape[axis];
   packed.steps = shape[1 - axis];
   Value* padded = axis == 0 ? x : transpose(build, x, 0, 1);
@@ -155,6 +187,32 @@ Expected<Arg> pad(Call& call) {
   if (!batch_first) padded = transpose(build, padded, 0, 1);
   return fresh_list({in_packed_order(build, *packed, padded, batch_first ? 0 : 1),
                      in_packed_order(build, *packed, packed->lengths, 0)});
+}
+
+// Sequences [steps, ...] filled up to the longest of them: [steps, B, ...], or with the batch first.
+Expected<Arg> pad_sequence(Call& call) {
+  Builder& build = call.build;
+  std::vector<Value*> sequences = call.tensors("sequences");
+  TAPER_TRY(build.status());
+  if (sequences.empty()) return fail("no sequences");
+  const std::string& side = *call.arg("padding_side").as<std::string>();
+  if (side != "right" && side != "left") return fail("the padding side '{}', expected right or left", side);
+  Dim longest = 0;
+  for (const Value* sequence : sequences) {
+    if (shape_of(sequence).empty()) return fail("a sequence of no axes");
+    longest = larger(call.context, longest, shape_of(sequence)[0]);
+  }
+  for (Value*& sequence : sequences) {
+    Shape missing = shape_of(sequence);
+    missing[0] = longest - missing[0];
+    if (!missing[0].is(0)) {
+      Value* filling = full(build, missing, call.arg("padding_value"), sequence->type.dtype);
+      sequence = concat(build, side == "right" ? std::vector{sequence, filling} : std::vector{filling, sequence}, 0);
+    }
+    sequence = unsqueeze(build, sequence, call.flag("batch_first") ? 0 : 1);
+    TAPER_TRY(build.status());
+  }
+  return fresh(concat(build, std::move(sequences), call.flag("batch_first") ? 0 : 1));
 }
 
 }  // namespace
@@ -216,6 +274,9 @@ std::vector<Overload> packed_overloads() {
       {"_pad_packed_sequence(Tensor data, Tensor batch_sizes, bool batch_first, Scalar padding_value, SymInt "
        "total_length) -> (Tensor, Tensor)",
        pad},
+      {"pad_sequence(Tensor[] sequences, bool batch_first=False, float padding_value=0., str "
+       "padding_side='right') -> Tensor",
+       pad_sequence},
   };
 }
 

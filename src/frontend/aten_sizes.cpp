@@ -122,8 +122,11 @@ std::optional<bool> known_less_equal(const Context& context, const Dim& a, const
   const Interval difference = range_of(context, a - b);
   if (difference.most <= 0) return true;
   if (difference.least > 0) return false;
+  if (range_of(context, context.counts->at_most(a - b)).most <= 0) return true;
   // Against a maximum or minimum: each of its parts may decide.
-  const auto always = [&](const Dim& x, const Dim& y) { return range_of(context, x - y).most <= 0; };
+  const auto always = [&](const Dim& x, const Dim& y) {
+    return range_of(context, x - y).most <= 0 || range_of(context, context.counts->at_most(x - y)).most <= 0;
+  };
   if (const auto f = as_function(a); f && f->name == "min" && (always(f->a, b) || always(f->b, b))) return true;
   if (const auto f = as_function(a); f && f->name == "max" && always(f->a, b) && always(f->b, b)) return true;
   if (const auto f = as_function(b); f && f->name == "max" && (always(a, f->a) || always(a, f->b))) return true;

@@ -29,6 +29,22 @@ bool CountNames::occur_in(const Dim& size) const {
   return names_one_of(size, names_);
 }
 
+Dim CountNames::at_most(const Dim& size) const {
+  constexpr int kMostSteps = 8;  // limits may be measured, too
+  Dim raised = size;
+  for (int step = 0; step < kMostSteps && !most_.empty(); ++step) {
+    Dim next = raised;
+    for (const Dim::Term& term : raised.terms()) {
+      if (term.coefficient < 0 || term.symbols.size() != 1) continue;
+      const auto most = most_.find(term.symbols[0]);
+      if (most != most_.end()) next = next + (most->second - Dim::symbol(most->first)) * Dim(term.coefficient);
+    }
+    if (next.overflowed() || next == raised) break;
+    raised = next;
+  }
+  return raised;
+}
+
 Value* Measured::find(const Graph& graph, const Value* value) const {
   constexpr int kMostNodes = 256;
   constexpr std::size_t kMostLookedAt = 256;  // the last ones, so that importing stays linear

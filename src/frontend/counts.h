@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -21,10 +22,15 @@ class CountNames {
   Dim fresh(const Graph& graph);
   // Whether such a size is part of this one: it may be 0 then.
   bool occur_in(const Dim& size) const;
+  // The size that such a one never exceeds.
+  void limit(const std::string& symbol, const Dim& most) { most_.insert_or_assign(symbol, most); }
+  // `size` with the most that they may be in their places, where more of one makes it larger.
+  Dim at_most(const Dim& size) const;
 
  private:
   std::size_t named_ = 0;
   std::set<std::string, std::less<>> names_;
+  std::map<std::string, Dim, std::less<>> most_;
 };
 
 // What was measured of values, so that those that are computed alike have one size: the places where a mask is true,

@@ -143,6 +143,40 @@ TEST(NestedTensors, are_padded_behind_the_entries_that_a_mask_counts) {
   EXPECT_EQ(found[0].values, (std::vector<double>{1, -1, 4, 5}));
 }
 
+TEST(NestedTensors, hold_nothing_that_was_behind_their_ends) {
+  Program program;
+  const TensorPtr x = program.input("x", DType::f32, {2, 2, 1}), mask = program.input("mask", DType::boolean, {2, 2});
+  const auto nested = program.results("_nested_tensor_from_mask", {x, mask, Arg(false)});
+  const Arg held = Tensor::make((*nested[0].as<TensorPtr>())->content(program.build));
+  const auto found =
+      program.run({held}, {{DType::f32, {2, 2, 1}, {1, NAN, 3, 4}}, {DType::boolean, {2, 2}, {1, 0, 1, 1}}});
+  EXPECT_EQ(found[0].values, (std::vector<double>{1, 0, 3, 4}));
+}
+
+TEST(PackedSequences, cut_others_to_the_steps_of_the_longest) {
+  Program program;
+  const TensorPtr x = program.input("x", DType::f32, kBatch),
+                  lengths = program.input("lengths", DType::i64, {kBatch[0]});
+  const Packed packed = pack(program, x, lengths);
+  const auto longest = (*packed.batch_sizes.as<TensorPtr>())->type().shape[0];
+  const auto padded =
+      program.results("_pad_packed_sequence", {packed.data, packed.batch_sizes, Arg(true), Arg(0.0), Arg(Dim(0))});
+  const auto cut = program.results("slice.Tensor", {x, Arg(Dim(1)), Arg(Dim(0)), Arg(longest), Arg(Dim(1))});
+  const auto sum = program.results("add.Tensor", {padded[0], cut[0]});
+  EXPECT_EQ((*sum[0].as<TensorPtr>())->type().shape, (Shape{kBatch[0], longest, 1}));
+}
+
+TEST(PackedSequences, are_made_of_sequences_that_are_filled_up) {
+  for (const bool batch_first : {false, true}) {
+    Program program;
+    const TensorPtr a = program.input("a", DType::f32, {3}), b = program.input("b", DType::f32, {1});
+    const auto padded = program.results("pad_sequence", {Arg(Arg::List{a, b}), Arg(batch_first), Arg(-1.0)});
+    const auto found = program.run({padded[0]}, {{DType::f32, {3}, {1, 2, 3}}, {DType::f32, {1}, {4}}});
+    EXPECT_EQ(found[0].values,
+              batch_first ? (std::vector<double>{1, 2, 3, 4, -1, -1}) : (std::vector<double>{1, 4, 2, -1, 3, -1}));
+  }
+}
+
 TEST(NestedTensors, go_into_no_other_operator) {
   Program program;
   const TensorPtr x = program.input("x", DType::f32, {2, 3, 1}), mask = program.input("mask", DType::boolean, {2, 3});
