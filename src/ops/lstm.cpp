@@ -138,6 +138,7 @@ Array state_or_zeros(const EvalCall& call, std::size_t i, std::int64_t batch, st
 
 Expected<std::vector<Array>> eval_lstm(const EvalCall& call) {
   const Array& x = call.operand(0);
+  TAPER_TRY(check_length_values(call, kLstmLengths, x.size(1)));
   Array h = state_or_zeros(call, 5, x.size(0), call.operand(2).size(1));
   Array c = state_or_zeros(call, 6, x.size(0), call.operand(2).size(0) / 4);
   Array y = run_lstm(weights_of(call), x, h, c, {call.attrs.flag("reverse"), StepCounts(call, kLstmLengths)});
@@ -146,6 +147,7 @@ Expected<std::vector<Array>> eval_lstm(const EvalCall& call) {
 
 Expected<std::vector<Array>> eval_rnn(const EvalCall& call) {
   const Array& x = call.operand(0);
+  TAPER_TRY(check_length_values(call, kRnnLengths, x.size(1)));
   Array h = state_or_zeros(call, 5, x.size(0), call.operand(2).size(1));
   Array y = run_rnn(weights_of(call), x, h, call.attrs.text("nonlinearity") == "relu",
                     {call.attrs.flag("reverse"), StepCounts(call, kRnnLengths)});

@@ -46,6 +46,15 @@ Status check_lengths(const InferCall& call, std::size_t i, const Dim& batch) {
   return {};
 }
 
+Status check_length_values(const EvalCall& call, std::size_t i, std::int64_t steps) {
+  if (!call.has(i)) return {};
+  for (const double length : call.operand(i).values)
+    if (length < 0 || length > static_cast<double>(steps))
+      return fail_with_hint(fmt::format("a sequence of {} steps in a batch of {}", length, steps),
+                            "give inputs whose lengths lie within the batch: --verify-input");
+  return {};
+}
+
 Value* counting_steps(Builder& build, Value* x, Value* lengths) {
   if (lengths == nullptr || build.failed()) return nullptr;
   const Shape& shape = x->type.shape;
@@ -184,6 +193,7 @@ void run_gru(const GruWeights& weights, const Array& x, std::int64_t hidden, boo
 Expected<std::vector<Array>> eval_gru(const EvalCall& call) {
   const Array& x = call.operand(0);
   const std::int64_t hidden = call.operand(2).size(1);
+  TAPER_TRY(check_length_values(call, kGruLengths, x.size(1)));
   Array y = make_array(x.dtype, {x.size(0), x.size(1), hidden});
   Array state = call.has(5) ? call.operand(5) : make_array(x.dtype, {x.size(0), hidden});
   const auto bias = [&](std::size_t i) { return call.has(i) ? call.operand(i).values.data() : nullptr; };

@@ -37,6 +37,9 @@ Value* constant_in_body(Builder& step, const Node& node, std::size_t i);
 // The type rule of operand `i`, `lengths`, for `batch` sequences.
 Status check_lengths(const InferCall& call, std::size_t i, const Dim& batch);
 
+// Errors: a length that is negative or more than the steps there are, which runtimes refuse. `i`: as above.
+Status check_length_values(const EvalCall& call, std::size_t i, std::int64_t steps);
+
 // The lengths that an evaluation is given, or none: every step counts then.
 class StepCounts {
  public:

@@ -83,14 +83,34 @@ class Search {
  public:
   Search(const Graph& graph, std::map<const Value*, std::vector<Dim>>& bounds) : bounds_(bounds), held_(graph) {
     for (const Node& node : graph.nodes()) {
+      note_count(node);
       note_selection(node);
       if (moves_elements(node)) held_.hand_on(node);
     }
   }
 
  private:
+  // As many places as a mask has entries, or less.
+  void note_count(const Node& node) {
+    if (node.op != "nonzero") return;
+    const Dim& count = node.results[0]->type.shape[0];
+    if (const auto symbol = count.as_symbol()) most_.try_emplace(*symbol, element_count(node.operands[0]->type.shape));
+  }
+
+  // A size that is measured is known only as the network runs: what it can't exceed is what others are drawn below.
+  void bound_lengths(const Value* lengths, const Dim& most) {
+    bound(lengths, most + Dim(1));
+    if (const auto function = as_function(most); function && function->name == "min") {
+      bound(lengths, function->a + Dim(1));
+      bound(lengths, function->b + Dim(1));
+    }
+    const auto symbol = most.as_symbol();
+    if (const auto limit = symbol ? most_.find(*symbol) : most_.end(); limit != most_.end())
+      bound(lengths, limit->second + Dim(1));
+  }
+
   void note_selection(const Node& node) {
-    if (const auto [lengths, most] = lengths_of(node); lengths != nullptr) return bound(lengths, most + Dim(1));
+    if (const auto [lengths, most] = lengths_of(node); lengths != nullptr) return bound_lengths(lengths, most);
     if (node.op == "one_hot") return bound(node.operands[0], Dim(node.attrs.integer("depth")));
     if (node.op == "gather_nd" || node.op == "scatter_nd") return note_coordinates(node);
     const auto row = std::ranges::find(kSelections, node.op, &Selection::op);
@@ -124,6 +144,7 @@ class Search {
   }
 
   std::map<const Value*, std::vector<Dim>>& bounds_;
+  std::map<std::string, Dim, std::less<>> most_;  // of sizes that are measured
   Holding held_;
 };
 

@@ -71,6 +71,37 @@ TEST(Trials, draw_lengths_between_one_step_and_all) {
   EXPECT_THAT(lengths, AllOf(testing::Contains(1), testing::Contains(12)));
 }
 
+TEST(Trials, draw_lengths_of_batches_that_are_cut_to_the_longest) {
+  const Trials trials = trials_of(program(R"(graph "" (%x: f32[B, T, 1], %lengths: i64[B]) {
+  %w = constant() {value = f32[3, 1] {1, 2, 3}} : f32[3, 1]
+  %steps = arange() {start = shape[0], length = shape[T], step = 1, dtype = i64} : i64[T]
+  %most = amax(%lengths) {dims = [0], keepdim = false} : i64[]
+  %there = less(%steps, %most) : bool[T]
+  %places = nonzero(%there) {count = shape[count_1]} : i64[count_1, 1]
+  %index = reshape(%places) {shape = shape[count_1]} : i64[count_1]
+  %cut = gather(%x, %index) {dim = 1} : f32[B, count_1, 1]
+  %y, %h = gru(%cut, %w, %w, none, none, none, %lengths) {reverse = false} : f32[B, count_1, 1], f32[B, 1]
+  return output = %h
+})",
+                                          {{"B", {.usual = 60}}, {"T", {.usual = 12}}}));
+  EXPECT_THAT(trials.all[0].inputs[1].values, Each(AllOf(Ge(1), Lt(13))));
+}
+
+TEST(Trials, want_lengths_within_the_batch) {
+  const Model model = program(R"(graph "" (%x: f32[B, T, 1], %lengths: i64[B]) {
+  %w = constant() {value = f32[3, 1] {1, 2, 3}} : f32[3, 1]
+  %many = constant() {value = i64[] {100}} : i64[]
+  %longer = add(%lengths, %many) : i64[B]
+  %y, %h = gru(%x, %w, %w, none, none, none, %longer) {reverse = false} : f32[B, T, 1], f32[B, 1]
+  return output = %h
+})",
+                              {{"B", {.usual = 3}}, {"T", {.usual = 12}}});
+  const auto trials = make_trials(model, {}, false);
+  ASSERT_FALSE(trials);
+  EXPECT_THAT(trials.error().text(), HasSubstr("steps in a batch of 12"));
+  EXPECT_THAT(trials.error().hint, HasSubstr("--verify-input"));
+}
+
 // A deviation of one entry or none is 0 / 0.
 TEST(Trials, draw_larger_integers_where_small_ones_leave_no_numbers) {
   const Trials trials = trials_of(program(R"(graph "" (%x: f32[4], %n: i64[4]) {
