@@ -325,6 +325,8 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Graph& gra
   TAPER_ASSIGN(std::vector<NamedArg> arguments, arguments_of(values, node));
   if (is_size_query(*name)) return size_query(*name, arguments);
   import.freeing.place = place_of(node);
+  const auto* made = node.outputs.empty() ? nullptr : node.outputs[0].as<ValueName>();
+  import.freeing.makes_state = made != nullptr && import.freeing.states.contains(made->name);
   TAPER_TRY(free_literals(context.build, *name, arguments, import.freeing));
   if (is_item(*name)) return item(import, context, *name, arguments, declared_integer(graph, node));
   if (*name == "select.int" && !arguments.empty() && is_run_time_number(import, arguments.back().arg))
@@ -417,6 +419,44 @@ Expected<Arg> argument_of(const Values& values, const Argument& argument) {
   if (const auto* unread = argument.as<Unread>()) return fail("an argument is {}, which is not read", unread->what);
   if (argument.as<Subgraph>() != nullptr) return fail("an argument is a graph, which the operator doesn't take");
   return Arg();
+}
+
+namespace {
+
+constexpr std::array<std::string_view, 4> kRecurrent = {"gru.input", "lstm.input", "rnn_tanh.input", "rnn_relu.input"};
+// Those that compute entry by entry, without the overload.
+constexpr std::array<std::string_view, 18> kByEntry = {
+    "add",    "sub",     "mul",   "div",        "neg", "tanh",     "relu",       "sigmoid",   "clone",
+    "detach", "detach_", "alias", "contiguous", "to",  "_to_copy", "zeros_like", "ones_like", "full_like"};
+
+void add_names(const Argument& argument, std::set<std::string, std::less<>>& names) {
+  if (const auto* name = argument.as<ValueName>()) names.insert(name->name);
+  if (const auto* list = argument.as<Argument::List>())
+    for (const Argument& each : *list) add_names(each, names);
+}
+
+}  // namespace
+
+std::set<std::string, std::less<>> first_states(const Graph& graph) {
+  std::set<std::string, std::less<>> states;
+  const auto shape_of = [&](const Argument& argument) {
+    const auto* name = argument.as<ValueName>();
+    const auto meta = name == nullptr ? graph.tensors.end() : graph.tensors.find(name->name);
+    return meta == graph.tensors.end() ? Shape{} : meta->second.sizes;
+  };
+  for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
+    const auto name = aten_name(node->target);
+    if (!name) continue;
+    if (std::ranges::find(kRecurrent, *name) != kRecurrent.end())
+      for (const NamedArgument& input : node->inputs)
+        if (input.name == "hx") add_names(input.value, states);
+    const auto* made = node->outputs.empty() ? nullptr : node->outputs[0].as<ValueName>();
+    if (made == nullptr || !states.contains(made->name)) continue;
+    if (std::ranges::find(kByEntry, without_overload(*name)) == kByEntry.end()) continue;
+    for (const NamedArgument& input : node->inputs)
+      if (shape_of(input.value) == shape_of(node->outputs[0])) add_names(input.value, states);
+  }
+  return states;
 }
 
 Status run_nodes(Import& import, aten::Context& context, const Graph& graph, Values& values) {

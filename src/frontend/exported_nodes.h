@@ -40,6 +40,10 @@ std::string place_of(const Node& node);
 // All operators of the graph and its subgraphs that can't be converted.
 void find_unsupported(const Graph& graph, UnsupportedOperators& unsupported);
 
+// The values that recurrent layers of the graph begin with, [layers * directions, batch, features], and those of the
+// same shape that these are computed from.
+std::set<std::string, std::less<>> first_states(const Graph& graph);
+
 // Runs the calls of `graph`, whose inputs are in `values`, and adds theirs.
 Status run_nodes(Import& import, aten::Context& context, const Graph& graph, Values& values);
 // What the graph gives.

@@ -96,6 +96,7 @@ class Importer {
 
  private:
   Status run_calls() {
+    if (!import_.freeing.sizes.empty()) import_.freeing.states = exported::first_states(program_.graph);
     auto status = exported::run_nodes(import_, context_, program_.graph, values_);
     if (status || import_.freeing.sizes.empty()) return status;
     Error error = std::move(status).error();

@@ -32,12 +32,24 @@ void free_reshape(const FreeCall& call, std::string_view parameter) {
   if (auto result = freed_reshape(*from, *to, call.freeing)) set_shape(*arg, std::move(*result));
 }
 
+// The shape of what a recurrent layer begins with, [layers * directions, batch, features]: only its second axis may be
+// a batch. Whether that is free, so that nothing else is to be done.
+static bool free_state(const FreeCall& call, Shape& shape) {
+  if (!call.freeing.makes_state || shape.size() != 3) return false;
+  std::vector<Dim> batches = call.sizes_for(shape[1]);
+  std::erase_if(batches, [&](const Dim& size) { return !call.is_batch(size); });
+  if (batches.size() != 1 || shape[1].is(1)) return false;
+  shape[1] = batches[0];
+  return true;
+}
+
 // Sizes that the operand has already stay as they are; a literal for a size of 1 can only be told by its number.
 void free_expansion(const FreeCall& call, std::string_view parameter, bool repeats) {
   const Shape* from = call.self();
   Arg* arg = call.argument(parameter, 1);
   auto to = shape_in(arg);
   if (from == nullptr || !to || to->size() < from->size()) return;
+  if (!repeats && free_state(call, *to)) return set_shape(*arg, std::move(*to));
   const std::size_t added = to->size() - from->size();
   for (std::size_t axis = 0; axis < to->size(); ++axis) {
     const bool is_new = axis < added;
@@ -64,6 +76,7 @@ void free_new(const FreeCall& call, std::string_view parameter, std::size_t posi
   Arg* arg = call.argument(parameter, position);
   auto shape = shape_in(arg);
   if (!shape) return;
+  if (free_state(call, *shape)) return set_shape(*arg, std::move(*shape));
   bool any = false;
   for (std::size_t axis = 0; axis < shape->size(); ++axis) {
     Dim& dim = (*shape)[axis];

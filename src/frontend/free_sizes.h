@@ -39,6 +39,11 @@ struct Freeing {
   std::map<std::string, std::vector<std::string>, std::less<>> halves;        // of numbers that may be half of them
   std::string place;                                                          // of the call under way, for errors
 
+  // The values that recurrent layers begin with, [layers * directions, batch, features]; whether the call under way
+  // makes such a one.
+  std::set<std::string, std::less<>> states;
+  bool makes_state = false;
+
   // By the text of a padded axis' size: of what number the padding makes it a multiple, where that is tried; and what
   // it was with and without its padding.
   std::map<std::string, std::int64_t, std::less<>> fills;

@@ -1,6 +1,7 @@
 // ONNX's LSTM, GRU and RNN: whole layers of ours where they are PyTorch's, else a scan whose body is the formula.
 #include <functional>
 
+#include "frontend/aten_table.h"
 #include "frontend/onnx_importer.h"
 #include "ops/recurrent.h"
 
@@ -249,6 +250,16 @@ bool are(const Layer& layer, std::initializer_list<std::string_view> names) {
   });
 }
 
+// What a sequence begins with [B, h]: ONNX Runtime gives 0 after no steps, whatever that is.
+Value* state_where_steps(Call& call, Value* state, Value* lengths) {
+  if (state == nullptr || lengths == nullptr || call.failed() || aten::is_all_zeros(state)) return state;
+  const auto known = aten::constant_value(lengths);
+  if (known && std::ranges::all_of(known->values, [](double length) { return length > 0; })) return state;
+  Value* column = call.build("reshape", {lengths}, {{"shape", Shape{lengths->type.shape[0], Dim(1)}}});
+  Value* has_steps = call.binary("less", call.number(0, lengths->type.dtype), column);
+  return call.build("where", {has_steps, state, call.number(0, state->type.dtype)});
+}
+
 void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::string_view> defaults) {
   Layer layer;
   layer.direction = call.text("direction", "forward");
@@ -301,9 +312,9 @@ void read_recurrent(Call& call, const Kind& kind, std::initializer_list<std::str
       side.hidden_bias = call.slice(bias, 0, kind.gates * *hidden, Dim(2 * kind.gates * *hidden));
     }
     const std::int64_t state_axis = layer.batch_first ? 1 : 0;
-    side.state = entry(call, call.optional(5), state_axis, i);
+    side.state = state_where_steps(call, entry(call, call.optional(5), state_axis, i), layer.lengths);
     if (kind.has_cell) {
-      side.cell = entry(call, call.optional(6), state_axis, i);
+      side.cell = state_where_steps(call, entry(call, call.optional(6), state_axis, i), layer.lengths);
       side.peepholes = entry(call, call.optional(7), 0, i);
     }
     if (call.failed()) return;

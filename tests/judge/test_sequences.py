@@ -126,7 +126,7 @@ def test_lengths_of_onnx_nodes_are_what_onnx_runtime_says(tmp_path, name):
     batch_first = attributes.get("layout") == 1
     judge = onnx_model(op, direction, {k: v for k, v in attributes.items() if k != "layout"}, states)
     session = onnxruntime.InferenceSession(judge.SerializeToString())
-    for batch, steps, lengths in BATCHES:
+    for batch, steps, lengths in [*BATCHES, (4, 3, [0, 3, 0, 1])]:
         named = onnx_inputs(judge, batch, steps, lengths)
         expected = dict(zip([output.name for output in session.get_outputs()], session.run(None, named), strict=True))
         if batch_first:
@@ -256,6 +256,31 @@ class Stacked(nn.Module):
         return pad_packed_sequence(y, batch_first=True)[0].amax(1), h
 
 
+class Trimmed(nn.Module):
+    """Cut to the longest sequence before, as batches are that were padded for others."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(5, 4, batch_first=True)
+
+    def forward(self, x, lengths):
+        x = x[:, : lengths.max()]
+        return self.gru(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))[1]
+
+
+class CutBeside(nn.Module):
+    """Another tensor, cut to the steps of the longest sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(5, 5, batch_first=True)
+
+    def forward(self, x, lengths):
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        y, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
+        return y + x[:, : y.size(1)]
+
+
 PACKED = {
     "gru": (torch.jit.trace, LastState()),
     "lstm": (torch.jit.trace, LastState(nn.LSTM)),
@@ -273,6 +298,9 @@ PACKED = {
     "given_state": (torch.jit.trace, GivenState()),
     "changed_entries": (torch.jit.trace, ChangedEntries()),
     "stacked": (torch.jit.trace, Stacked()),
+    "trimmed": (torch.jit.trace, Trimmed()),
+    "cut_beside": (torch.jit.trace, CutBeside()),
+    "cut_beside_scripted": (torch.jit.script, CutBeside()),
 }
 
 
@@ -412,6 +440,7 @@ def test_padded_batches_of_encoders_agree_with_pytorch(tmp_path, settings):
             if max(lengths) < steps:
                 continue  # the trace pads to the length of its input, PyTorch then complains
             x, mask = given(batch, steps, lengths)
+            x[mask] = float("nan")  # what isn't there may be anything
             assert_agree(folder, {"x": x.numpy(), "mask": mask.numpy()}, outputs_of(program(x, mask)), batch == 3)
 
 
@@ -455,6 +484,38 @@ def test_batches_as_large_as_the_layers_are_set_free(tmp_path, kind, settings, b
 @pytest.mark.parametrize("batch", [2, 3])
 def test_batches_are_set_free_beside_states_that_are_learned(tmp_path, batch):
     module = LearnedStart().eval()
+    torch.export.save(torch.export.export(module, (torch.randn(batch, 6, 5),)), tmp_path / "net.pt2")
+    folder = convert(tmp_path, "net.pt2", "--dynamic", "x:0", "--to", "onnx,tflite", "--quantize", "fp32")
+    for size in (1, 2, 5):
+        x = torch.randn(size, 6, 5)
+        assert_agree(folder, {"x": x.numpy()}, outputs_of(module(x)))
+
+
+class CollectedStates(nn.Module):
+    """The states of a layer, from the one on that it begins with."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.gru, self.start = nn.GRU(5, 4, 2, batch_first=True), start
+
+    def forward(self, x):
+        h0 = self.start(x.size(0))
+        _, h = self.gru(x, h0)
+        return torch.cat([h0, h], 0), torch.stack([h0, h])
+
+
+STARTS = {
+    "zeros": lambda batch: torch.zeros(2, batch, 4),
+    "full": lambda batch: torch.full((2, batch, 4), 0.5),
+    "expanded": lambda batch: torch.ones(1, 1, 4).expand(2, batch, 4),
+    "computed": lambda batch: torch.ones(2, batch, 4).mul(0.3).tanh(),
+}
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+@pytest.mark.parametrize("start", STARTS)
+def test_batches_are_set_free_in_states_that_are_used_elsewhere(tmp_path, start, batch):
+    module = CollectedStates(STARTS[start]).eval()
     torch.export.save(torch.export.export(module, (torch.randn(batch, 6, 5),)), tmp_path / "net.pt2")
     folder = convert(tmp_path, "net.pt2", "--dynamic", "x:0", "--to", "onnx,tflite", "--quantize", "fp32")
     for size in (1, 2, 5):
