@@ -171,7 +171,7 @@ void unroll(Call& call, const Loop& loop, std::int64_t turns) {
       Value* value = call.importer.materialize(call.build, slot);
       entries.push_back(call.unsqueeze(value, {0}));
     }
-    if (entries.empty()) return call.fail("no turn, and results to stack");
+    if (entries.empty()) return call.fail("no turn, and results to stack", "take the loop out: it never runs");
     call.set(loop.carried + i,
              entries.size() == 1 ? entries[0] : call.build("concat", entries, {{"dim", std::int64_t{0}}}));
   }
@@ -251,7 +251,23 @@ bool is_counted(const LoopBody& body) {
   return true;
 }
 
-// Room for the entries that the turns stack, [most turns, ...]: each turn writes its own. Nothing after an error.
+// A loop of which it is known that it makes no turn: what it carries stays, and of what it stacks there is nothing.
+void skip(Call& call, const Loop& loop) {
+  const auto body = loop.scanned == 0 ? nullptr : read_body(call, loop, false);
+  if (call.failed()) return;
+  if (loop.scanned > 0 && body == nullptr) return unroll(call, loop, 0);
+  for (std::size_t i = 0; i < loop.carried; ++i) call.set(i, call.slot(2 + i));
+  for (std::size_t i = 0; i < loop.scanned; ++i) {
+    Type type = body->stacked[i]->type;
+    for (const Dim& size : type.shape)
+      if (names_one_of(size, measured_symbols(*body->region.graph))) return unroll(call, loop, 0);
+    type.shape.insert(type.shape.begin(), Dim(0));
+    call.set(loop.carried + i, call.full(type.shape, 0, type.dtype));
+  }
+}
+
+// Room for the entries that the turns stack, [most turns, ...]: each turn writes its own. Where there may be no turn,
+// room for one more: the body is prepared for writing an entry even if it never runs. Nothing after an error.
 struct Stacks {
   std::vector<Value*> start;  // around the loop
   std::vector<Value*> next;   // in its body
@@ -269,7 +285,7 @@ std::optional<Stacks> make_room(Call& call, const Loop& loop, LoopBody& body) {
         return std::nullopt;
       }
     Type type = entry->type;
-    type.shape[0] = *loop.turns;
+    type.shape[0] = loop.turns->constant() ? *loop.turns : *loop.turns + Dim(1);
     stacks.start.push_back(call.full(type.shape, 0, type.dtype));
     Value* all = graph.add_input(fmt::format("stack_{}", i), type);
     const std::vector<std::int64_t> first(entry->type.shape.size() - 1, 0);
@@ -330,8 +346,11 @@ Value* run_while(Call& call, const Loop& loop, LoopBody& content) {
   Value* places = loop.is_counted ? nullptr : measured_range(call, out[0]);
   for (std::size_t i = 0; i < stacks->start.size() && !call.failed(); ++i) {
     Value* all = out[first_stack + i];
-    call.set(loop.carried + i,
-             places == nullptr ? all : call.build("gather", {all, places}, {{"dim", std::int64_t{0}}}));
+    if (places != nullptr)
+      all = call.build("gather", {all, places}, {{"dim", std::int64_t{0}}});
+    else if (all->type.shape[0] != *loop.turns)
+      all = call.build("slice", {all}, {{"dim", std::int64_t{0}}, {"end", Shape{*loop.turns}}});
+    call.set(loop.carried + i, all);
   }
   return out[0];
 }
@@ -437,7 +456,8 @@ void read_loop(Call& call) {
   if (call.failed()) return;
   if (const Tensor* starts = loop.condition == nullptr ? nullptr : constant_of(loop.condition);
       starts != nullptr && starts->element_count() == 1 && to_double(*starts)[0] == 0)
-    return unroll(call, loop, 0);
+    return skip(call, loop);
+  if (loop.turns && loop.turns->constant().value_or(1) < 1) return skip(call, loop);
   bool plain = true;
   for (std::size_t i = 0; i < carried; ++i)
     plain = plain && call.slot(2 + i).sequence == nullptr && !call.slot(2 + i).absent_optional;

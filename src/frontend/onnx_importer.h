@@ -111,9 +111,10 @@ std::optional<std::vector<Known>> follow(const Row& row, Call& call);
 Value* measured_range(Call& call, Value* number);
 // The sizes that a vector of them holds, of operand i; nothing where it is an input of the graph, or no short vector.
 // `measures`: whether any of them is measured.
-std::optional<Shape> measured_sizes(Call& call, std::size_t i, bool* measures = nullptr);
-// The sizes that operand i says: known, or measured; an error where they are neither.
-std::optional<Shape> operand_sizes(Call& call, std::size_t i);
+std::optional<Shape> measured_sizes(Call& call, std::size_t i, bool* measures = nullptr, bool of_inputs = false);
+// The sizes that operand i says: known, or measured; an error where they are neither. `of_inputs`: also those that are
+// inputs of the network, where any numbers make sense.
+std::optional<Shape> operand_sizes(Call& call, std::size_t i, bool of_inputs = false);
 // The places where x is not zero, a row of indices each.
 Value* nonzero_places(Call& call, Value* x);
 

@@ -159,7 +159,7 @@ void read_top_k(Call& call) {
   Shape k;
   if (call.version < 10) {
     k = {call.integer("k", -1)};
-  } else if (auto sizes = operand_sizes(call, 1)) {
+  } else if (auto sizes = operand_sizes(call, 1, true)) {
     k = *std::move(sizes);
   }
   if (call.failed()) return;

@@ -32,11 +32,12 @@ Value* measured_range(Call& call, Value* number) {
   return range;
 }
 
-std::optional<Shape> measured_sizes(Call& call, std::size_t i, bool* measures) {
+std::optional<Shape> measured_sizes(Call& call, std::size_t i, bool* measures, bool of_inputs) {
   Value* vector = call.x(i);
-  if (vector != nullptr && vector->producer != nullptr && vector->type.shape.empty())
+  if (vector != nullptr && (of_inputs || vector->producer != nullptr) && vector->type.shape.empty())
     vector = call.reshape(vector, {Dim(1)});
-  if (call.failed() || vector->producer == nullptr || vector->type.shape.size() != 1) return std::nullopt;
+  if (call.failed() || vector->type.shape.size() != 1) return std::nullopt;
+  if (!of_inputs && vector->producer == nullptr) return std::nullopt;
   const auto rank = vector->type.shape[0].constant();
   if (!rank || *rank > static_cast<std::int64_t>(kMaxRank)) return std::nullopt;
   Shape sizes;
@@ -53,10 +54,10 @@ std::optional<Shape> measured_sizes(Call& call, std::size_t i, bool* measures) {
   return sizes;
 }
 
-std::optional<Shape> operand_sizes(Call& call, std::size_t i) {
+std::optional<Shape> operand_sizes(Call& call, std::size_t i, bool of_inputs) {
   if (auto known = call.known_if_any(i)) return known->elements;
   if (call.failed()) return std::nullopt;
-  if (auto measured = measured_sizes(call, i)) return measured;
+  if (auto measured = measured_sizes(call, i, nullptr, of_inputs)) return measured;
   if (!call.failed()) call.known(i);
   return std::nullopt;
 }

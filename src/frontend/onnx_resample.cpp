@@ -19,6 +19,7 @@ struct AxisChange {
   double scale = 1;       // out per in
   bool by_scale = false;  // the scale was given, not the size
   double roi_start = 0, roi_end = 1;
+  Value* measured = nullptr;  // the scale as a number that the file computes, of which `scale` knows nothing
 };
 
 struct Resize {
@@ -104,7 +105,11 @@ Value* multiply_axis(Call& call, Value* x, std::int64_t axis, const Tensor& matr
 }
 
 // Every form of Resize as one matrix per axis; sizes have to be known.
-void resize_by_matrices(Call& call, const Resize& resize, Value* x) {
+Value* resize_by_matrices(Call& call, const Resize& resize, Value* x) {
+  const auto refused = [&](std::string what, std::string next = {}) -> Value* {
+    call.fail(std::move(what), std::move(next));
+    return nullptr;
+  };
   constexpr std::int64_t kMostEntries = 1 << 22;
   const DType dtype = x->type.dtype;
   const DType real = is_floating(dtype) ? dtype : DType::f32;
@@ -112,14 +117,15 @@ void resize_by_matrices(Call& call, const Resize& resize, Value* x) {
   Value* inside = nullptr;
   for (const AxisChange& change : resize.axes) {
     const auto in = change.in.constant(), out = change.out.constant();
-    if (!in || !out) return call.fail("this form of Resize needs known sizes");
+    if (!in || !out)
+      return refused("this form of Resize needs known sizes", "export with fixed sizes, or give the scales as numbers");
     if (*in < 1 || *out < 1 || *in > kMostEntries / *out)
-      return call.fail(fmt::format("{} entries resized to {}", *in, *out));
+      return refused(fmt::format("{} entries resized to {}", *in, *out));
     Array matrix{real, {*out, *in}, std::vector<double>(static_cast<std::size_t>(*in * *out))};
     Array within{DType::boolean, {*out}, {}};
     for (std::int64_t i = 0; i < *out; ++i) {
       const double place = place_of(resize, change, i);
-      if (!(std::fabs(place) < 1e9)) return call.fail("a place outside of all images");
+      if (!(std::fabs(place) < 1e9)) return refused("a place outside of all images");
       within.values.push_back(place >= 0 && place <= static_cast<double>(*in - 1) ? 1 : 0);
       add_shares(resize, change, place, matrix.values.data() + i * *in);
     }
@@ -130,11 +136,69 @@ void resize_by_matrices(Call& call, const Resize& resize, Value* x) {
       Value* here = call.build.constant(to_tensor(within));
       inside = inside == nullptr ? here : call.build("logical_and", {inside, here});
     }
-    if (call.failed()) return;
+    if (call.failed()) return nullptr;
   }
   if (inside != nullptr) result = call.build("where", {inside, result, call.number(resize.extrapolation, real)});
   if (real != dtype) result = call.build("round", {result});
-  call.set(0, call.cast(result, dtype, call.name()));
+  return call.cast(result, dtype, call.name());
+}
+
+// ----------------------------------------------------------------------------------------------------- measured scales
+
+// The number of entries of an axis as a float32.
+Value* length_of(Call& call, const Dim& size) {
+  return call.cast(size_as_number(call.build, size, DType::i64), DType::f32);
+}
+
+// Where the entries of the resized axis lie in x, [out], by a scale that is there when the file runs.
+Value* measured_places(Call& call, const Resize& resize, const AxisChange& change) {
+  Value* at = call.cast(call.arange(change.out), DType::f32);
+  Value* in = length_of(call, change.in);
+  if (resize.coordinates == "asymmetric") return call.binary("div", at, change.measured);
+  if (resize.coordinates == "align_corners") {
+    // Nothing but 0 is divided by a length of one.
+    Value* steps = call.binary("sub", call.binary("mul", in, change.measured), 1.0);
+    return call.binary("div", call.binary("mul", at, call.binary("sub", in, 1.0)), call.binary("maximum", steps, 1e-6));
+  }
+  Value* place = call.binary("sub", call.binary("div", call.binary("add", at, 0.5), change.measured), 0.5);
+  if (resize.coordinates == "half_pixel") return place;
+  Value* alone = call.binary("less", length_of(call, change.out), 1.5);
+  return call.build("where", {alone, call.number(0, DType::f32), place});
+}
+
+Value* rounded(Call& call, const std::string& rounding, Value* x) {
+  if (rounding == "floor" || rounding == "ceil") return call.build(rounding, {x});
+  return rounding == "round_prefer_ceil" ? call.build("floor", {call.binary("add", x, 0.5)})
+                                         : call.build("ceil", {call.binary("sub", x, 0.5)});
+}
+
+// x with one axis resized by such a scale: its entries, or their mixtures, are picked.
+Value* resize_measured(Call& call, const Resize& resize, const AxisChange& change, Value* x) {
+  const bool known = resize.coordinates == "half_pixel" || resize.coordinates == "align_corners" ||
+                     resize.coordinates == "asymmetric" || resize.coordinates == "pytorch_half_pixel";
+  const bool mixes = resize.mode == "linear" && x->type.dtype == DType::f32 && !resize.exclude_outside;
+  if (!known || resize.antialias || !(mixes || resize.mode == "nearest")) {
+    call.fail(
+        fmt::format("mode '{}' with coordinates '{}' by a scale that elements say", resize.mode, resize.coordinates),
+        "give the scales as numbers");
+    return nullptr;
+  }
+  Value* place = measured_places(call, resize, change);
+  Value* last = call.binary("sub", length_of(call, change.in), 1.0);
+  const auto entry = [&](Value* number) {
+    Value* index = call.binary("minimum", call.binary("maximum", number, 0.0), last);
+    return call.build("gather", {x, call.cast(index, DType::i32)}, {{"dim", change.axis}});
+  };
+  if (resize.mode == "nearest") return entry(rounded(call, resize.rounding, place));
+  Value* first = call.build("floor", {place});
+  Value* share = call.binary("sub", place, first);
+  Integers behind;
+  for (std::size_t i = 1; i + static_cast<std::size_t>(change.axis) < x->type.shape.size(); ++i)
+    behind.push_back(static_cast<std::int64_t>(i));
+  if (!behind.empty()) share = call.unsqueeze(share, behind);
+  Value* before = entry(first);
+  Value* behind_it = entry(call.binary("add", first, 1.0));
+  return call.binary("add", before, call.binary("mul", call.binary("sub", behind_it, before), share));
 }
 
 // -------------------------------------------------------------------------------------------------------------- resize
@@ -151,13 +215,21 @@ bool has_row(const Resize& resize) {
          std::ranges::all_of(resize.axes, [](const AxisChange& change) { return change.axis >= 2; });
 }
 
-void resize(Call& call, Resize resize) {
-  Value* x = call.x(0);
-  if (call.failed()) return;
+Value* resized(Call& call, Resize resize, Value* x) {
+  if (call.failed()) return nullptr;
+  for (AxisChange& change : resize.axes) {
+    const bool is_open = !change.in.constant() || !change.out.constant();
+    // Sizes of batches and channels that elements say: by their quotients, which the row has for images alone.
+    if (change.measured == nullptr && !change.by_scale && change.axis < 2 && is_open && change.in != change.out)
+      change.measured = call.binary("div", length_of(call, change.out), length_of(call, change.in));
+    if (change.measured != nullptr) x = resize_measured(call, resize, change, x);
+    if (call.failed()) return nullptr;
+  }
+  std::erase_if(resize.axes, [](const AxisChange& change) { return change.measured != nullptr; });
   const bool cropped = resize.coordinates == "tf_crop_and_resize";
   std::erase_if(resize.axes,
                 [&](const AxisChange& change) { return !cropped && change.in == change.out && change.scale == 1; });
-  if (resize.axes.empty()) return call.set(0, x);
+  if (resize.axes.empty()) return x;
   if (!has_row(resize) || x->type.shape.size() > 5 || x->type.dtype != DType::f32)
     return resize_by_matrices(call, resize, x);
   Shape sizes(x->type.shape.begin() + 2, x->type.shape.end());
@@ -175,7 +247,7 @@ void resize(Call& call, Resize resize) {
                  {"rounding", resize.rounding},
                  {"cubic_coeff_a", resize.cubic}};
   if (by_scale) attrs.set("scales", to_tensor(scales));
-  call.set(0, call.build("resize", {x}, attrs, call.name()));
+  return call.build("resize", {x}, attrs, call.name());
 }
 
 // The size that a scale makes of another: floor(size * scale).
@@ -247,10 +319,9 @@ bool set_sizes(Call& call, Resize& resize, const Shape& sizes, const Integers& a
 }
 
 // The size floor(size * scale), where elements say the scale: measured when the file runs.
-std::optional<Dim> measured_size(Call& call, Value* scales, std::int64_t i, const Dim& size) {
+std::optional<Dim> measured_size(Call& call, Value* scale, const Dim& size) {
   if (call.failed()) return std::nullopt;
-  Value* scale = call.build("select", {scales}, {{"dim", std::int64_t{0}}, {"index", i}});
-  Value* length = call.cast(size_as_number(call.build, size, DType::i64), scales->type.dtype);
+  Value* length = call.cast(size_as_number(call.build, size, DType::i64), scale->type.dtype);
   const Value* range = measured_range(call, call.build("floor", {call.build("mul", {length, scale})}));
   return range == nullptr ? std::nullopt : std::optional(range->type.shape[0]);
 }
@@ -262,16 +333,17 @@ bool set_computed_scales(Call& call, Resize& resize, const Integers& axes, const
   Value* scales = call.x(2);
   Shape sizes;
   std::vector<std::optional<float>> numbers;
+  std::vector<Value*> measured(axes.size(), nullptr);
   bool may_round = false;
   for (std::size_t i = 0; i < axes.size() && !call.failed(); ++i) {
     const Dim& size = shape[static_cast<std::size_t>(axes[i])];
     const auto scale = real_entry_of(call.importer, scales, static_cast<std::int64_t>(i));
     if (!scale || scale->under.is(0)) {
-      const auto size_there = measured_size(call, scales, static_cast<std::int64_t>(i), size);
+      measured[i] = call.build("select", {scales}, {{"dim", std::int64_t{0}}, {"index", static_cast<std::int64_t>(i)}});
+      const auto size_there = measured_size(call, measured[i], size);
       if (!size_there) return false;
       sizes.push_back(*size_there);
       numbers.emplace_back();
-      may_round = true;
       continue;
     }
     sizes.push_back(floor_divide(size * scale->over, scale->under));
@@ -286,11 +358,13 @@ bool set_computed_scales(Call& call, Resize& resize, const Integers& axes, const
   if (may_round)
     call.importer.assume(fmt::format("the sizes that the scales '{}' make are not rounded", call.node.input(2)));
   if (!set_sizes(call, resize, sizes, axes, shape, policy)) return false;
-  for (std::size_t i = 0; i < numbers.size(); ++i)
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    if (measured[i] != nullptr) resize.axes[i].measured = call.cast(measured[i], DType::f32);
     if (numbers[i]) {
       resize.axes[i].scale = *numbers[i];
       resize.axes[i].by_scale = true;
     }
+  }
   return true;
 }
 
@@ -314,7 +388,7 @@ void read_resize(Call& call) {
     return call.fail(fmt::format("mode '{}'", content.mode));
   std::vector<double> scales;
   const Value* given = call.has(2) && !call.constant(2) ? call.x(2) : nullptr;
-  const bool computed = given != nullptr && given->producer != nullptr;
+  const bool computed = given != nullptr && given->type.shape == Shape{static_cast<std::int64_t>(axes.size())};
   if (call.has(2) && !computed) scales = call.reals_of(2);
   if (call.failed()) return;
   if (computed) {
@@ -322,7 +396,7 @@ void read_resize(Call& call) {
   } else if (!scales.empty()) {
     if (!set_scales(call, content, scales, axes, shape)) return;
   } else {
-    const auto sizes = operand_sizes(call, 3);
+    const auto sizes = operand_sizes(call, 3, true);
     if (!sizes || !set_sizes(call, content, *sizes, axes, shape, policy)) return;
   }
   if (content.coordinates == "tf_crop_and_resize") {
@@ -334,10 +408,11 @@ void read_resize(Call& call) {
       content.axes[i].roi_end = roi[i + axes.size()];
     }
   }
-  resize(call, std::move(content));
+  call.set(0, resized(call, std::move(content), call.x(0)));
 }
 
-// Resize of opset 10, and Upsample: by scales, from the first corner on.
+// Resize of opset 10, and Upsample: by scales, from the first corner on. Where an axis gets shorter, the nearest entry
+// is the next one, as ONNX Runtime has it.
 void read_upsample(Call& call) {
   Resize content;
   content.mode = call.text("mode", "nearest");
@@ -350,7 +425,14 @@ void read_upsample(Call& call) {
   if (call.failed()) return;
   Integers axes(shape.size());
   std::iota(axes.begin(), axes.end(), std::int64_t{0});
-  if (set_scales(call, content, *scales, axes, shape)) resize(call, std::move(content));
+  if (!set_scales(call, content, *scales, axes, shape)) return;
+  Resize shorter = content;
+  shorter.rounding = "ceil";
+  const auto shortens = [&](const AxisChange& change) { return content.mode == "nearest" && change.scale < 1; };
+  std::erase_if(shorter.axes, [&](const AxisChange& change) { return !shortens(change); });
+  std::erase_if(content.axes, shortens);
+  Value* y = resized(call, std::move(content), call.x(0));
+  call.set(0, resized(call, std::move(shorter), y));
 }
 
 // --------------------------------------------------------------------------------------------------------------- grids

@@ -96,6 +96,18 @@ std::vector<Value*> expand_group_norm(Builder& build, const Node& node, std::spa
   return {y};
 }
 
+// Over [N, C, 1, L] where each channel of [N, C, L] is a group: TensorFlow's fused form of such a graph takes weights
+// in front of one axis to be no vector.
+std::vector<Value*> expand_group_norm_tensorflow(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const Shape& shape = node.operands[0]->type.shape;
+  if (shape.size() != 3 || Dim(node.attrs.integer("groups")) != shape[1])
+    return expand_group_norm(build, node, operands);
+  const Attrs axis = {{"dims", Integers{2}}};
+  std::vector<Value*> all(operands.begin(), operands.end());
+  all[0] = build("unsqueeze", {all[0]}, axis);
+  return {build("squeeze", {build("group_norm", all, node.attrs)}, axis)};
+}
+
 // InstanceNormalization, where each channel is a group; it wants scale and bias.
 std::vector<Value*> expand_group_norm_onnx(Builder& build, const Node& node, std::span<Value* const> operands) {
   const Shape& shape = node.operands[0]->type.shape;
@@ -120,6 +132,7 @@ Op group_norm() {
       .eval = eval_group_norm,
       .expand = expand_group_norm,
       .expand_onnx = expand_group_norm_onnx,
+      .expand_tensorflow = expand_group_norm_tensorflow,
       .examples = {{{f32({2, 4, 6}), f32({4}), f32({4})}, {{"groups", std::int64_t{2}}}, -2, 2, 1},
                    {{f32({1, 4, 5, 6}), f32({4}), f32({4})}, {{"groups", std::int64_t{4}}}, -2, 2, 1},
                    {{f32({1, 4, 5, 6})}, {{"groups", std::int64_t{1}}, {"eps", 1e-4}}}},

@@ -426,28 +426,44 @@ class ScanLowering {
   }
 
   // The number of columns n of a result of shape [B, n]; nothing, and an error, for other shapes.
-  std::optional<std::int64_t> columns_of(const Type& frame, const Value* sequence) {
+  std::optional<std::int64_t> columns_of(const Type& frame) {
     const auto sizes = constant_sizes(Shape(frame.shape.begin() + 1, frame.shape.end()));
-    if (sizes && sizes->size() == 1 && sequence->type.shape.size() == 3) return sizes->front();
+    if (sizes && sizes->size() == 1) return sizes->front();
     build_.set_error(
         {fmt::format("a scan stacks values of shape {}, expected [B, n]", shape_text(frame.shape)), {}, {}});
     return std::nullopt;
   }
 
-  // [B, n, ...] of anything, where only `sequence` [B, T, F] knows B: n is T, or C for a register. Every entry that
+  // One float32 of each entry of a sequence [B, T, ...]: [B, T, 1].
+  Value* column_of(Value* sequence) {
+    Integers behind;
+    const std::size_t rank = sequence->type.shape.size();
+    for (std::size_t axis = 2; axis < rank; ++axis) {
+      const auto dim = static_cast<std::int64_t>(axis);
+      sequence = build_("slice", {sequence}, {{"dim", dim}, {"end", Shape{1}}});
+      if (axis > 2) behind.push_back(dim);
+    }
+    if (!behind.empty()) sequence = build_("squeeze", {sequence}, {{"dims", behind}});
+    if (rank == 2) sequence = build_("unsqueeze", {sequence}, {{"dims", Integers{2}}});
+    if (build_.failed() || sequence->type.dtype == DType::f32) return sequence;
+    return build_("cast", {sequence}, {{"to", DType::f32}});
+  }
+
+  // [B, n, ...] of anything, where only `sequence` [B, T, ...] knows B: n is T, or C for a register. Every entry that
   // counts is overwritten later.
   Value* room_for(const Type& frame, Value* sequence, bool as_register) {
-    const auto columns = columns_of(frame, sequence);
+    const auto columns = columns_of(frame);
     if (!columns) return nullptr;
-    Value* column = build_("slice", {sequence}, {{"dim", std::int64_t{2}}, {"end", Shape{1}}});
+    Value* column = column_of(sequence);
     if (as_register) column = build_("slice", {column}, {{"dim", std::int64_t{1}}, {"end", Shape{1}}});
-    return zeros_beside(column, {1, as_register ? kChunk : 1, *columns});
+    return zeros_beside(column, {1, as_register ? kChunk : 1, *columns}, frame.dtype);
   }
 
   // Zeros in the shape of `column` broadcast with `shape`.
-  Value* zeros_beside(Value* column, const Integers& shape) {
+  Value* zeros_beside(Value* column, const Integers& shape, DType dtype) {
     const std::vector<float> zeros(static_cast<std::size_t>(shape[1] * shape[2]));
-    return build_("add", {build_("zeros_like", {column}), build_.constant(tensor_f32(shape, zeros), "zeros")});
+    Value* all = build_("add", {build_("zeros_like", {column}), build_.constant(tensor_f32(shape, zeros), "zeros")});
+    return dtype == DType::f32 ? all : build_("cast", {all}, {{"to", dtype}});
   }
 
   // Each result is a buffer [T, B, n] whose frames the loop replaces.
@@ -456,10 +472,11 @@ class ScanLowering {
     const Attrs swap_time_and_batch = {{"dims", Integers{1, 0, 2}}};
     std::vector<Value*> buffers;
     for (std::size_t k = 0; k < scan_.stacked(); ++k) {
-      const auto columns = columns_of(scan_.body.outputs()[scan_.states + k].value->type, sequence);
+      const Type& frame = scan_.body.outputs()[scan_.states + k].value->type;
+      const auto columns = columns_of(frame);
       if (!columns) return std::vector<Value*>(scan_.node.results.size(), nullptr);
-      Value* column = build_("slice", {sequence}, {{"dim", std::int64_t{2}}, {"end", Shape{1}}});
-      buffers.push_back(zeros_beside(build_("permute", {column}, swap_time_and_batch), {1, 1, *columns}));
+      Value* column = column_of(sequence);
+      buffers.push_back(zeros_beside(build_("permute", {column}, swap_time_and_batch), {1, 1, *columns}, frame.dtype));
     }
     const Frames done = step_loop(build_, build_.scalar_i32(0), steps, steps, states, buffers, sequences());
     std::vector<Value*> results = done.states;

@@ -71,3 +71,18 @@ def test_sequences_as_inputs_are_refused_with_a_way_out(tmp_path):
     assert done.returncode != 0
     assert "input 'xs' is a sequence, expected a tensor" in done.stderr
     assert "each entry as an input of its own" in done.stderr
+
+
+def test_no_turn_stacks_nothing(tmp_path):
+    model = summing_until(None, 6)
+    model.graph.node[1].input[0] = "turns"
+    model.graph.input.append(tensor("turns", INT64, []))
+    onnx.save(model, tmp_path / "net.onnx")
+    done = run(tmp_path, "convert", "net.onnx", "-o", "out", "--to", "onnx,tflite", "--quantize", "fp32")
+    assert done.returncode == 0, done.stderr
+    x = np.ones((2, 3), np.float32)
+    for turns, entries in ((0, 0), (-3, 0), (2, 2), (50, 6)):
+        feeds = {"x": x, "turns": np.array(turns, np.int64)}
+        lite, onnx_file = str(tmp_path / "out/net_fp32.tflite"), str(tmp_path / "out/net.onnx")
+        for found in (run_lite(lite, **feeds), run_onnx(onnx_file, **feeds)):
+            assert found["y"].shape == (entries, 2, 3)
