@@ -3,6 +3,7 @@
 #include <set>
 
 #include "frontend/input_names.h"
+#include "frontend/onnx_exact.h"
 #include "frontend/onnx_importer.h"
 #include "frontend/onnx_names.h"
 #include "ops/evaluate.h"
@@ -225,11 +226,52 @@ Expected<std::vector<Slot>> Importer::run_row(const Row& row, Call& call) {
 }
 
 namespace {
-// Whether float64 holds all of these integers: the largest there are stand for "up to the end" and are kept as well.
+// Whether float64 holds all of these integers; and whether it holds one that only stands for the largest there are, "up
+// to the end", which is kept as well.
 bool is_told_apart(const Array& array) {
   if (array.dtype != DType::i64 && array.dtype != DType::u64) return true;
-  const double end = array.dtype == DType::i64 ? 0x1p63 : 0x1p64;
-  return std::ranges::all_of(array.values, [=](double x) { return std::fabs(x) < 0x1p53 || std::fabs(x) == end; });
+  return std::ranges::all_of(array.values, [](double x) { return std::fabs(x) < 0x1p53 || std::fabs(x) == 0x1p63; });
+}
+bool holds_ends(const Array& array) {
+  return array.dtype == DType::i64 &&
+         std::ranges::any_of(array.values, [](double x) { return std::fabs(x) == 0x1p63; });
+}
+
+// Whether the operator passes numbers on, or compares them: then the largest there are stay what they stand for.
+bool passes_numbers_on(const Node& node) {
+  static constexpr std::string_view kOps[] = {
+      "amax",          "amin",   "clamp",      "equal",   "expand",    "flip", "gather",  "greater",
+      "greater_equal", "less",   "less_equal", "maximum", "minimum",   "pad",  "permute", "not_equal",
+      "reshape",       "select", "slice",      "squeeze", "unsqueeze", "where"};
+  const Op& op = op_of(node);
+  return op.is_constant || op.rearrange != nullptr || std::ranges::find(kOps, node.op) != std::end(kOps);
+}
+
+// The results of a graph of constants; nothing where float64 does not hold a number on the way.
+Expected<std::optional<std::vector<Array>>> computed_exactly(const Graph& graph) {
+  bool exact = true;
+  std::set<const Value*> ends;
+  const auto look_at = [&](const Value& value, const Array& array) {
+    exact = exact && is_told_apart(array);
+    if (holds_ends(array)) ends.insert(&value);
+  };
+  for (const Node& node : graph.nodes()) {
+    const Tensor* constant = constant_of(node.results[0]);
+    if (constant == nullptr) continue;
+    if (!is_exact_in_float64(*constant)) return std::nullopt;
+    look_at(*node.results[0], to_array(*constant));
+  }
+  const ValueObserver observer = look_at;
+  PreparedGraph prepared(graph, false);
+  prepared.observe(&observer);
+  TAPER_ASSIGN(std::vector<Array> values, prepared.run({}));
+  const auto is_end = [&ends](const Value* value) { return ends.contains(value); };
+  for (const Node& node : graph.nodes())
+    if (!passes_numbers_on(node) &&
+        (std::ranges::any_of(node.operands, is_end) || std::ranges::any_of(node.results, is_end)))
+      return std::nullopt;
+  if (!exact) return std::nullopt;
+  return values;
 }
 }  // namespace
 
@@ -270,12 +312,9 @@ Expected<std::optional<std::vector<Tensor>>> Importer::compute(const Row& row, c
       const auto count = element_count(value->type.shape).constant();
       if (!count || *count > 16 * kMostFolded) return std::nullopt;
     }
-  for (const Node& inner : scratch.nodes())
-    if (const Tensor* constant = constant_of(inner.results[0]);
-        constant != nullptr && !is_told_apart(to_array(*constant)))
-      return std::nullopt;
-  TAPER_ASSIGN(const std::vector<Array> values, evaluate(scratch, {}));
-  if (!std::ranges::all_of(values, is_told_apart)) return std::nullopt;
+  TAPER_ASSIGN(const auto exact, computed_exactly(scratch));
+  if (!exact) return std::nullopt;
+  const std::vector<Array>& values = *exact;
   std::vector<Tensor> results;
   std::size_t next = 0;
   for (const Slot& slot : computed) {

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "frontend/onnx_exact.h"
 #include "frontend/onnx_importer.h"
 
 namespace taper::onnx_reader {
@@ -143,7 +144,7 @@ void read_clip(Call& call) {
   for (const std::size_t i : {1UL, 2UL}) {
     if (!call.has(i)) continue;
     const auto tensor = call.constant(i);
-    if (tensor && tensor->element_count() == 1)
+    if (tensor && tensor->element_count() == 1 && is_exact_in_float64(*tensor))
       bounds[i - 1] = to_double(*tensor)[0];
     else
       known = false;

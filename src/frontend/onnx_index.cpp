@@ -140,7 +140,8 @@ void read_one_hot(Call& call) {
   if (call.failed()) return;
   if (!depth || depth->constant().value_or(1) < 1 || depth->constant().value_or(1) > std::int64_t{1'000'000'000})
     return call.fail("the depth is no number of at least 1");
-  // Indices count from -depth; others are hot nowhere.
+  // Indices count from -depth; others are hot nowhere, those without a sign that would get one among them.
+  if (index->type.dtype == DType::u64) index = call.binary("minimum", index, 0x1p62);
   index = call.cast(index, DType::i64);
   index = counted_from_front(call, index, size_as_number(call.build, *depth, DType::i64));
   Shape ones(rank, Dim(1));

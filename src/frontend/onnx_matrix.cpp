@@ -32,6 +32,11 @@ void read_matmul(Call& call) {
   call.set(0, product(call, a, b, call.name()));
 }
 
+// Whether integers of the type can be multiplied by the factor as it is.
+bool is_whole(double factor, DType dtype) {
+  return to_double(to_tensor(Array{dtype, {}, {factor}}))[0] == factor;
+}
+
 // alpha * A' B' + beta * C
 void read_gemm(Call& call) {
   const double alpha = call.real("alpha", 1), beta = call.real("beta", 1);
@@ -44,6 +49,9 @@ void read_gemm(Call& call) {
   if (transpose_a) a = call.permute(a, {1, 0});
   const bool has_bias = c != nullptr && beta != 0;
   const bool is_float = is_floating(call.dtype(0));
+  if (!is_float && (!is_whole(alpha, call.dtype(0)) || (has_bias && !is_whole(beta, call.dtype(0)))))
+    return call.fail(fmt::format("alpha {} and beta {} of integers", alpha, beta),
+                     "give whole numbers that the type holds, or cast the operands to floats before");
   const Dim columns = b->type.shape[transpose_b ? 0 : 1];
   const bool layer = constant_of(b) != nullptr && alpha == 1 && call.dtype(0) == DType::f32 &&
                      (!has_bias || (beta == 1 && c->type.shape == Shape{columns} && constant_of(c) != nullptr));
@@ -53,8 +61,7 @@ void read_gemm(Call& call) {
   }
   if (transpose_b) b = call.permute(b, {1, 0});
   Value* result = call.build("matmul", {a, b});
-  if (alpha != 1) result = is_float ? call.binary("mul", result, alpha) : nullptr;
-  if (result == nullptr && !call.failed()) return call.fail("alpha of integers");
+  if (alpha != 1) result = call.binary("mul", result, alpha);
   if (has_bias) {
     if (beta != 1) c = call.binary("mul", c, beta);
     result = call.build("add", {result, c}, {}, call.name());

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "frontend/onnx_exact.h"
 #include "frontend/onnx_importer.h"
 #include "frontend/padding.h"
 
@@ -134,7 +135,7 @@ std::optional<Amounts> amounts_of(Call& call, std::optional<Integers> axes) {
   });
 }
 
-// With a value that is computed when the file runs.
+// With a value that is computed when the file runs, or that no attribute holds.
 void pad_with_computed(Call& call, const Amounts& amounts, const std::string& mode) {
   Value* value = call.cast(call.reshape(call.x(2), Shape{}), call.dtype(0));
   Integers before, after;
@@ -153,7 +154,8 @@ void pad_with_computed(Call& call, const Amounts& amounts, const std::string& mo
 
 void read_pad(Call& call) {
   double value = 0;
-  const bool is_computed = call.has(2) && !call.constant(2);
+  const auto given = call.has(2) ? call.constant(2) : std::nullopt;
+  const bool is_computed = call.has(2) && (!given || !is_exact_in_float64(*given));
   if (call.has(2) && !is_computed) {
     const std::vector<double> values = call.reals_of(2);
     if (call.failed()) return;

@@ -113,11 +113,13 @@ void read_dequantize(Call& call) {
   if (call.failed()) return;
   const auto target = wanted == 0 ? std::optional(dtype) : dtype_from_onnx(static_cast<int>(wanted));
   if (!target) return call.fail(fmt::format("element type {} is not read", wanted));
-  Value* x = call.cast(call.x(0), dtype);
+  // Halves hold neither all of these integers nor their differences: they are for the product.
+  const DType wide = size_of(dtype) < size_of(DType::f32) ? DType::f32 : dtype;
+  Value* x = call.cast(call.x(0), wide);
   Value* zero = along(call, call.optional(2), shape, axis, block);
-  if (zero != nullptr) x = call.build("sub", {x, call.cast(zero, dtype)});
-  Value* scale = along(call, call.x(1), shape, axis, block);
-  Value* result = call.build("mul", {x, scale}, {}, *target == dtype ? call.name() : "");
+  if (zero != nullptr) x = call.build("sub", {x, call.cast(zero, wide)});
+  Value* scale = call.cast(along(call, call.x(1), shape, axis, block), wide);
+  Value* result = call.build("mul", {x, scale}, {}, *target == wide ? call.name() : "");
   call.set(0, call.cast(result, *target, call.name()));
 }
 
@@ -132,7 +134,10 @@ QuantizedValue quantize_dynamically(Call& call, Value* x, std::string_view name)
   Value* zero = call.number(0, dtype);
   Value* most = call.build("maximum", {call.build("amax", {x}, all), zero});
   Value* least = call.build("minimum", {call.build("amin", {x}, all), zero});
-  Value* scale = call.binary("div", call.build("sub", {most, least}), 255.0);
+  // Where there are only zeros, by 1, as ONNX Runtime does: ONNX's formula divides by 0.
+  Value* span = call.build("sub", {most, least});
+  Value* scale =
+      call.build("where", {call.binary("equal", span, 0.0), call.number(1, dtype), call.binary("div", span, 255.0)});
   Value* point = quantize(call, call.build("div", {call.build("neg", {least}), scale}), nullptr, 0, DType::u8, "");
   return {quantize(call, call.build("div", {x, scale}), point, 0, DType::u8, name), scale, point};
 }

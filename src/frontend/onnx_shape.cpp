@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "frontend/onnx_exact.h"
 #include "frontend/onnx_importer.h"
 #include "frontend/padding.h"
 #include "ops/moves.h"
@@ -498,10 +499,15 @@ void read_constant(Call& call) {
 
 void read_constant_of_shape(Call& call) {
   const auto given = call.tensor("value");
-  const double value = given && given->element_count() == 1 ? to_double(*given)[0] : 0;
+  const bool is_number = given && given->element_count() == 1;
   const DType dtype = given ? given->dtype : DType::f32;
   auto shape = wanted_sizes(call, 0);
   if (!shape) return;
+  if (is_number && !is_exact_in_float64(*given)) {
+    Value* number = call.reshape(call.build.constant(*given), Shape{});
+    return call.set(0, call.build("expand", {number}, {{"shape", *std::move(shape)}}, call.name()));
+  }
+  const double value = is_number ? to_double(*given)[0] : 0;
   call.set(0, call.build("full", {}, {{"shape", *std::move(shape)}, {"value", value}, {"dtype", dtype}}, call.name()));
 }
 
@@ -532,7 +538,32 @@ void read_measured_range(Call& call) {
   call.set(0, call.build("add", {start, steps}, {}, call.name()));
 }
 
+// Numbers between constant integers that float64 does not hold, of which int64 and uint64 are reckoned alike.
+void read_long_range(Call& call, const Tensor& start, const Tensor& limit, const Tensor& delta) {
+  if (start.element_count() != 1 || limit.element_count() != 1 || delta.element_count() != 1)
+    return call.fail("start, limit or step is no number");
+  const std::uint64_t first = long_bits(start)[0], last = long_bits(limit)[0], step = long_bits(delta)[0];
+  if (step == 0) return call.fail("the step has to be a number");
+  const auto below = [&](std::uint64_t a, std::uint64_t b) {
+    return start.dtype == DType::u64 ? a < b : static_cast<std::int64_t>(a) < static_cast<std::int64_t>(b);
+  };
+  const bool rises = below(0, step);
+  const bool is_empty = rises ? !below(first, last) : !below(last, first);
+  const std::uint64_t span = is_empty ? 0 : rises ? last - first : first - last, by = rises ? step : 0 - step;
+  const std::uint64_t count = span / by + (span % by == 0 ? 0 : 1);
+  if (count >= 1 << 22) return call.fail(fmt::format("{} elements", count));
+  std::vector<std::uint64_t> values(count);
+  for (std::uint64_t i = 0; i < count; ++i) values[i] = first + i * step;
+  const auto bytes = std::as_bytes(std::span(values));
+  call.set(
+      0, call.build.constant(make_tensor(start.dtype, {static_cast<std::int64_t>(count)}, {bytes.begin(), bytes.end()}),
+                             call.name()));
+}
+
 void read_range(Call& call) {
+  if (const auto from = call.constant(0), to = call.constant(1), by = call.constant(2); from && to && by)
+    if (!is_exact_in_float64(*from) || !is_exact_in_float64(*to) || !is_exact_in_float64(*by))
+      return read_long_range(call, *from, *to, *by);
   const auto start = call.known_if_any(0), limit = call.known_if_any(1), delta = call.known_if_any(2);
   if (start && limit && delta) {
     const auto step = delta->elements[0].constant();

@@ -349,8 +349,10 @@ std::vector<Op> elementwise_ops() {
                           tflite::BuiltinOperator::SUB, "1.6.0")),
               {4, "2.4.0"}, false));
   row(numeric(with_activation<tflite::MulOptionsT>(
-                  spelled(binary("mul", "a * b", eval_binary<[](double a, double b) { return a * b; }>), "Mul", "Mul",
-                          tflite::BuiltinOperator::MUL, "1.5.0")),
+                  spelled(binary("mul", "a * b",
+                                 eval_arithmetic<[](double a, double b) { return a * b; },
+                                                 [](std::uint64_t a, std::uint64_t b) { return a * b; }>),
+                          "Mul", "Mul", tflite::BuiltinOperator::MUL, "1.5.0")),
               {5, "2.6.0"}, true));
   Op div = with_activation<tflite::DivOptionsT>(
       spelled(binary("div", "a / b of floating numbers", eval_binary<[](double a, double b) { return a / b; }>), "Div",
@@ -368,10 +370,11 @@ std::vector<Op> elementwise_ops() {
   row(extreme(spelled(
       binary("minimum", "min(a, b)", eval_binary<[](double a, double b) { return b < a || std::isnan(b) ? b : a; }>),
       "Min", "Minimum", tflite::BuiltinOperator::MINIMUM, "1.14.0", tflite_options<tflite::MaximumMinimumOptionsT>())));
-  Op squared = spelled(
-      binary("squared_difference", "(a - b)^2", eval_binary<[](double a, double b) { return (a - b) * (a - b); }>), "",
-      "SquaredDifference", tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1",
-      tflite_options<tflite::SquaredDifferenceOptionsT>());
+  Op squared = spelled(binary("squared_difference", "(a - b)^2",
+                              eval_arithmetic<[](double a, double b) { return (a - b) * (a - b); },
+                                              [](std::uint64_t a, std::uint64_t b) { return (a - b) * (a - b); }>),
+                       "", "SquaredDifference", tflite::BuiltinOperator::SQUARED_DIFFERENCE, "1.13.1",
+                       tflite_options<tflite::SquaredDifferenceOptionsT>());
   squared.expand = expand_squared_difference;
   squared.tflite.dtypes = {{DType::f32, {1, "1.13.1"}}, {DType::i32, {1, "1.13.1"}}};
   row(std::move(squared));

@@ -66,8 +66,15 @@ Expr remainder_by_fmod(Expr a, Expr b) {
   const Expr mixed = apply("not_equal", apply("less", rest, 0.0), apply("less", b, 0.0));
   return where(apply("logical_and", mixed, apply("not_equal", rest, 0.0)), rest + b, rest);
 }
-// The rest of C's division has the sign of a.
+// The rest of C's division has the sign of a. The smallest integer has no absolute value, and by -1 processors don't
+// divide it.
 Expr fmod_by_remainder(Expr a, Expr b) {
+  if (!is_floating(a.dtype())) {
+    const Expr divisor = where(apply("equal", b, -1.0), b.number(1), b);
+    const Expr rest = apply("remainder", a, divisor);
+    const Expr mixed = apply("not_equal", apply("less", rest, 0.0), apply("less", a, 0.0));
+    return where(apply("logical_and", mixed, apply("not_equal", rest, 0.0)), rest - divisor, rest);
+  }
   const Expr rest = apply("remainder", apply("abs", a), apply("abs", b));
   return where(apply("less", a, 0.0), -rest, rest);
 }
@@ -102,6 +109,16 @@ Expr floor_of_exact_quotient(Expr a, Expr b) {
   if (is_floating(a.dtype())) return apply("round", multiple / b);
   return apply("trunc_divide", multiple, b);
 }
+// a^b of integers by squaring; negative powers are 0, but those of 1 and -1.
+std::uint64_t modular_power(std::uint64_t a, std::uint64_t b) {
+  const auto is_negative = static_cast<std::int64_t>(b) < 0;
+  if (is_negative && a * a != 1) return 0;
+  std::uint64_t power = 1;
+  for (; b != 0; b >>= 1U, a *= a)
+    if ((b & 1U) != 0) power *= a;
+  return power;
+}
+
 // ---------------------------------------------------------------------------------------------------------------- bits
 
 std::int64_t bits_of(double x) {
@@ -287,7 +304,8 @@ std::vector<Op> integer_ops() {
   std::vector<Op> rows;
   const auto row = [&rows](Op op) { rows.push_back(std::move(op)); };
 
-  Op pow = spelled(binary("pow", "a to the power of b", eval_binary<[](double a, double b) { return std::pow(a, b); }>),
+  Op pow = spelled(binary("pow", "a to the power of b",
+                          eval_arithmetic<[](double a, double b) { return std::pow(a, b); }, modular_power>),
                    "Pow", "Pow", BuiltinOperator::POW, "1.10.0", tflite_options<tflite::PowOptionsT>());
   pow.examples = {{{f32({2, 3}), f32({2, 3})}, {}, 0.1, 3},
                   {{f32({2, 3}), f32({})}, {}, 0.1, 3},
@@ -370,7 +388,8 @@ std::vector<Op> integer_ops() {
   }>;
   row(std::move(bitwise_xor));
   row(shift(spelled(binary("shift_left", "a 2^b",
-                           eval_binary<[](double a, double b) { return std::ldexp(a, static_cast<int>(b)); }>),
+                           eval_arithmetic<[](double a, double b) { return std::ldexp(a, static_cast<int>(b)); },
+                                           [](std::uint64_t a, std::uint64_t b) { return b < 64 ? a << b : 0; }>),
                     "", "LeftShift"),
             expand_as<[](Expr a, Expr b) { return a * power_of_two(b); }>));
   Op shift_right = shift(

@@ -3,6 +3,7 @@
 
 #include "ops/families.h"
 #include "ops/merged_axes.h"
+#include "ops/modular.h"
 
 namespace taper {
 namespace {
@@ -144,6 +145,32 @@ Expected<std::vector<Type>> infer_matmul(const InferCall& call) {
   return std::vector{Type{call.type(0).dtype, std::move(out)}};
 }
 
+// Whether sums of k products of these integers may be larger than float64 holds.
+bool wraps_around(const Array& a, const Array& b, std::int64_t k) {
+  if (!is_modular(a) || !is_modular(b)) return false;
+  const auto largest = [](const Array& array) {
+    double most = 0;
+    for (const double value : array.values) most = std::max(most, std::fabs(value));
+    return most;
+  };
+  return static_cast<double>(k) * largest(a) * largest(b) >= 0x1p53;
+}
+
+// C[m, n] = A[m, k] * B[n, k]^T (or B[k, n]) of integers of `dtype`, modulo 2^64.
+struct ProductSizes {
+  std::int64_t m, n, k;
+};
+void multiply_modular(const double* a, const double* b, double* c, ProductSizes sizes, bool transpose_b, DType dtype) {
+  const auto [m, n, k] = sizes;
+  for (std::int64_t row = 0; row < m; ++row)
+    for (std::int64_t column = 0; column < n; ++column) {
+      std::uint64_t sum = 0;
+      for (std::int64_t i = 0; i < k; ++i)
+        sum += modular_of(a[row * k + i]) * modular_of(b[transpose_b ? column * k + i : i * n + column]);
+      c[row * n + column] = number_of_modular(sum, dtype);
+    }
+}
+
 Expected<std::vector<Array>> eval_matmul(const EvalCall& call) {
   const Array& a = call.operand(0);
   const Array& b = call.operand(1);
@@ -170,6 +197,11 @@ Expected<std::vector<Array>> eval_matmul(const EvalCall& call) {
   shape[rank - 2] = m;
   shape[rank - 1] = n;
   Array out = make_array(a.dtype, shape);
+  const bool wraps = wraps_around(a, b, k);
+  const auto multiply = [&](const double* x, const double* y, double* products) {
+    if (wraps) return multiply_modular(x, y, products, {m, n, k}, transposed, a.dtype);
+    multiply_accumulate(x, y, products, m, n, k, transposed);
+  };
   const std::int64_t matrices = m * n == 0 ? 0 : static_cast<std::int64_t>(out.values.size()) / (m * n);
   for (std::int64_t i = 0; i < matrices; ++i) {
     std::int64_t rest = i, at_a = 0, at_b = 0;
@@ -179,8 +211,7 @@ Expected<std::vector<Array>> eval_matmul(const EvalCall& call) {
       at_a += index * a_steps[axis];
       at_b += index * b_steps[axis];
     }
-    multiply_accumulate(a.values.data() + at_a, b.values.data() + at_b, out.values.data() + i * m * n, m, n, k,
-                        transposed);
+    multiply(a.values.data() + at_a, b.values.data() + at_b, out.values.data() + i * m * n);
   }
   return std::vector{std::move(out)};
 }

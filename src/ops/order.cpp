@@ -1,8 +1,10 @@
 // Operators that put the entries of an axis in order, or run along it.
 #include <cmath>
 #include <numeric>
+#include <type_traits>
 
 #include "ops/families.h"
+#include "ops/modular.h"
 #include "ops/moves.h"
 #include "ops/pointwise.h"
 
@@ -259,20 +261,26 @@ Expected<std::vector<Type>> infer_running(const InferCall& call) {
   return same_as_first(call);
 }
 
-template <auto Join>
-Expected<std::vector<Array>> run_along(const EvalCall& call, double start, bool exclusive, bool reverse) {
+template <auto Join, class Number = double>
+Expected<std::vector<Array>> run_along(const EvalCall& call, std::type_identity_t<Number> start, bool exclusive,
+                                       bool reverse) {
   Array out = call.operand(0);
   TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), out.shape.size()));
   const AxisView view = axis_view(out.shape, axis);
   for (std::int64_t o = 0; o < view.outer; ++o)
     for (std::int64_t i = 0; i < view.inner; ++i) {
       double* entries = out.values.data() + o * view.size * view.inner + i;
-      double total = start;
+      Number total = start;
       for (std::int64_t step = 0; step < view.size; ++step) {
         double& entry = entries[(reverse ? view.size - 1 - step : step) * view.inner];
-        const double before = total;
-        total = Join(total, entry);
-        entry = exclusive ? before : total;
+        const Number before = total;
+        if constexpr (std::is_same_v<Number, double>) {
+          total = Join(total, entry);
+          entry = exclusive ? before : total;
+        } else {
+          total = Join(total, modular_of(entry));
+          entry = number_of_modular(exclusive ? before : total, out.dtype);
+        }
       }
     }
   return std::vector{std::move(out)};
@@ -289,8 +297,11 @@ Op cumsum() {
       .infer = infer_running,
       .eval =
           [](const EvalCall& call) {
-            return run_along<[](double sum, double x) { return sum + x; }>(call, 0, call.attrs.flag("exclusive"),
-                                                                           call.attrs.flag("reverse"));
+            const bool exclusive = call.attrs.flag("exclusive"), reverse = call.attrs.flag("reverse");
+            if (is_modular(call.operand(0)))
+              return run_along<[](std::uint64_t sum, std::uint64_t x) { return sum + x; }, std::uint64_t>(
+                  call, 0, exclusive, reverse);
+            return run_along<[](double sum, double x) { return sum + x; }>(call, 0, exclusive, reverse);
           },
       .onnx = {.op_type = "CumSum",
                .inputs = {operand(0), attr_tensor("dim")},
@@ -347,6 +358,9 @@ Op cumprod() {
       .infer = infer_running,
       .eval =
           [](const EvalCall& call) {
+            if (is_modular(call.operand(0)))
+              return run_along<[](std::uint64_t product, std::uint64_t x) { return product * x; }, std::uint64_t>(
+                  call, 1, false, false);
             return run_along<[](double product, double x) { return product * x; }>(call, 1, false, false);
           },
       .expand = [](Builder& build, const Node& node, std::span<Value* const> operands) -> std::vector<Value*> {

@@ -1,9 +1,11 @@
 // Reductions over axes.
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "ops/families.h"
 #include "ops/merged_axes.h"
+#include "ops/modular.h"
 #include "ops/pointwise.h"
 
 namespace taper {
@@ -29,8 +31,8 @@ Expected<std::vector<Type>> infer_reduction(const InferCall& call) {
 }
 
 // Folds the elements of each result into `start` with `fold`, in row-major order.
-template <auto Fold>
-Expected<Array> fold_axes(const EvalCall& call, double start) {
+template <auto Fold, class Number = double>
+Expected<Array> fold_axes(const EvalCall& call, std::type_identity_t<Number> start) {
   const Array& x = call.operand(0);
   TAPER_ASSIGN(const std::vector<bool> reduced, reduced_axes(call.attrs, x.shape.size()));
   std::vector<std::int64_t> kept_shape, shape;
@@ -40,12 +42,15 @@ Expected<Array> fold_axes(const EvalCall& call, double start) {
   }
   const std::vector<std::int64_t> strides = row_major_strides(kept_shape);
   Array out = make_array(x.dtype, shape);
-  std::ranges::fill(out.values, start);
+  std::vector<Number> totals(out.values.size(), start);
   std::vector<std::int64_t> index(x.shape.size(), 0);
   std::int64_t at = 0;
   for (const double value : x.values) {
-    double& target = out.values[static_cast<std::size_t>(at)];
-    target = Fold(target, value);
+    Number& target = totals[static_cast<std::size_t>(at)];
+    if constexpr (std::is_same_v<Number, double>)
+      target = Fold(target, value);
+    else
+      target = Fold(target, modular_of(value));
     for (std::size_t axis = index.size(); axis-- > 0;) {
       if (!reduced[axis]) at += strides[axis];
       if (++index[axis] < x.shape[axis]) break;
@@ -53,6 +58,11 @@ Expected<Array> fold_axes(const EvalCall& call, double start) {
       index[axis] = 0;
     }
   }
+  if constexpr (std::is_same_v<Number, double>)
+    out.values = std::move(totals);
+  else
+    std::ranges::transform(totals, out.values.begin(),
+                           [&x](std::uint64_t total) { return number_of_modular(total, x.dtype); });
   return out;
 }
 
@@ -63,7 +73,21 @@ Expected<std::vector<Array>> eval_mean(const EvalCall& call) {
   return std::vector{std::move(out)};
 }
 
+std::uint64_t modular_sum(std::uint64_t a, std::uint64_t b) {
+  return a + b;
+}
+std::uint64_t modular_product(std::uint64_t a, std::uint64_t b) {
+  return a * b;
+}
+
+template <auto Fold>
+Expected<std::vector<Array>> fold_modular(const EvalCall& call, std::uint64_t start) {
+  TAPER_ASSIGN(Array out, (fold_axes<Fold, std::uint64_t>(call, start)));
+  return std::vector{std::move(out)};
+}
+
 Expected<std::vector<Array>> eval_sum(const EvalCall& call) {
+  if (is_modular(call.operand(0))) return fold_modular<modular_sum>(call, 0);
   TAPER_ASSIGN(Array out, fold_axes<[](double sum, double x) { return sum + x; }>(call, 0));
   return std::vector{std::move(out)};
 }
@@ -81,6 +105,7 @@ Expected<std::vector<Array>> eval_amin(const EvalCall& call) {
 }
 
 Expected<std::vector<Array>> eval_prod(const EvalCall& call) {
+  if (is_modular(call.operand(0))) return fold_modular<modular_product>(call, 1);
   TAPER_ASSIGN(Array out, fold_axes<[](double product, double x) { return product * x; }>(call, 1));
   return std::vector{std::move(out)};
 }

@@ -46,6 +46,12 @@ Expr at_least(const Expr& a, const Expr& b) {
   return apply("greater_equal", in_order(a), in_order(b));
 }
 
+// What combines numbers compares them for the largest and the smallest alone.
+std::vector<Value*> scattered(Builder& build, const Node& node, std::span<Value* const> operands) {
+  const std::string& reduction = node.attrs.text("reduction");
+  return reduction == "max" || reduction == "min" ? ordered(build, node, operands) : same(build, node, operands);
+}
+
 // floor(x / 2) of x as it is without a sign.
 Expr half_of(const Expr& x) {
   const Expr half = apply("floor_divide", x, 2.0);
@@ -155,7 +161,7 @@ constexpr std::array kSignedRows = {
     SignedRow{"prod", same},
     SignedRow{"remainder", expand_as<rest_of>},
     SignedRow{"reshape_to", same},
-    SignedRow{"scatter_nd", same},
+    SignedRow{"scatter_nd", scattered},
     SignedRow{"scatter_sum", same},
     SignedRow{"shift_left", same},
     SignedRow{"shift_right", expand_as<shifted_right_of>},

@@ -69,11 +69,12 @@ Replacement rearrange_constants(Builder& build, const Node& node, std::span<Valu
   return values;
 }
 
-// Whether float64 tells all of these integers apart.
+// Whether float64 tells all of these integers apart; those that wrap around to larger ones than it does are left out.
 bool are_exact(const Array& array) {
   constexpr double kMostExact = 9007199254740992;  // 2^53
   if (array.dtype != DType::i64 && array.dtype != DType::u64) return true;
-  return std::ranges::all_of(array.values, [](double x) { return std::fabs(x) < kMostExact; });
+  const double least = array.dtype == DType::u64 ? -1 : -kMostExact;
+  return std::ranges::all_of(array.values, [=](double x) { return x > least && x < kMostExact; });
 }
 
 // Zeros of a known shape are known, whatever they are like.
@@ -121,12 +122,13 @@ Expected<Graph> fold(const Graph& graph, bool zeros_too) {
     pointers.reserve(operands.size());
     for (std::size_t i = 0; i < operands.size(); ++i) pointers.push_back(operands[i] == nullptr ? nullptr : &arrays[i]);
     if (!std::ranges::all_of(arrays, are_exact)) return std::nullopt;
-    const auto results = op.eval({pointers, node.attrs, node.regions, {}});
+    auto results = op.eval({pointers, node.attrs, node.regions, {}});
     if (!results) {
       build.set_error(results.error());
       return std::vector<Value*>(node.results.size(), nullptr);
     }
     if (!std::ranges::all_of(*results, are_exact)) return std::nullopt;
+    std::ranges::for_each(*results, wrap_integers);
     std::vector<Value*> values;
     values.reserve(node.results.size());
     for (std::size_t i = 0; i < node.results.size(); ++i)

@@ -214,6 +214,32 @@ TEST(Onnx, integers_that_float64_does_not_tell_apart_are_not_computed_when_the_f
   EXPECT_THAT(operators_of(program->graph), ElementsAre("add", "mul"));
 }
 
+TEST(Onnx, products_of_constants_wrap_around_with_all_their_digits) {
+  const auto program =
+      read(model_of("initializer { name: 'a' data_type: 12 dims: 1 uint64_data: [2654435761] } "
+                    "initializer { name: 'b' data_type: 12 dims: 1 uint64_data: [2246822519] } " +
+                    value("input", "x", {"1"}, 12) + value("output", "y", {"1"}, 12) + node("Mul", {"a", "b"}, {"c"}) +
+                    node("Add", {"c", "x"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  const auto results = evaluate(program->graph, {{DType::u32, {1}, {0}}});
+  ASSERT_TRUE(results) << results.error().text();
+  EXPECT_THAT((*results)[0].values, ElementsAre(4232723271));
+}
+
+TEST(Onnx, ranges_of_large_constants_keep_all_digits) {
+  const auto program =
+      read(model_of("initializer { name: 'a' data_type: 7 int64_data: [9007199254740993] } "
+                    "initializer { name: 'b' data_type: 7 int64_data: [9007199254740999] } "
+                    "initializer { name: 'c' data_type: 7 int64_data: [2] } " +
+                    value("output", "y", {"3"}, 7) + node("Range", {"a", "b", "c"}, {"y"})));
+  ASSERT_TRUE(program) << program.error().text();
+  const Tensor* range = constant_of(program->graph.outputs()[0].value);
+  ASSERT_NE(range, nullptr);
+  std::vector<std::int64_t> values(3);
+  convert_elements(*range, DType::i64, std::as_writable_bytes(std::span(values)));
+  EXPECT_THAT(values, ElementsAre(9007199254740993, 9007199254740995, 9007199254740997));
+}
+
 TEST(Onnx, a_branch_on_a_known_condition_is_the_only_one) {
   const auto branch = [](const std::string& name, const std::string& op) {
     return "attribute { name: '" + name + "' type: GRAPH g { name: '" + name + "' " +
