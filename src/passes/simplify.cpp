@@ -82,6 +82,29 @@ bool are_known_zeros(const Node& node) {
   return node.op == "zeros_like" && constant_sizes(node.results[0]->type.shape);
 }
 
+bool has_no_elements(const Value* value) {
+  const auto sizes = constant_sizes(value->type.shape);
+  return sizes && std::ranges::find(*sizes, 0) != sizes->end();
+}
+
+// Results of known shapes without elements are known, whatever they are computed from.
+bool are_known_empty(const Node& node) {
+  return node.regions.empty() && !op_of(node).is_constant && !node.results.empty() &&
+         std::ranges::all_of(node.results, [](const Value* x) { return has_no_elements(x) && !x->quantization; });
+}
+
+// Whether parts of a join add nothing to it. Runtimes don't take parts without elements.
+bool joins_nothing(const Node& node) {
+  return node.op == "concat" && !has_no_elements(node.results[0]) &&
+         std::ranges::any_of(node.operands, has_no_elements);
+}
+
+Value* join_the_rest(Builder& build, const Node& node, std::span<Value* const> operands) {
+  std::vector<Value*> parts;
+  std::ranges::remove_copy_if(operands, std::back_inserter(parts), has_no_elements);
+  return build("concat", parts, node.attrs, node.results[0]->name);
+}
+
 bool can_be_evaluated(const Node& node, std::span<Value* const> operands) {
   if (op_of(node).is_constant || operands.empty() || !node.regions.empty()) return false;
   // float16 constants and integers are for the runtime to dequantise.
@@ -94,7 +117,7 @@ bool can_be_evaluated(const Node& node, std::span<Value* const> operands) {
 }  // namespace
 
 bool is_foldable_but_zeros(const Node& node) {
-  return can_be_evaluated(node, node.operands);
+  return are_known_empty(node) || joins_nothing(node) || can_be_evaluated(node, node.operands);
 }
 
 bool is_foldable(const Node& node) {
@@ -112,6 +135,14 @@ Expected<Graph> fold(const Graph& graph, bool zeros_too) {
       zeros.values.resize(static_cast<std::size_t>(*element_count(type.shape).constant()));
       return std::vector{build.constant(to_tensor(zeros), node.results[0]->name)};
     }
+    if (are_known_empty(node)) {
+      std::vector<Value*> empty;
+      for (const Value* result : node.results)
+        empty.push_back(build.constant(to_tensor(Array{result->type.dtype, *constant_sizes(result->type.shape), {}}),
+                                       result->name));
+      return empty;
+    }
+    if (joins_nothing(node)) return std::vector{join_the_rest(build, node, operands)};
     if (!can_be_evaluated(node, operands)) return std::nullopt;
     if (auto rearranged = rearrange_constants(build, node, operands)) return rearranged;
     std::vector<Array> arrays;

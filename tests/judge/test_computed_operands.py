@@ -77,6 +77,8 @@ CASES = {
                                    N("Cast", ["g"], ["f"], to=FLOAT), N("Add", ["f", "ones"], ["s"]),
                                    N("Concat", ["ones", "s"], ["scales"], axis=0),
                                    N("Resize", ["x", "", "scales"], ["y"], **NEAREST)], [(4, 4), (3, 8), (1, 1)]),
+    "nothing_of_known_size": (ROWS, [N("Slice", ["x", "zero", "zero", "one"], ["none"]), N("Concat", ["none", "x"], ["y"], axis=1)],
+                              [3, 8]),
     "distinct_rows": (ROWS, [N("Round", ["x"], ["r"]), N("Clip", ["r", "", "half"], ["t"]),
                              N("Unique", ["t"], ["y", "i", "j", "c"], axis=0)], [9, 1, 30]),
 }

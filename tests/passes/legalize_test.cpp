@@ -1,4 +1,5 @@
 // The passes keep the meaning of networks, for every target, static and dynamic.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -268,6 +269,27 @@ TEST(LegalizeForAll, takes_nearest_entries_of_open_sizes_by_float32_and_without_
         EXPECT_EQ((*actual)[0].values, (*expected)[0].values) << coordinates << ", " << size;
       }
     }
+  }
+}
+
+TEST(Legalize, joins_no_parts_without_elements) {
+  Graph graph;
+  Builder build(graph);
+  Value* x = graph.add_input("x", {DType::f32, {Dim(2), Dim(3)}});
+  Value* none = build("slice", {x}, {{"dim", std::int64_t{1}}, {"start", std::int64_t{0}}, {"end", Shape{Dim(0)}}});
+  graph.add_output("y", build("relu", {build("concat", {none, x}, {{"dim", std::int64_t{1}}})}));
+  graph.add_output("sums", build("sum", {none}, {{"dims", std::vector<std::int64_t>{1}}}));
+  ASSERT_TRUE(build.status()) << build.status().error().text();
+  for (const Target target : {Target::onnx, Target::tflite, Target::tensorflow}) {
+    const auto legal = legalize(graph, target);
+    ASSERT_TRUE(legal) << legal.error().text();
+    EXPECT_EQ(count_ops(*legal, "slice"), 0u);
+    for (const Node& node : legal->nodes())
+      for (const Value* operand : node.operands) EXPECT_FALSE(element_count(operand->type.shape).is(0)) << node.op;
+    const auto found = evaluate(*legal, {Array{DType::f32, {2, 3}, {1, -2, 3, -4, 5, -6}}});
+    ASSERT_TRUE(found) << found.error().text();
+    EXPECT_EQ((*found)[0].values, (std::vector<double>{1, 0, 3, 0, 5, 0}));
+    EXPECT_EQ((*found)[1].values, (std::vector<double>{0, 0}));
   }
 }
 
