@@ -223,18 +223,34 @@ class FreedReshape {
     return true;
   }
 
+  // What stands behind the number of blocks in the result, where an axis of the run was filled up to blocks: a block,
+  // and what was behind the axis already. Nothing: no axis was filled up.
+  std::optional<Dim> behind_blocks(const Run& run, const Dim& product) const {
+    const auto multiple = [&](const Dim& size) {
+      const auto filled = freeing_.filled.find(size.text());
+      return filled == freeing_.filled.end() ? std::nullopt : std::optional<Dim>(filled->second);
+    };
+    if (run.j_end - run.j < 2) return std::nullopt;
+    for (std::size_t axis = run.i; axis < run.i_end; ++axis) {
+      auto behind = multiple(from_[axis]);
+      for (std::size_t other = axis + 1; behind && other < run.i_end; ++other) *behind = *behind * before_[other];
+      if (behind) return behind;
+    }
+    return multiple(product);
+  }
+
   // One size of the run takes what the others leave; from the front, as batches and steps come before features.
   void place_product(const Run& run, const Dim& product) {
     if (place_symbols(run, product) || place_derived(run, product)) return;
-    // What was filled up to blocks falls apart into these: their number varies, and nothing else.
-    const bool is_filled = run.j_end - run.j > 1 && freeing_.filled.contains(product.text());
+    // What was filled up to blocks falls apart into these: their number varies, which stands in front of them.
+    const std::optional<Dim> block = behind_blocks(run, product);
     for (std::size_t axis = run.j; axis < run.j_end; ++axis) {
       Dim others = 1;
       for (std::size_t other = run.j; other < run.j_end; ++other)
         if (other != axis) others = others * to_[other];
       const auto quotient = divide_exactly(product, others);
       if (!quotient || frozen(*quotient, freeing_.sizes) != to_[axis]) continue;
-      if (is_filled && quotient->terms()[0].coefficient != 1) continue;
+      if (block && element_count(Shape(to_.begin() + axis + 1, to_.begin() + run.j_end)) != *block) continue;
       return set(axis, *quotient);
     }
     // Several freed sizes in one run stand side by side, in the order of the operand.

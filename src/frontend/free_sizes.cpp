@@ -312,7 +312,7 @@ void free_padding(const FreeCall& call) {
     if (const auto fill = call.freeing.fills.find(size.text()); fill != call.freeing.fills.end() && *first == 0) {
       const Dim multiple = fill->second;
       const Dim filled = floor_divide(size + multiple - 1, multiple) * multiple;
-      call.freeing.filled.insert(filled.text());
+      call.freeing.filled.emplace(filled.text(), fill->second);
       (*pads)[i + 1] = filled - size;
       any = true;
       call.note(size, fmt::format("{} entries behind an axis of the freed size '{}' are taken to fill it up to a "

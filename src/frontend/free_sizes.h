@@ -48,7 +48,7 @@ struct Freeing {
   // it was with and without its padding.
   std::map<std::string, std::int64_t, std::less<>> fills;
   std::map<std::string, std::pair<std::int64_t, std::int64_t>, std::less<>> padded;
-  std::set<std::string, std::less<>> filled;  // the sizes that paddings give
+  std::map<std::string, std::int64_t, std::less<>> filled;  // the sizes that paddings give, and of what multiples
 
   // Sizes that follow from freed ones, as results had them so far, by what they were.
   std::map<std::int64_t, std::vector<Dim>> derived;

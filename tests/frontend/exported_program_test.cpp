@@ -550,6 +550,25 @@ TEST(ExportedProgram, takes_what_fills_blocks_for_the_padding_that_fits) {
   EXPECT_EQ(blocks("2, 2, 8, 6"), "[2, floor_div(x_1 + 7, 8), 8, 6]");
 }
 
+// 4 blocks of 8, not 8 of 4; neither where the blocks are joined to the batch, nor where the features are to them.
+TEST(ExportedProgram, takes_the_number_of_blocks_from_the_front) {
+  const auto blocks = [](const std::string& to) {
+    const std::string nodes =
+        node("torch.ops.aten.constant_pad_nd.default",
+             tensor("self", "x") + R"(, {"name": "pad", "arg": {"as_ints": [0, 0, 0, 2]}})", "p") +
+        "," +
+        node("torch.ops.aten.view.default",
+             tensor("self", "p") + R"(, {"name": "size", "arg": {"as_ints": [)" + to + "]}}", "out");
+    const auto program =
+        import_text(program_of(nodes, "\"x\": " + tensor_meta(sizes({2, 30, 6}))), {.dynamic = {{"x", {1}}}});
+    return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
+  };
+  EXPECT_EQ(blocks("2, 4, 8, 6"), "[2, floor_div(x_1 + 7, 8), 8, 6]");
+  EXPECT_EQ(blocks("8, 8, 6"), "[2*floor_div(x_1 + 7, 8), 8, 6]");
+  EXPECT_EQ(blocks("2, 4, 48"), "[2, floor_div(x_1 + 7, 8), 48]");
+  EXPECT_EQ(blocks("2, 4, 2, 4, 6"), "[2, floor_div(x_1 + 7, 8), 2, 4, 6]");
+}
+
 TEST(ExportedProgram, takes_one_more_beside_a_freed_size_for_a_mask_of_steps) {
   const std::string full = node("torch.ops.aten.full.default",
                                 R"({"name": "size", "arg": {"as_ints": [7, 8]}},

@@ -28,6 +28,14 @@ def windows(x):
     return y.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, rows * 4, columns * 4)[:, :, :height, :width]
 
 
+def few_blocks(x):
+    """Sums within 2 blocks of 8 steps, fewer than a block has."""
+    batch, length, features = x.shape
+    y = torch.nn.functional.pad(x, (0, 0, 0, (-length) % 8))
+    y = y.view(batch, y.shape[1] // 8, 8, features).cumsum(2)
+    return y.reshape(batch, -1, features)[:, :length]
+
+
 def halves(x):
     """The first half of the steps and the second."""
     half = x.shape[1] // 2
@@ -40,6 +48,7 @@ def halves(x):
         (blocks, (2, 14, 6), (1,), [(2, 5, 6), (2, 16, 6), (2, 27, 6)]),
         (windows, (2, 6, 14, 19), (2, 3), [(2, 6, 8, 9), (2, 6, 15, 16), (2, 6, 21, 30)]),
         (halves, (2, 14, 6), (1,), [(2, 10, 6), (2, 28, 6)]),
+        (few_blocks, (2, 15, 6), (1,), [(2, 5, 6), (2, 17, 6), (2, 33, 6)]),
     ],
 )
 def test_what_follows_from_freed_sizes(tmp_path, function, frozen, axes, others):
