@@ -33,7 +33,7 @@ using Fills = std::map<std::string, std::int64_t, std::less<>>;
 class Importer {
  public:
   Importer(const exported::Program& program, const ProgramOptions& options, exported::TieChoice choice, Parts parts,
-           Fills fills = {})
+           Fills fills = {}, bool takes_one_more = false)
       : program_(program),
         options_(options),
         choice_(choice),
@@ -41,10 +41,16 @@ class Importer {
         build_(result_.graph),
         context_{build_} {
     import_.freeing.fills = std::move(fills);
+    import_.freeing.takes_one_more = takes_one_more;
   }
 
   // What calls so far padded at its end: with its padding and without.
   const auto& padded() const { return import_.freeing.padded; }
+
+  // Whether calls so far have literals that may be a freed size and one.
+  bool has_one_more() const { return import_.freeing.has_one_more; }
+  // Whether they must be, so that the axes that they give can be cut to the freed size.
+  bool cuts_one_more() const { return import_.freeing.cuts_one_more; }
 
   // Whether sizes are tied in ways that nothing was chosen from.
   bool has_open_ties() const { return has_open_ties_; }
@@ -554,6 +560,8 @@ Expected<ImportedProgram> import_exported_program(const SharedBytes& file, const
   while (!found && tries++ < kMostTries) {
     Importer importer(program, options, choice, parts);
     auto imported = importer.run();
+    if (imported ? importer.cuts_one_more() : importer.has_one_more())
+      if (auto longer = Importer(program, options, choice, parts, {}, true).run()) return longer;
     if (imported) {
       found = std::move(*imported);
       break;

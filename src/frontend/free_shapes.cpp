@@ -61,10 +61,17 @@ void free_expansion(const FreeCall& call, std::string_view parameter, bool repea
   set_shape(*arg, std::move(*to));
 }
 
-// One more than the freed size in front of it: masks of steps and one more, as decoders shift them. Never of a batch.
+// One more than the freed size in front of it: masks of steps and one more, as decoders shift them. Never of a batch,
+// nor where the program can be read without it (Freeing::takes_one_more).
 static bool assume_one_more(const FreeCall& call, const Dim& beside, Dim& literal) {
   const auto before = call.freed(beside) && beside.as_symbol() ? frozen(beside, call.sizes()).constant() : std::nullopt;
   if (!before || *before < kLeastTelling || !literal.is(*before + 1) || call.is_batch(beside)) return false;
+  call.freeing.has_one_more = true;
+  if (!call.freeing.takes_one_more) {
+    call.note(beside, fmt::format("a literal {} of {} stays as it is, though it may be the freed size '{}' and one",
+                                  literal.text(), call.name, beside.text()));
+    return false;
+  }
   call.note(beside, fmt::format("a literal {} of {} is taken as the freed size '{}' and one", literal.text(), call.name,
                                 beside.text()));
   literal = beside + 1;

@@ -97,7 +97,10 @@ void free_slice(const FreeCall& call) {
   const Dim& size = (*from)[*at];
   if (!call.freed(size)) {
     Dim length = stop ? *literal : Dim(0);
-    if (stop && !size.is(*stop) && call.assume(length)) end->value = std::move(length);
+    if (stop && !size.is(*stop) && call.assume(length)) {
+      end->value = std::move(length);
+      call.freeing.cuts_one_more |= call.freeing.has_one_more && size.is(*stop + 1);
+    }
     return;
   }
   const auto before = frozen(size, call.sizes()).constant();

@@ -50,6 +50,11 @@ struct Freeing {
   std::map<std::string, std::pair<std::int64_t, std::int64_t>, std::less<>> padded;
   std::map<std::string, std::int64_t, std::less<>> filled;  // the sizes that paddings give, and of what multiples
 
+  // Whether literals that are one more than the freed size in front of them are taken for it and one, as masks of
+  // decoders have them: only where the program needs it. Whether there are such, and whether an axis as large is cut to
+  // the freed size, which shows it.
+  bool takes_one_more = false, has_one_more = false, cuts_one_more = false;
+
   // Sizes that follow from freed ones, as results had them so far, by what they were.
   std::map<std::int64_t, std::vector<Dim>> derived;
 

@@ -569,18 +569,27 @@ TEST(ExportedProgram, takes_the_number_of_blocks_from_the_front) {
   EXPECT_EQ(blocks("2, 4, 2, 4, 6"), "[2, floor_div(x_1 + 7, 8), 2, 4, 6]");
 }
 
-TEST(ExportedProgram, takes_one_more_beside_a_freed_size_for_a_mask_of_steps) {
+// 8 beside 7 is a number of its own, unless the program needs it to be one more: a mask of 7 steps by 8 that is cut
+// to 7.
+TEST(ExportedProgram, takes_one_more_beside_a_freed_size_for_a_mask_of_steps_where_it_must) {
   const std::string full = node("torch.ops.aten.full.default",
                                 R"({"name": "size", "arg": {"as_ints": [7, 8]}},
                                    {"name": "fill_value", "arg": {"as_float": 1.0}})",
-                                "out");
-  const std::string x = "\"x\": " + tensor_meta(sizes({2, 7}));
-  const auto shape = [&](std::int64_t axis, const std::string& tensors) {
-    const auto program = import_text(program_of(full, tensors), {.dynamic = {{"x", {axis}}}});
+                                "m");
+  const auto shape = [&](std::int64_t axis, const std::string& nodes, const std::string& tensors) {
+    const auto program = import_text(program_of(full + "," + nodes, tensors), {.dynamic = {{"x", {axis}}}});
     return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
   };
-  EXPECT_EQ(shape(1, x), "[x_1, x_1 + 1]");
-  EXPECT_EQ(shape(0, "\"x\": " + tensor_meta(sizes({7, 2}))), "[x_0, 8]");  // as many states of a batch
+  const auto x_of = [](const std::string& shape) { return "\"x\": " + tensor_meta(shape); };
+  const std::string relu = node("torch.ops.aten.relu.default", tensor("self", "m"), "out");
+  EXPECT_EQ(shape(1, relu, x_of(sizes({2, 7}))), "[x_1, 8]");
+  EXPECT_EQ(shape(0, relu, x_of(sizes({7, 2}))), "[x_0, 8]");  // as many states of a batch
+  const std::string slice =
+      node("torch.ops.aten.slice.Tensor", tensor("self", "m") + R"(, {"name": "dim", "arg": {"as_int": 1}},
+                                     {"name": "start", "arg": {"as_int": 0}}, {"name": "end", "arg": {"as_int": 7}})",
+           "s");
+  const std::string add = node("torch.ops.aten.add.Tensor", tensor("self", "x") + "," + tensor("other", "s"), "out");
+  EXPECT_EQ(shape(1, slice + "," + add, x_of(sizes({1, 7}))), "[x_1, x_1]");
 }
 
 TEST(ExportedProgram, keeps_numbers_that_may_be_half_of_a_freed_size_apart) {

@@ -36,6 +36,11 @@ def few_blocks(x):
     return y.reshape(batch, -1, features)[:, :length]
 
 
+def learned(x):
+    """A literal that is one more than the freed size, and a number of its own."""
+    return x + torch.ones(x.shape[1], 8).cumsum(1)
+
+
 def halves(x):
     """The first half of the steps and the second."""
     half = x.shape[1] // 2
@@ -49,6 +54,7 @@ def halves(x):
         (windows, (2, 6, 14, 19), (2, 3), [(2, 6, 8, 9), (2, 6, 15, 16), (2, 6, 21, 30)]),
         (halves, (2, 14, 6), (1,), [(2, 10, 6), (2, 28, 6)]),
         (few_blocks, (2, 15, 6), (1,), [(2, 5, 6), (2, 17, 6), (2, 33, 6)]),
+        (learned, (2, 7, 8), (1,), [(2, 4, 8), (2, 11, 8)]),
     ],
 )
 def test_what_follows_from_freed_sizes(tmp_path, function, frozen, axes, others):
