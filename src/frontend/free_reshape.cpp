@@ -1,6 +1,7 @@
 // Literal shapes of reshapes whose operands have freed sizes.
 #include <algorithm>
 #include <optional>
+#include <span>
 
 #include "frontend/free_sizes.h"
 
@@ -37,6 +38,7 @@ class FreedReshape {
   bool resolve_open_size() {
     const auto open = std::ranges::find(to_, Dim(-1));
     if (open == to_.end()) return true;
+    open_ = static_cast<std::size_t>(open - to_.begin());
     *open = 1;
     const auto size = divide_exactly(element_count(before_), element_count(to_));
     if (size) *open = *size;
@@ -239,6 +241,22 @@ class FreedReshape {
     return multiple(product);
   }
 
+  // Of two axes of a result that were as large, which one varies literals don't tell; of batches it is the first.
+  void tell_of_equals(const Run& run, std::size_t chosen, const Dim& product) {
+    const auto sizes = std::span(to_).subspan(run.j, run.j_end - run.j);
+    if (to_[chosen].is(1) || std::ranges::count(sizes, to_[chosen]) < 2) return;
+    for (const std::string& symbol : freed_symbols(product, freeing_.sizes)) {
+      const auto batch = freeing_.batches.find(symbol);
+      if (batch != freeing_.batches.end() && batch->second) continue;
+      std::string sentence = fmt::format(
+          "an axis of the freed size '{}' is split into {}, of which axis {} is taken to vary: several were as large",
+          product.text(), shape_text(Shape(sizes.begin(), sizes.end())), chosen - run.j);
+      std::vector<std::string>& kept = freeing_.kept_numbers[symbol];
+      if (std::ranges::find(kept, sentence) == kept.end()) kept.push_back(sentence);
+      freeing_.note(symbol, std::move(sentence));
+    }
+  }
+
   // One size of the run takes what the others leave; from the front, as batches and steps come before features.
   void place_product(const Run& run, const Dim& product) {
     if (place_symbols(run, product) || place_derived(run, product)) return;
@@ -251,7 +269,9 @@ class FreedReshape {
       const auto quotient = divide_exactly(product, others);
       if (!quotient || frozen(*quotient, freeing_.sizes) != to_[axis]) continue;
       if (block && element_count(Shape(to_.begin() + axis + 1, to_.begin() + run.j_end)) != *block) continue;
-      return set(axis, *quotient);
+      const bool open_is_equal = open_ && run.j <= *open_ && *open_ < run.j_end && to_[*open_] == to_[axis];
+      if (!block) tell_of_equals(run, open_is_equal ? *open_ : axis, product);
+      return set(open_is_equal && !block ? *open_ : axis, *quotient);
     }
     // Several freed sizes in one run stand side by side, in the order of the operand.
     std::size_t source = run.i;
@@ -268,6 +288,7 @@ class FreedReshape {
   const Shape& from_;
   Shape to_, result_, before_;
   std::vector<Run> runs_;
+  std::optional<std::size_t> open_;  // the axis whose size was left to the operator
 };
 
 }  // namespace

@@ -569,6 +569,27 @@ TEST(ExportedProgram, takes_the_number_of_blocks_from_the_front) {
   EXPECT_EQ(blocks("2, 4, 2, 4, 6"), "[2, floor_div(x_1 + 7, 8), 2, 4, 6]");
 }
 
+TEST(ExportedProgram, tells_of_equal_axes_which_one_is_taken_to_vary) {
+  const auto split = [](std::int64_t axis, const std::string& from, const std::string& to) {
+    const auto program =
+        import_text(program_of(node("torch.ops.aten.view.default", view_of(to), "out"), "\"x\": " + tensor_meta(from)),
+                    {.dynamic = {{"x", {axis}}}});
+    if (!program) return program.error().text();
+    std::string told = shape_text(program->graph.outputs()[0].value->type.shape);
+    for (const auto& [symbol, size] : program->freed)
+      for (const std::string& note : size.kept_numbers) told += "; " + note;
+    return told;
+  };
+  const auto told = [](int axis) {
+    return "; an axis of the freed size '4*x_1_over_4' is split into [4, 4], of which axis " + std::to_string(axis) +
+           " is taken to vary: several were as large";
+  };
+  EXPECT_EQ(split(1, sizes({2, 16}), "2, 4, 4"), "[2, x_1_over_4, 4]" + told(0));
+  EXPECT_EQ(split(1, sizes({2, 16}), "2, 4, -1"), "[2, 4, x_1_over_4]" + told(1));
+  EXPECT_EQ(split(1, sizes({2, 24}), "2, 6, 4"), "[2, x_1_over_4, 4]");
+  EXPECT_EQ(split(0, sizes({16, 3}), "4, 4, 3"), "[x_0_over_4, 4, 3]");  // a batch comes first
+}
+
 // 8 beside 7 is a number of its own, unless the program needs it to be one more: a mask of 7 steps by 8 that is cut
 // to 7.
 TEST(ExportedProgram, takes_one_more_beside_a_freed_size_for_a_mask_of_steps_where_it_must) {
