@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <set>
 
 #include "formats/text.h"
 #include "formats/weights.h"
@@ -148,17 +149,48 @@ std::unexpected<Error> no_weights(const Value& root) {
       std::string(kSaveHint));
 }
 
+// A quick look at a part before its keys are compared with those of every family: what is recognised has most of the
+// keys that its family always has.
+class PartFilter {
+ public:
+  PartFilter() {
+    for (const Family& family : family_table()) {
+      const std::vector<KeyPattern> always = family.keys(KeySet(WeightSet{}));
+      fewest_ = std::min(fewest_, always.size());
+      for (const KeyPattern& pattern : always) tops_.insert(pattern.key.substr(0, pattern.key.find('.')));
+    }
+  }
+
+  bool may_be_a_family(const WeightSet& part) const {
+    if (2 * (part.tensors.size() + part.not_a_tensor.size()) < fewest_) return false;
+    return std::ranges::any_of(
+        tops_, [&](const std::string& top) { return begins(part.tensors, top) || begins(part.not_a_tensor, top); });
+  }
+
+ private:
+  static bool begins(const auto& by_key, const std::string& top) {
+    const auto first = by_key.lower_bound(top);
+    return first != by_key.end() && first->first.starts_with(top);
+  }
+
+  std::size_t fewest_ = std::numeric_limits<std::size_t>::max();
+  std::set<std::string> tops_;  // "gru1", "encoder_layers"
+};
+
 // Every set with its best family; where that isn't recognised, the parts of the set as well.
 std::vector<Match> all_matches(std::vector<WeightSet> sets, const ModelConfig& config) {
+  const PartFilter filter;
   std::vector<Match> matches;
   for (WeightSet& weights : sets) {
     Fit fit = best_fit(weights, config);
     std::vector<WeightSet> parts;
     if (!fit.recognised()) parts = branches(weights);
     matches.push_back({std::move(weights), std::move(fit)});
-    for (WeightSet& part : parts)
+    for (WeightSet& part : parts) {
+      if (!filter.may_be_a_family(part)) continue;
       if (Fit part_fit = best_fit(part, config); part_fit.recognised())
         matches.push_back({std::move(part), std::move(part_fit)});
+    }
   }
   std::ranges::stable_partition(matches, [](const Match& match) { return !match.weights.averaged; });
   return matches;

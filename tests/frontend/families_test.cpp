@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -381,6 +382,18 @@ TEST(FindWeights, branches_of_many_modules_take_linear_time) {
   EXPECT_THAT(parts[0].modules, SizeIs(1));
   EXPECT_EQ(parts[0].modules[0].path, "");
   EXPECT_EQ(parts[0].class_path, "m.N");
+}
+
+TEST(Import, looks_at_many_small_parts_in_linear_time) {
+  constexpr int kParts = 50'000;
+  Values values;
+  const auto* tensor = values.tensor(random_tensor({1}, 1));
+  Values::Entries entries;
+  for (int i = 0; i < kParts; ++i) entries.emplace_back(fmt::format("m{}.weight", i), tensor);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_THAT(error_of(values.checkpoint(values.dict(entries))), HasSubstr("50000 tensors"));
+  // Some 25 s when every part was compared with every family.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8));
 }
 
 TEST(FindWeights, names_what_the_file_holds_instead) {
