@@ -105,6 +105,19 @@ std::string shares_of_families(const WeightSet& weights) {
   return text + none;
 }
 
+// "; 'a.weight' is a quantised tensor": what the file holds beside tensors that can be weights.
+std::string unread_weights(const WeightSet& weights) {
+  constexpr std::size_t kMostNamed = 4;
+  std::vector<std::string> unread;
+  for (const auto& [key, reason] : weights.not_a_tensor) {
+    if (unread.size() == kMostNamed) break;
+    unread.push_back(fmt::format("'{}' {}", excerpt(key), excerpt(reason)));
+  }
+  if (unread.empty()) return "";
+  const std::size_t more = weights.not_a_tensor.size() - unread.size();
+  return fmt::format("; {}{}", fmt::join(unread, ", "), more == 0 ? "" : fmt::format(" and {} more", more));
+}
+
 std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
   const bool is_module = !weights.class_path.empty();
   const std::string kind = likely_kind(weights);
@@ -113,7 +126,7 @@ std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
       is_module ? fmt::format("pickled module {}", excerpt(weights.class_path)) : "weights", place_of(weights),
       is_module ? "is" : "are", kind.empty() ? "" : ", perhaps " + kind, weights.tensors.size() == 1 ? "is" : "are");
   if (weights.tensors.empty()) {
-    message += " no tensors";
+    message += " no tensors that can be weights";
   } else {
     const bool ordered = !weights.order.empty();
     message +=
@@ -121,6 +134,7 @@ std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
                     excerpt(ordered ? weights.order.front() : weights.tensors.begin()->first),
                     excerpt(ordered ? weights.order.back() : weights.tensors.rbegin()->first));
   }
+  message += unread_weights(weights);
   message += fmt::format("; of the families that are known by their keys, it has {}", shares_of_families(weights));
   return fail_with_hint(
       std::move(message),

@@ -133,6 +133,10 @@ class Values {
     value.tensor = std::move(tensor);
     return arena_->add_tensor(std::move(value));
   }
+  // A tensor that can't be a weight: "is a quantised tensor".
+  const Value* unsupported(std::string reason) {
+    return arena_->add(&arena_->unsupported.emplace_back(pickle::Unsupported{"", std::move(reason)}));
+  }
   const Value* dict(const Entries& entries) {
     std::vector<pickle::Entry> pairs;
     for (const auto& [key, value] : entries) pairs.push_back({text(key), value});

@@ -396,6 +396,16 @@ TEST(Import, looks_at_many_small_parts_in_linear_time) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8));
 }
 
+TEST(Import, names_tensors_that_can_not_be_weights) {
+  Values values;
+  const auto* quantised = values.unsupported("is a quantised tensor");
+  EXPECT_THAT(error_of(values.checkpoint(values.dict({{"a.weight", quantised}}))),
+              HasSubstr("there are no tensors that can be weights; 'a.weight' is a quantised tensor"));
+  const auto* tensor = values.tensor(random_tensor({2, 2}, 1));
+  EXPECT_THAT(error_of(values.checkpoint(values.dict({{"a.weight", quantised}, {"b.weight", tensor}}))),
+              HasSubstr("'b.weight' to 'b.weight'; 'a.weight' is a quantised tensor; of the families"));
+}
+
 TEST(FindWeights, names_what_the_file_holds_instead) {
   Values values;
   const auto* moments = values.state({{"exp_avg", random_tensor({3}, 1)}, {"exp_avg_sq", random_tensor({3}, 2)}});
