@@ -51,6 +51,9 @@ struct StateDict {
   std::vector<std::string> others;        // keys whose value is no tensor
 };
 
+// A dict with a key of more bytes than these is read as no state dict.
+constexpr std::size_t kMostKeyLength = 4096;
+
 // Reads a dict whose keys are texts and most of whose values (more than half) are tensors; nothing if it isn't one.
 std::optional<StateDict> state_dict_of(const pickle::Value& value);
 

@@ -18,7 +18,6 @@ constexpr std::size_t kMostVisits = std::size_t{1} << 24;    // entries of dicts
 constexpr std::size_t kMostKeyBytes = std::size_t{1} << 25;  // of all keys and class names together
 constexpr int kMostPlaces = 64;                              // of one module: tied layers
 constexpr int kMostDepth = 200;
-constexpr std::size_t kMostKeyLength = 4096;
 
 struct Walk {
   ModuleTree tree;

@@ -144,6 +144,20 @@ std::unexpected<Error> unknown_architecture(const WeightSet& weights) {
                   kProgramLines, family_table().front().name));
 }
 
+// The first key of a dict, or of a dict directly inside, that is too long for a state dict. `room`: entries that may
+// yet be looked at, as one dict can stand in many places.
+std::optional<std::string_view> overlong_key(const Value& value, std::size_t& room, int levels = 2) {
+  if (levels == 0) return std::nullopt;
+  for (const pickle::Entry& entry : value.entries()) {
+    if (room == 0) return std::nullopt;
+    --room;
+    const auto key = entry.key->text();
+    if (key && key->size() > kMostKeyLength) return key;
+    if (const auto inside = overlong_key(*entry.value, room, levels - 1)) return inside;
+  }
+  return std::nullopt;
+}
+
 std::unexpected<Error> no_weights(const Value& root) {
   if (root.object())
     return fail_with_hint(
@@ -152,6 +166,11 @@ std::unexpected<Error> no_weights(const Value& root) {
             "pickled torch.nn.Module",
             excerpt(pickle::class_path(root))),
         std::string(kSaveHint));
+  std::size_t room = 1'000'000;
+  if (const auto key = overlong_key(root, room))
+    return fail_with_hint(fmt::format("the key '{}' has {} bytes, expected at most {} in a state dict", excerpt(*key),
+                                      key->size(), kMostKeyLength),
+                          "save the weights under shorter names, as torch.nn.Module.state_dict() gives them");
   std::vector<std::string> entries;
   for (const pickle::Entry& entry : root.entries())
     entries.push_back(fmt::format(

@@ -406,6 +406,13 @@ TEST(Import, names_tensors_that_can_not_be_weights) {
               HasSubstr("'b.weight' to 'b.weight'; 'a.weight' is a quantised tensor; of the families"));
 }
 
+TEST(Import, names_a_key_that_is_too_long) {
+  Values values;
+  const auto* state = values.state({{std::string(5000, 'k'), random_tensor({3}, 1)}});
+  EXPECT_THAT(error_of(values.checkpoint(state)), HasSubstr("has 5000 bytes, expected at most 4096 in a state dict"));
+  EXPECT_THAT(error_of(values.checkpoint(values.dict({{"state_dict", state}}))), HasSubstr("has 5000 bytes"));
+}
+
 TEST(FindWeights, names_what_the_file_holds_instead) {
   Values values;
   const auto* moments = values.state({{"exp_avg", random_tensor({3}, 1)}, {"exp_avg_sq", random_tensor({3}, 2)}});
