@@ -104,7 +104,8 @@ void repeat_states(const FreeCall& call) {
   }
 }
 
-// [c, m, k] beside [c x_0, k, n] where x_0 was 1: c matrices for each entry of the batch.
+// [c, m, k] beside [c x_0, k, n] where x_0 was 1: c matrices for each entry of the batch, or, as another reading, each
+// of them for all entries (repeat_interleave).
 void repeat_matrices(const FreeCall& call) {
   Arg* operands[] = {call.argument("self", 0), call.argument("mat2", 1)};
   Shape shapes[2];
@@ -119,9 +120,17 @@ void repeat_matrices(const FreeCall& call) {
     if (!times || !call.freed_one(*times)) continue;
     Value* content = (*operands[i]->as<aten::TensorPtr>())->content(call.build);
     Shape wide = shapes[i];
-    wide.insert(wide.begin(), *times);
+    call.freeing.ambiguous = true;
+    const std::ptrdiff_t place = call.freeing.reading == 1 ? 1 : 0;
+    if (place == 1) {
+      Shape apart = shapes[i];
+      apart.insert(apart.begin() + 1, Dim(1));
+      content = call.build("reshape", {content}, {{"shape", apart}});
+      if (content == nullptr) return;
+    }
+    wide.insert(wide.begin() + place, *times);
     Value* repeated = call.build("expand", {content}, {{"shape", wide}});
-    wide.erase(wide.begin());
+    wide = shapes[i];
     wide[0] = beside;
     if (repeated != nullptr) repeated = call.build("reshape", {repeated}, {{"shape", wide}});
     if (repeated == nullptr) return;
