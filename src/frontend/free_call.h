@@ -116,6 +116,22 @@ struct FreeCall {
       if (std::ranges::find(known, sentence) == known.end()) known.push_back(std::move(sentence));
     }
   }
+  // A number that stays as it is, of which a program compared with itself tells nothing.
+  void keep_number(const std::string& symbol, std::string sentence) const {
+    std::vector<std::string>& kept = freeing.kept_numbers[symbol];
+    if (std::ranges::find(kept, sentence) == kept.end()) kept.push_back(sentence);
+    note(symbol, std::move(sentence));
+  }
+  // A literal beside an axis of a freed size that stays, though it was half as large, or one less where `one_less`.
+  void tell_of_kept(const Dim& axis, std::int64_t literal, bool one_less = false) const {
+    const auto before = freed(axis) ? frozen(axis, sizes()).constant() : std::nullopt;
+    if (!before || *before < 2 * kLeastTelling) return;
+    const bool half = literal == *before / 2 || literal == (*before + 1) / 2;
+    if (!half && !(one_less && literal == *before - 1)) return;
+    for (const std::string& symbol : freed_symbols(axis, sizes()))
+      keep_number(symbol, fmt::format("a literal {} of {} stays as it is, though it may be {} the freed size '{}' ({})",
+                                      literal, name, half ? "half of" : "one less than", axis.text(), *before));
+  }
   // A literal of a shape or of a position along an axis, which stays, that is a half or a multiple of a freed size.
   void tell_of_shares(const Dim& literal) const {
     const auto number = literal.constant();

@@ -129,6 +129,7 @@ void free_resampling(const FreeCall& call) {
       (*shape)[i] = Dim::symbol(symbols[0]);
     } else if (!assume_resampled(call, source, (*shape)[i]) && call.freed(source)) {
       call.tell_of_shares((*shape)[i]);
+      call.tell_of_kept(source, (*shape)[i].constant().value_or(0));
       call.note(source, fmt::format("{} gives a fixed size of {} along a freed axis", call.name, (*shape)[i].text()));
     }
   }

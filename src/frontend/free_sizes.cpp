@@ -105,6 +105,7 @@ void free_slice(const FreeCall& call) {
   }
   const auto before = frozen(size, call.sizes()).constant();
   const std::int64_t start = call.integer("start", 2).value_or(0);
+  call.tell_of_kept(size, call.integer("step", 4).value_or(1));
   if (before && *before >= kLeastTelling && start == -*before) {
     call.note(size, fmt::format("a literal start {} of {} is taken as the start of a freed axis", start, call.name));
     call.argument("start", 2)->value = Dim(0);
@@ -204,9 +205,7 @@ void tell_of_others(const FreeCall& call) {
                              call.name, symbol)
                : fmt::format("a literal {} of {} stays as it is, though it may come of the freed size '{}'", *real,
                              call.name, symbol);
-      std::vector<std::string>& kept = call.freeing.kept_numbers[symbol];
-      if (std::ranges::find(kept, sentence) == kept.end()) kept.push_back(sentence);
-      call.note(symbol, std::move(sentence));
+      call.keep_number(symbol, std::move(sentence));
     }
   };
   // Places of axes, and what weights say.
@@ -219,13 +218,38 @@ void tell_of_others(const FreeCall& call) {
   }
 }
 
+// Numbers of calls beside their operand's axes: how many entries, which diagonal. Python's arithmetic gives them.
+void tell_of_number(const FreeCall& call, std::string_view parameter, bool one_less = false) {
+  const Shape* from = call.self();
+  const auto number = call.integer(parameter, 1);
+  if (from == nullptr || !number || *number == std::numeric_limits<std::int64_t>::min()) return;
+  for (const Dim& size : *from)
+    if (!call.is_batch(size)) call.tell_of_kept(size, std::abs(*number), one_less);
+}
+
+void tell_of_count(const FreeCall& call) {
+  tell_of_others(call);
+  tell_of_number(call, "k");
+}
+void tell_of_diagonal(const FreeCall& call) {
+  tell_of_others(call);
+  tell_of_number(call, call.name == "diagonal" ? "offset" : "diagonal");
+}
+void tell_of_operand(const FreeCall& call) {
+  tell_of_others(call);
+  tell_of_number(call, "other", true);
+}
+
 // The size that a sum is divided by.
 void free_divisor(const FreeCall& call) {
   Arg* arg = call.argument("other", 1);
   const Dim* literal = arg == nullptr ? nullptr : arg->as<Dim>();
   if (literal == nullptr) return tell_of_others(call);
   Dim size = *literal;
-  if (call.assume(size, true)) arg->value = std::move(size);
+  if (call.assume(size, true))
+    arg->value = std::move(size);
+  else
+    tell_of_number(call, "other", true);
 }
 
 // A window as large as a freed axis, with steps as large, is the whole axis: a global pool.
@@ -252,6 +276,7 @@ void free_windows(const FreeCall& call) {
     Dim& size = (*kernel)[axis];
     const Dim& whole = (*from)[from->size() - axes + axis];
     moved[axis] = entry(stride, axis, size);
+    if (const auto number = size.constant()) call.tell_of_kept(whole, *number);
     if (!call.freed(whole) || frozen(whole, call.sizes()) != size) continue;
     const auto number = size.constant();
     const bool is_whole = number && *number >= kLeastTelling && moved[axis] == size && entry(padding, axis, 0).is(0);
@@ -309,6 +334,8 @@ void free_padding(const FreeCall& call) {
   for (std::size_t i = 0; i + 1 < pads->size(); i += 2) {
     const Dim& size = (*from)[from->size() - 1 - i / 2];
     const auto first = (*pads)[i].constant(), last = (*pads)[i + 1].constant();
+    for (const auto& count : {first, last})
+      if (count) call.tell_of_kept(size, *count);
     if (!call.freed(size) || !first || !last || *last <= *first) continue;
     const auto before = frozen(size, call.sizes()).constant();
     if (*first == 0 && before) call.freeing.padded.emplace(size.text(), std::pair{*before + *last, *before});
@@ -418,6 +445,15 @@ constexpr auto kRules = std::to_array<NamedRule>({
     {"linspace", [](const FreeCall& call) { free_length(call, "steps", 2); }},
     {"eye", [](const FreeCall& call) { free_length(call, "n", 0); }},
     {"div", free_divisor},
+    {"mul", tell_of_operand},
+    {"add", tell_of_operand},
+    {"sub", tell_of_operand},
+    {"topk", tell_of_count},
+    {"kthvalue", tell_of_count},
+    {"tril", tell_of_diagonal},
+    {"triu", tell_of_diagonal},
+    {"diagonal", tell_of_diagonal},
+    {"diagonal_copy", tell_of_diagonal},
     {"avg_pool1d", free_windows},
     {"avg_pool2d", free_windows},
     {"avg_pool3d", free_windows},

@@ -590,6 +590,29 @@ TEST(ExportedProgram, tells_of_equal_axes_which_one_is_taken_to_vary) {
   EXPECT_EQ(split(0, sizes({16, 3}), "4, 4, 3"), "[x_0_over_4, 4, 3]");  // a batch comes first
 }
 
+// Numbers that Python's arithmetic may have made of a size are told even where a proof shows the file right as it is.
+TEST(ExportedProgram, tells_of_numbers_beside_freed_sizes) {
+  const auto told = [](const std::string& op, const std::string& parameter, int number) {
+    const std::string call = node("torch.ops.aten." + op,
+                                  tensor("self", "x") + R"(, {"name": ")" + parameter + R"(", "arg": {"as_int": )" +
+                                      std::to_string(number) + "}}",
+                                  "out");
+    const auto program =
+        import_text(program_of(call, "\"x\": " + tensor_meta(sizes({2, 3, 16}))), {.dynamic = {{"x", {2}}}});
+    if (!program) return program.error().text();
+    std::string all;
+    for (const std::string& note : program->freed.at("x_2").kept_numbers) all += note;
+    return all;
+  };
+  EXPECT_EQ(told("div.Tensor", "other", 8),
+            "a literal 8 of div stays as it is, though it may be half of the freed size 'x_2' (16)");
+  EXPECT_EQ(told("mul.Tensor", "other", 15),
+            "a literal 15 of mul stays as it is, though it may be one less than the freed size 'x_2' (16)");
+  EXPECT_THAT(told("tril.default", "diagonal", -8), HasSubstr("half of the freed size 'x_2'"));
+  EXPECT_EQ(told("mul.Tensor", "other", 7), "");
+  EXPECT_EQ(told("tril.default", "diagonal", 15), "");
+}
+
 // 8 beside 7 is a number of its own, unless the program needs it to be one more: a mask of 7 steps by 8 that is cut
 // to 7.
 TEST(ExportedProgram, takes_one_more_beside_a_freed_size_for_a_mask_of_steps_where_it_must) {

@@ -83,6 +83,51 @@ def test_refuses_what_may_be_half_of_a_size(tmp_path, function):
     assert "along an axis of the freed size 'x_1' may be half of it (14), or a number of its own" in done.stderr
 
 
+class Queries(torch.nn.Module):
+    """Learned queries of 4 heads, each repeated for all entries of the batch, beside [heads * batch, steps, 2]."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries = torch.nn.Parameter(torch.randn(4, 5, 2))
+
+    def forward(self, x):
+        batch = x.shape[0]
+        keys = x.view(batch, -1, 4, 2).permute(2, 0, 1, 3).reshape(4 * batch, -1, 2)
+        queries = self.queries.repeat_interleave(batch, 0)
+        y = torch.bmm(torch.bmm(queries, keys.transpose(1, 2)).softmax(-1), keys)
+        return y.view(4, batch, 5, 2).permute(1, 2, 0, 3).reshape(batch, 5, 8)
+
+
+def test_queries_of_heads_before_batches(tmp_path):
+    model = Queries().eval()
+    torch.export.save(torch.export.export(model, (torch.randn(1, 6, 8),)), tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2", "--dynamic", "x:0", "--to", "onnx,tflite")
+    assert done.returncode == 0, done.stderr
+    for batch in (1, 2, 3):
+        x = torch.randn(batch, 6, 8)
+        assert_files_agree(tmp_path, {"x": x.numpy()}, model(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda x: x.view(2, 4, x.shape[1] // 4).softmax(-1).reshape(2, -1), "is split into [4, 4]"),
+        (
+            lambda x: torch.nn.functional.max_pool1d(x[:, None], x.shape[1] // 2).repeat_interleave(8, -1)[:, 0] + x,
+            "a literal 8 of max_pool1d stays",
+        ),
+        (lambda x: x / (x.shape[1] - 1), "a literal 15 of div stays"),
+        (lambda x: x * (x.shape[1] // 2), "a literal 8 of mul stays"),
+        (lambda x: x.topk(x.shape[1] // 2, 1)[0], "a literal 8 of topk stays"),
+    ],
+)
+def test_tells_of_numbers_that_may_come_of_sizes(tmp_path, function, sentence):
+    torch.export.save(torch.export.export(Function(function).eval(), (torch.randn(2, 16),)), tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2", "--dynamic", "x:1")
+    assert done.returncode == 0, done.stderr
+    assert sentence in done.stderr
+
+
 class Decoder(torch.nn.Module):
     """T5, whose masks have one column more than the decoder has steps."""
 
