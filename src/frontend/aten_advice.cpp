@@ -25,6 +25,8 @@ constexpr std::array kForms = {
     Form{"linalg_eigvals", kSymmetric},
     Form{"linalg_lstsq", "torch.linalg.pinv(A) @ B converts, for matrices of up to 64 rows and columns"},
     Form{"_nested_tensor_", kNested},
+    Form{"_native_batch_norm_legit_functional",
+         "it is batch normalization in training mode: call model.eval() before the export"},
 };
 
 }  // namespace

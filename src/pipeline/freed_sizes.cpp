@@ -157,7 +157,8 @@ Status check_halves(const ImportedProgram& program, const Unproven& unproven) {
     if (halves.empty()) continue;
     return fail_with_hint(
         fmt::format("{}, or a number of its own, and nothing in the program tells which", halves[0]),
-        "export with dynamic_shapes; or, where it is a number of its own, with a length that it isn't half of");
+        "export with dynamic_shapes; or, where it is a number of its own, with another length: one at which that axis "
+        "is neither twice the number nor one more or less");
   }
   return {};
 }
