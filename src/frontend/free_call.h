@@ -151,6 +151,9 @@ struct FreeCall {
 std::optional<Shape> shape_in(const Arg* arg);
 void set_shape(Arg& arg, Shape shape);
 
+// Takes a literal of an axis for the size that it was, of several that of this axis.
+bool assume_along(const FreeCall& call, const Dim& source, Dim& literal);
+
 // Shapes of reshapes, expansions and repeats, new tensors, resampling.
 void free_reshape(const FreeCall& call, std::string_view parameter);
 void free_expansion(const FreeCall& call, std::string_view parameter, bool repeats);

@@ -95,10 +95,8 @@ void free_new(const FreeCall& call, std::string_view parameter, std::size_t posi
   if (any) set_shape(*arg, std::move(*shape));
 }
 
-namespace {
-
 // Of what was as large, only what comes of the same sizes as the axis, if there is such; never a batch.
-bool assume_resampled(const FreeCall& call, const Dim& source, Dim& literal) {
+bool assume_along(const FreeCall& call, const Dim& source, Dim& literal) {
   std::vector<Dim> candidates = call.sizes_for(literal);
   if (std::ranges::any_of(candidates, [&](const Dim& size) { return call.is_batch(size); })) return false;
   if (candidates.size() < 2) return call.assume(literal);
@@ -110,8 +108,6 @@ bool assume_resampled(const FreeCall& call, const Dim& source, Dim& literal) {
   literal = candidates[0];
   return true;
 }
-
-}  // namespace
 
 // Heights and widths of what is resampled: of two freed sizes that were equal, an axis has the one that it holds.
 void free_resampling(const FreeCall& call) {
@@ -127,7 +123,7 @@ void free_resampling(const FreeCall& call) {
       call.note(symbols[0], fmt::format("a literal {} of {} is taken as the freed size '{}'", (*shape)[i].text(),
                                         call.name, symbols[0]));
       (*shape)[i] = Dim::symbol(symbols[0]);
-    } else if (!assume_resampled(call, source, (*shape)[i]) && call.freed(source)) {
+    } else if (!assume_along(call, source, (*shape)[i]) && call.freed(source)) {
       call.tell_of_shares((*shape)[i]);
       call.tell_of_kept(source, (*shape)[i].constant().value_or(0));
       call.note(source, fmt::format("{} gives a fixed size of {} along a freed axis", call.name, (*shape)[i].text()));

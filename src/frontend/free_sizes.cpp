@@ -123,7 +123,8 @@ void free_slice(const FreeCall& call) {
     call.note(size, fmt::format("a literal start {} of {} stays as it is along a freed axis", start, call.name));
   if (!stop || !before || *stop < 0) return;
   // As many of a longer axis as a freed size says: x_1 of 2 x_1.
-  if (Dim length = *literal; *stop < *before && !size.as_symbol() && start == 0 && call.assume(length)) {
+  if (Dim length = *literal;
+      *stop < *before && !size.as_symbol() && start == 0 && (assume_along(call, size, length) || call.assume(length))) {
     end->value = std::move(length);
     return;
   }

@@ -52,6 +52,7 @@ def halves(x):
     [
         (blocks, (2, 14, 6), (1,), [(2, 5, 6), (2, 16, 6), (2, 27, 6)]),
         (windows, (2, 6, 14, 19), (2, 3), [(2, 6, 8, 9), (2, 6, 15, 16), (2, 6, 21, 30)]),
+        (windows, (2, 6, 19, 19), (2, 3), [(2, 6, 8, 9), (2, 6, 21, 30)]),
         (halves, (2, 14, 6), (1,), [(2, 10, 6), (2, 28, 6)]),
         (few_blocks, (2, 15, 6), (1,), [(2, 5, 6), (2, 17, 6), (2, 33, 6)]),
         (learned, (2, 7, 8), (1,), [(2, 4, 8), (2, 11, 8)]),
@@ -126,6 +127,15 @@ def test_tells_of_numbers_that_may_come_of_sizes(tmp_path, function, sentence):
     done = run(tmp_path, "convert", "net.pt2", "--dynamic", "x:1")
     assert done.returncode == 0, done.stderr
     assert sentence in done.stderr
+
+
+def test_names_the_mode_that_normalizes_without_a_batch(tmp_path):
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
+    program = torch.export.export(model, (torch.randn(4, 3),)).run_decompositions()
+    torch.export.save(program, tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt2")
+    assert done.returncode == 1
+    assert "call model.eval() before the export" in done.stderr
 
 
 class Decoder(torch.nn.Module):
