@@ -18,10 +18,10 @@ class OwnWeights {
   OwnWeights(const WeightTree& module, std::string_view called, std::string_view of_class)
       : name(called), class_name(of_class), module_(module) {}
 
-  // The shape of a weight; nothing if there is none of that name.
+  // The shape of a weight; nothing if there is none of that name or it is none of real numbers.
   const Sizes* find(std::string_view weight) const {
     const auto found = std::ranges::find(module_.weights, weight, &WeightTree::Weight::name);
-    return found == module_.weights.end() || found->dtype.empty() ? nullptr : &found->sizes;
+    return found == module_.weights.end() || !is_real(found->dtype) ? nullptr : &found->sizes;
   }
   // Of `rank` axes.
   const Sizes* find(std::string_view weight, std::size_t rank) const {
@@ -29,11 +29,14 @@ class OwnWeights {
     return sizes != nullptr && sizes->size() == rank ? sizes : nullptr;
   }
   const Sizes* bias() const { return find("bias", 1); }
-  // The weight that a convolution or linear layer multiplies with; under weight_norm that of its directions.
+  // Whether there is a bias of more axes, which no linear layer nor convolution has.
+  bool has_wide_bias() const { return find("bias") != nullptr && bias() == nullptr; }
+  // The weight that a convolution or linear layer multiplies with; under weight_norm that of its directions. What
+  // spectral_norm calls weight_v is a vector beside weight_orig.
   const Sizes* factor() const {
     if (const Sizes* weight = find("weight")) return weight;
-    if (const Sizes* directions = find("weight_v")) return directions;
-    return find("weight_orig");
+    if (const Sizes* original = find("weight_orig")) return original;
+    return find("weight_v");
   }
   bool is_a(std::string_view word) const { return class_name == word; }
 
@@ -41,6 +44,8 @@ class OwnWeights {
   std::string_view class_name;
 
  private:
+  static bool is_real(std::string_view dtype) { return dtype.starts_with("float") || dtype.starts_with("bfloat"); }
+
   const WeightTree& module_;
 };
 
@@ -94,28 +99,34 @@ std::string batch_norm_kind(const OwnWeights& own) {
   return fmt::format("BatchNorm {}{}", (*mean)[0], own.find("weight") == nullptr ? ", without weights" : "");
 }
 
-// weight [N], bias [N].
+// weight [N], bias [N]; of LayerNorm perhaps more axes.
 std::string norm_kind(const OwnWeights& own) {
+  if (own.has_wide_bias()) {
+    const Sizes* wide = own.find("weight", own.find("bias")->size());
+    return wide != nullptr && *wide == *own.find("bias") ? fmt::format("LayerNorm {}", fmt::join(*wide, "x")) : "";
+  }
   const Sizes* weight = own.find("weight", 1);
   if (weight == nullptr) return "";
   if (const Sizes* bias = own.bias()) {
     if (*bias != *weight) return "";
     return fmt::format("{} {}", own.is_a("GroupNorm") ? "GroupNorm" : "LayerNorm or GroupNorm", (*weight)[0]);
   }
-  return (*weight)[0] == 1 ? "PReLU" : fmt::format("RMSNorm {}", (*weight)[0]);
+  return (*weight)[0] == 1 ? "PReLU"
+                           : fmt::format("RMSNorm{} {}", own.class_name.empty() ? " or PReLU" : "", (*weight)[0]);
 }
 
 bool is_called_an_embedding(std::string_view name) {
   constexpr std::array<std::string_view, 7> kWords = {"emb", "wte", "wpe", "token", "position", "lookup", "codebook"};
   std::string lower(name);
   std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; });
+  if (lower.find("proj") != std::string::npos) return false;  // "position_proj"
   return std::ranges::any_of(kWords, [&](std::string_view word) { return lower.find(word) != std::string::npos; });
 }
 
 // weight [O, I] and perhaps bias [O]; tables of embeddings [N, D] look the same and have no bias.
 std::string matrix_kind(const OwnWeights& own) {
   const Sizes* weight = own.factor();
-  if (weight == nullptr || weight->size() != 2) return "";
+  if (weight == nullptr || weight->size() != 2 || own.has_wide_bias()) return "";
   const Sizes* bias = own.bias();
   if (bias != nullptr) {
     if ((*bias)[0] == (*weight)[0]) return fmt::format("Linear {} -> {}", (*weight)[1], (*weight)[0]);
@@ -130,7 +141,7 @@ std::string matrix_kind(const OwnWeights& own) {
 // weight [O, I/groups, ...], or transposed [I, O/groups, ...], which a bias [O] tells.
 std::string convolution_kind(const OwnWeights& own) {
   const Sizes* weight = own.factor();
-  if (weight == nullptr || weight->size() < 3 || weight->size() > 5) return "";
+  if (weight == nullptr || weight->size() < 3 || weight->size() > 5 || own.has_wide_bias()) return "";
   const Sizes* bias = own.bias();
   const std::int64_t first = (*weight)[0], second = (*weight)[1];
   const bool transposed =

@@ -40,10 +40,23 @@ TEST(ModuleKind, tells_layers_by_names_and_shapes) {
   EXPECT_EQ(kind_of({{"weight_v", {8, 4, 3}}, {"weight_g", {8, 1, 1}}, {"bias", {8}}}),
             "Conv1d 4 -> 8, kernel 3, weight_norm");
   EXPECT_EQ(kind_of({{"weight", {16}}, {"bias", {16}}}), "LayerNorm or GroupNorm 16");
-  EXPECT_EQ(kind_of({{"weight", {16}}}), "RMSNorm 16");
+  EXPECT_EQ(kind_of({{"weight", {16}}}), "RMSNorm or PReLU 16");
   EXPECT_EQ(kind_of({{"weight", {1}}}), "PReLU");
   EXPECT_EQ(kind_of({{"weight", {8}}, {"bias", {8}}, {"running_mean", {8}}, {"running_var", {8}}}), "BatchNorm 8");
   EXPECT_EQ(kind_of({{"running_mean", {8}}, {"running_var", {8}}}), "BatchNorm 8, without weights");
+}
+
+TEST(ModuleKind, does_not_take_other_layers_for_linear_ones) {
+  EXPECT_EQ(kind_of({{"weight", {4, 5}}, {"bias", {4, 5}}}), "LayerNorm 4x5");
+  EXPECT_EQ(kind_of({{"weight", {4, 5}}, {"bias", {5, 4}}}), "");
+  EXPECT_EQ(kind_of({{"weight", {4, 4}}}, "position_proj"), "Linear 4 -> 4, without bias");
+  const Tensor flags = converted(random_tensor({2}, 1), DType::i8);
+  EXPECT_EQ(outline_of_weights({{"part.weight", flags}}).parts.at(0).kind, "");
+}
+
+TEST(ModuleKind, finds_the_weight_under_spectral_norm) {
+  EXPECT_EQ(kind_of({{"weight_orig", {6, 4}}, {"weight_u", {6}}, {"weight_v", {4}}, {"bias", {6}}}),
+            "Linear 4 -> 6, spectral_norm or pruned");
 }
 
 TEST(ModuleKind, tells_recurrent_layers) {
