@@ -624,7 +624,7 @@ TEST(ExportedProgram, takes_one_more_beside_a_freed_size_for_a_mask_of_steps_whe
     const auto program = import_text(program_of(full + "," + nodes, tensors), {.dynamic = {{"x", {axis}}}});
     return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
   };
-  const auto x_of = [](const std::string& shape) { return "\"x\": " + tensor_meta(shape); };
+  const auto x_of = [](const std::string& sizes) { return "\"x\": " + tensor_meta(sizes); };
   const std::string relu = node("torch.ops.aten.relu.default", tensor("self", "m"), "out");
   EXPECT_EQ(shape(1, relu, x_of(sizes({2, 7}))), "[x_1, 8]");
   EXPECT_EQ(shape(0, relu, x_of(sizes({7, 2}))), "[x_0, 8]");  // as many states of a batch
