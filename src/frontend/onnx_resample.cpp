@@ -396,7 +396,7 @@ void read_resize(Call& call) {
   } else if (!scales.empty()) {
     if (!set_scales(call, content, scales, axes, shape)) return;
   } else {
-    const auto sizes = operand_sizes(call, 3, true);
+    const auto sizes = operand_sizes(call, 3);
     if (!sizes || !set_sizes(call, content, *sizes, axes, shape, policy)) return;
   }
   if (content.coordinates == "tf_crop_and_resize") {

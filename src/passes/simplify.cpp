@@ -83,14 +83,15 @@ bool are_known_zeros(const Node& node) {
 }
 
 bool has_no_elements(const Value* value) {
-  const auto sizes = constant_sizes(value->type.shape);
-  return sizes && std::ranges::find(*sizes, 0) != sizes->end();
+  return std::ranges::any_of(value->type.shape, [](const Dim& size) { return size.is(0); });
 }
 
 // Results of known shapes without elements are known, whatever they are computed from.
 bool are_known_empty(const Node& node) {
   return node.regions.empty() && !op_of(node).is_constant && !node.results.empty() &&
-         std::ranges::all_of(node.results, [](const Value* x) { return has_no_elements(x) && !x->quantization; });
+         std::ranges::all_of(node.results, [](const Value* x) {
+           return has_no_elements(x) && constant_sizes(x->type.shape) && !x->quantization;
+         });
 }
 
 // Whether parts of a join add nothing to it. Runtimes don't take parts without elements.
