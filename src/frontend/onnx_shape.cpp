@@ -561,6 +561,8 @@ void read_long_range(Call& call, const Tensor& start, const Tensor& limit, const
 }
 
 void read_range(Call& call) {
+  for (const auto& given : {call.known_if_any(0), call.known_if_any(1), call.known_if_any(2)})
+    if (given && given->elements.size() != 1) return call.fail("start, limit or step is no number");
   if (const auto from = call.constant(0), to = call.constant(1), by = call.constant(2); from && to && by)
     if (!is_exact_in_float64(*from) || !is_exact_in_float64(*to) || !is_exact_in_float64(*by))
       return read_long_range(call, *from, *to, *by);
