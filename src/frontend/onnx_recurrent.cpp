@@ -119,8 +119,7 @@ States run_scan(Call& call, const Layer& layer, const Direction& side, bool has_
   frame.shape.erase(frame.shape.begin() + 1);
   Value* x = body->add_input("frame", frame);
   Value* counts = counting_steps(call.build, product, layer.lengths);
-  Value* step_counts =
-      counts == nullptr ? nullptr : body->add_input("counts", {DType::boolean, {frame.shape[0], Dim(1)}});
+  Value* step_counts = counts_of_step(*body, counts);
   auto [h, c] = step({build, x, inner[0], has_cell ? inner[1] : nullptr,
                       [&](Value* value) { return value == nullptr ? nullptr : inside.at(value); }});
   h = kept_state(build, step_counts, h, inner[0]);
@@ -133,22 +132,11 @@ States run_scan(Call& call, const Layer& layer, const Direction& side, bool has_
   if (has_cell) body->add_output("c_next", c);
   for (std::size_t i = own; i < states.size(); ++i) body->add_output(states[i]->name, body->inputs()[i]);
   body->add_output("y", h);
-  std::vector<Value*> operands = states;
-  operands.push_back(product);
-  if (counts != nullptr) operands.push_back(counts);
-  std::vector<std::unique_ptr<Graph>> regions;
-  regions.push_back(std::move(body));
-  const std::int64_t reverse = side.reverse ? 1 : 0;
-  const std::vector<Value*> out =
-      call.build.call("scan", operands,
-                      {{"states", static_cast<std::int64_t>(states.size())},
-                       {"reverse_inputs", Integers(operands.size() - states.size(), reverse)},
-                       {"reverse_outputs", Integers{reverse}}},
-                      "scan", std::move(regions));
+  const std::vector<Value*> out = call_scan(call.build, side.reverse, states, product, counts, std::move(body));
   if (call.failed()) return result;
-  result.h = out[0];
-  result.c = has_cell ? out[1] : nullptr;
-  result.y = zeros_behind(call.build, counts, out[states.size()]);
+  result.y = out[0];
+  result.h = out[1];
+  result.c = has_cell ? out[2] : nullptr;
   return result;
 }
 

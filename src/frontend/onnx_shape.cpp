@@ -561,12 +561,12 @@ void read_long_range(Call& call, const Tensor& start, const Tensor& limit, const
 }
 
 void read_range(Call& call) {
-  for (const auto& given : {call.known_if_any(0), call.known_if_any(1), call.known_if_any(2)})
-    if (given && given->elements.size() != 1) return call.fail("start, limit or step is no number");
+  const auto start = call.known_if_any(0), limit = call.known_if_any(1), delta = call.known_if_any(2);
+  for (const auto* given : {&start, &limit, &delta})
+    if (*given && (*given)->elements.size() != 1) return call.fail("start, limit or step is no number");
   if (const auto from = call.constant(0), to = call.constant(1), by = call.constant(2); from && to && by)
     if (!is_exact_in_float64(*from) || !is_exact_in_float64(*to) || !is_exact_in_float64(*by))
       return read_long_range(call, *from, *to, *by);
-  const auto start = call.known_if_any(0), limit = call.known_if_any(1), delta = call.known_if_any(2);
   if (start && limit && delta) {
     const auto step = delta->elements[0].constant();
     if (!step || *step == 0) return call.fail("the step has to be a number");

@@ -184,7 +184,7 @@ std::vector<Value*> expand_lstm_to_scan(Builder& build, const Node& node, std::s
   Value* c = body->add_input("c", node.results[2]->type);
   Value* x = body->add_input("x", {DType::f32, {x_shape[0], x_shape[2]}});
   Value* counts = counting_steps(build, operands[0], operand_or_null(operands, kLstmLengths));
-  Value* step_counts = counts == nullptr ? nullptr : body->add_input("counts", {DType::boolean, {x_shape[0], 1}});
+  Value* step_counts = counts_of_step(*body, counts);
   Value* from_x = step("linear", {x, weights.weight(1), weights.joined_bias()});
   Value* from_h = step("linear", {h, weights.weight(2), nullptr});
   const std::vector<Value*> gates =
@@ -209,7 +209,7 @@ std::vector<Value*> expand_lstm_to_scan(Builder& build, const Node& node, std::s
   const bool same_zeros = operand_or_null(operands, 5) == nullptr && operand_or_null(operands, 6) == nullptr &&
                           node.results[1]->type == node.results[2]->type;
   Value* c0 = same_zeros ? h0 : initial_state(build, node, operands, 6, 2);
-  return call_scan(build, node, {h0, c0}, operands[0], counts, std::move(body));
+  return call_scan(build, node.attrs.flag("reverse"), {h0, c0}, operands[0], counts, std::move(body));
 }
 
 std::vector<Value*> expand_rnn_to_scan(Builder& build, const Node& node, std::span<Value* const> operands) {
@@ -220,7 +220,7 @@ std::vector<Value*> expand_rnn_to_scan(Builder& build, const Node& node, std::sp
   Value* h = body->add_input("h", node.results[1]->type);
   Value* x = body->add_input("x", {DType::f32, {x_shape[0], x_shape[2]}});
   Value* counts = counting_steps(build, operands[0], operand_or_null(operands, kRnnLengths));
-  Value* step_counts = counts == nullptr ? nullptr : body->add_input("counts", {DType::boolean, {x_shape[0], 1}});
+  Value* step_counts = counts_of_step(*body, counts);
   Value* from_x = step("linear", {x, weights.weight(1), weights.joined_bias()});
   Value* from_h = step("linear", {h, weights.weight(2), nullptr});
   Value* next = step(node.attrs.text("nonlinearity"), {step("add", {from_x, from_h})}, {}, "h_next");
@@ -231,7 +231,8 @@ std::vector<Value*> expand_rnn_to_scan(Builder& build, const Node& node, std::sp
     build.set_error(status.error());
     return {nullptr, nullptr};
   }
-  return call_scan(build, node, {initial_state(build, node, operands, 5)}, operands[0], counts, std::move(body));
+  return call_scan(build, node.attrs.flag("reverse"), {initial_state(build, node, operands, 5)}, operands[0], counts,
+                   std::move(body));
 }
 
 // --------------------------------------------------------------------------------------------------- as ONNX has them

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "ops/array.h"
 
@@ -23,6 +24,21 @@ inline double number_of_modular(std::uint64_t bits, DType dtype) {
   if (dtype == DType::u64) return static_cast<double>(bits);
   if (dtype == DType::i64) return static_cast<double>(static_cast<std::int64_t>(bits));
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(bits));
+}
+
+// What an element is to formulas of real numbers and to those modulo 2^64, and their results as elements.
+template <class Number>
+Number operand_of(double x) {
+  if constexpr (std::is_same_v<Number, double>)
+    return x;
+  else
+    return modular_of(x);
+}
+inline double element_of(double x, DType) {
+  return x;
+}
+inline double element_of(std::uint64_t bits, DType dtype) {
+  return number_of_modular(bits, dtype);
 }
 
 // Whether the array holds integers that float64 tells apart, so that they can be computed with modulo 2^64.

@@ -274,13 +274,8 @@ Expected<std::vector<Array>> run_along(const EvalCall& call, std::type_identity_
       for (std::int64_t step = 0; step < view.size; ++step) {
         double& entry = entries[(reverse ? view.size - 1 - step : step) * view.inner];
         const Number before = total;
-        if constexpr (std::is_same_v<Number, double>) {
-          total = Join(total, entry);
-          entry = exclusive ? before : total;
-        } else {
-          total = Join(total, modular_of(entry));
-          entry = number_of_modular(exclusive ? before : total, out.dtype);
-        }
+        total = Join(total, operand_of<Number>(entry));
+        entry = element_of(exclusive ? before : total, out.dtype);
       }
     }
   return std::vector{std::move(out)};

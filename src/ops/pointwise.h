@@ -30,23 +30,20 @@ Expected<std::vector<Array>> eval_binary(const EvalCall& call) {
   return std::vector{std::move(out)};
 }
 
+template <auto Modular, DType dtype>
+double modular_result(double a, double b) {
+  return number_of_modular(Modular(modular_of(a), modular_of(b)), dtype);
+}
+
 // The same of integers by `Modular`, which computes modulo 2^64.
 template <auto F, auto Modular>
 Expected<std::vector<Array>> eval_arithmetic(const EvalCall& call) {
   const DType dtype = call.operand(0).dtype;
   if (!is_modular(call.operand(0)) || !is_modular(call.operand(1))) return eval_binary<F>(call);
-  constexpr auto in = [](DType result) {
-    return result == DType::u64
-               ? +[](double a,
-                     double b) { return number_of_modular(Modular(modular_of(a), modular_of(b)), DType::u64); }
-           : result == DType::i64
-               ? +[](double a,
-                     double b) { return number_of_modular(Modular(modular_of(a), modular_of(b)), DType::i64); }
-               : +[](double a, double b) {
-                   return number_of_modular(Modular(modular_of(a), modular_of(b)), DType::i32);
-                 };
-  };
-  TAPER_ASSIGN(Array out, zip_elements(call.operand(0), call.operand(1), dtype, in(dtype)));
+  const auto result = dtype == DType::u64   ? modular_result<Modular, DType::u64>
+                      : dtype == DType::i64 ? modular_result<Modular, DType::i64>
+                                            : modular_result<Modular, DType::i32>;
+  TAPER_ASSIGN(Array out, zip_elements(call.operand(0), call.operand(1), dtype, result));
   wrap_integers(out);
   if (const Attr* activation = call.attrs.find("activation"); activation != nullptr)
     for (double& x : out.values) x = activate(std::get<std::string>(*activation), x);

@@ -64,6 +64,10 @@ Value* counting_steps(Builder& build, Value* x, Value* lengths) {
   return build("less", {column(steps, {1, shape[1], 1}), column(lengths, {shape[0], 1, 1})}, {}, "counts");
 }
 
+Value* counts_of_step(Graph& body, const Value* counts) {
+  return counts == nullptr ? nullptr : body.add_input("counts", {DType::boolean, {counts->type.shape[0], Dim(1)}});
+}
+
 Value* kept_state(Builder& step, Value* counts, Value* next, Value* before, std::string_view name) {
   return counts == nullptr ? next : step("where", {counts, next, before}, {}, name);
 }
@@ -73,19 +77,18 @@ Value* zeros_behind(Builder& build, Value* counts, Value* y) {
   return build("where", {counts, y, build.constant(to_tensor(Array{y->type.dtype, {}, {0}}))});
 }
 
-std::vector<Value*> call_scan(Builder& build, const Node& node, std::vector<Value*> states, Value* x, Value* counts,
+std::vector<Value*> call_scan(Builder& build, bool reverse, std::vector<Value*> states, Value* x, Value* counts,
                               std::unique_ptr<Graph> body) {
   const auto state_count = static_cast<std::int64_t>(states.size());
-  const std::int64_t reverse = node.attrs.flag("reverse") ? 1 : 0;
   states.push_back(x);
   if (counts != nullptr) states.push_back(counts);
-  const std::vector<std::int64_t> directions(states.size() - static_cast<std::size_t>(state_count), reverse);
+  const std::vector<std::int64_t> directions(states.size() - static_cast<std::size_t>(state_count), reverse ? 1 : 0);
   std::vector<std::unique_ptr<Graph>> regions;
   regions.push_back(std::move(body));
   std::vector<Value*> out = build.call("scan", std::move(states),
                                        {{"states", state_count},
                                         {"reverse_inputs", directions},
-                                        {"reverse_outputs", std::vector<std::int64_t>{reverse}}},
+                                        {"reverse_outputs", std::vector<std::int64_t>{reverse ? 1 : 0}}},
                                        "scan", std::move(regions));
   out.resize(static_cast<std::size_t>(state_count) + 1);
   std::ranges::rotate(out, out.end() - 1);  // y comes first
@@ -215,7 +218,7 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
   Value* h = body->add_input("h", {DType::f32, {x_shape[0], hidden}});
   Value* x = body->add_input("x", {DType::f32, {x_shape[0], x_shape[2]}});
   Value* counts = counting_steps(build, operands[0], operand_or_null(operands, kGruLengths));
-  Value* step_counts = counts == nullptr ? nullptr : body->add_input("counts", {DType::boolean, {x_shape[0], 1}});
+  Value* step_counts = counts_of_step(*body, counts);
   const auto weight = [&](std::size_t i) { return constant_in_body(step, node, i); };
   Value* input_bias = weight(3);
   Value* hidden_bias = weight(4);
@@ -244,7 +247,8 @@ std::vector<Value*> expand_gru_to_scan(Builder& build, const Node& node, std::sp
     return {nullptr, nullptr};
   }
 
-  return call_scan(build, node, {initial_state(build, node, operands, 5)}, operands[0], counts, std::move(body));
+  return call_scan(build, node.attrs.flag("reverse"), {initial_state(build, node, operands, 5)}, operands[0], counts,
+                   std::move(body));
 }
 
 // ------------------------------------------------------------------------------------------------------------ onnx_gru

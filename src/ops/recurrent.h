@@ -54,6 +54,8 @@ class StepCounts {
 
 // Which steps of x [B, T, ...] count, bool [B, T, 1]; null without lengths.
 Value* counting_steps(Builder& build, Value* x, Value* lengths);
+// The body's input for one step of these, bool [B, 1]; null where `counts` is.
+Value* counts_of_step(Graph& body, const Value* counts);
 // The state [B, h] after a step: `next` where the step counts (bool [B, 1], null: always), else `before`.
 Value* kept_state(Builder& step, Value* counts, Value* next, Value* before, std::string_view name = {});
 // y [B, T, h] with zeros for the steps that don't count; y itself where `counts` is null.
@@ -62,10 +64,10 @@ Value* zeros_behind(Builder& build, Value* counts, Value* y);
 // The lengths as ONNX has them, int32; null without.
 Value* onnx_lengths(Builder& build, std::span<Value* const> operands, std::size_t i);
 
-// The call of a layer as a scan over x, and over which steps count unless that is null. The body takes the states and
-// one entry of each, and gives the next states and y. Results: y [B, T, h], 0 where steps don't count, and the last
-// states.
-std::vector<Value*> call_scan(Builder& build, const Node& node, std::vector<Value*> states, Value* x, Value* counts,
+// A layer as a scan over x, from its last step on if `reverse`, and over which steps count unless that is null. The
+// body takes the states and one entry of each, and gives the next states and y. Results: y [B, T, h], 0 where steps
+// don't count, and the last states.
+std::vector<Value*> call_scan(Builder& build, bool reverse, std::vector<Value*> states, Value* x, Value* counts,
                               std::unique_ptr<Graph> body);
 
 // x [T, B, ...] with its first two axes changed.

@@ -47,10 +47,7 @@ Expected<Array> fold_axes(const EvalCall& call, std::type_identity_t<Number> sta
   std::int64_t at = 0;
   for (const double value : x.values) {
     Number& target = totals[static_cast<std::size_t>(at)];
-    if constexpr (std::is_same_v<Number, double>)
-      target = Fold(target, value);
-    else
-      target = Fold(target, modular_of(value));
+    target = Fold(target, operand_of<Number>(value));
     for (std::size_t axis = index.size(); axis-- > 0;) {
       if (!reduced[axis]) at += strides[axis];
       if (++index[axis] < x.shape[axis]) break;
@@ -58,11 +55,7 @@ Expected<Array> fold_axes(const EvalCall& call, std::type_identity_t<Number> sta
       index[axis] = 0;
     }
   }
-  if constexpr (std::is_same_v<Number, double>)
-    out.values = std::move(totals);
-  else
-    std::ranges::transform(totals, out.values.begin(),
-                           [&x](std::uint64_t total) { return number_of_modular(total, x.dtype); });
+  std::ranges::transform(totals, out.values.begin(), [&x](Number total) { return element_of(total, x.dtype); });
   return out;
 }
 

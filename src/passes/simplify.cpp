@@ -94,6 +94,16 @@ bool are_known_empty(const Node& node) {
          });
 }
 
+std::vector<Value*> zeros_of_known_shapes(Builder& build, const Node& node) {
+  std::vector<Value*> zeros;
+  for (const Value* result : node.results) {
+    Array array{result->type.dtype, *constant_sizes(result->type.shape), {}};
+    array.values.resize(static_cast<std::size_t>(*element_count(result->type.shape).constant()));
+    zeros.push_back(build.constant(to_tensor(array), result->name));
+  }
+  return zeros;
+}
+
 // Whether parts of a join add nothing to it. Runtimes don't take parts without elements.
 bool joins_nothing(const Node& node) {
   return node.op == "concat" && !has_no_elements(node.results[0]) &&
@@ -130,19 +140,7 @@ namespace {
 Expected<Graph> fold(const Graph& graph, bool zeros_too) {
   const Rule rule = [&](Builder& build, const Node& node, std::span<Value* const> operands) -> Replacement {
     const Op& op = op_of(node);
-    if (zeros_too && are_known_zeros(node)) {
-      const Type& type = node.results[0]->type;
-      Array zeros{type.dtype, *constant_sizes(type.shape), {}};
-      zeros.values.resize(static_cast<std::size_t>(*element_count(type.shape).constant()));
-      return std::vector{build.constant(to_tensor(zeros), node.results[0]->name)};
-    }
-    if (are_known_empty(node)) {
-      std::vector<Value*> empty;
-      for (const Value* result : node.results)
-        empty.push_back(build.constant(to_tensor(Array{result->type.dtype, *constant_sizes(result->type.shape), {}}),
-                                       result->name));
-      return empty;
-    }
+    if ((zeros_too && are_known_zeros(node)) || are_known_empty(node)) return zeros_of_known_shapes(build, node);
     if (joins_nothing(node)) return std::vector{join_the_rest(build, node, operands)};
     if (!can_be_evaluated(node, operands)) return std::nullopt;
     if (auto rearranged = rearrange_constants(build, node, operands)) return rearranged;

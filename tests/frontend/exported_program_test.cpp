@@ -533,36 +533,29 @@ TEST(ExportedProgram, sets_products_of_freed_sizes_free) {
             shape_text({Dim::symbol("x_0") * Dim::symbol("x_1"), 16}));
 }
 
+// The shape of x [2, steps, 6], with two steps more behind, viewed as `to`, where the number of steps is freed.
+std::string parted_into_blocks(std::int64_t steps, const std::string& to) {
+  const std::string nodes =
+      node("torch.ops.aten.constant_pad_nd.default",
+           tensor("self", "x") + R"(, {"name": "pad", "arg": {"as_ints": [0, 0, 0, 2]}})", "p") +
+      "," +
+      node("torch.ops.aten.view.default",
+           tensor("self", "p") + R"(, {"name": "size", "arg": {"as_ints": [)" + to + "]}}", "out");
+  const auto program =
+      import_text(program_of(nodes, "\"x\": " + tensor_meta(sizes({2, steps, 6}))), {.dynamic = {{"x", {1}}}});
+  return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
+}
+
 // Blocks of 4 of what Python padded to a multiple of 4.
 TEST(ExportedProgram, takes_what_fills_blocks_for_the_padding_that_fits) {
-  const auto blocks = [](const std::string& to) {
-    const std::string nodes =
-        node("torch.ops.aten.constant_pad_nd.default",
-             tensor("self", "x") + R"(, {"name": "pad", "arg": {"as_ints": [0, 0, 0, 2]}})", "p") +
-        "," +
-        node("torch.ops.aten.view.default",
-             tensor("self", "p") + R"(, {"name": "size", "arg": {"as_ints": [)" + to + "]}}", "out");
-    const auto program =
-        import_text(program_of(nodes, "\"x\": " + tensor_meta(sizes({2, 14, 6}))), {.dynamic = {{"x", {1}}}});
-    return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
-  };
+  const auto blocks = [](const std::string& to) { return parted_into_blocks(14, to); };
   EXPECT_EQ(blocks("2, 4, 4, 6"), "[2, floor_div(x_1 + 3, 4), 4, 6]");
   EXPECT_EQ(blocks("2, 2, 8, 6"), "[2, floor_div(x_1 + 7, 8), 8, 6]");
 }
 
 // 4 blocks of 8, not 8 of 4; neither where the blocks are joined to the batch, nor where the features are to them.
 TEST(ExportedProgram, takes_the_number_of_blocks_from_the_front) {
-  const auto blocks = [](const std::string& to) {
-    const std::string nodes =
-        node("torch.ops.aten.constant_pad_nd.default",
-             tensor("self", "x") + R"(, {"name": "pad", "arg": {"as_ints": [0, 0, 0, 2]}})", "p") +
-        "," +
-        node("torch.ops.aten.view.default",
-             tensor("self", "p") + R"(, {"name": "size", "arg": {"as_ints": [)" + to + "]}}", "out");
-    const auto program =
-        import_text(program_of(nodes, "\"x\": " + tensor_meta(sizes({2, 30, 6}))), {.dynamic = {{"x", {1}}}});
-    return program ? shape_text(program->graph.outputs()[0].value->type.shape) : program.error().text();
-  };
+  const auto blocks = [](const std::string& to) { return parted_into_blocks(30, to); };
   EXPECT_EQ(blocks("2, 4, 8, 6"), "[2, floor_div(x_1 + 7, 8), 8, 6]");
   EXPECT_EQ(blocks("8, 8, 6"), "[2*floor_div(x_1 + 7, 8), 8, 6]");
   EXPECT_EQ(blocks("2, 4, 48"), "[2, floor_div(x_1 + 7, 8), 48]");

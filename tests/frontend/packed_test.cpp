@@ -67,22 +67,24 @@ Array steps_of_each() {
 
 // What pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False) calls.
 struct Packed {
+  TensorPtr x;
   Arg data, batch_sizes, order, inverse;
 };
-Packed pack(Program& program, const TensorPtr& x, const TensorPtr& lengths) {
+Packed pack(Program& program) {
+  const TensorPtr x = program.input("x", DType::f32, kBatch),
+                  lengths = program.input("lengths", DType::i64, {kBatch[0]});
   const auto sorted = program.results("sort", {lengths, Arg(Dim(-1)), Arg(true)});
   const auto taken = program.results("index_select", {x, Arg(Dim(0)), sorted[1]});
   const auto packed = program.results("_pack_padded_sequence", {taken[0], sorted[0], Arg(true)});
   const Arg places = Tensor::make(arange(program.build, 0, 1, x->type().shape[0], DType::i64));
   const auto empty = program.results("empty_like", {sorted[1]});
-  return {packed[0], packed[1], sorted[1], program.results("scatter", {empty[0], Arg(Dim(0)), sorted[1], places})[0]};
+  return {x, packed[0], packed[1], sorted[1],
+          program.results("scatter", {empty[0], Arg(Dim(0)), sorted[1], places})[0]};
 }
 
 TEST(PackedSequences, hold_entries_step_by_step_and_are_padded_with_what_is_asked_for) {
   Program program;
-  const TensorPtr x = program.input("x", DType::f32, kBatch),
-                  lengths = program.input("lengths", DType::i64, {kBatch[0]});
-  const Packed packed = pack(program, x, lengths);
+  const Packed packed = pack(program);
   const auto longest = (*packed.batch_sizes.as<TensorPtr>())->type().shape[0];
   const auto padded =
       program.results("_pad_packed_sequence", {packed.data, packed.batch_sizes, Arg(true), Arg(-1.0), Arg(longest)});
@@ -96,9 +98,7 @@ TEST(PackedSequences, hold_entries_step_by_step_and_are_padded_with_what_is_aske
 
 TEST(PackedSequences, are_neither_sorted_nor_packed_where_each_is_computed_alone) {
   Program program;
-  const TensorPtr x = program.input("x", DType::f32, kBatch),
-                  lengths = program.input("lengths", DType::i64, {kBatch[0]});
-  const Packed packed = pack(program, x, lengths);
+  const Packed packed = pack(program);
   const auto weight = [&](std::vector<std::int64_t> shape) {
     const auto count = static_cast<std::size_t>(shape[0] * shape[1]);
     return Arg(Tensor::make(program.build.constant(tensor_f32(std::move(shape), std::vector<float>(count, 0.5F)))));
@@ -155,13 +155,11 @@ TEST(NestedTensors, hold_nothing_that_was_behind_their_ends) {
 
 TEST(PackedSequences, cut_others_to_the_steps_of_the_longest) {
   Program program;
-  const TensorPtr x = program.input("x", DType::f32, kBatch),
-                  lengths = program.input("lengths", DType::i64, {kBatch[0]});
-  const Packed packed = pack(program, x, lengths);
+  const Packed packed = pack(program);
   const auto longest = (*packed.batch_sizes.as<TensorPtr>())->type().shape[0];
   const auto padded =
       program.results("_pad_packed_sequence", {packed.data, packed.batch_sizes, Arg(true), Arg(0.0), Arg(Dim(0))});
-  const auto cut = program.results("slice.Tensor", {x, Arg(Dim(1)), Arg(Dim(0)), Arg(longest), Arg(Dim(1))});
+  const auto cut = program.results("slice.Tensor", {packed.x, Arg(Dim(1)), Arg(Dim(0)), Arg(longest), Arg(Dim(1))});
   const auto sum = program.results("add.Tensor", {padded[0], cut[0]});
   EXPECT_EQ((*sum[0].as<TensorPtr>())->type().shape, (Shape{kBatch[0], longest, 1}));
 }

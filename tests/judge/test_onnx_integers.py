@@ -3,23 +3,13 @@ beyond 2^53, which float64 does not tell apart, products beyond 2^64, and the sm
 value.
 """
 
-import importlib.util
-import os
-import pathlib
-import subprocess
-
-import ai_edge_litert
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 from onnx.helper import make_node as node
 
-from program import ROOT
-
-PROGRAM = pathlib.Path(os.environ.get("TAPER_ONNX_CASES", ROOT / "build/release/bin/taper_onnx_cases")).resolve()
-LITERT = pathlib.Path(ai_edge_litert.__path__[0]) / "libLiteRt.so"
-TENSORFLOW = importlib.util.find_spec("tensorflow").submodule_search_locations[0]
+from onnx_cases import need_program, run_cases, save_case
 
 
 def u32(*values):
@@ -114,30 +104,17 @@ def write_case(folder, nodes, inputs, constants, result):
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    data = folder / "test_data_set_0"
-    data.mkdir(parents=True)
-    onnx.save(model, folder / "model.onnx")
-    for kind, arrays in (("input", inputs.values()), ("output", [result])):
-        for i, array in enumerate(arrays):
-            (data / f"{kind}_{i}.pb").write_bytes(numpy_helper.from_array(array).SerializeToString())
+    save_case(folder, model, inputs.values(), [result])
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """What became of each case in each runtime."""
-    if not os.access(PROGRAM, os.X_OK):
-        assert "TAPER_REQUIRE_JUDGES" not in os.environ, f"{PROGRAM} is missing"
-        pytest.skip(f"{PROGRAM} is missing: build the target taper_onnx_cases")
+    need_program()
     folder = tmp_path_factory.mktemp("integers")
     for name, case in CASES.items():
         write_case(folder / name, *case)
-    done = subprocess.run(
-        [PROGRAM, folder, "--tflite", "--onnx", "--tensorflow"],
-        env={**os.environ, "TAPER_LITERT": str(LITERT), "TAPER_TENSORFLOW": TENSORFLOW},
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    rows = [line.split("\t") for line in done.stdout.splitlines()[:-1]]
+    rows, _ = run_cases(folder, "tflite", "onnx", "tensorflow")
     return {row[0]: {"tflite": row[2], "onnx": row[4], "tensorflow": row[5]} for row in rows}
 
 

@@ -8,19 +8,16 @@ import collections
 import os
 import pathlib
 import re
-import subprocess
 import time
 
 import onnx
 import pytest
 
-import ai_edge_litert
+from onnx_cases import run_cases
 from program import ROOT
 
-PROGRAM = pathlib.Path(os.environ.get("TAPER_ONNX_CASES", ROOT / "build/release/bin/taper_onnx_cases")).resolve()
 CASES = pathlib.Path(onnx.__file__).parent / "backend/test/data/node"
 TABLE = ROOT / "tests/onnx_nodes/results.txt"
-LITERT = pathlib.Path(ai_edge_litert.__path__[0]) / "libLiteRt.so"
 EVALUATED_BAR = 1100
 TFLITE_BAR = 900
 TIME_BAR = 90  # seconds
@@ -71,22 +68,9 @@ def read_table():
 @pytest.fixture(scope="module")
 def run():
     """The rows of a run, and how long it took."""
-    if not os.access(PROGRAM, os.X_OK):
-        assert "TAPER_REQUIRE_JUDGES" not in os.environ, f"{PROGRAM} is missing"
-        pytest.skip(f"{PROGRAM} is missing: build the target taper_onnx_cases")
     start = time.monotonic()
-    done = subprocess.run(
-        [PROGRAM, CASES, "--tflite"],
-        env={**os.environ, "TAPER_LITERT": str(LITERT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    *lines, total = done.stdout.splitlines()
+    rows, total = run_cases(CASES, "tflite")
     assert total.startswith("total\t")
-    rows = [line.split("\t") for line in lines]
     if os.environ.get("TAPER_UPDATE_ONNX_NODES"):
         write_table(rows)
     return rows, time.monotonic() - start

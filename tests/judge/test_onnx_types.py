@@ -8,11 +8,8 @@ combinations that end as an error; with TAPER_UPDATE_ONNX_NODES=1 it is written 
 """
 
 import dataclasses
-import importlib.util
 import os
-import pathlib
 import re
-import subprocess
 
 import ml_dtypes
 import numpy as np
@@ -22,13 +19,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-import ai_edge_litert
+from onnx_cases import need_program, run_cases, save_case
 from program import ROOT
 
-PROGRAM = pathlib.Path(os.environ.get("TAPER_ONNX_CASES", ROOT / "build/release/bin/taper_onnx_cases")).resolve()
 TABLE = ROOT / "tests/onnx_nodes/types.txt"
-LITERT = pathlib.Path(ai_edge_litert.__path__[0]) / "libLiteRt.so"
-TENSORFLOW = importlib.util.find_spec("tensorflow").submodule_search_locations[0]
 COLUMNS = ("evaluated", "tflite", "onnx", "tensorflow")
 NUMPY = {
     "bool": np.bool_, "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
@@ -327,13 +321,8 @@ def write_cases(folder):
         for dtype in call.dtypes():
             arrays = numbers_of(call, dtype)
             model = model_of(call, dtype, arrays)
-            data = folder / f"{call.name or call.op}-{dtype}" / "test_data_set_0"
-            data.mkdir(parents=True)
-            onnx.save(model, data.parent / "model.onnx")
             expected = expected_of(call, dtype, model, arrays)
-            for kind, tensors in (("input", list(feeds_of(model, arrays).values())), ("output", expected)):
-                for i, array in enumerate(tensors):
-                    (data / f"{kind}_{i}.pb").write_bytes(numpy_helper.from_array(array).SerializeToString())
+            save_case(folder / f"{call.name or call.op}-{dtype}", model, feeds_of(model, arrays).values(), expected)
 
 
 # ---------------------------------------------------------------------------------------------------------------- tests
@@ -348,21 +337,10 @@ def kind_of(reason):
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """What became of each case in each column, by its name."""
-    if not os.access(PROGRAM, os.X_OK):
-        assert "TAPER_REQUIRE_JUDGES" not in os.environ, f"{PROGRAM} is missing"
-        pytest.skip(f"{PROGRAM} is missing: build the target taper_onnx_cases")
+    need_program()
     folder = tmp_path_factory.mktemp("types")
     write_cases(folder)
-    done = subprocess.run(
-        [PROGRAM, folder, "--tflite", "--onnx", "--tensorflow"],
-        env={**os.environ, "TAPER_LITERT": str(LITERT), "TAPER_TENSORFLOW": TENSORFLOW},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    rows = [line.split("\t") for line in done.stdout.splitlines()[:-1]]
+    rows, _ = run_cases(folder, "tflite", "onnx", "tensorflow", timeout=900)
     found = {name: dict(zip(COLUMNS, (evaluated, tflite, onnx_file, tensorflow), strict=True))
              for name, evaluated, tflite, _, onnx_file, tensorflow in rows}  # fmt: skip
     if os.environ.get("TAPER_UPDATE_ONNX_NODES"):

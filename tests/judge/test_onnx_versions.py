@@ -5,17 +5,15 @@ the oldest opset that has the version, evaluated and run as TFLite by `taper_onn
 """
 
 import collections
-import os
-import subprocess
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from onnx_cases import need_program, run_cases, save_case
 from program import ROOT
-from test_onnx_types import CALLS, LITERT, PROGRAM, Call, feeds_of, fixed, in_onnxruntime, model_of, numbers_of, vary
+from test_onnx_types import CALLS, Call, feeds_of, fixed, in_onnxruntime, model_of, numbers_of, vary
 
 LIST = ROOT / "tests/onnx_nodes/versions.txt"
 FIRST, LAST = 7, 25
@@ -153,34 +151,18 @@ def write_case(folder, model, arrays):
     results = in_onnxruntime(model, arrays)
     if results is None:
         results = ReferenceEvaluator(model).run(None, feeds_of(model, arrays))
-    data = folder / "test_data_set_0"
-    data.mkdir(parents=True)
-    onnx.save(model, folder / "model.onnx")
-    for kind, tensors in (("input", feeds_of(model, arrays).values()), ("output", results)):
-        for i, array in enumerate(tensors):
-            (data / f"{kind}_{i}.pb").write_bytes(numpy_helper.from_array(np.asarray(array)).SerializeToString())
+    save_case(folder, model, feeds_of(model, arrays).values(), results)
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """A line per case."""
-    if not os.access(PROGRAM, os.X_OK):
-        assert "TAPER_REQUIRE_JUDGES" not in os.environ, f"{PROGRAM} is missing"
-        pytest.skip(f"{PROGRAM} is missing: build the target taper_onnx_cases")
+    need_program()
     folder = tmp_path_factory.mktemp("versions")
     for name, (call, opset) in cases().items():
         if made := in_opset(call, opset):
             write_case(folder / name, *made)
-    done = subprocess.run(
-        [PROGRAM, folder, "--tflite"],
-        env={**os.environ, "TAPER_LITERT": str(LITERT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [line.split("\t") for line in done.stdout.splitlines()[:-1]]
+    return run_cases(folder, "tflite")[0]
 
 
 def test_forms_of_all_versions_give_the_same_numbers(outcomes):
