@@ -177,9 +177,10 @@ TEST(ExportedProgram, refuses_options_that_the_program_does_not_allow) {
 
 // ---- programs by hand
 
-std::string sizes(std::initializer_list<int> numbers) {
+std::string sizes(std::initializer_list<std::int64_t> numbers) {
   std::string text;
-  for (const int number : numbers) text += fmt::format(R"({}{{"as_int": {}}})", text.empty() ? "" : ", ", number);
+  for (const std::int64_t number : numbers)
+    text += fmt::format(R"({}{{"as_int": {}}})", text.empty() ? "" : ", ", number);
   return text;
 }
 
