@@ -25,6 +25,7 @@ std::vector<Op> attention_ops();
 std::vector<Op> dot_product_attention_ops();
 std::vector<Op> reduce_ops();
 std::vector<Op> shape_ops();
+std::vector<Op> repeat_ops();
 std::vector<Op> joining_ops();
 std::vector<Op> slicing_ops();
 std::vector<Op> indexing_ops();

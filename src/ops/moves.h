@@ -31,6 +31,8 @@ std::optional<Dim> known_number(const Value* scalar);
 std::optional<Dim> remaining_size(Shape from, const Shape& to, std::size_t open);
 // Completes the attribute `shape` of a call that was read, from operand `Sizes`, a vector that is computed from sizes.
 Status resolve_shape(const Value* sizes, Attrs& attrs);
+// That of operands (x, Sizes).
+Status resolve_shape_of_sizes(std::span<Value* const> operands, Attrs& attrs);
 // The same of the attribute `size`, height and width, from entries `first` and `first` + 1 of a vector of `length`;
 // null for an operand that is absent. Errors speak of `what` goes into the sizes.
 Status resolve_height_and_width(const Value* sizes, std::int64_t length, std::int64_t first, std::string_view what,
@@ -39,5 +41,15 @@ Status resolve_height_and_width(const Value* sizes, std::int64_t length, std::in
 Status check_sizes(const Type& sizes, const Shape& shape);
 // Whether an evaluated vector of sizes says what the attribute `shape` says.
 Expected<std::vector<std::int64_t>> checked_sizes(const Array& sizes, const EvalCall& call);
+
+// A call of (x, Sizes) with the sizes in the dtype that a target wants.
+template <DType dtype>
+std::vector<Value*> with_sizes_as(Builder& build, const Node& node, std::span<Value* const> operands) {
+  return {build(node.op, {operands[0], build("cast", {operands[1]}, {{"to", dtype}})}, node.attrs)};
+}
+template <DType dtype>
+bool has_sizes_as(const Node& node) {
+  return node.operands[1]->type.dtype == dtype;
+}
 
 }  // namespace taper

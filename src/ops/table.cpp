@@ -132,13 +132,13 @@ const std::vector<Op>& op_table() {
   static const std::vector<Op> table = [] {
     std::vector<Op> rows;
     for (auto* family :
-         {constant_ops,     elementwise_ops, math_ops,          activation_ops, comparison_ops,
-          integer_ops,      matrix_ops,      normalization_ops, attention_ops,  dot_product_attention_ops,
-          reduce_ops,       order_ops,       shape_ops,         joining_ops,    slicing_ops,
-          indexing_ops,     scattering_ops,  selecting_ops,     filling_ops,    recurrent_ops,
-          lstm_ops,         control_ops,     convolution_ops,   pooling_ops,    adaptive_pooling_ops,
-          resize_ops,       padding_ops,     channel_norm_ops,  image_ops,      convolution_last_ops,
-          pooling_last_ops, image_last_ops,  onnx_quantized_ops})
+         {constant_ops,         elementwise_ops,  math_ops,          activation_ops,    comparison_ops,
+          integer_ops,          matrix_ops,       normalization_ops, attention_ops,     dot_product_attention_ops,
+          reduce_ops,           order_ops,        shape_ops,         repeat_ops,        joining_ops,
+          slicing_ops,          indexing_ops,     scattering_ops,    selecting_ops,     filling_ops,
+          recurrent_ops,        lstm_ops,         control_ops,       convolution_ops,   pooling_ops,
+          adaptive_pooling_ops, resize_ops,       padding_ops,       channel_norm_ops,  image_ops,
+          convolution_last_ops, pooling_last_ops, image_last_ops,    onnx_quantized_ops})
       for (Op& row : family()) rows.push_back(std::move(row));
     add_quantized_forms(rows);
     return rows;
