@@ -303,10 +303,7 @@ std::vector<Op> elementwise_ops() {
                    tflite::BuiltinOperator::ABS, "1.13.0", tflite_options<tflite::AbsOptionsT>());
   abs.tensorflow.dtypes = with_signs;
   abs.tflite.dtypes = {{DType::f32, {1, "1.13.0"}}, {DType::i32, {5, "2.12.0"}}};
-  abs.expand = expand_as<[](Expr x) {
-    const bool is_unsigned = x.dtype() == DType::u8 || x.dtype() == DType::u16 || x.dtype() == DType::u32;
-    return is_unsigned ? x : apply("maximum", x, -x);
-  }>;
+  abs.expand = expand_as<[](Expr x) { return is_unsigned(x.dtype()) ? x : apply("maximum", x, -x); }>;
   abs.examples.push_back(example_of({i64({2, 3})}, -9, 9));
   abs.examples.push_back(example_of({i32({2, 3})}, -9, 9));
   row(std::move(abs));

@@ -41,6 +41,10 @@ inline double element_of(std::uint64_t bits, DType dtype) {
   return number_of_modular(bits, dtype);
 }
 
+inline bool is_unsigned(DType dtype) {
+  return dtype == DType::u8 || dtype == DType::u16 || dtype == DType::u32 || dtype == DType::u64;
+}
+
 // Whether the array holds integers that float64 tells apart, so that they can be computed with modulo 2^64.
 inline bool is_modular(const Array& array) {
   if (is_floating(array.dtype) || array.dtype == DType::boolean) return false;

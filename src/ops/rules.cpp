@@ -5,6 +5,7 @@
 #include <cmath>
 #include <mutex>
 
+#include "ops/modular.h"
 #include "ops/table.h"
 
 namespace taper {
@@ -124,10 +125,8 @@ Array to_array(const Tensor& tensor) {
 
 void wrap_integers(Array& array) {
   if (is_floating(array.dtype) || array.dtype == DType::boolean) return;
-  const bool is_unsigned =
-      array.dtype == DType::u8 || array.dtype == DType::u16 || array.dtype == DType::u32 || array.dtype == DType::u64;
   const double span = std::ldexp(1.0, static_cast<int>(8 * size_of(array.dtype)));
-  const double low = is_unsigned ? 0 : -span / 2;
+  const double low = is_unsigned(array.dtype) ? 0 : -span / 2;
   // The largest integer of 64 bits is as a float64 the number after it.
   const double last = size_of(array.dtype) > 4 ? low + span : low + span - 1;
   for (double& value : array.values)
