@@ -37,6 +37,7 @@ Expected<std::vector<Array>> first_in_order(const Array& x, std::size_t axis, st
   shape[axis] = length;
   Array values = make_array(x.dtype, shape);
   Array indices = make_array(index_dtype, shape);
+  if (x.values.empty()) return std::vector{std::move(values), std::move(indices)};
   const auto larger = [](double a, double b) { return std::isnan(a) ? !std::isnan(b) : a > b; };
   std::vector<std::int64_t> order(static_cast<std::size_t>(view.size));
   for (std::int64_t o = 0; o < view.outer; ++o)
@@ -267,6 +268,7 @@ Expected<std::vector<Array>> run_along(const EvalCall& call, std::type_identity_
   Array out = call.operand(0);
   TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), out.shape.size()));
   const AxisView view = axis_view(out.shape, axis);
+  if (out.values.empty()) return std::vector{std::move(out)};
   for (std::int64_t o = 0; o < view.outer; ++o)
     for (std::int64_t i = 0; i < view.inner; ++i) {
       double* entries = out.values.data() + o * view.size * view.inner + i;
