@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/ratio.h"
 #include "ops/windows.h"
@@ -209,7 +210,11 @@ class OpenAxis {
   }
 
   Value* index() { return plus(real_range(build_, out_), shift_of(s_)); }
-  Value* position() { return plus(times(index(), step_), -shift_of(s_)); }
+  Value* position() {
+    Value* place = plus(times(index(), step_), -shift_of(s_));
+    if (s_.coordinates != "pytorch_half_pixel" || !may_be_one(out_)) return place;
+    return times(place, size_as_real(build_, dim_min(out_ - Dim(1), Dim(1))));  // one entry takes the first
+  }
 
   Value* kernel(Value* x, bool near) {
     if (s_.mode == "linear") return build_("sub", {build_.scalar(1), x});
@@ -225,16 +230,19 @@ class OpenAxis {
 
 }  // namespace
 
+bool may_be_one(const Dim& size) {
+  const std::vector<Dim::Term> terms = size.terms();
+  return std::accumulate(terms.begin(), terms.end(), std::int64_t{0}, [](std::int64_t divisor, const Dim::Term& term) {
+           return std::gcd(divisor, term.coefficient);
+         }) == 1;
+}
+
 Value* cubic_kernel(Builder& build, Value* distance, double a, bool near) {
   const auto plus = [&](Value* x, double number) { return build("add", {x, build.scalar(number)}); };
   const auto times = [&](Value* x, Value* y) { return build("mul", {x, y}); };
   Value* x = distance;
   if (near) return plus(times(times(plus(times(x, build.scalar(a + 2)), -(a + 3)), x), x), 1);
   return times(plus(times(plus(times(plus(x, -5), x), 8), x), -4), build.scalar(a));
-}
-
-bool resamples_open_axes(const std::string& coordinates, const Dim& out) {
-  return coordinates != "pytorch_half_pixel" || out.constant().value_or(1) > 1;
 }
 
 Value* resample_open_axis(Builder& build, Value* x, std::size_t axis, const Sampling& sampling, const Dim& in,

@@ -37,8 +37,9 @@ std::vector<Share> shares_of(const Sampling& sampling, std::int64_t i);
 // Whether ONNX's runtime takes the entries of `shares_of` in mode nearest, in which it rounds in other places.
 bool is_nearest_of_onnx(const Sampling& sampling);
 
-// Whether places can be computed when the file runs: one rule asks whether the result has one entry.
-bool resamples_open_axes(const std::string& coordinates, const Dim& out);
+// Whether a size is one, or may be: multiples of larger numbers are not.
+bool may_be_one(const Dim& size);
+
 // x with an axis resampled from `in` to `out`, one of them a symbol: `sampling` has no sizes. Floats, or any dtype in
 // mode nearest.
 Value* resample_open_axis(Builder& build, Value* x, std::size_t axis, const Sampling& sampling, const Dim& in,

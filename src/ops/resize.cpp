@@ -145,6 +145,18 @@ bool fits_resize_last(const Node& node) {
                                (coordinates == "half_pixel" && rounding == "round_prefer_ceil"));
 }
 
+// pytorch_half_pixel takes the first entry where the result has one. So does half_pixel of x [N, C, *S] that is cut to
+// that entry where its open `sizes` turn out to be one.
+Value* cut_for_one_entry(Builder& build, Value* x, const Shape& sizes) {
+  for (std::size_t i = 0; i < sizes.size() && !build.failed(); ++i) {
+    const Dim& in = x->type.shape[i + 2];
+    if (in == sizes[i] || !may_be_one(sizes[i])) continue;
+    const Dim end = 1 + (in - 1) * dim_min(sizes[i] - 1, 1);
+    x = build("slice", {x}, {{"dim", static_cast<std::int64_t>(i + 2)}, {"end", Shape{end}}});
+  }
+  return x;
+}
+
 std::vector<Value*> expand_resize_last(Builder& build, const Node& node, std::span<Value* const> operands) {
   if (!fits_resize_last(node)) return expand_resize(build, node, operands);
   const std::string& coordinates = node.attrs.text("coordinates");
@@ -155,7 +167,9 @@ std::vector<Value*> expand_resize_last(Builder& build, const Node& node, std::sp
   Value* size = numbers ? build.constant(converted(tensor_i64({2}, *numbers), DType::i32), "sizes")
                         : build("sizes", {}, {{"sizes", sizes}, {"dtype", DType::i32}});
   const std::string_view row = node.attrs.text("mode") == "linear" ? "resize_bilinear_nhwc" : "resize_nearest_nhwc";
-  Value* y = build(row, {to_channels_last(build, operands[0], axes), size},
+  Value* x = operands[0];
+  if (coordinates == "pytorch_half_pixel") x = cut_for_one_entry(build, x, node.attrs.get<Shape>("sizes"));
+  Value* y = build(row, {to_channels_last(build, x, axes), size},
                    {{"size", sizes},
                     {"align_corners", coordinates == "align_corners"},
                     {"half_pixel_centers", coordinates == "half_pixel" || coordinates == "pytorch_half_pixel"}});
@@ -249,9 +263,7 @@ bool resize_expands(const Node& node, Target target) {
   constexpr std::int64_t kMostElements = 1 << 24;
   for (std::size_t axis = 0; axis < from.size(); ++axis) {
     const auto in = from[axis].constant(), out = to[axis].constant();
-    if (in && out ? *in * *out > kMostElements && !nearest
-                  : !resamples_open_axes(node.attrs.text("coordinates"), to[axis]) ||
-                        (!nearest && node.operands[0]->type.dtype != DType::f32))
+    if (in && out ? *in * *out > kMostElements && !nearest : !nearest && node.operands[0]->type.dtype != DType::f32)
       return false;
   }
   return true;

@@ -33,6 +33,13 @@ def padded(*nodes):
     return [*LENGTH, *nodes, N("Concat", ["zero", "p"], ["pads"], axis=0), N("Pad", ["x", "pads"], ["y"])]
 
 
+def halved(**how):
+    """Images of half the size, of which one entry alone takes the first (pytorch_half_pixel)."""
+    return [N("Shape", ["x"], ["images_"], end=2), N("Shape", ["x"], ["s"], start=2), N("Div", ["s", "two"], ["half"]),
+            N("Concat", ["images_", "half"], ["sizes"], axis=0),
+            N("Resize", ["x", "", "", "sizes"], ["y"], coordinate_transformation_mode="pytorch_half_pixel", **how)]
+
+
 # The shape of x, the nodes, which make y of it, and sizes to judge at: 0.0 is of zeros, of which none are counted.
 CASES = {
     "last_of_count": (["a"], [*COUNT, N("Neg", ["k"], ["b"]), N("Slice", ["x", "b", "big"], ["y"])], [6, 0.0]),
@@ -65,6 +72,8 @@ CASES = {
                            N("Concat", ["images", "v", "v"], ["scales"], axis=0),
                            N("Resize", ["x", "", "scales"], ["y"], mode="linear")],
         [(1, 2, 5, 7), (1, 2, 4, 6), (1, 2, 3, 1)]),
+    "halved_images": ([1, 2, "a", "b"], halved(mode="linear"), [(1, 2, 9, 8), (1, 2, 3, 8), (1, 2, 2, 3)]),
+    "halved_cubic_images": ([1, 2, "a", "b"], halved(mode="cubic"), [(1, 2, 9, 8), (1, 2, 3, 8), (1, 2, 2, 3)]),
 }
 
 # Real numbers that TFLite and TensorFlow round otherwise, which the verification tells.
