@@ -85,11 +85,7 @@ std::optional<Tensor> Call::constant(std::size_t i) {
 
 std::optional<Tensor> Call::needed_constant(std::size_t i) {
   auto tensor = constant(i);
-  if (!tensor && !failed()) {
-    const std::string input = has(i) ? node.input(static_cast<int>(i)) : fmt::format("{}", i);
-    if (has(i)) importer.want(inputs_[i].value);
-    fail(fmt::format("the value of input {} ('{}') has to be known when the file is read", i, input));
-  }
+  if (!tensor && !failed()) fail_for_unknown(i);
   return tensor;
 }
 
@@ -106,12 +102,19 @@ std::optional<Known> Call::known_if_any(std::size_t i) {
 
 std::optional<Known> Call::known(std::size_t i) {
   auto known = known_if_any(i);
-  if (!known && !failed()) {
-    if (has(i)) importer.want(inputs_[i].value);
-    fail(fmt::format("the value of input {} ('{}') has to be known when the file is read", i,
-                     has(i) ? node.input(static_cast<int>(i)) : ""));
-  }
+  if (!known && !failed()) fail_for_unknown(i);
   return known;
+}
+
+void Call::fail_for_unknown(std::size_t i) {
+  if (!has(i)) {
+    fail(fmt::format("input {} is missing", i));
+    return;
+  }
+  importer.want(inputs_[i].value);
+  fail(fmt::format("the value of input {} ('{}') has to be known when the file is read", i,
+                   node.input(static_cast<int>(i))),
+       "store it as an initializer; where it comes of sizes, give those as numbers: --input-shape NAME=SIZES");
 }
 
 std::vector<std::int64_t> Call::integers_of(std::size_t i) {

@@ -128,6 +128,9 @@ class Call {
                             std::initializer_list<std::string_view> kept = {}, std::size_t results = 1);
 
  private:
+  // An operand whose value the reader needs and the file computes.
+  void fail_for_unknown(std::size_t i);
+
   std::vector<Slot> inputs_;
   Slot missing_;  // stands for operands that are not there
   std::vector<bool> present_;
