@@ -68,7 +68,11 @@ double Comparer::Extent::scale() const {
 }
 
 double Comparer::Extent::relative_error(double least_scale) const {
-  const double measure = std::max(scale(), least_scale);
+  double measure = std::max(scale(), least_scale);
+  const double size = std::max(std::abs(highest), std::abs(is_masked() ? next_lowest : lowest));
+  const double largest = is_masked() ? error : std::max(error, error_of_lowest);
+  constexpr double kRounding = 4 * std::numeric_limits<float>::epsilon();
+  if (largest <= kRounding * size) measure = std::max(measure, size);
   const double of_masks = is_masked() ? error_of_lowest * measure / std::abs(lowest) : error_of_lowest;
   const double most = std::max(error, of_masks);
   return most == 0 ? 0 : measure > 0 ? most / measure : kInfinity;

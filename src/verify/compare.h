@@ -22,7 +22,8 @@ struct Comparison {
   double spread = 0;
   // The worst of all outputs: its max |y - r| over its own spread, or over a hundredth of the widest where that is
   // more, since nothing is asked of an output of rounding errors. Where a spread is zero (one number, or a constant
-  // reference): over max |r|; where that is zero too: 0 if nothing differs, else infinite. What masks write is left out
+  // reference), and where y is within four float32 epsilons of max |r|, which rounding alone explains: over max |r|;
+  // where that is zero too: 0 if nothing differs, else infinite. What masks write is left out
   // of a spread: the least number, in several places, that lies a hundred spreads of all others below them; it is to be
   // as exact for its own size as the others are for their spread.
   double relative_error = 0;

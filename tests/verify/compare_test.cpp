@@ -133,6 +133,15 @@ TEST(Compare, leaves_masks_out_of_the_spread) {
   EXPECT_LT(compared({-1e9, 0, 1, 2}, {-1e9, 0, 1.5, 2}, 4).relative_error, 1e-9);
 }
 
+TEST(Compare, measures_what_is_within_rounding_over_the_size) {
+  const double step = std::numeric_limits<float>::epsilon();
+  EXPECT_DOUBLE_EQ(compared({1, 1 + 2 * step}, {1, 1 + step}, 2).relative_error, step / (1 + 2 * step));
+  EXPECT_DOUBLE_EQ(compared({-1e9, 1, 1 + 2 * step, -1e9}, {-1e9, 1, 1 + step, -1e9}, 4).relative_error,
+                   step / (1 + 2 * step));
+  // Beyond it the spread counts.
+  EXPECT_NEAR(compared({1, 1 + 8 * step}, {1, 1 + 16 * step}, 2).relative_error, 1, 1e-9);
+}
+
 TEST(Compare, refuses_different_shapes) {
   const auto result =
       compare(tensor_f32({1, 2}, std::vector<float>{0, 1}), tensor_f32({2, 1}, std::vector<float>{0, 1}));
