@@ -1,4 +1,8 @@
 // Convolutions and their transposes over one to three spatial axes, channels first as in PyTorch.
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
 #include "ops/channels_last.h"
 #include "ops/families.h"
 #include "ops/rules.h"
@@ -143,6 +147,34 @@ Expected<std::vector<Array>> eval_conv_transpose(const EvalCall& call) {
                                          call.attrs.integer("groups"), sizes)};
 }
 
+// Whether more is added at an end than ONNX's runtime takes.
+bool adds_strides(const Node& node) {
+  return !std::ranges::equal(node.attrs.integers("output_padding"), node.attrs.integers("stride"), std::less<>());
+}
+
+// What the padding cuts off at the end and what output_padding adds there take each other away. Entries that are left
+// lie behind all of x: they are the bias.
+std::vector<Value*> expand_conv_transpose_onnx(Builder& build, const Node& node, std::span<Value* const> operands) {
+  Attrs attrs = node.attrs;
+  Integers padding = attrs.integers("padding"), added = attrs.integers("output_padding");
+  const std::size_t axes = added.size();
+  for (std::size_t axis = 0; axis < axes; ++axis) {
+    const std::int64_t both = std::min(added[axis], padding[axes + axis]);
+    added[axis] -= both;
+    padding[axes + axis] -= both;
+  }
+  attrs.set("padding", std::move(padding));
+  attrs.set("output_padding", Integers(axes, 0));
+  if (std::ranges::max(added) == 0) return {build(node.op, {operands.begin(), operands.end()}, std::move(attrs))};
+  Integers before(axes + 2, 0), after = before, behind(axes);
+  std::ranges::copy(added, after.begin() + 2);
+  std::iota(behind.begin(), behind.end(), 1);
+  Value* y = build(node.op, {operands[0], operands[1]}, std::move(attrs));
+  y = build("pad", {y}, {{"before", std::move(before)}, {"after", std::move(after)}});
+  if (operands.size() < 3 || operands[2] == nullptr) return {y};
+  return {build("add", {y, build("unsqueeze", {operands[2]}, {{"dims", std::move(behind)}})})};
+}
+
 Op conv_transpose() {
   const auto attrs = [](Integers stride, Integers padding, Integers output_padding, Integers dilation,
                         std::int64_t groups) {
@@ -163,7 +195,11 @@ Op conv_transpose() {
                 {"groups", AttrKind::integer, std::int64_t{1}}},
       .infer = infer_conv_transpose,
       .eval = eval_conv_transpose,
-      .expands_if = conv_transpose_expands,
+      .expands_if =
+          [](const Node& node, Target target) {
+            return target == Target::onnx ? adds_strides(node) : conv_transpose_expands(node, target);
+          },
+      .expand_onnx = expand_conv_transpose_onnx,
       .expand_tflite = expand_conv_transpose_tflite,
       .expand_tensorflow = expand_conv_transpose_tensorflow,
       .onnx = {.op_type = "ConvTranspose",
@@ -172,13 +208,19 @@ Op conv_transpose() {
                          {"pads", "padding"},
                          {"output_padding", "output_padding"},
                          {"dilations", "dilation"},
-                         {"group", "groups"}}},
+                         {"group", "groups"}},
+               .fits = [](const Node& node) { return !adds_strides(node); }},
       .examples =
           {{{f32({2, 3, 5}), f32({3, 4, 3}), f32({4})}, attrs({2}, {1, 1}, {1}, {1}, 1), -2, 2, 1},
            {{f32({1, 3, 4, 5}), f32({3, 2, 3, 2}), f32({2})}, attrs({2, 3}, {1, 0, 0, 1}, {1, 2}, {1, 1}, 1), -2, 2, 1},
            {{f32({1, 4, 3, 3}), f32({4, 3, 3, 3})}, attrs({1, 1}, {1, 1, 1, 1}, {0, 0}, {2, 2}, 2), -2, 2, 1},
            {{f32({1, 4, 2, 3, 3}), f32({4, 2, 2, 3, 2}), f32({4})},
             attrs({2, 1, 2}, {0, 1, 0, 1, 1, 1}, {1, 0, 1}, {1, 1, 2}, 2),
+            -2,
+            2,
+            1},
+           {{f32({1, 2, 4, 5}), f32({2, 3, 3, 3}), f32({3})},
+            attrs({2, 1}, {1, 1, 1, 0}, {2, 1}, {3, 2}, 1),
             -2,
             2,
             1}},
