@@ -135,6 +135,8 @@ Asked ask(std::string_view name) {
     if (rows_of(base) == nullptr && base.ends_with("_copy")) base.remove_suffix(5);
     asked.rows = rows_of(base);
   }
+  // pow_.Scalar writes what pow.Tensor_Scalar gives: the arguments tell.
+  if (asked.in_place) asked.overload = std::nullopt;
   return asked;
 }
 
@@ -317,6 +319,7 @@ Expected<std::vector<Arg>> bind(const Schema& schema, std::span<const NamedArg> 
     } else {
       at = static_cast<std::size_t>(std::ranges::find(schema.parameters, argument.name, &Parameter::name) -
                                     schema.parameters.begin());
+      if (at == bound.size() && argument.name == "self") at = 0;  // dropout's `input` is `self` in place
       if (at == bound.size()) return fail("has no parameter '{}'", argument.name);
     }
     if (bound[at]) return fail("'{}' is given twice", schema.parameters[at].name);

@@ -188,8 +188,15 @@ std::vector<std::string> known_overloads();
 // they aren't known before the program runs.
 std::optional<std::vector<Dim>> known_integers(const Value* value);
 
+// The integer that `op` (floor, ceil, trunc) makes of a real number which is a size times or over a constant; nothing
+// if it is none, or if rounding in float32 makes another of some size.
+std::optional<Dim> rounded_size(std::string_view op, const Value* number);
+
 // What a user should know of open sizes that are multiplied by `scale`; nothing if the products are PyTorch's.
 std::optional<std::string> note_on_scaled_sizes(double scale);
+
+// floor(size * scale), with that note among the warnings. Errors: a symbol times what is no simple fraction.
+Expected<Dim> scaled_size(Context& context, const Dim& size, double scale);
 
 // A symbolic integer of PyTorch's programs: operators on sizes (add, mul, floordiv, ...), by Python's names. Nothing if
 // the operator isn't one of those. Errors: comparisons that neither constants nor the symbols' ranges decide.

@@ -43,20 +43,20 @@ Expected<Arg> hard_tanh(Call& call) {
   return fresh(clamp(call.build, call.tensor("self"), least, most));
 }
 
-// x where x > threshold, else value
+// value where x <= threshold, else x, also where that is no number
 Expected<Arg> threshold(Call& call) {
   Builder& build = call.build;
   Value* x = call.tensor("self");
-  Value* above = build("greater", {x, number(build, call.arg("threshold"), x->type.dtype)});
-  return fresh(build("where", {above, x, number(build, call.arg("value"), x->type.dtype)}));
+  Value* below = build("less_equal", {x, number(build, call.arg("threshold"), x->type.dtype)});
+  return fresh(build("where", {below, number(build, call.arg("value"), x->type.dtype), x}));
 }
 
-// x where |x| > lambd, else 0
+// 0 where |x| <= lambd, else x, also where that is no number
 Expected<Arg> hard_shrink(Call& call) {
   Builder& build = call.build;
   Value* x = call.tensor("self");
-  Value* outside = build("greater", {build("abs", {x}), number(build, call.real("lambd"), DType::f32)});
-  return fresh(build("where", {outside, x, number(build, 0.0, DType::f32)}));
+  Value* inside = build("less_equal", {build("abs", {x}), number(build, call.real("lambd"), DType::f32)});
+  return fresh(build("where", {inside, number(build, 0.0, DType::f32), x}));
 }
 
 // x moved towards 0 by lambd

@@ -158,8 +158,8 @@ std::vector<Value*> Call::promoted(std::span<const std::string_view> names, Prom
   return values;
 }
 
-void warn_once(Call& call, std::string warning) {
-  std::vector<std::string>& warnings = call.context.warnings;
+void warn_once(Context& context, std::string warning) {
+  std::vector<std::string>& warnings = context.warnings;
   if (std::ranges::find(warnings, warning) == warnings.end()) warnings.push_back(std::move(warning));
 }
 

@@ -490,12 +490,6 @@ std::vector<Overload> complex_overloads() {
       {"ne.Tensor(Complex self, Complex other) -> Tensor", [](Call& call) { return equals(call, false); }},
       {"ne.Scalar(Complex self, Complex other) -> Tensor", [](Call& call) { return equals(call, false); }},
       {"vdot(Complex self, Complex other) -> Complex", conjugate_dot},
-      {"to.dtype(Tensor self, ComplexDType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? "
-       "memory_format=None) -> Complex",
-       as_dtype},
-      {"to.dtype(Complex self, ComplexDType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? "
-       "memory_format=None) -> Complex",
-       as_dtype},
       {"_to_copy(Tensor self, *, ComplexDType dtype, Layout? layout=None, Device? device=None, bool? pin_memory=None, "
        "bool non_blocking=False, MemoryFormat? memory_format=None) -> Complex",
        as_dtype},
@@ -506,6 +500,22 @@ std::vector<Overload> complex_overloads() {
        "-> Complex",
        zeros},
   };
+  for (const std::string_view schema :
+       {"to.dtype(Tensor self, ComplexDType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? "
+        "memory_format=None) -> Complex",
+        "to.dtype(Complex self, ComplexDType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? "
+        "memory_format=None) -> Complex",
+        "to.dtype_layout(Tensor self, *, ComplexDType dtype, Layout? layout=None, Device? device=None, bool? "
+        "pin_memory=None, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Complex",
+        "to.dtype_layout(Complex self, *, ComplexDType? dtype=None, Layout? layout=None, Device? device=None, bool? "
+        "pin_memory=None, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Complex",
+        "to.device(Tensor self, Device device, ComplexDType dtype, bool non_blocking=False, bool copy=False, "
+        "MemoryFormat? memory_format=None) -> Complex",
+        "to.device(Complex self, Device device, ComplexDType dtype, bool non_blocking=False, bool copy=False, "
+        "MemoryFormat? memory_format=None) -> Complex",
+        "to.prim_Device(Complex self, Device? device, ComplexDType? dtype=None, bool non_blocking=False, bool "
+        "copy=False) -> Complex"})
+    rows.push_back({schema, as_dtype});
   const std::vector<Overload> functions = complex_function_overloads();
   rows.insert(rows.end(), functions.begin(), functions.end());
   return rows;

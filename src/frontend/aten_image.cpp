@@ -13,20 +13,6 @@ namespace {
 
 // ---------------------------------------------------------------------------------------------------------- resampling
 
-// floor(size * scale)
-Expected<Dim> scaled_size(Call& call, const Dim& size, double scale) {
-  if (const auto known = size.constant()) {
-    const double scaled = std::floor(static_cast<double>(*known) * scale);
-    if (!(scaled >= 0 && scaled < 1e9)) return fail("size {} scaled by {}", *known, scale);
-    return Dim(static_cast<std::int64_t>(scaled));
-  }
-  if (const auto ratio = simple_ratio(scale)) {
-    if (auto note = note_on_scaled_sizes(scale)) warn_once(call, std::move(*note));
-    return floor_divide(size * Dim(ratio->over), Dim(ratio->under));
-  }
-  return fail("size {} scaled by {}, which is no simple fraction", size.text(), scale);
-}
-
 struct Resampling {
   std::string mode, coordinates;
   std::string rounding = "round_prefer_floor";
@@ -72,7 +58,7 @@ Expected<Arg> resample(Call& call, std::size_t axes, Resampling how) {
   if (sizes.empty()) {
     if (scales.size() != axes) return fail("neither sizes nor {} scales", axes);
     for (std::size_t i = 0; i < axes; ++i) {
-      TAPER_ASSIGN(Dim size, scaled_size(call, shape[i + 2], scales[i]));
+      TAPER_ASSIGN(Dim size, scaled_size(call.context, shape[i + 2], scales[i]));
       sizes.push_back(std::move(size));
     }
   }
@@ -197,6 +183,19 @@ Value* padded_axis(Call& call, Value* x, std::size_t axis, std::array<Dim, 2> am
   return concat(build, {block(amounts[0]), x, block(amounts[1])}, axis);
 }
 
+// x without what amounts below 0 cut off, which become 0: the entries that are left are what is reflected or repeated.
+Value* cropped(Builder& build, Value* x, Integers& before, Integers& after) {
+  for (std::size_t axis = 0; axis < before.size(); ++axis) {
+    if (before[axis] >= 0 && after[axis] >= 0) continue;
+    const Dim start = -std::min<std::int64_t>(0, before[axis]);
+    x = slice(build, x, axis, start, shape_of(x)[axis] + std::min<std::int64_t>(0, after[axis]));
+    if (x == nullptr) return nullptr;
+    before[axis] = std::max<std::int64_t>(0, before[axis]);
+    after[axis] = std::max<std::int64_t>(0, after[axis]);
+  }
+  return x;
+}
+
 double fill_of(const Arg& value) {
   if (const auto* real = value.as<double>()) return *real;
   if (const bool* flag = value.as<bool>()) return *flag ? 1 : 0;
@@ -226,6 +225,7 @@ Expected<Arg> padded(Call& call, std::string mode, const Arg& value) {
     TAPER_TRY(build.status());
   }
   if (!any) return fresh(x);
+  if (padding.mode != "constant") x = cropped(build, x, before, after);
   return fresh(
       build("pad", {x}, {{"before", before}, {"after", after}, {"mode", padding.mode}, {"value", padding.fill}}));
 }

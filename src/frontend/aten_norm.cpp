@@ -167,8 +167,9 @@ Expected<Arg> weight_norm(Call& call) {
   Value* v = call.tensor("v");
   if (v == nullptr) return fail("no tensor");
   const std::int64_t rank = static_cast<std::int64_t>(v->type.shape.size());
-  const std::int64_t dim = call.integer("dim");
-  if (dim < -1 || dim >= rank) return fail("axis {} of {}", dim, type_text(v->type));
+  std::int64_t dim = call.integer("dim");
+  if (dim < -rank || dim >= rank) return fail("axis {} of {}", dim, type_text(v->type));
+  if (dim < -1) dim += rank;
   std::vector<std::int64_t> others;
   for (std::int64_t axis = 0; axis < rank; ++axis)
     if (axis != dim) others.push_back(axis);

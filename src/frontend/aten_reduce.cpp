@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "frontend/aten_table.h"
+#include "ops/rules.h"
 
 namespace taper::aten {
 namespace {
@@ -273,13 +274,16 @@ Expected<Arg> pairwise_distance(Call& call) {
 // sum a b / (max(||a||, eps) max(||b||, eps))
 Expected<Arg> cosine_similarity(Call& call) {
   Builder& build = call.build;
-  const auto x = call.promoted({"x1", "x2"}, common);
-  const std::size_t rank = std::max(shape_of(x[0]).size(), shape_of(x[1]).size());
-  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", rank));
-  const auto back = static_cast<std::int64_t>(axis) - static_cast<std::int64_t>(rank);  // counted from the end
+  auto x = call.promoted({"x1", "x2"}, common);
+  TAPER_TRY(build.status());
+  const auto shape = broadcast(shape_of(x[0]), shape_of(x[1]));
+  if (!shape) return std::unexpected(shape.error());
+  for (Value*& operand : x) operand = expand(build, operand, *shape);
+  TAPER_ASSIGN(const std::size_t axis, call.axis("dim", shape->size()));
   Value* eps = number(build, call.real("eps"), DType::f32);
   const auto unit = [&](Value* v) {
-    return build("div", {v, build("maximum", {vector_norm(build, v, 2, {back}, true), eps})});
+    return build("div",
+                 {v, build("maximum", {vector_norm(build, v, 2, {static_cast<std::int64_t>(axis)}, true), eps})});
   };
   return fresh(reduce(build, "sum", build("mul", {unit(x[0]), unit(x[1])}), {static_cast<std::int64_t>(axis)}, false));
 }

@@ -228,6 +228,11 @@ struct Folder {
     return out;
   }
 
+  // Whether a sum of sizes takes nothing away.
+  static bool is_never_negative(const Dim& sum) {
+    return std::ranges::all_of(sum.terms(), [](const Dim::Term& term) { return term.coefficient >= 0; });
+  }
+
   // An entry of the first part of joined vectors, or of their first entries; what is behind need not be known.
   Dims selected_of_joined(const Node& select, int depth) {
     const Node* joined = select.operands[0]->producer;
@@ -240,6 +245,35 @@ struct Folder {
     return std::vector{(*first)[static_cast<std::size_t>(index)]};
   }
 
+  // Products and quotients of sizes and constants, which are no integers, rounded by `op`.
+  Dims rounded_part(std::string_view op, const Value* real, int depth) {
+    while (real->producer != nullptr && is_floating(real->type.dtype) &&
+           (real->producer->op == "cast" || real->producer->op == "reshape") && ++depth < 100)
+      real = real->producer->operands[0];
+    if (real->producer == nullptr || !is_floating(real->type.dtype)) return std::nullopt;
+    const std::span<Value* const> operands = real->producer->operands;
+    if (real->producer->op == "div")  // exact in float32 for all sizes that there are
+      return zip(dims(operands[0], depth + 1), dims(operands[1], depth + 1),
+                 [&](const Dim& a, const Dim& b) -> std::optional<Dim> {
+                   if (b.constant().value_or(0) < 1 || (op == "trunc" && !is_never_negative(a))) return std::nullopt;
+                   return op == "ceil" ? ceil_divide(a, b) : floor_divide(a, b);
+                 });
+    if (real->producer->op != "mul" || op == "ceil") return std::nullopt;
+    for (const bool first : {true, false}) {
+      const auto scale = constant(operands[first ? 0 : 1], depth + 1);
+      if (!scale || scale->values.size() != 1) continue;
+      const auto factor = static_cast<float>(scale->values[0]);
+      const auto ratio = simple_ratio(factor);
+      if (!ratio || first_missed_size(factor, *ratio)) return std::nullopt;
+      return zip(dims(operands[first ? 1 : 0], depth + 1), std::vector{Dim(ratio->over)},
+                 [&](const Dim& size, const Dim& over) -> std::optional<Dim> {
+                   if (op == "trunc" && !is_never_negative(size)) return std::nullopt;
+                   return floor_divide(size * over, Dim(ratio->under));
+                 });
+    }
+    return std::nullopt;
+  }
+
   Dims symbolic(const Node& node, int depth) {
     const auto operand = [&](std::size_t i) -> Dims {
       return i < node.operands.size() ? dims(node.operands[i], depth + 1) : std::nullopt;
@@ -248,14 +282,9 @@ struct Folder {
     using Maybe = std::optional<Dim>;
     if (op == "sizes") return node.attrs.get<Shape>("sizes");
     if (op == "shape_of") return shape_of(node.operands[0]);
-    if (const Node* quotient = op == "floor" || op == "ceil" ? node.operands[0]->producer : nullptr;
-        quotient != nullptr && quotient->op == "div") {  // exact in float32 for all sizes that there are
-      return zip(dims(quotient->operands[0], depth + 1), dims(quotient->operands[1], depth + 1),
-                 [&](const Dim& a, const Dim& b) -> Maybe {
-                   if (b.constant().value_or(0) < 1) return std::nullopt;
-                   return op == "floor" ? floor_divide(a, b) : ceil_divide(a, b);
-                 });
-    }
+    const bool to_integer = op == "cast" && !is_floating(node.results[0]->type.dtype);
+    if (op == "floor" || op == "ceil" || op == "trunc" || to_integer)
+      if (auto rounded = rounded_part(to_integer ? "trunc" : op, node.operands[0], depth)) return rounded;
     if (op == "cast" || op == "reshape" || op == "unsqueeze" || op == "squeeze" || op == "floor" || op == "ceil" ||
         op == "trunc" || op == "round")
       return operand(0);
@@ -328,6 +357,14 @@ std::optional<std::vector<Dim>> known_integers(const Value* value) {
     return out;
   }
   return Folder{}.dims(value, 0);
+}
+
+std::optional<Dim> rounded_size(std::string_view op, const Value* number) {
+  if (number == nullptr || !is_floating(number->type.dtype)) return std::nullopt;
+  Folder folder;
+  auto whole = folder.dims(number, 0);
+  if (!whole) whole = folder.rounded_part(op, number, 0);
+  return whole && whole->size() == 1 ? std::optional(whole->front()) : std::nullopt;
 }
 
 // ------------------------------------------------------------------------------------------------- operators on sizes
@@ -561,11 +598,30 @@ std::optional<std::string> note_on_scaled_sizes(double scale) {
       *missed, scale, taken, taken - 1);
 }
 
+Expected<Dim> scaled_size(Context& context, const Dim& size, double scale) {
+  if (const auto known = size.constant()) {
+    const double scaled = std::floor(static_cast<double>(*known) * scale);
+    if (!(scaled >= 0 && scaled < 1e9)) return fail("size {} scaled by {}", *known, scale);
+    return Dim(static_cast<std::int64_t>(scaled));
+  }
+  if (const auto ratio = simple_ratio(scale)) {
+    if (auto note = note_on_scaled_sizes(scale)) warn_once(context, std::move(*note));
+    return floor_divide(size * Dim(ratio->over), Dim(ratio->under));
+  }
+  return fail_with_hint(fmt::format("size {} scaled by {}, which is no simple fraction", size.text(), scale),
+                        "give the size as a number");
+}
+
 std::optional<Expected<Arg>> call_on_sizes(const Context& context, std::string_view name,
                                            std::span<const Arg> arguments) {
   const auto known = size_operator(name);
   if (!known) return std::nullopt;
   auto result = call_size_operator(context, *known, arguments);
+  const auto* number = arguments.size() == 1 ? arguments[0].as<TensorPtr>() : nullptr;
+  if (const bool rounds = *known == "floor" || *known == "ceil" || *known == "trunc" || *known == "int";
+      rounds && number != nullptr)
+    if (auto size = rounded_size(*known == "int" ? "trunc" : *known, (*number)->content(context.build)))
+      return Arg(std::move(*size));
   if (!result)
     if (Value* computed = computed_number(context, *known, arguments)) return fresh(computed);
   if (result)

@@ -141,7 +141,10 @@ Arg fresh_list(const std::vector<Value*>& contents);
 // What PyTorch gives as a view or as a copy, by what isn't known here.
 Arg perhaps_view(const TensorPtr& self, Value* content);
 // Warns of what many calls of a program may give a reason for.
-void warn_once(Call& call, std::string warning);
+void warn_once(Context& context, std::string warning);
+inline void warn_once(Call& call, std::string warning) {
+  warn_once(call.context, std::move(warning));
+}
 
 // -------------------------------------------------------------------------------------- values; null stays null
 // throughout

@@ -1,6 +1,7 @@
 // Views of tensors, and the operators that rebuild a tensor around one.
 #include <algorithm>
 #include <limits>
+#include <ranges>
 
 #include "frontend/aten_cut.h"
 
@@ -326,16 +327,41 @@ Expected<Arg> unfold(Call& call) {
   return perhaps_view(call.place("self"), permute(build, y, dims));
 }
 
-// Elements of a row-major tensor by their distances.
+// The axes of a tensor in the order in which they lie in memory, the slowest first; nothing where its elements don't
+// lie there one after the other, or where that isn't known.
+std::optional<Integers> axes_in_memory(const Tensor& x) {
+  const auto sizes = constant_sizes(x.type().shape);
+  const auto strides = x.strides() ? constant_sizes(*x.strides()) : std::nullopt;
+  if (!sizes || !strides) return std::nullopt;
+  Integers order = all_axes(sizes->size());
+  const auto stride_of = [&](std::int64_t axis) { return (*strides)[static_cast<std::size_t>(axis)]; };
+  const auto size_of = [&](std::int64_t axis) { return (*sizes)[static_cast<std::size_t>(axis)]; };
+  std::ranges::stable_sort(order, std::greater(), stride_of);
+  std::int64_t next = 1;
+  for (const std::int64_t axis : order | std::views::reverse) {
+    if (size_of(axis) != 1 && stride_of(axis) != next) return std::nullopt;
+    next *= size_of(axis);
+  }
+  return order;
+}
+
+// Elements of the memory of a tensor by their distances; an offset that is given counts from the start of that which it
+// is a view of.
 Expected<Arg> as_strided(Call& call) {
   Builder& build = call.build;
-  const TensorPtr self = call.place("self");
+  const TensorPtr place = call.place("self");
+  const bool is_absolute = !call.arg("storage_offset").is_none() && place->roots().size() == 1;
+  const TensorPtr self = is_absolute ? place->roots().front() : place;
+  const auto order = axes_in_memory(*self);
   const auto sizes = constant_sizes(call.sizes("size")), strides = constant_sizes(call.sizes("stride"));
   const std::int64_t offset = call.integer_or("storage_offset", 0);
   const auto total = element_count(self->type().shape).constant();
-  if (self->contiguous() != true || !sizes || !strides || sizes->size() != strides->size() || !total)
-    return fail("elements of {} by strides", type_text(self->type()));
-  if (offset == 0 && row_major_strides(*sizes) == *strides && element_count(call.sizes("size")).is(*total))
+  if (!order || !sizes || !strides || sizes->size() != strides->size() || !total)
+    return fail_with_hint(fmt::format("elements of {} by strides, of which it isn't known how they lie in memory",
+                                      type_text(self->type())),
+                          "say the same with unfold, or call contiguous() before it");
+  if (self->contiguous() == true && offset == 0 && self == place && row_major_strides(*sizes) == *strides &&
+      element_count(call.sizes("size")).is(*total))
     return view_as_shape(call, call.sizes("size"));
   TAPER_ASSIGN(const std::int64_t count, checked_element_count(*sizes));
   constexpr std::int64_t kMostElements = 1 << 22;
@@ -348,9 +374,9 @@ Expected<Arg> as_strided(Call& call) {
     if (positions[static_cast<std::size_t>(i)] < 0 || positions[static_cast<std::size_t>(i)] >= *total)
       return fail("strides lead out of {}", type_text(self->type()));
   }
-  Value* flat = reshape(build, self->content(build), {Dim(*total)});
+  Value* flat = reshape(build, permute(build, self->content(build), *order), {Dim(*total)});
   Value* found = build("gather", {flat, integer_vector(build, positions)}, {{"dim", std::int64_t{0}}});
-  return perhaps_view(self, reshape(build, found, call.sizes("size")));
+  return perhaps_view(place, reshape(build, found, call.sizes("size")));
 }
 
 Expected<Arg> same(Call& call) {

@@ -342,6 +342,7 @@ Expected<Arg> call_node(Import& import, aten::Context& context, const Graph& gra
     if (auto range = counted_range(import, context, graph, node, *name, arguments)) called = std::move(*range);
   if (!called && is_computed && context.build.status()) {
     TAPER_ASSIGN(arguments, numbers_as_sizes(import, context, graph, node, values));
+    if (*name == "split_with_sizes.default" || *name == "split.sizes") give_rest_to_last_part(arguments);
     context.next_count.reset();
     called = aten::call(context, *name, arguments);
   }

@@ -170,6 +170,27 @@ Expected<std::vector<NamedArg>> numbers_as_sizes(Import& import, aten::Context& 
   return arguments;
 }
 
+void give_rest_to_last_part(std::span<NamedArg> arguments) {
+  const auto* self = arguments.size() < 2 ? nullptr : arguments[0].arg.as<TensorPtr>();
+  const auto* sizes = self == nullptr ? nullptr : arguments[1].arg.as<Arg::List>();
+  const auto dim = arguments.size() < 3 ? std::optional<std::int64_t>(0) : aten::constant_integer(arguments[2].arg);
+  if (sizes == nullptr || sizes->empty() || !dim) return;
+  const Shape& shape = (*self)->type().shape;
+  const auto axis = aten::axis_of(*dim, shape.size());
+  if (!axis) return;
+  Dim rest = shape[*axis];
+  for (const Arg& size : std::span(*sizes).first(sizes->size() - 1)) {
+    if (size.as<Dim>() == nullptr) return;
+    rest = rest - *size.as<Dim>();
+  }
+  const Dim* last = sizes->back().as<Dim>();
+  const auto symbol = last == nullptr ? std::nullopt : last->as_symbol();
+  if (!symbol || !is_unbacked(*symbol)) return;
+  Arg::List adjusted = *sizes;
+  adjusted.back() = Arg(std::move(rest));
+  arguments[1].arg = Arg(std::move(adjusted));
+}
+
 namespace {
 
 // The symbols of the tensors that an argument names.

@@ -25,6 +25,10 @@ Expected<aten::Arg> select_entry(aten::Context& context, std::span<const aten::N
 Expected<std::vector<aten::NamedArg>> numbers_as_sizes(Import& import, aten::Context& context, const Graph& graph,
                                                        const Node& node, const Values& values);
 
+// Parts (self, sizes, dim) of an axis whose sizes are such: as they add up to it, the last one is what the others
+// leave.
+void give_rest_to_last_part(std::span<aten::NamedArg> arguments);
+
 // What the program calls the size that a node measures, if it gives one.
 std::optional<Dim> declared_count(const Import& import, const Graph& graph, const Node& node);
 // Learns from a result what the program's names for sizes stand for.

@@ -79,6 +79,9 @@ std::optional<Expected<aten::Arg>> hooked_weight(const Call& call, std::string_v
 // A function of PyTorch that was pickled by its name, called on one tensor. Nothing for functions that are not known.
 std::optional<Expected<aten::Arg>> call_function(const Call& call, const pickle::Value& function, const aten::Arg& x);
 
+// Sizes that an input may have, "1,3,224,224", by the first module that says some; `first` is called first.
+std::string example_shape(const pickle::Value& root, const pickle::Value& first);
+
 // Gives a list's entries, or the argument itself.
 aten::Arg first_of(const aten::Arg& result);
 
@@ -97,6 +100,7 @@ class Importer {
   std::vector<std::string> assumptions;
 
  private:
+  bool notes_training_ = false;  // one note is enough
   int depth_ = 0;
   std::size_t runs_ = 0;
   std::map<const pickle::Value*, aten::Arg> weights_;

@@ -52,8 +52,11 @@ Result convolution(Call& call) {
 // Batch norms and instance norms: with the statistics that the model was saved with, or those of the call where it
 // keeps none.
 Result batch_norm(Call& call, const Arg& x) {
-  TAPER_ASSIGN(const Arg mean, call.tensor("running_mean"));
   const bool is_batch = call.name.starts_with("Batch") || call.name.starts_with("Sync");
+  Arg mean;
+  if (is_batch || call.flag("track_running_stats")) {
+    TAPER_ASSIGN(mean, call.tensor("running_mean"));
+  }
   TAPER_ASSIGN(const Arg weight, call.tensor("weight"));
   TAPER_ASSIGN(const Arg bias, call.tensor("bias"));
   TAPER_ASSIGN(const Arg variance, call.tensor("running_var"));
@@ -186,10 +189,25 @@ Result max_pool(Call& call) {
                         {"ceil_mode", call.attr("ceil_mode")}});
 }
 
+// The largest |x| of a window, or for an order of -infinity the smallest.
+Result extreme_pool(const Call& call, std::size_t axes, bool smallest) {
+  TAPER_ASSIGN(Arg x, call.aten("abs", {{"", call.input(0)}}));
+  if (smallest) {
+    TAPER_ASSIGN(x, call.aten("neg", {{"", x}}));
+  }
+  TAPER_ASSIGN(const Arg most, call.aten(fmt::format("max_pool{}d", axes), {{"", x},
+                                                                            {"kernel_size", call.attr("kernel_size")},
+                                                                            {"stride", strides_of(call)},
+                                                                            {"ceil_mode", call.attr("ceil_mode")}}));
+  if (!smallest) return most;
+  return call.aten("neg", {{"", most}});
+}
+
 // (sum over a window of x^p)^(1/p), from the mean
 Result power_pool(Call& call) {
   TAPER_ASSIGN(const double order, call.real("norm_type"));
   const std::size_t axes = static_cast<std::size_t>(call.name[call.name.size() - 2] - '0');
+  if (std::isinf(order)) return extreme_pool(call, axes, order < 0);
   const Arg kernel = call.attr("kernel_size");
   double count = 1;
   for (std::size_t i = 0; i < axes; ++i) {
@@ -232,19 +250,41 @@ Result max_unpool(Call& call) {
   return call.aten(fmt::format("max_unpool{}d", axes), std::move(arguments));
 }
 
-// The sizes that F.interpolate computes of factors itself.
-Expected<Arg> scaled_sizes(const Call& call, const Shape& shape, const Arg& factors) {
+// The sizes that F.interpolate and fractional pools compute of factors for the last `axes` of x.
+Expected<Arg> scaled_sizes(const Call& call, const Shape& shape, std::size_t axes, const Arg& factors) {
   Arg::List sizes;
   const auto* list = factors.as<Arg::List>();
-  for (std::size_t i = 2; i < shape.size(); ++i) {
-    const Arg& factor = list && i - 2 < list->size() ? (*list)[i - 2] : factors;
-    const auto size = shape[i].constant();
+  for (std::size_t i = 0; i < axes; ++i) {
+    const Arg& factor = list && i < list->size() ? (*list)[i] : factors;
     const double* number = factor.as<double>();
-    if (!size || !number)
-      return fail("module '{}' computes the size of its result of {}, expected numbers", call.path, shape_text(shape));
-    sizes.emplace_back(Dim(static_cast<std::int64_t>(std::floor(static_cast<double>(*size) * *number))));
+    if (!number || shape.size() < axes)
+      return fail("module '{}' has no factors for the sizes of {}", call.path, shape_text(shape));
+    TAPER_ASSIGN(Dim size, aten::scaled_size(call.importer.context, shape[shape.size() - axes + i], *number));
+    sizes.emplace_back(std::move(size));
   }
   return Arg(std::move(sizes));
+}
+
+// Windows at random places, which a module that was made with `_random_samples` keeps.
+Result fractional_pool(Call& call) {
+  TAPER_ASSIGN(const Shape shape, call.shape(0));
+  TAPER_ASSIGN(const Arg samples, call.tensor("_random_samples"));
+  const auto axes = static_cast<std::size_t>(call.name[call.name.size() - 2] - '0');
+  if (samples.is_none())
+    return fail_with_hint(
+        fmt::format("module '{}' is a {}: it picks its windows at random in each call, also in eval()", call.path,
+                    call.name),
+        "make it with windows of its own, _random_samples=..., or take a pool such as AdaptiveMaxPool2d");
+  Arg sizes = call.attr("output_size");
+  if (sizes.is_none()) {
+    TAPER_ASSIGN(sizes, scaled_sizes(call, shape, axes, call.attr("output_ratio")));
+  }
+  TAPER_ASSIGN(const Arg result,
+               call.aten(fmt::format("fractional_max_pool{}d", axes), {{"", call.input(0)},
+                                                                       {"kernel_size", call.attr("kernel_size")},
+                                                                       {"output_size", sizes},
+                                                                       {"random_samples", samples}}));
+  return call.flag("return_indices") ? result : first_of(result);
 }
 
 // F.interpolate: sizes or factors, one for all axes or one for each.
@@ -270,7 +310,7 @@ Result upsample(Call& call) {
   const std::string mode_name = mode.as<std::string>() ? *mode.as<std::string>() : "nearest";
   Arg sizes = for_axes(call.attr("size"), false), factors = for_axes(call.attr("scale_factor"), true);
   if (sizes.is_none() && (mode_name == "area" || call.flag("recompute_scale_factor"))) {
-    TAPER_ASSIGN(sizes, scaled_sizes(call, (*x)->type().shape, factors));
+    TAPER_ASSIGN(sizes, scaled_sizes(call, (*x)->type().shape, rank - 2, factors));
     factors = Arg{};
   }
   if (mode_name == "area")
@@ -305,6 +345,7 @@ Result embedding(Call& call) {
 Result embedding_bag(Call& call) {
   TAPER_ASSIGN(const Shape shape, call.shape(0));
   Arg indices = call.input(0), offsets = call.input(1), factors = call.input(2);
+  Arg is_closed = call.attr("include_last_offset");  // of offsets that are given
   if (shape.size() == 2 && !offsets.is_none())
     return fail("module '{}' takes no offsets beside a matrix of indices", call.path);
   if (shape.size() != 2 && offsets.is_none())
@@ -317,6 +358,7 @@ Result embedding_bag(Call& call) {
                                                           {"end", Arg(shape[0] * shape[1])},
                                                           {"step", Arg(shape[1])},
                                                           {"dtype", Arg(DType::i64)}}));
+    is_closed = Arg(false);
     TAPER_ASSIGN(indices, call.aten("flatten", {{"", indices}}));
     if (!factors.is_none()) {
       TAPER_ASSIGN(factors, call.aten("flatten", {{"", factors}}));
@@ -327,16 +369,15 @@ Result embedding_bag(Call& call) {
   const auto* name = mode.as<std::string>();
   const auto* found = name ? std::ranges::find(kModes, *name) : std::end(kModes);
   TAPER_ASSIGN(const Arg weight, table(call));
-  TAPER_ASSIGN(const Arg result,
-               call.aten("embedding_bag.padding_idx", {{"", weight},
-                                                       {"", indices},
-                                                       {"", offsets},
-                                                       {"scale_grad_by_freq", Arg(false)},
-                                                       {"mode", Arg(Dim(found - std::begin(kModes)))},
-                                                       {"sparse", Arg(false)},
-                                                       {"per_sample_weights", factors},
-                                                       {"include_last_offset", call.attr("include_last_offset")},
-                                                       {"padding_idx", call.attr("padding_idx")}}));
+  TAPER_ASSIGN(const Arg result, call.aten("embedding_bag.padding_idx", {{"", weight},
+                                                                         {"", indices},
+                                                                         {"", offsets},
+                                                                         {"scale_grad_by_freq", Arg(false)},
+                                                                         {"mode", Arg(Dim(found - std::begin(kModes)))},
+                                                                         {"sparse", Arg(false)},
+                                                                         {"per_sample_weights", factors},
+                                                                         {"include_last_offset", is_closed},
+                                                                         {"padding_idx", call.attr("padding_idx")}}));
   return first_of(result);
 }
 
@@ -360,6 +401,8 @@ std::vector<ModuleRow> composed_modules() {
   };
   for (const std::string_view name : {"Softmax", "LogSoftmax", "Softmin"})
     rows.push_back({.name = name, .build = softmax});
+  for (const std::string_view name : {"FractionalMaxPool2d", "FractionalMaxPool3d"})
+    rows.push_back({.name = name, .build = fractional_pool});
   for (const std::string_view name : {"LPPool1d", "LPPool2d", "LPPool3d"})
     rows.push_back({.name = name, .build = power_pool});
   for (const std::string_view name : {"MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"})

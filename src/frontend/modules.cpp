@@ -135,9 +135,10 @@ Expected<aten::Arg> run_row(const Call& call, const ModuleRow& row) {
       arguments.push_back({name, std::move(tensor)});
     } else if (value == ".reduction") {
       arguments.push_back({name, call.reduction()});
-    } else {
-      arguments.push_back(
-          {name, value.starts_with('.') && value.size() > 1 ? call.attr(value.substr(1)) : literal(value)});
+    } else if (!value.starts_with('.') || value.size() == 1) {
+      arguments.push_back({name, literal(value)});
+    } else if (pickle::attribute(call.module, value.substr(1)) != nullptr) {  // older classes have fewer
+      arguments.push_back({name, call.attr(value.substr(1))});
     }
   }
   return call.aten(row.op, std::move(arguments));
@@ -171,8 +172,6 @@ constexpr Refusal kRefusals[] = {
     {"ModuleList ModuleDict", "in which order its parts run is code that a file does not hold", kSaveHint},
     {"ParameterList ParameterDict Module Container RNNBase RNNCellBase",
      "it computes nothing of its own, PyTorch can't call it either", "save the module that it is a part of"},
-    {"FractionalMaxPool2d FractionalMaxPool3d", "it picks its windows at random in each call, also in eval()",
-     "take a pool with windows of its own, such as AdaptiveMaxPool2d"},
     {"LazyLinear LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d "
      "LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d",
      "it has no weights yet", "call the model once before you save it"},
@@ -322,6 +321,10 @@ Expected<std::string_view> Importer::class_name(const pickle::Value& module, con
   for (const Refusal& refusal : kRefusals)
     if (names_class(refusal.names, *name))
       return fail_with_hint(fmt::format("{} is a {}: {}", at(path), *name, refusal.reason), std::string(refusal.hint));
+  if (pickle::attribute(module, "forward") != nullptr)
+    return fail_with_hint(
+        fmt::format("{} was given a forward of its own, which is code that a file does not hold", at(path)),
+        std::string(kSaveHint));
   if (has_unknown_hooks(module))
     return fail_with_hint(fmt::format("{} has hooks, which are code that a file does not hold", at(path)),
                           std::string(kSaveHint));
@@ -343,8 +346,9 @@ Expected<aten::Arg> Importer::run(const pickle::Value& module, const std::string
     return inputs.empty() ? aten::Arg{} : inputs.front();
   }
   if (const pickle::Value* training = pickle::attribute(module, "training");
-      training && training->boolean() == true && path.empty())
-    assumptions.emplace_back("the model was saved in training mode and is converted as in eval()");
+      training && training->boolean() == true && !std::exchange(notes_training_, true))
+    assumptions.push_back(fmt::format("{} was saved in training mode and is converted as in eval()",
+                                      path.empty() ? std::string("the model") : at(path)));
   Call call{*this, module, path, row->name, std::move(inputs)};
   context.build.set_scope(path);
   return row->build ? row->build(call) : run_row(call, *row);
@@ -390,20 +394,6 @@ First first_module(const pickle::Value& module) {
     first = {part, first.in_sequence || *name == "Sequential"};
   }
   return first;
-}
-
-// An example of a shape that the module takes.
-std::string example_shape(const Call& call) {
-  if (call.name == "Linear") return fmt::format("1,{}", call.integer("in_features", 16));
-  if (call.name.starts_with("Conv"))
-    return fmt::format("1,{}{}", call.integer("in_channels", 3),
-                       call.name.ends_with("1d")   ? ",100"
-                       : call.name.ends_with("2d") ? ",224,224"
-                                                   : ",16,64,64");
-  if (call.name == "LSTM" || call.name == "GRU" || call.name == "RNN")
-    return fmt::format("1,100,{}", call.integer("input_size", 16));
-  if (call.name == "Embedding") return "1,16";
-  return "1,3,224,224";
 }
 
 // Makes symbols of the axes that the caller sets free; their numbers stay the usual sizes.
@@ -454,14 +444,12 @@ Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions
       inputs.emplace_back();
       continue;
     }
-    if (row && shape == options.input_shapes.end()) {
-      const Call call{importer, *first.module, "", *name, {}};
+    if (row && shape == options.input_shapes.end())
       return std::unexpected(
           Error{fmt::format("the file does not say which shape the input '{}' has", input.name),
                 {},
                 fmt::format("give it, with numbers or with names for sizes that vary: --input-shape {}={}", input.name,
-                            &input == &takes.front() ? example_shape(call) : "SIZES")});
-    }
+                            example_shape(root, *first.module))});
     Type type{input.dtype, {}};
     if (shape != options.input_shapes.end()) type.shape = shape->second;
     if (const auto dtype = options.input_dtypes.find(input.name); dtype != options.input_dtypes.end())

@@ -239,6 +239,8 @@ Made floor_or_ceil(Builtins& call) {
   if (!value) {
     const TensorRef* number = call.at(0).tensor();
     if (!number || !number->is_number) return std::nullopt;
+    if (call.name != "round")
+      if (auto size = aten::rounded_size(call.name, number->tensor->present())) return std::move(*size);
     return call.rounded();
   }
   const double rounded = call.name == "floor"  ? std::floor(*value)

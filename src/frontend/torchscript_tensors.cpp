@@ -338,6 +338,7 @@ Expected<Value> Interpreter::to_number(const Value& value, std::string_view kind
       if (content->type.dtype == DType::boolean && known.constant()) return to_number(*known.constant() != 0, kind);
       return to_number(known, kind);
     }
+  if (auto size = kind == "int" ? aten::rounded_size("trunc", content) : std::nullopt) return std::move(*size);
   if (const auto constant = aten::constant_value(content); constant && constant->values.size() == 1) {
     if (content->type.dtype == DType::boolean) return to_number(constant->values[0] != 0, kind);
     return to_number(constant->values[0], kind);

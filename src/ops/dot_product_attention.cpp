@@ -20,8 +20,13 @@ Expected<std::vector<Type>> infer_attention(const InferCall& call) {
   const Shape& k = call.shape(1);
   const Shape& v = call.shape(2);
   const auto refuse = [&] {
-    return fail("q, k, v have shapes {}, {}, {}, expected [..., L, D], [..., S, D], [..., S, V]", shape_text(q),
-                shape_text(k), shape_text(v));
+    const auto is_open = [](const Shape& x) { return x.size() > 1 && !x[x.size() - 2].constant(); };
+    return fail_with_hint(fmt::format("q, k, v have shapes {}, {}, {}, expected [..., L, D], [..., S, D], [..., S, V]",
+                                      shape_text(q), shape_text(k), shape_text(v)),
+                          is_open(k) && is_open(v)
+                              ? "where the keys and values are inputs, give both lengths one name: --input-shape "
+                                "k=...,S,... --input-shape v=...,S,..."
+                              : "");
   };
   if (q.size() < 2 || k.size() < 2 || v.size() < 2) return refuse();
   if (q.back() != k.back() || k[k.size() - 2] != v[v.size() - 2] || q.back().is(0)) return refuse();
