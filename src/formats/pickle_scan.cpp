@@ -558,27 +558,35 @@ FileScan scan_file(const std::filesystem::path& path, const ScanOptions& options
   return result;
 }
 
+namespace {
+
+// What to do about a pickle that runs code of a module; some do so by a slip that is no attack.
+std::string_view hint_on_danger(std::string_view module) {
+  if (module == "torch._dynamo.eval_frame")  // torch.save(torch.compile(model))
+    return "nothing was executed; the network was saved together with the compiler of torch.compile: save the network "
+           "inside, model._orig_mod, or its state_dict()";
+  if (module == "torch.fx.graph_module")
+    return "nothing was executed; a module of torch.fx holds its forward as Python's source: save it as a program, "
+           "torch.export.save(torch.export.export(model.eval(), (example_input,)), \"model.pt2\")";
+  return "nothing was executed; do not load this file with torch.load; 'taper scan FILE' tells more";
+}
+
+}  // namespace
+
 Status refuse_dangerous_pickle(const SharedBytes& bytes, std::uint64_t start, std::string_view member) {
   const Walk walk = pickle::walk(bytes.sub(start, bytes.view.size() - start));
-  constexpr std::string_view kHint =
-      "nothing was executed; do not load this file with torch.load; 'taper scan FILE' tells more";
-  // torch.save(torch.compile(model)), a slip that is no attack.
-  constexpr std::string_view kCompiledHint =
-      "nothing was executed; the network was saved together with the compiler of torch.compile: save the network "
-      "inside, "
-      "model._orig_mod, or its state_dict()";
   const std::string place = member.empty() ? "" : fmt::format(" of '{}'", member);
   if (const auto found = std::ranges::find(walk.mentions, Trust::dangerous, &Mention::trust);
       found != walk.mentions.end())
     return fail_with_hint(fmt::format("the checkpoint would {} {} (at byte {}{}) if Python loaded it: it {}",
                                       found->calls > 0 ? "run" : "import", finding_text(*found), start + found->offset,
                                       place, found->reason),
-                          std::string(found->module == "torch._dynamo.eval_frame" ? kCompiledHint : kHint));
+                          std::string(hint_on_danger(found->module)));
   for (const pickle::NestedPickle& nested : walk.nested)
     if (const FileScan scan = scan_bytes(nested.bytes); scan.verdict == Verdict::dangerous)
       return fail_with_hint(fmt::format("the checkpoint holds a pickle in bytes (at byte {}{}): {}",
                                         start + nested.offset, place, scan.reason),
-                            std::string(kHint));
+                            std::string(hint_on_danger({})));
   return {};
 }
 

@@ -84,6 +84,12 @@ def test_with_a_forward_of_their_own_are_refused(tmp_path):
     assert "torch.export.save" in done.stderr
 
 
+def test_of_torch_fx_are_told_how_to_be_saved(tmp_path):
+    done = save_and_convert(tmp_path, torch.fx.symbolic_trace(nn.Sequential(nn.Linear(3, 3), nn.ReLU()).eval()))
+    assert done.returncode == 1
+    assert "torch.export.save(torch.export.export(model.eval(), (example_input,))" in done.stderr
+
+
 def test_in_training_mode_are_told_of_in_parts_too(tmp_path):
     module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).eval()
     module[1].train()
