@@ -1,11 +1,14 @@
 #include "backend/tensorflow.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <set>
 #include <tuple>
 #include <unordered_map>
 
 #include "backend/unique_names.h"
+#include "formats/text.h"
 #include "ops/table.h"
 #include "passes/passes.h"
 
@@ -46,6 +49,35 @@ std::string argument_name(std::string_view name) {
     out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : is_letter_or_digit(c) ? c : '_';
   if (out.empty() || !(out[0] >= 'a' && out[0] <= 'z')) out.insert(0, "v_");
   return out;
+}
+
+// A name in a signature: letters of ASCII and what else can be printed. Control characters and others give way.
+std::string printable_name(std::string_view name, bool ascii, std::string_view fallback) {
+  std::string out;
+  ascii = ascii || check_utf8(name) != Utf8::valid;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (ascii && (byte & 0xc0U) == 0x80U) continue;  // a character that has begun
+    out += byte < 0x20 || byte == 0x7f || (ascii && byte >= 0x80) ? '_' : c;
+  }
+  return out.empty() ? std::string(fallback) : out;
+}
+
+// What TensorFlow makes of the name of an input: the name of a parameter in Python.
+std::string parameter_name(std::string_view name) {
+  std::string out(name);
+  std::ranges::replace_if(out, [](char c) { return !is_letter_or_digit(c); }, '_');
+  return (out[0] >= '0' && out[0] <= '9') || out[0] == '_' ? "arg_" + out : out;
+}
+
+// Names that no parameter has: Python's keywords, and what the function is called with.
+bool is_taken_by_python(std::string_view name) {
+  constexpr std::array<std::string_view, 36> kTaken = {
+      "False", "None",     "True",  "and",    "as",   "assert", "async",  "await",    "break",
+      "class", "continue", "def",   "del",    "elif", "else",   "except", "finally",  "for",
+      "from",  "global",   "if",    "import", "in",   "is",     "lambda", "nonlocal", "not",
+      "or",    "pass",     "raise", "return", "self", "try",    "while",  "with",     "yield"};
+  return std::ranges::find(kTaken, name) != kTaken.end();
 }
 
 // ------------------------------------------------------------------------------------------------------ attributes
@@ -172,7 +204,8 @@ struct Scope {
 
 class Speller {
  public:
-  explicit Speller(const std::string& description) : meta_(*file_.model.add_meta_graphs()) {
+  Speller(const Graph& graph, const std::string& description)
+      : names_(signature_names(graph)), meta_(*file_.model.add_meta_graphs()) {
     file_.model.set_saved_model_schema_version(1);
     auto& info = *meta_.mutable_meta_info_def();
     info.set_meta_graph_version(description);
@@ -182,7 +215,7 @@ class Speller {
   }
 
   Expected<SavedModelFile> run(const Graph& graph) {
-    TAPER_TRY(reserve_names(graph));
+    reserve_names();
     add_inputs(graph);
     TAPER_TRY(add_nodes(graph, main_));
     TAPER_TRY(add_outputs(graph));
@@ -193,7 +226,7 @@ class Speller {
  private:
   using View = std::tuple<const std::byte*, DType, bool, std::vector<std::int64_t>, std::vector<std::int64_t>>;
 
-  Status reserve_names(const Graph& graph);
+  void reserve_names();
   std::string public_node(const std::string& name);  // of an input or output
   void add_inputs(const Graph& graph);
   Status add_outputs(const Graph& graph);
@@ -212,6 +245,8 @@ class Speller {
   void finish_function(const Graph& graph, const std::vector<std::size_t>& captured, bool passes_on, Scope& scope,
                        tensorflow::FunctionDef& function);
 
+  const SignatureNames names_;
+  std::set<std::string, std::less<>> reserved_;  // names of the signature that are those of nodes
   SavedModelFile file_;
   tensorflow::MetaGraphDef& meta_;
   Scope main_{.nodes = *meta_.mutable_graph_def()->mutable_node(), .in_function = false};
@@ -220,25 +255,16 @@ class Speller {
 };
 
 // The names of inputs and outputs are a promise; those of other nodes give way. Signatures take any text: where it is
-// no name of a node, the node has another.
-Status Speller::reserve_names(const Graph& graph) {
-  const auto reserve = [this](const std::string& name, std::string_view kind) -> Status {
-    const auto printable = [](char c) { return c >= ' ' && c <= '~'; };
-    if (name.empty() || !std::ranges::all_of(name, printable))
-      return fail_with_hint(fmt::format("TensorFlow does not take '{}' as the name of an {}", name, kind),
-                            "use letters and digits of ASCII");
-    if (is_node_name(name) && !main_.names.take(name))
-      return fail("two inputs or outputs are named '{}', in upper or lower case", name);
-    return {};
-  };
-  for (const Value* input : graph.inputs()) TAPER_TRY(reserve(input->name, "input"));
-  for (const Output& output : graph.outputs()) TAPER_TRY(reserve(output.name, "output"));
+// no name of a node, or another node's in upper or lower case, the node has another.
+void Speller::reserve_names() {
+  for (const auto* names : {&names_.inputs, &names_.outputs})
+    for (const std::string& name : *names)
+      if (is_node_name(name) && main_.names.take(name)) reserved_.insert(name);
   main_.names.take("save");
-  return {};
 }
 
 std::string Speller::public_node(const std::string& name) {
-  return is_node_name(name) ? name : main_.names.unique(node_name(name));
+  return reserved_.erase(name) > 0 ? name : main_.names.unique(node_name(name));
 }
 
 void describe_tensor(const std::string& node, const Type& type, tensorflow::TensorInfo& info) {
@@ -255,25 +281,28 @@ tensorflow::SignatureDef& signature_of(tensorflow::MetaGraphDef& meta) {
 
 void Speller::add_inputs(const Graph& graph) {
   for (const Value* input : graph.inputs()) {
+    const std::string& name = names_.inputs[input->index];
     NodeDef& node = *main_.nodes.Add();
     node.set_op("Placeholder");
-    node.set_name(public_node(input->name));
+    node.set_name(public_node(name));
     set_type(node, "dtype", tensorflow_type(input->type.dtype));
     write_shape(input->type.shape, *attr(node, "shape").mutable_shape());
     main_.tensors.emplace(input, node.name());
-    describe_tensor(node.name(), input->type, (*signature_of(meta_).mutable_inputs())[input->name]);
+    describe_tensor(node.name(), input->type, (*signature_of(meta_).mutable_inputs())[name]);
   }
 }
 
 Status Speller::add_outputs(const Graph& graph) {
-  for (const Output& output : graph.outputs()) {
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
+    const Output& output = graph.outputs()[i];
+    const std::string& name = names_.outputs[i];
     std::string source = reference(output.value, main_);
     NodeDef& node = *main_.nodes.Add();
     node.set_op("Identity");
-    node.set_name(public_node(output.name));
+    node.set_name(public_node(name));
     node.add_input(std::move(source));
     set_type(node, "T", tensorflow_type(output.value->type.dtype));
-    describe_tensor(node.name(), output.value->type, (*signature_of(meta_).mutable_outputs())[output.name]);
+    describe_tensor(node.name(), output.value->type, (*signature_of(meta_).mutable_outputs())[name]);
   }
   return {};
 }
@@ -541,9 +570,24 @@ void Speller::add_saver() {
 
 }  // namespace
 
+SignatureNames signature_names(const Graph& graph) {
+  SignatureNames names;
+  UniqueNames parameters, outputs;
+  for (const Value* input : graph.inputs()) {
+    std::string name = printable_name(input->name, true, "input");
+    if (is_taken_by_python(parameter_name(name))) name += '_';
+    std::string apart = name;
+    for (int number = 1; !parameters.take(parameter_name(apart)); ++number) apart = fmt::format("{}_{}", name, number);
+    names.inputs.push_back(std::move(apart));
+  }
+  for (const Output& output : graph.outputs())
+    names.outputs.push_back(outputs.unique(printable_name(output.name, false, "output")));
+  return names;
+}
+
 Expected<SavedModelFile> spell_tensorflow(const Graph& graph, const std::string& description) {
   TAPER_TRY(check_spelled(graph, Target::tensorflow));
-  return Speller(description).run(graph);
+  return Speller(graph, description).run(graph);
 }
 
 }  // namespace taper

@@ -5,10 +5,12 @@
 #include <array>
 #include <unordered_map>
 
+#include "formats/text.h"
 #include "frontend/aten_complex.h"
 #include "frontend/aten_composite.h"
 #include "frontend/aten_loss.h"
 #include "frontend/aten_table.h"
+#include "frontend/given_dtypes.h"
 
 namespace taper::aten {
 namespace {
@@ -435,10 +437,58 @@ void forget_strides(const Row& row, std::span<const Arg> operands, const Arg& re
     for (const Arg& entry : *list) forget_strides(row, operands, entry);
 }
 
+// What PyTorch takes integers for alone, beside parameters called "index" or "indices".
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kIndices = {
+    {{"bincount", "self"}, {"one_hot", "self"}, {"repeat_interleave", "repeats"}}};
+
+bool takes_integers(std::string_view op, std::string_view parameter) {
+  return parameter == "index" || parameter == "indices" ||
+         std::ranges::find(kIndices, std::pair(op, parameter)) != kIndices.end();
+}
+
+Error refuse_floating_index(const Context& context, std::string_view parameter, const Value* index) {
+  Error error{fmt::format("its '{}' is {}, expected integers", parameter, type_text(index->type)), {}, {}};
+  const std::vector<std::string> inputs =
+      context.in_region ? std::vector<std::string>() : floating_inputs_behind(index);
+  for (const std::string& name : inputs) {
+    error.message += fmt::format("{}'{}'", name == inputs.front() ? "; it comes from the input " : ", ", excerpt(name));
+    error.hint += fmt::format("{}--input-dtype {}=int64", error.hint.empty() ? "say which inputs are integers: " : " ",
+                              excerpt(name));
+  }
+  if (inputs.empty()) error.hint = "say which inputs are integers: --input-dtype NAME=int64";
+  return error;
+}
+
+// An argument that selects entries. Floats are inputs of which neither the file nor the caller says that they are
+// integers. Narrow integers, which PyTorch refuses, can be told of inputs: they are widened.
+Status fit_index(const Context& context, const Parameter& parameter, Arg& arg) {
+  if (const auto* list = arg.as<Arg::List>()) {  // in which uint8 is a mask
+    for (Arg entry : *list)
+      if (entry.as<TensorPtr>() != nullptr && is_floating((*entry.as<TensorPtr>())->type().dtype))
+        return fit_index(context, parameter, entry);
+    return {};
+  }
+  const auto* tensor = arg.as<TensorPtr>();
+  if (tensor == nullptr || *tensor == nullptr) return {};
+  const DType dtype = (*tensor)->type().dtype;
+  if (is_floating(dtype)) return std::unexpected(refuse_floating_index(context, parameter.name, (*tensor)->present()));
+  if (size_of(dtype) < 4 && dtype != DType::boolean)
+    arg = fresh(cast(context.build, (*tensor)->content(context.build), DType::i64));
+  return context.build.status();
+}
+
+Status fit_indices(const Context& context, const Row& row, std::span<Arg> args) {
+  for (std::size_t i = 0; i < args.size(); ++i)
+    if (takes_integers(row.schema.name, row.schema.parameters[i].name))
+      TAPER_TRY(fit_index(context, row.schema.parameters[i], args[i]));
+  return {};
+}
+
 Expected<Arg> run(Context& context, const Row& row, std::vector<Arg> args, bool in_place) {
   Builder& build = context.build;
   for (const Arg& arg : args) refresh(build, arg);
   TAPER_TRY(build.status());
+  TAPER_TRY(fit_indices(context, row, args));
   const bool has_place = in_place && !args.empty() && (args[0].as<TensorPtr>() != nullptr || is_complex(args[0]));
   const Arg target = has_place ? args[0] : Arg{};
   const bool row_major = std::ranges::all_of(args, is_row_major);

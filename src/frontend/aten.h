@@ -39,9 +39,10 @@ struct Context {
   std::set<std::string, std::less<>> counted = {};  // symbols of sizes that elements decide
   std::optional<Dim> next_count = std::nullopt;     // what the program calls the next such number
   std::vector<PackedSequences> packed = {};         // those that the program packed so far
+  bool in_region = false;                           // whose inputs are not the program's
 
   // That of a region.
-  Context inside(Builder& region) const { return {region, symbols, {}, counts, {}, counted}; }
+  Context inside(Builder& region) const { return {region, symbols, {}, counts, {}, counted, {}, {}, true}; }
 };
 
 // The dtype in which the graph computes what a program says in `dtype`: float32 for every floating one, so that

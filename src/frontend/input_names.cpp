@@ -15,7 +15,9 @@ Status check_input_names(const ProgramOptions& options, const std::vector<std::s
       std::vector<std::string> names;
       for (const std::string& input : inputs) names.push_back(excerpt(input));
       const std::string list = names.empty() ? "" : fmt::format("; its inputs are {}", shortened(names, kMostNamed));
-      const auto meant = nearest(name, inputs);
+      const auto entry =
+          std::ranges::find_if(inputs, [&](const std::string& input) { return input.ends_with("_" + name); });
+      const auto meant = entry != inputs.end() ? std::optional(*entry) : nearest(name, inputs);
       return fail_with_hint(
           fmt::format("the program has no input '{}'{}", excerpt(name), list),
           meant           ? fmt::format("did you mean {} {}{}?", flag, excerpt(*meant), value)

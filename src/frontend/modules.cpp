@@ -6,8 +6,10 @@
 
 #include "formats/text.h"
 #include "frontend/aten_advice.h"
+#include "frontend/given_dtypes.h"
 #include "frontend/input_names.h"
 #include "frontend/module_calls.h"
+#include "frontend/torchscript_advice.h"
 
 namespace taper {
 namespace modules {
@@ -420,7 +422,9 @@ Status set_free(const ProgramOptions& options, std::string_view input, Shape& sh
 
 }  // namespace
 
-Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions& options) {
+// `shapes` are set to those of the inputs as soon as these are known.
+Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions& options,
+                                 torchscript::InputShapes& shapes) {
   if (!is_module(root)) return fail("the file holds {}, expected a module", pickle::describe(root));
   ImportedProgram program;
   Builder build(program.graph);
@@ -452,15 +456,18 @@ Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions
                             example_shape(root, *first.module))});
     Type type{input.dtype, {}};
     if (shape != options.input_shapes.end()) type.shape = shape->second;
-    if (const auto dtype = options.input_dtypes.find(input.name); dtype != options.input_dtypes.end())
-      type.dtype = dtype->second;
     for (const Dim& size : type.shape)
       for (const std::string& symbol : symbols_of(size)) program.symbols[symbol].least = 1;
     TAPER_TRY(set_free(options, input.name, type.shape, program.symbols));
-    const DType declared = std::exchange(type.dtype, aten::graph_dtype(type.dtype));
-    if (declared != type.dtype)
-      importer.assumptions.push_back(dtype_note(fmt::format("input '{}'", input.name), declared, type.dtype));
-    inputs.emplace_back(aten::Tensor::make(program.graph.add_input(std::string(input.name), type)));
+    shapes[std::string(input.name)] = type.shape;
+    // Layers that take integers take none that are narrower.
+    const auto given = options.input_dtypes.find(input.name);
+    const bool is_told = !is_floating(input.dtype) && given != options.input_dtypes.end() &&
+                         !is_floating(given->second) && size_of(given->second) < 4;
+    inputs.emplace_back(aten::Tensor::make(
+        add_program_input(program.graph, build, {.name = std::string(input.name), .type = type, .is_told = is_told},
+                          options, importer.assumptions)));
+    TAPER_TRY(build.status());
   }
   context.symbols = program.symbols;
   TAPER_ASSIGN(const aten::Arg result, importer.run(root, "", std::move(inputs)));
@@ -475,7 +482,15 @@ Expected<ImportedProgram> import(const pickle::Value& root, const ProgramOptions
 }  // namespace modules
 
 Expected<ImportedProgram> import_module(const Checkpoint& checkpoint, const ProgramOptions& options) {
-  return modules::import(*checkpoint.root, options);
+  torchscript::InputShapes shapes;
+  ProgramOptions furthest = options;
+  auto program = import_with_casts(
+      furthest, [&](const ProgramOptions& tried) { return modules::import(*checkpoint.root, tried, shapes); });
+  if (program) return program;
+  torchscript::InputShapes ignored;
+  return std::unexpected(torchscript::with_multiples(
+      std::move(program).error(), furthest, shapes,
+      [&](const ProgramOptions& tried) { return modules::import(*checkpoint.root, tried, ignored); }));
 }
 
 }  // namespace taper

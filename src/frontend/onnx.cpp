@@ -480,8 +480,6 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
     return fail("input '{}' has element type {}, which is not read", clean_name(input.name()), tensor.elem_type());
   element = small_element(tensor.elem_type());
   Type type{*dtype, {}};
-  if (const auto wanted = given_for(options.input_dtypes, input.name()); wanted != options.input_dtypes.end())
-    type.dtype = wanted->second;
   const auto given = given_for(options.input_shapes, input.name());
   if (given != options.input_shapes.end()) {
     if (tensor.has_shape() && static_cast<std::size_t>(tensor.shape().dim_size()) != given->second.size())
@@ -536,7 +534,12 @@ Status Importer::read_inputs(Scope& scope) {
       for (const Dim& dim : type.shape)
         for (const std::string& symbol : symbols_of(dim)) program_.symbols.try_emplace(symbol);
       const std::string name = port_name(input.name());
+      const auto wanted = given_for(options.input_dtypes, input.name());
+      const DType computed = type.dtype;
+      if (wanted != options.input_dtypes.end()) type.dtype = wanted->second;
       slot.value = program_.graph.add_input(name, std::move(type));
+      if (slot.value->type.dtype != computed) slot.value = (*scope.build)("cast", {slot.value}, {{"to", computed}});
+      TAPER_TRY(scope.build->status());
       if (name != clean_name(input.name()))
         assume(fmt::format("input '{}' is '{}' in the files", clean_name(input.name()), name));
     }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +26,8 @@ struct SymbolRange {
 struct ProgramOptions {
   std::map<std::string, Shape, std::less<>> input_shapes;  // by the input's name; symbols allowed
   std::map<std::string, DType, std::less<>> input_dtypes;
-  std::map<std::string, Tensor, std::less<>> input_values;                // inputs that become constants
+  std::set<std::string, std::less<>> cast_inputs = {};      // those that the program gets as float32, whatever is given
+  std::map<std::string, Tensor, std::less<>> input_values;  // inputs that become constants
   std::map<std::string, std::vector<std::int64_t>, std::less<>> dynamic;  // axes of inputs to set free
   bool keep_frozen = false;  // leaves those as the program has them, to compare with
   int reading = 0;           // of several ways to set them free (frontend/free_sizes.h), below kAllReadings

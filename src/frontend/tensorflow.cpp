@@ -127,7 +127,7 @@ class Reader {
     }
   };
 
-  Status add_input(Frame& frame, const NodeDef& node, SymbolNames& symbols);
+  Status add_input(Frame& frame, const std::string& name, const NodeDef& node, SymbolNames& symbols);
   Expected<Value*> value_of(Frame& frame, const std::string& reference);
   std::optional<Tensor> index_of(const Frame& frame, const std::string& reference) const;
 
@@ -166,11 +166,13 @@ Expected<Graph> Reader::run(const KnownShapes& known) {
   SymbolNames symbols(known);
   // Placeholders in the order of the graph: the signature's map has none.
   std::unordered_map<std::string, std::string> inputs;  // node -> name
-  for (const auto& [name, info] : found->second.inputs()) inputs.emplace(signature_node(info), name);
+  for (const auto& [name, info] : found->second.inputs()) {
+    const auto [entry, fresh] = inputs.emplace(signature_node(info), name);
+    if (!fresh) return fail("two inputs are the node '{}'", entry->first);
+  }
   for (const NodeDef& node : nodes)
     if (const auto input = inputs.find(node.name()); input != inputs.end()) {
-      if (input->second != node.name()) return fail("input '{}' is the node '{}'", input->second, node.name());
-      TAPER_TRY(add_input(frame, node, symbols));
+      TAPER_TRY(add_input(frame, input->second, node, symbols));
     }
   if (static_cast<int>(graph.inputs().size()) != found->second.inputs_size())
     return fail("{} inputs of the signature, the graph has {} of them", found->second.inputs_size(),
@@ -194,23 +196,24 @@ Expected<Graph> Reader::run(const KnownShapes& known) {
   return graph;
 }
 
-Status Reader::add_input(Frame& frame, const NodeDef& node, SymbolNames& symbols) {
+// `name` is that of the signature, which takes any text.
+Status Reader::add_input(Frame& frame, const std::string& name, const NodeDef& node, SymbolNames& symbols) {
   const auto dtype = node.attr().find("dtype");
   const auto shape = node.attr().find("shape");
   if (node.op() != "Placeholder" || dtype == node.attr().end() || shape == node.attr().end() ||
       shape->second.shape().unknown_rank())
-    return fail("input '{}' is no placeholder of known rank", node.name());
+    return fail("input '{}' is no placeholder of known rank", name);
   const auto type = dtype_from_tensorflow(dtype->second.type());
-  if (!type) return fail("input '{}' has element type {}", node.name(), static_cast<int>(dtype->second.type()));
+  if (!type) return fail("input '{}' has element type {}", name, static_cast<int>(dtype->second.type()));
   if (shape->second.shape().dim_size() > static_cast<int>(kMaxRank))
-    return fail("input '{}' has {} axes, at most {} are read", node.name(), shape->second.shape().dim_size(), kMaxRank);
+    return fail("input '{}' has {} axes, at most {} are read", name, shape->second.shape().dim_size(), kMaxRank);
   if (frame.knows(node.name())) return fail("node '{}' stands twice", node.name());
   Shape sizes;
   for (const auto& dim : shape->second.shape().dim()) {
-    if (dim.size() < -1) return fail("input '{}' has size {}", node.name(), dim.size());
-    sizes.push_back(dim.size() == -1 ? symbols.symbol(node.name(), sizes.size()) : Dim(dim.size()));
+    if (dim.size() < -1) return fail("input '{}' has size {}", name, dim.size());
+    sizes.push_back(dim.size() == -1 ? symbols.symbol(name, sizes.size()) : Dim(dim.size()));
   }
-  frame.values.emplace(node.name(), frame.graph.add_input(node.name(), {*type, std::move(sizes)}));
+  frame.values.emplace(node.name(), frame.graph.add_input(name, {*type, std::move(sizes)}));
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include "formats/text.h"
 #include "formats/torchscript_archive.h"
 #include "frontend/aten_complex.h"
+#include "frontend/given_dtypes.h"
 #include "frontend/input_names.h"
 #include "frontend/torchscript_advice.h"
 #include "frontend/torchscript_interpreter.h"
@@ -29,6 +30,7 @@ class Inputs {
       : archive_(archive), options_(options), region_(region) {}
 
   std::vector<MissingInput> missing;
+  std::vector<MissingInput> containers;                    // the dicts and lists among the arguments
   std::map<std::string, std::int64_t, std::less<>> freed;  // symbols of freed axes, and the sizes that they had
   std::vector<std::string> assumptions;
 
@@ -38,8 +40,13 @@ class Inputs {
     return make(std::string(parameter.name), *parameter.type, parameter.fallback != nullptr);
   }
 
-  // What is said of names that are no inputs is a mistake.
-  Status check_all_used() const { return check_input_names(options_, {used_.begin(), used_.end()}); }
+  // What is said of names that are no inputs is a mistake. `forward` tells of those that there might be.
+  Status check_all_used(const Function& forward) const {
+    std::vector<std::string> names(used_.begin(), used_.end());
+    for (std::string& name : names_of_entries(forward, containers, options_))
+      if (!used_.contains(name)) names.push_back(std::move(name));
+    return check_input_names(options_, names);
+  }
 
  private:
   static std::string_view base_name(const Expr& type) {
@@ -78,7 +85,8 @@ class Inputs {
         TAPER_ASSIGN(std::optional<Value> value, make_tensor(input));
         dict->entries.emplace_back(input.substr(name.size() + 1), std::move(*value));
       }
-      if (dict->entries.empty()) missing.push_back({name, MissingInput::Kind::dict});
+      containers.push_back({name, MissingInput::Kind::dict});
+      if (dict->entries.empty()) missing.push_back(containers.back());
       return dict;
     }
     if (const Symbol* symbol = archive_.find(dotted_name(type));
@@ -123,7 +131,8 @@ class Inputs {
       std::size_t count = 0;
       while (count < kMostInputs && any_given(fmt::format("{}_{}", name, count))) ++count;
       if (count == 0 && next_recorded_ < archive_.recorded.size()) count = archive_.recorded.size() - next_recorded_;
-      if (count == 0) missing.push_back({name, MissingInput::Kind::list});
+      containers.push_back({name, MissingInput::Kind::list, count});
+      if (count == 0) missing.push_back(containers.back());
       types.assign(count, type.items.at(1));
     } else if (type.kind == ExprKind::subscript) {
       const Expr& inner = *type.items[1];
@@ -169,7 +178,8 @@ class Inputs {
     if (used_.size() >= kMostInputs) return fail("the program has more than {} inputs", kMostInputs);
     used_.insert(name);
     const RecordedInput* recorded = has_recorded() ? &archive_.recorded[next_recorded_++] : nullptr;
-    Type type;
+    ProgramInput wanted{.name = name, .type = {}, .is_told = recorded != nullptr && recorded->dtype.has_value()};
+    Type& type = wanted.type;
     if (recorded) {
       type.shape = to_shape(recorded->shape);
       type.dtype = recorded->dtype.value_or(DType::f32);
@@ -178,8 +188,6 @@ class Inputs {
     if (shape != options_.input_shapes.end()) type.shape = shape->second;
     const bool has_shape = recorded || shape != options_.input_shapes.end();
     if (!has_shape) missing.push_back({name});
-    if (const auto dtype = options_.input_dtypes.find(name); dtype != options_.input_dtypes.end())
-      type.dtype = dtype->second;
     if (const auto axes = options_.dynamic.find(name); has_shape && axes != options_.dynamic.end())
       for (const std::int64_t axis : axes->second) {
         const auto rank = static_cast<std::int64_t>(type.shape.size());
@@ -192,10 +200,8 @@ class Inputs {
         if (const auto before = size.constant()) freed.emplace(symbol, *before);
         size = Dim::symbol(symbol);
       }
-    const DType declared = std::exchange(type.dtype, aten::graph_dtype(type.dtype));
-    if (declared != type.dtype)
-      assumptions.push_back(dtype_note(fmt::format("input '{}'", name), declared, type.dtype));
-    taper::Value* input = region_.graph.add_input(name, type);
+    taper::Value* input = add_program_input(region_.graph, region_.build, wanted, options_, assumptions);
+    TAPER_TRY(region_.build.status());
     return TensorRef{aten::Tensor::make(input), &region_, false};
   }
 
@@ -342,7 +348,7 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
     TAPER_ASSIGN(std::optional<Value> value, inputs.make(parameter));
     if (value) arguments.push_back({parameter.name, std::move(*value)});
   }
-  TAPER_TRY(inputs.check_all_used());
+  TAPER_TRY(inputs.check_all_used(*forward));
   if (!inputs.missing.empty())
     return std::unexpected(missing_shapes(*forward, inputs.missing, !options.dynamic.empty()));
   for (const taper::Value* input : program.graph.inputs()) {
@@ -357,6 +363,7 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
   const auto* module = root.as<std::shared_ptr<Object>>();
   if (!module) return fail("the archive holds {}, expected a module", describe(root));
   Expected<Value> ran = interpreter.call_method(*module, "forward", std::move(arguments));
+  if (!ran) ran = std::unexpected(with_list_items(std::move(ran).error(), inputs.containers));
   if (!ran && !inputs.freed.empty() && ran.error().hint.empty()) {
     Error error = std::move(ran).error();
     error.hint =
@@ -379,24 +386,6 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
   return program;
 }
 
-// Where the program takes multiples of its open sizes alone, the error says which.
-Error with_multiples(const Archive& archive, const ProgramOptions& options, const InputShapes& shapes, Error error) {
-  const auto reads = [&](const InputShapes& candidate) -> Status {
-    ProgramOptions tried = options;
-    tried.dynamic.clear();
-    tried.input_shapes = candidate;
-    InputShapes ignored;
-    if (auto program = import(archive, tried, ignored); !program) return std::unexpected(std::move(program).error());
-    return {};
-  };
-  if (const auto taken = multiples_taken(shapes, error, reads))
-    error.hint = fmt::format(
-        "the program takes sizes that divide without a remainder (it halves them and doubles them again): say so with "
-        "{}{}",
-        shape_flags(shapes, *taken), options.dynamic.empty() ? "" : " in the place of --dynamic");
-  return error;
-}
-
 }  // namespace
 }  // namespace torchscript
 
@@ -407,10 +396,14 @@ bool is_torchscript(const SharedBytes& file) {
 Expected<ImportedProgram> import_torchscript(const SharedBytes& file, const ProgramOptions& options) {
   TAPER_ASSIGN(const torchscript::Archive archive, torchscript::read_archive(file));
   torchscript::InputShapes shapes;
-  auto program = torchscript::import(archive, options, shapes);
-  if (!program)
-    return std::unexpected(torchscript::with_multiples(archive, options, shapes, std::move(program).error()));
-  return program;
+  ProgramOptions furthest = options;
+  auto program = import_with_casts(
+      furthest, [&](const ProgramOptions& tried) { return torchscript::import(archive, tried, shapes); });
+  if (program) return program;
+  torchscript::InputShapes ignored;
+  return std::unexpected(torchscript::with_multiples(
+      std::move(program).error(), furthest, shapes,
+      [&](const ProgramOptions& tried) { return torchscript::import(archive, tried, ignored); }));
 }
 
 }  // namespace taper

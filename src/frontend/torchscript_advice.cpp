@@ -1,6 +1,7 @@
 #include "frontend/torchscript_advice.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "formats/text.h"
@@ -37,35 +38,83 @@ void find_keys(const std::vector<Statement>& body, std::string_view argument, st
   }
 }
 
-// The names within "floor_div(...)" of a message, which no symbol of an input may be taken for.
-std::set<std::string, std::less<>> divided_names(std::string_view message) {
+using Names = std::set<std::string, std::less<>>;
+
+bool is_word_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+// The words of a text, those of numbers among them.
+void add_words(std::string_view text, Names& words) {
+  std::string word;
+  for (const char c : text)
+    if (is_word_character(c))
+      word += c;
+    else if (!word.empty())
+      words.insert(std::exchange(word, {}));
+  if (!word.empty()) words.insert(word);
+}
+
+// The text within the parentheses that open before `text`.
+std::string_view until_closed(std::string_view text) {
+  int depth = 1;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    depth += text[at] == '(' ? 1 : text[at] == ')' ? -1 : 0;
+    if (depth == 0) return text.substr(0, at);
+  }
+  return text;
+}
+
+// What rules of operators say of sizes that don't divide, before the number that they were to divide by.
+constexpr std::array<std::string_view, 2> kUndivided = {"does not split into ", "is no multiple of "};
+
+// The names within "floor_div(...)" of a message, or all of one on a size that doesn't divide: among them are the
+// symbols that multiples may help, and others.
+Names divided_names(std::string_view message) {
   constexpr std::string_view kQuotient = "floor_div(";
-  std::set<std::string, std::less<>> names;
+  Names names;
   for (std::size_t at = message.find(kQuotient); at != std::string_view::npos; at = message.find(kQuotient, at)) {
     at += kQuotient.size();
-    int depth = 1;
-    std::string name;
-    for (; at < message.size() && depth > 0; ++at) {
-      const char c = message[at];
-      if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_') {
-        name += c;
-        continue;
-      }
-      depth += c == '(' ? 1 : c == ')' ? -1 : 0;
-      if (!name.empty()) names.insert(std::exchange(name, {}));
-    }
+    add_words(until_closed(message.substr(at)), names);
   }
+  for (const std::string_view reason : kUndivided)
+    if (message.contains(reason)) add_words(message, names);
   return names;
 }
 
-InputShapes multiplied(const InputShapes& shapes, const std::set<std::string, std::less<>>& symbols,
-                       std::int64_t factor) {
+// The number that a size was to be a multiple of; 2 where the message tells none that could be tried.
+std::int64_t divisor_told(std::string_view message, std::int64_t most) {
+  for (const std::string_view reason : kUndivided) {
+    const std::size_t at = message.find(reason);
+    if (at == std::string_view::npos) continue;
+    std::int64_t divisor = 0;
+    for (const char c : message.substr(at + reason.size())) {
+      if (c < '0' || c > '9' || divisor > most) break;
+      divisor = 10 * divisor + (c - '0');
+    }
+    if (divisor >= 2 && divisor <= most) return divisor;
+  }
+  return 2;
+}
+
+InputShapes multiplied(const InputShapes& shapes, const Names& symbols, std::int64_t factor) {
   std::map<std::string, Dim, std::less<>> replacements;
   for (const std::string& symbol : symbols) replacements.emplace(symbol, Dim::symbol(symbol) * Dim(factor));
   InputShapes result = shapes;
   for (auto& [name, shape] : result)
     for (Dim& size : shape) size = substitute(size, replacements);
   return result;
+}
+
+// Of the symbols whose multiples a program takes, those of which it takes no others.
+Names needed_multiples(const InputShapes& shapes, Names symbols, std::int64_t factor,
+                       const std::function<Status(const InputShapes&)>& reads) {
+  for (const std::string& symbol : Names(symbols)) {
+    if (symbols.size() == 1) break;
+    symbols.erase(symbol);
+    if (!reads(multiplied(shapes, symbols, factor))) symbols.insert(symbol);
+  }
+  return symbols;
 }
 
 // "the argument 'd' of forward is a dict, whose entries are inputs named d_KEY ('image', 'mask')".
@@ -86,6 +135,34 @@ std::vector<std::string> keys_looked_up(const Function& function, std::string_vi
   std::vector<std::string> keys;
   find_keys(function.body, argument, keys);
   return keys;
+}
+
+std::vector<std::string> names_of_entries(const Function& forward, const std::vector<MissingInput>& arguments,
+                                          const ProgramOptions& options) {
+  std::vector<std::string> names;
+  for (const MissingInput& argument : arguments) {
+    if (argument.kind == MissingInput::Kind::tensor) names.push_back(argument.name);
+    if (argument.kind == MissingInput::Kind::list) names.push_back(argument.name + "_0");
+    if (argument.kind != MissingInput::Kind::dict) continue;
+    const std::vector<std::string> keys = keys_looked_up(forward, argument.name);
+    for (const std::string& key : keys) names.push_back(fmt::format("{}_{}", argument.name, key));
+    if (keys.empty())
+      for (const auto& [given, shape] : options.input_shapes)
+        names.push_back(fmt::format("{}_{}", argument.name, given));
+  }
+  return names;
+}
+
+Error with_list_items(Error error, const std::vector<MissingInput>& arguments) {
+  if (!error.hint.empty() || !error.message.starts_with("index ") || !error.message.contains(" of a list of "))
+    return error;
+  for (const MissingInput& argument : arguments)
+    if (argument.kind == MissingInput::Kind::list)
+      error.hint += fmt::format(
+          "{}the items of the list '{}' are inputs {}_0, {}_1, ...: give each a shape, "
+          "--input-shape {}_{}=SIZES",
+          error.hint.empty() ? "" : "; ", argument.name, argument.name, argument.name, argument.name, argument.items);
+  return error;
 }
 
 Error missing_shapes(const Function& forward, const std::vector<MissingInput>& missing, bool dynamic) {
@@ -128,24 +205,45 @@ Error missing_shapes(const Function& forward, const std::vector<MissingInput>& m
 std::optional<InputShapes> multiples_taken(const InputShapes& shapes, const Error& error,
                                            const std::function<Status(const InputShapes&)>& reads) {
   constexpr std::int64_t kMostFactor = 128;
-  std::set<std::string, std::less<>> open;
+  Names open, symbols;
   for (const auto& [name, shape] : shapes)
     for (const Dim& size : shape)
       for (const std::string& symbol : symbols_of(size)) open.insert(symbol);
-  std::set<std::string, std::less<>> symbols;
   const auto add_divided = [&](const Error& failed) {
     for (const std::string& name : divided_names(failed.message))
       if (open.contains(name)) symbols.insert(name);
   };
   add_divided(error);
   if (symbols.empty()) return std::nullopt;
-  for (std::int64_t factor = 2; factor <= kMostFactor; factor *= 2) {
-    InputShapes candidate = multiplied(shapes, symbols, factor);
-    const Status read = reads(candidate);
-    if (read) return candidate;
-    add_divided(read.error());
-  }
-  return std::nullopt;
+  const auto try_powers = [&](std::int64_t base) -> std::optional<InputShapes> {
+    for (std::int64_t factor = base; factor <= kMostFactor; factor *= base) {
+      for (std::size_t before = 0; symbols.size() != before;) {  // again with those that the error names beside them
+        before = symbols.size();
+        const Status read = reads(multiplied(shapes, symbols, factor));
+        if (read) return multiplied(shapes, needed_multiples(shapes, symbols, factor, reads), factor);
+        add_divided(read.error());
+      }
+    }
+    return std::nullopt;
+  };
+  const std::int64_t divisor = divisor_told(error.message, kMostFactor);
+  if (auto taken = try_powers(divisor); taken || divisor == 2) return taken;
+  return try_powers(2);
+}
+
+Error with_multiples(Error error, const ProgramOptions& options, const InputShapes& shapes, const ImportWith& import) {
+  const auto reads = [&](const InputShapes& candidate) -> Status {
+    ProgramOptions tried = options;
+    tried.dynamic.clear();
+    tried.input_shapes = candidate;
+    if (auto program = import(tried); !program) return std::unexpected(std::move(program).error());
+    return {};
+  };
+  if (const auto taken = multiples_taken(shapes, error, reads))
+    error.hint = fmt::format("the program takes sizes that divide without a remainder{}: say so with {}{}",
+                             error.message.contains("floor_div(") ? " (it halves them and doubles them again)" : "",
+                             shape_flags(shapes, *taken), options.dynamic.empty() ? "" : " in the place of --dynamic");
+  return error;
 }
 
 std::string shape_flags(const InputShapes& before, const InputShapes& after) {

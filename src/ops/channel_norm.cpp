@@ -14,7 +14,8 @@ using Integers = std::vector<std::int64_t>;
 Status check_channels(const InferCall& call, std::size_t first, std::size_t last) {
   const Shape& x = call.shape(0);
   if (x.size() < 2) return fail("x has shape {}, expected [N, C, ...]", shape_text(x));
-  if (!is_floating(call.type(0).dtype)) return fail("x is {}", info(call.type(0).dtype).name);
+  if (!is_floating(call.type(0).dtype))
+    return fail("x is {}, expected floating numbers", info(call.type(0).dtype).name);
   for (std::size_t i = first; i < last; ++i)
     if (call.has(i) && call.type(i) != Type{call.type(0).dtype, Shape{x[1]}})
       return fail("operand {} is {}, expected {}", i, type_text(call.type(i)),

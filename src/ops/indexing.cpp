@@ -93,6 +93,7 @@ namespace {
 Expected<std::vector<Type>> infer_gather(const InferCall& call) {
   Type type = call.type(0);
   TAPER_ASSIGN(const std::size_t axis, normalize_axis(call.attrs.integer("dim"), type.shape.size()));
+  if (is_floating(call.type(1).dtype)) return fail("index is {}, expected integers", type_text(call.type(1)));
   const Shape& index = call.shape(1);
   const auto at = type.shape.begin() + static_cast<std::ptrdiff_t>(axis);
   type.shape.insert(type.shape.erase(at), index.begin(), index.end());

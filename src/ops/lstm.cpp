@@ -30,6 +30,7 @@ Expected<std::vector<Type>> infer_layer(const InferCall& call, std::int64_t gate
                                         std::size_t lengths) {
   const Shape& x = call.shape(0);
   const Shape& hidden_weight = call.shape(2);
+  if (!is_floating(call.type(0).dtype)) return fail("x is {}, expected floating numbers", type_text(call.type(0)));
   if (x.size() != 3) return fail("x has shape {}, expected [B, T, F]", shape_text(x));
   if (x[1].is(0) || x[2].is(0)) return fail("x has shape {}: no steps or no features", shape_text(x));
   const auto size = hidden_weight.size() == 2 ? hidden_weight[1].constant() : std::nullopt;

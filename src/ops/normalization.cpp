@@ -147,6 +147,7 @@ Op log_softmax() {
 }
 
 Expected<std::vector<Type>> infer_layer_norm(const InferCall& call) {
+  if (!is_floating(call.type(0).dtype)) return fail("x is {}, expected floating numbers", type_text(call.type(0)));
   TAPER_ASSIGN(std::vector<Type> types, infer_last_axis(call));
   for (std::size_t i = 1; i <= 2; ++i)
     if (call.has(i) && call.shape(i) != Shape{types[0].shape.back()})

@@ -1,9 +1,11 @@
 #include "ops/rules.h"
 
 #include <cblas.h>
+#include <sys/mman.h>
 
 #include <cmath>
 #include <mutex>
+#include <new>
 
 #include "ops/modular.h"
 #include "ops/table.h"
@@ -182,6 +184,18 @@ Expected<Array> zip_elements(const Array& a, const Array& b, DType result, doubl
   return out;
 }
 
+namespace {
+
+// OpenBLAS asks again and again for the buffer of its first product, without end, where there is no memory for it.
+void check_room_for_blas() {
+  constexpr std::size_t kBuffer = 160U << 20U;  // it takes 128 MiB
+  void* room = ::mmap(nullptr, kBuffer, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) throw std::bad_alloc();
+  ::munmap(room, kBuffer);
+}
+
+}  // namespace
+
 void multiply_accumulate(const double* a, const double* b, double* c, std::int64_t m, std::int64_t n, std::int64_t k,
                          bool transpose_b) {
   if (m == 0 || n == 0 || k == 0) return;
@@ -189,6 +203,7 @@ void multiply_accumulate(const double* a, const double* b, double* c, std::int64
   // Debian's serial OpenBLAS shares its buffers between calls: one at a time.
   static std::mutex in_use;
   const std::lock_guard lock(in_use);
+  [[maybe_unused]] static const bool has_room = (check_room_for_blas(), true);  // tried again if it throws
   // The steps of recurrent networks have few rows: for them a product of matrices spends its time on packing B.
   constexpr std::int64_t kFewRows = 4;
   if (m <= kFewRows) {

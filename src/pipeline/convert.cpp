@@ -169,6 +169,20 @@ Status check_loadable(const fs::path& folder) {
       "choose a name without [ and ], or leave the SavedModel out with --to onnx,tflite");
 }
 
+// Inputs and outputs whose names TensorFlow doesn't take.
+std::vector<std::string> notes_on_names(const Graph& graph) {
+  const SignatureNames names = signature_names(graph);
+  std::vector<std::string> notes;
+  const auto add = [&](std::string_view kind, const std::string& name, const std::string& spelled) {
+    if (name != spelled)
+      notes.push_back(fmt::format("the {} '{}' is called '{}' here: TensorFlow does not take its name", kind,
+                                  printable(name), printable(spelled)));
+  };
+  for (std::size_t i = 0; i < names.inputs.size(); ++i) add("input", graph.inputs()[i]->name, names.inputs[i]);
+  for (std::size_t i = 0; i < names.outputs.size(); ++i) add("output", graph.outputs()[i].name, names.outputs[i]);
+  return notes;
+}
+
 Artifacts write_savedmodel_artifact(const Job& job) {
   const auto start = std::chrono::steady_clock::now();
   const fs::path name = job.stem + "_tf";
@@ -187,13 +201,8 @@ Artifacts write_savedmodel_artifact(const Job& job) {
                   [&](const ByteSink& sink) { return write_tensor_bundle(file.variables, sink, sink_to(index)); }));
   TAPER_TRY(write(kBundleIndexFile, [&](const ByteSink& sink) { return sink(index); }));
   TAPER_TRY(write(kSavedModelFile, [&](const ByteSink& sink) { return write_saved_model(file.model, sink); }));
-  return std::vector{Artifact{"tensorflow",
-                              job.folder / name,
-                              bytes,
-                              seconds_since(start),
-                              {},
-                              job.static_shapes(),
-                              job.options.channels_last}};
+  return std::vector{Artifact{"tensorflow", job.folder / name, bytes, seconds_since(start), notes_on_names(legal),
+                              job.static_shapes(), job.options.channels_last}};
 }
 
 Expected<StoredGraph> halved(const Graph& graph) {

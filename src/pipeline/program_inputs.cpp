@@ -96,6 +96,52 @@ Status bind_shape(const Value& input, const Shape& wanted, const Symbols& symbol
   return {};
 }
 
+// Whether a size that is known tells `symbol`, where all its other symbols are known.
+bool tells(const Dim& size, const std::string& symbol) {
+  int found = 0;
+  for (const Dim::Term& term : size.terms())
+    for (const std::string& factor : term.symbols) {
+      if (dim_function(factor)) return false;
+      found += factor == symbol ? 1 : 0;
+    }
+  return found == 1;
+}
+
+// The symbols that the sizes of inputs tell, one after another.
+std::set<std::string, std::less<>> symbols_told(const Graph& graph) {
+  std::set<std::string, std::less<>> told;
+  for (std::size_t before = 1; told.size() != before;) {
+    before = told.size();
+    for (const Value* input : graph.inputs())
+      for (const Dim& size : input->type.shape) {
+        std::vector<std::string> unknown = symbols_of(size);
+        std::erase_if(unknown, [&](const std::string& symbol) { return told.contains(symbol); });
+        if (unknown.size() == 1 && tells(size, unknown.front())) told.insert(unknown.front());
+      }
+  }
+  return told;
+}
+
+// Sizes such as B*B, or B + C where no other axis is B or C, don't tell the numbers that the files compute with.
+Status check_sizes_told(const ProgramOptions& options, const Graph& graph) {
+  if (options.input_shapes.empty()) return {};
+  const auto told = symbols_told(graph);
+  for (const Value* input : graph.inputs()) {
+    const auto given = options.input_shapes.find(input->name);
+    if (given == options.input_shapes.end() || given->second != input->type.shape) continue;
+    for (const Dim& size : given->second)
+      for (const std::string& symbol : symbols_of(size))
+        if (!told.contains(symbol))
+          return fail_with_hint(
+              fmt::format("the size {} of the input '{}' does not tell '{}'", size.text(), printable(input->name),
+                          symbol),
+              fmt::format("give a name of its own in its place, or '{}' to an axis of some input; multiples of one "
+                          "name and sums with a number tell it (4*{}, {} + 1)",
+                          symbol, symbol, symbol));
+  }
+  return {};
+}
+
 }  // namespace
 
 Expected<ProgramOptions> program_options(const std::vector<InputOptions>& inputs) {
@@ -136,7 +182,7 @@ Status apply_shapes(const ProgramOptions& options, ImportedProgram& program) {
         }
     TAPER_TRY(bind_shape(**found, wanted, program.symbols, bindings));
   }
-  if (bindings.empty()) return {};
+  if (bindings.empty()) return check_sizes_told(options, program.graph);
   TAPER_ASSIGN(program.graph, freeze_symbols(program.graph, bindings));
   for (const auto& [symbol, size] : bindings) program.symbols.erase(symbol);
   return {};

@@ -11,7 +11,8 @@ namespace taper {
 Expected<ProgramOptions> program_options(const std::vector<InputOptions>& inputs);
 
 // Gives the inputs the shapes that were asked for: numbers take the place of symbols. Errors: an input that the program
-// doesn't have, another rank, a size that the program fixed or whose range has no such number.
+// doesn't have, another rank, a size that the program fixed or whose range has no such number, sizes that tell no
+// symbol.
 Status apply_shapes(const ProgramOptions& options, ImportedProgram& program);
 
 // Gives each output a name of its own: one that an input or an earlier output has gets a number behind it, and is noted

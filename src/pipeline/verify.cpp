@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 
+#include "backend/tensorflow.h"
 #include "base/mapped_file.h"
 #include "ops/table.h"
 #include "passes/rewrite.h"
@@ -344,9 +345,36 @@ void accept(Verification& verification) {
 // How open sizes of the inputs are related, which not all formats can say.
 KnownShapes known_shapes(const Model& model, const Artifact& file) {
   KnownShapes shapes;
-  if (!file.channels_last && !file.static_shapes)
-    for (const Value* input : model.impl().graph.inputs()) shapes.emplace(input->name, input->type.shape);
+  if (file.channels_last || file.static_shapes) return shapes;
+  const Graph& graph = model.impl().graph;
+  const SignatureNames names = signature_names(graph);
+  for (const Value* input : graph.inputs())
+    shapes.emplace(file.key == kSavedModelKey ? names.inputs[input->index] : input->name, input->type.shape);
   return shapes;
+}
+
+// Asks a judge of SavedModels by the names that these have.
+Judge with_signature_names(Judge judge, const Graph& graph) {
+  judge.open = [open = judge.open, names = signature_names(graph),
+                &graph](const std::filesystem::path& path) -> Expected<Runner> {
+    TAPER_ASSIGN(Runner run, open(path));
+    return Runner([run, names, &graph](std::vector<NamedArray> inputs,
+                                       const OutputShapes& expected) -> Expected<std::vector<NamedArray>> {
+      for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i].name = names.inputs[i];
+      TAPER_ASSIGN(std::vector<NamedArray> outputs, run(inputs, expected));
+      for (NamedArray& output : outputs) {
+        const auto at = std::ranges::find(names.outputs, output.name) - names.outputs.begin();
+        if (at < std::ssize(names.outputs)) output.name = graph.outputs()[static_cast<std::size_t>(at)].name;
+      }
+      return outputs;
+    });
+  };
+  return judge;
+}
+
+Judge judge_of_file(const Artifact& file, const Model& model, int threads) {
+  Judge judge = judge_of(file.key, threads, known_shapes(model, file));
+  return file.key == kSavedModelKey ? with_signature_names(std::move(judge), model.impl().graph) : judge;
 }
 
 // The ONNX files of families hold few operators, which libonnx has checked.
@@ -380,8 +408,7 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
   std::map<std::string, Judge> judges;  // by format: each loaded once, and only where needed
   for (const Artifact& file : files) {
     const std::string format = file.key.substr(0, file.key.find('_'));
-    if (!judges.contains(format))
-      judges.emplace(format, judge_of(file.key, options.threads, known_shapes(model, file)));
+    if (!judges.contains(format)) judges.emplace(format, judge_of_file(file, model, options.threads));
     const Trials& trials = by_samples(file) ? samples : plain;
     const Question question = question_on(file, model, trials, options);
     TAPER_ASSIGN_WITHIN(Verification verification, verify_file(file, judges.at(format), question),

@@ -163,17 +163,43 @@ TEST(SpellTensorflow, keeps_names_in_the_signature_that_nodes_may_not_have) {
   }
 }
 
-TEST(SpellTensorflow, refuses_names_that_tensorflow_forbids) {
-  for (const char* name : {"ü", "", "x\n"}) {
-    const auto as_output = spell_tensorflow(identity_named("x", name));
-    ASSERT_FALSE(as_output) << name;
-    EXPECT_THAT(as_output.error().text(), HasSubstr(fmt::format("does not take '{}' as the name of an output", name)));
-    const auto as_input = spell_tensorflow(identity_named(name, "y"));
-    ASSERT_FALSE(as_input) << name;
-  }
-  const auto twice = spell_tensorflow(identity_named("x", "x"));
-  ASSERT_FALSE(twice);
-  EXPECT_THAT(twice.error().text(), HasSubstr("two inputs or outputs are named 'x'"));
+// The names of a graph with such inputs, whose outputs are the inputs in turn.
+SignatureNames names_of(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
+  Graph graph;
+  Builder build(graph);
+  std::vector<Value*> values;
+  for (const std::string& name : inputs) values.push_back(graph.add_input(name, {DType::f32, {2, 3}}));
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    graph.add_output(outputs[i], build("abs", {values[i % values.size()]}));
+  EXPECT_TRUE(build.status());
+  const SignatureNames names = signature_names(graph);
+  const auto file = spell_tensorflow(graph);
+  EXPECT_TRUE(file);
+  if (!file) return names;
+  const auto& signature = file->model.meta_graphs(0).signature_def().at("serving_default");
+  std::set<std::string> nodes;
+  for (const auto& [name, info] : signature.inputs()) nodes.insert(info.name());
+  for (const auto& [name, info] : signature.outputs()) nodes.insert(info.name());
+  EXPECT_EQ(nodes.size(), inputs.size() + outputs.size());
+  for (const std::string& name : names.inputs) EXPECT_TRUE(signature.inputs().contains(name)) << name;
+  for (const std::string& name : names.outputs) EXPECT_TRUE(signature.outputs().contains(name)) << name;
+  return names;
+}
+
+TEST(SpellTensorflow, gives_inputs_names_that_are_parameters_in_python) {
+  using testing::ElementsAre;
+  EXPECT_THAT(names_of({"in", "self", "True", "inn", "x.y"}, {"y"}).inputs,
+              ElementsAre("in_", "self_", "True_", "inn", "x.y"));
+  EXPECT_THAT(names_of({"ü", "日本", "x\n"}, {"y"}).inputs, ElementsAre("_", "__", "x_"));
+  EXPECT_THAT(names_of({"x:0", "x_0", "x.0", "x_0_1"}, {"y"}).inputs, ElementsAre("x:0", "x_0_1", "x.0_2", "x_0_1_1"));
+  EXPECT_THAT(names_of({"1", "arg_1", ""}, {"y"}).inputs, ElementsAre("1", "arg_1_1", testing::_));
+}
+
+TEST(SpellTensorflow, keeps_all_names_of_outputs_that_can_be_printed) {
+  using testing::ElementsAre;
+  EXPECT_THAT(names_of({"x"}, {"ü", "in", "x", "a b"}).outputs, ElementsAre("ü", "in", "x", "a b"));
+  EXPECT_THAT(names_of({"x"}, {"Y", "y", "X"}).outputs, ElementsAre("Y", "y", "X"));
+  EXPECT_THAT(names_of({"x"}, {"", "y\n", "\xff", "y", "y"}).outputs, ElementsAre("output", "y_", "_", "y", "y_1"));
 }
 
 TEST(SpellTensorflow, tells_names_apart_in_any_case) {

@@ -77,6 +77,23 @@ std::vector<std::string> operators_of(const Graph& graph) {
   return names;
 }
 
+// ------------------------------------------------------------------------------------------------------------- inputs
+
+TEST(Onnx, casts_inputs_of_given_dtypes_to_those_that_the_file_declares) {
+  ProgramOptions options;
+  options.input_dtypes["x"] = DType::u8;
+  const auto program = read(model_of(value("input", "x", {"2"}) + value("output", "y", {"2"}) +
+                                     node("Mul", {"x", "x"}, {"t"}) + node("Add", {"t", "x"}, {"y"})),
+                            options);
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.inputs()[0]->type.dtype, DType::u8);
+  EXPECT_THAT(operators_of(program->graph), ElementsAre("cast", "mul", "add"));
+  const auto results = evaluate(program->graph, {Array{DType::u8, {2}, {200, 100}}});
+  ASSERT_TRUE(results) << results.error().text();
+  EXPECT_EQ((*results)[0].dtype, DType::f32);
+  EXPECT_THAT((*results)[0].values, ElementsAre(40200, 10100));
+}
+
 // ------------------------------------------------------------------------------------------------------------- shapes
 
 TEST(Onnx, reads_arithmetic_on_shapes_as_symbolic_sizes) {

@@ -189,5 +189,22 @@ TEST(ImportTensorflow, refuses_or_reads_disturbed_models) {
   EXPECT_GT(read_count, 0);  // changes in what nobody reads
 }
 
+TEST(Tensorflow, reads_inputs_by_their_names_in_the_signature) {
+  Graph graph;
+  Builder build(graph);
+  for (const char* name : {"input_1:0", "/x", "_u"}) {
+    Value* x = graph.add_input(name, {DType::f32, {Dim::symbol("n"), 3}});
+    graph.add_output(fmt::format("{} out", name), build("abs", {x}));
+  }
+  ASSERT_TRUE(build.status());
+  const auto read = import_tensorflow(content_of(graph), {{"/x", {Dim::symbol("n"), 3}}});
+  ASSERT_TRUE(read) << read.error().text();
+  std::vector<std::string> names;
+  for (const Value* input : read->inputs()) names.push_back(input->name);
+  for (const Output& output : read->outputs()) names.push_back(output.name);
+  EXPECT_THAT(names, testing::ElementsAre("input_1:0", "/x", "_u", "input_1:0 out", "/x out", "_u out"));
+  EXPECT_EQ(read->inputs()[1]->type.shape, (Shape{Dim::symbol("n"), 3}));
+}
+
 }  // namespace
 }  // namespace taper

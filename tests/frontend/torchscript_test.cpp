@@ -68,6 +68,27 @@ TEST(TorchScript, frees_axes_that_tracing_recorded) {
   EXPECT_EQ(program->graph.inputs()[0]->type.shape, (Shape{Dim::symbol("x_0"), 4}));
 }
 
+TEST(TorchScript, casts_to_the_dtype_that_tracing_recorded) {
+  ProgramOptions options;
+  options.input_dtypes["x"] = DType::u8;
+  const auto program = import_torchscript(bytes_of("mlp_traced.pt"), options);
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.inputs()[0]->type, (Type{DType::u8, {2, 4}}));
+  EXPECT_TRUE(program->assumptions.empty());
+}
+
+TEST(TorchScript, casts_integers_that_a_program_does_not_take_and_says_so) {
+  ProgramOptions options;
+  options.input_shapes["x"] = {Dim::symbol("B"), 4};
+  options.input_dtypes["x"] = DType::u8;
+  const auto program = import_torchscript(bytes_of("mlp_scripted.pt"), options);
+  ASSERT_TRUE(program) << program.error().text();
+  EXPECT_EQ(program->graph.inputs()[0]->type.dtype, DType::u8);
+  EXPECT_EQ(program->graph.outputs()[0].value->type, (Type{DType::f32, {Dim::symbol("B"), 3}}));
+  ASSERT_FALSE(program->assumptions.empty());
+  EXPECT_THAT(program->assumptions.back(), HasSubstr("input 'x' is uint8 in the files and cast to float32"));
+}
+
 TEST(TorchScript, asks_for_shapes_with_the_flags_to_give) {
   const auto program = import_torchscript(bytes_of("mlp_scripted.pt"), {});
   ASSERT_FALSE(program);

@@ -60,6 +60,13 @@ class OfList(torch.nn.Module):
         return torch.cat(xs, 1)
 
 
+class OfBoth(torch.nn.Module):
+    """A dict and a list."""
+
+    def forward(self, d: dict[str, torch.Tensor], xs: list[torch.Tensor]):
+        return d["image"] + xs[0] * xs[1]
+
+
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     """Networks with the inputs `image` and `ids`, in all forms of programs."""
@@ -159,6 +166,54 @@ class TestTorchScript:
             run_onnx(tmp_path / "out/net.onnx", x=x.numpy()),
         ):
             assert relative_error(next(iter(outputs.values())), wanted) < 1e-4
+
+    @pytest.mark.parametrize("form", ["script", "module"])
+    @pytest.mark.parametrize(
+        "layer,sizes,told",
+        [
+            (torch.nn.GLU(2), "B,4,L", "B,4,2*L"),
+            (torch.nn.PixelUnshuffle(2), "B,4,H,W", "B,4,2*H,2*W"),
+            (torch.nn.PixelUnshuffle(3), "B,4,H,W", "B,4,3*H,3*W"),
+            (torch.nn.GLU(0), "B,4,L", "2*B,4,L"),
+        ],
+        ids=str,
+    )
+    def test_multiples_of_what_is_cut_into_equal_parts_are_told_and_work(self, tmp_path, form, layer, sizes, told):
+        network = torch.nn.Sequential(layer)
+        if form == "script":
+            torch.jit.script(network).save(tmp_path / "net.pt")
+        else:
+            torch.save(network, tmp_path / "net.pt")
+        done = run(tmp_path, "convert", "net.pt", "--input-shape", f"input={sizes}", "--to", "onnx")
+        assert done.returncode == 1
+        assert f"divide without a remainder: say so with --input-shape input={told}\n" in done.stderr
+        done = run(tmp_path, "convert", "net.pt", "--input-shape", f"input={told}", "--to", "onnx")
+        assert done.returncode == 0, done.stderr
+
+    def test_keys_of_dicts_and_items_of_lists_are_answered_with_the_names_of_inputs(self, tmp_path):
+        torch.jit.script(OfBoth()).save(tmp_path / "net.pt")
+        done = run(tmp_path, "convert", "net.pt", "--input-shape", "image=1,3")
+        assert "did you mean --input-shape d_image=SIZES?" in done.stderr
+        flags = ["--input-shape", "d_image=1,3"]
+        done = run(tmp_path, "convert", "net.pt", *flags, "--input-shape", "0=1,3")
+        assert "did you mean --input-shape xs_0=SIZES?" in done.stderr
+        flags += ["--input-shape", "xs_0=1,3"]
+        done = run(tmp_path, "convert", "net.pt", *flags)
+        assert "index 1 of a list of 1" in done.stderr
+        assert "the items of the list 'xs' are inputs xs_0, xs_1, ...: give each a shape, --input-shape xs_1=" in done.stderr
+        done = run(tmp_path, "convert", "net.pt", *flags, "--input-shape", "xs_1=1,3", "--to", "onnx")
+        assert done.returncode == 0, done.stderr
+
+    def test_sizes_that_no_input_tells(self, programs, tmp_path):
+        for size in ("2*B*B", "B*C", "B+C"):
+            flags = ["--input-shape", f"image={size},4", "--input-shape", "ids=1,4"]
+            done = run(tmp_path, "convert", programs / "net.pt", *flags)
+            assert done.returncode == 1
+            assert "of the input 'image' does not tell 'B'" in done.stderr
+            assert "next: give a name of its own in its place" in done.stderr
+        flags = ["--input-shape", "image=B*C,C", "--input-shape", "ids=1,C", "--to", "onnx"]
+        done = run(tmp_path, "convert", programs / "net.pt", *flags)
+        assert done.returncode == 0, done.stderr
 
 
 class Block(torch.nn.Module):
