@@ -12,6 +12,7 @@
 #include "passes/passes.h"
 #include "passes/quantize_weights.h"
 #include "passes/rewrite.h"
+#include "pipeline/array_file.h"
 #include "pipeline/calibration_samples.h"
 #include "pipeline/fitting_sizes.h"
 #include "pipeline/precision.h"
@@ -140,7 +141,9 @@ Expected<SampleSource> samples_of(const Model& model, const ConvertOptions& opti
     });
   }
   if (!options.quantize.calibration) return no_samples(options);
-  TAPER_ASSIGN(CalibrationSamples samples, CalibrationSamples::open(model, *options.quantize.calibration));
+  auto opened = CalibrationSamples::open(model, *options.quantize.calibration);
+  if (!opened) return std::unexpected(expecting_inputs(std::move(opened).error(), model.impl().graph));
+  CalibrationSamples samples = *std::move(opened);
   std::vector<std::int64_t> chosen = split_samples(samples.count()).calibration;
   const auto tell = [progress = options.progress, count = chosen.size()](std::size_t sample) {
     if (progress) progress(fmt::format("calibrating, sample {} of {}", sample, count));

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import time
+import zipfile
 
 import numpy as np
 import onnx
@@ -216,3 +217,20 @@ class TestMessages:
             finished = run(tmp_path, "inspect", name)
             assert finished.returncode == 1
             assert "next: " in finished.stderr
+
+    def test_samples_of_another_shape_name_what_is_taken(self, tmp_path):
+        torch.export.save(torch.export.export(pooled(), (torch.randn(1, 3, 32, 32),)), tmp_path / "net.pt2")
+        np.save(tmp_path / "x.npy", np.zeros((4, 5), np.float32))
+        finished = run(tmp_path, "convert", "net.pt2", "--quantize", "int8", "--to", "tflite", "--calibration", "x.npy")
+        assert finished.returncode == 1
+        assert "next: give arrays that the program takes: input float32 [1, 3, 32, 32]" in finished.stderr
+
+    def test_an_archive_without_its_program_says_how_to_save_it(self, tmp_path):
+        torch.export.save(torch.export.export(pooled(), (torch.randn(1, 3, 32, 32),)), tmp_path / "net.pt2")
+        with zipfile.ZipFile(tmp_path / "net.pt2") as whole, zipfile.ZipFile(tmp_path / "part.pt2", "w") as part:
+            for name in whole.namelist():
+                if "/models/" not in name:
+                    part.writestr(name, whole.read(name))
+        finished = run(tmp_path, "convert", "part.pt2")
+        assert finished.returncode == 1
+        assert "next: save it again: torch.export.save" in finished.stderr
