@@ -9,15 +9,15 @@
 namespace taper {
 namespace {
 
-bool is_empty(const Value& value) {
-  return std::ranges::any_of(value.type.shape, [](const Dim& size) { return size.is(0); });
+// Null stands for an operand that is left out.
+bool is_empty(const Value* value) {
+  return value != nullptr && std::ranges::any_of(value->type.shape, [](const Dim& size) { return size.is(0); });
 }
 
 // Whether a node makes nothing of something, as a window does that is longer than what it slides over.
 bool leaves_nothing(const Node& node) {
-  return !node.operands.empty() &&
-         std::ranges::none_of(node.operands, [](const Value* operand) { return is_empty(*operand); }) &&
-         std::ranges::any_of(node.results, [](const Value* result) { return is_empty(*result); });
+  return !node.operands.empty() && std::ranges::none_of(node.operands, is_empty) &&
+         std::ranges::any_of(node.results, is_empty);
 }
 
 // By the shape rules alone, which cost no arithmetic.

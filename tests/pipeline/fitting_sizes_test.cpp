@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "ir/text.h"
 #include "ops/builder.h"
 
 namespace taper {
@@ -45,6 +46,16 @@ TEST(FittingSizes, leave_what_was_told) {
   EXPECT_EQ(fitted(pool(5), {{"B", {}}, {"H", {.usual = 32}}, {"W", {}}}), (Bindings{{"B", 1}, {"H", 32}, {"W", 8}}));
   EXPECT_EQ(fitted(pool(5), {{"B", {}}, {"H", {.most = 6}}, {"W", {.least = 7, .usual = 7}}}),
             (Bindings{{"B", 1}, {"H", 6}, {"W", 8}}));
+}
+
+TEST(FittingSizes, are_found_beside_operands_that_are_left_out) {
+  const auto graph = parse(R"(graph "" (%x: f32[B, T, 1]) {
+  %w = constant() {value = f32[3, 1] {1, 2, 3}} : f32[3, 1]
+  %y, %h = gru(%x, %w, %w, none, none, none, none) {reverse = false} : f32[B, T, 1], f32[B, 1]
+  return output = %y
+})");
+  ASSERT_TRUE(graph) << graph.error().text();
+  EXPECT_EQ(fitted(*graph, {{"B", {}}, {"T", {}}}), (Bindings{{"B", 1}, {"T", 1}}));
 }
 
 TEST(FittingSizes, stay_where_none_fits) {
