@@ -86,7 +86,12 @@ Status refuse_kind(const std::filesystem::path& path, mode_t mode) {
   if (S_ISREG(mode)) return {};
   if (S_ISDIR(mode))
     return fail_with_hint(fmt::format("'{}' is a folder, expected a file", path.string()), "name a file in it");
-  if (!S_ISLNK(mode)) return fail("'{}' is not a regular file", path.string());
+  if (!S_ISLNK(mode))
+    return fail_with_hint(fmt::format("'{}' is not a regular file but {}", path.string(),
+                                      S_ISFIFO(mode)   ? "a FIFO"
+                                      : S_ISSOCK(mode) ? "a socket"
+                                                       : "a device"),
+                          "save what it gives to a file, and name that");
   std::error_code error;
   const std::filesystem::path target = std::filesystem::canonical(path, error);
   return fail_with_hint(fmt::format("'{}' is a symbolic link, expected a file", path.string()),

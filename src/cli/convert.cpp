@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "pipeline/steps.h"
 #include "report/text.h"
 
 namespace taper {
@@ -84,6 +85,7 @@ Expected<ConvertCommand> make_sense(const CLI::App& app, const Texts& texts) {
   if (app.count("--name") > 0) {
     if (texts.name.empty()) return fail("--name is empty, expected a name for the outputs");
     if (command.files.size() > 1) return fail("--name is for one file, {} are given", command.files.size());
+    TAPER_TRY(check_model_name(texts.name));
     command.name = texts.name;
   }
   if (texts.layout != "nhwc" && texts.layout != "source")

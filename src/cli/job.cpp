@@ -169,6 +169,23 @@ Status refuse_unknown_models(const ConfigFile& file, const std::vector<std::stri
   return {};
 }
 
+// What flags name has to be there before anything is done.
+Status check_named_files(const JobOptions& options) {
+  const QuantizeOptions& quantize = options.convert.quantize;
+  const std::pair<const char*, const std::optional<std::filesystem::path>*> named[] = {
+      {"--config", &options.config},
+      {"--verify-input", &options.verification.input},
+      {"--calibration", &quantize.calibration},
+      {"--recipe", &quantize.recipe}};
+  for (const auto& [flag, path] : named) {
+    std::error_code error;
+    if (*path && std::filesystem::symlink_status(**path, error).type() == std::filesystem::file_type::not_found)
+      return fail_with_hint(fmt::format("{} names '{}', and there is no such file", flag, path_text(**path)),
+                            "check the path and the current folder");
+  }
+  return {};
+}
+
 ExportReport run(Expected<ExportRequest> request, const ProgramContext& context, Terminal& terminal) {
   if (!request) {
     ExportReport report;
@@ -230,6 +247,8 @@ Status read_job_options(const CLI::App& app, const JobTexts& texts, JobOptions& 
   TAPER_TRY(read_path(app, "--output-dir", texts.output_dir, output_dir));
   const auto length = whole_number(texts.sequence_length);
   if (!length) return fail("--sequence-length is '{}', expected a number of frames", printable(texts.sequence_length));
+  if (*length < 1 || *length > kLongestSequence)
+    return fail("--sequence-length is {}, expected 1 to {}", printable(texts.sequence_length), kLongestSequence);
   options.sequence_length = *length;
   if (texts.heads != "gloss" && texts.heads != "all") {
     return fail("--heads is '{}', expected gloss or all", printable(texts.heads));
@@ -353,6 +372,10 @@ Status apply_config(const std::filesystem::path& path, const std::vector<std::st
 
 int run_job(const JobOptions& options, Expected<ExportRequest> request, const ProgramContext& context) {
   Terminal terminal(style_of(options.screen, context), context.out, context.err);
+  if (const Status found = check_named_files(options); !found) {
+    terminal.show_error(found.error());
+    return 2;
+  }
   if (options.sandbox && context.give_up_rights) {
     const Status given_up = context.give_up_rights();
     if (!given_up && options.screen.verbose) terminal.show_warning(given_up.error());

@@ -10,6 +10,7 @@
 
 #include "cli/job.h"
 #include "quantize/ranges.h"
+#include "quantize/recipe.h"
 #include "quantize/weights.h"
 #include "report/text.h"
 
@@ -151,6 +152,12 @@ Status read_quantize_options(const CLI::App& app, const QuantizeTexts& texts, Co
   options.weight_method = texts.weight_method;
   options.block = *whole_number(texts.block_size);
   options.integer_io = texts.io == "int8";
+  for (const std::string& pattern : texts.exclude)
+    if (const auto parsed = NamePattern::parse(pattern); !parsed)
+      return fail(
+          "--exclude is '{}': {}; expected a regular expression that is found in names of layers, such as "
+          "'head' or '^encoder[.]0'",
+          printable(pattern), parsed.error().message);
   options.exclude = texts.exclude;
   options.layer_costs = texts.layer_costs;
   for (const std::string& text : texts.ranges) {

@@ -4,7 +4,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fstream>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <optional>
 #include <variant>
 
@@ -154,7 +157,7 @@ std::string_view advice(Verdict worst) {
       return "";
     case Verdict::unknown:
       return "Load it only if you trust the code that it names (--trust MODULE says so); torch.load(...,\n"
-             "weights_only=True) refuses that code, and export_models converts the file without running any.\n";
+             "weights_only=True) refuses that code, and what taper converts it reads without running any.\n";
     case Verdict::unreadable:
       return "Don't load what can't be read to its end: get the file again from where it comes from.\n";
     case Verdict::dangerous:
@@ -178,12 +181,29 @@ std::string scan_text(const std::vector<ScannedFile>& files, const Options& opti
   return text;
 }
 
-Status write_output(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) return fail("cannot write file '{}'", path);
+// What is scanned would be gone.
+Status check_output(const Options& options) {
+  for (const std::string& path : options.files) {
+    std::error_code error;
+    if (!options.output.empty() && std::filesystem::equivalent(path, options.output, error))
+      return fail("--output '{}' is a file that is scanned, which it would replace; name another one",
+                  printable(options.output));
+  }
   return {};
+}
+
+Status write_output(const std::string& path, const std::string& text) {
+  errno = 0;
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  const bool written =
+      file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0;
+  const int problem = errno;
+  const bool closed = file != nullptr && std::fclose(file) == 0;
+  if (written && closed) return {};
+  return fail_with_hint(
+      fmt::format("cannot write the file '{}': {}", printable(path),
+                  std::strerror(written ? errno : problem)),  // NOLINT(concurrency-mt-unsafe)
+      "name a file in a folder that can be written to, or leave --output out and redirect the output");
 }
 
 }  // namespace
@@ -197,6 +217,10 @@ Verdict worst_verdict(const std::vector<ScannedFile>& files) {
 int run_scan(const std::vector<std::string>& arguments, const ProgramContext& context) {
   const auto options = parse(arguments);
   if (const auto status = answer(options, kHelp, kTry, context)) return *status;
+  if (const Status sound = check_output(*options); !sound) {
+    context.err.write(fmt::format("error: {}\n{}", sound.error().message, kTry));
+    return 2;
+  }
   std::vector<ScannedFile> files;
   for (const std::string& path : options->files) files.push_back({path, scan_file(path, {options->trusted})});
   const bool colour = style_of(*options, context).colour_out && options->output.empty();
@@ -206,7 +230,7 @@ int run_scan(const std::vector<std::string>& arguments, const ProgramContext& co
   if (options->output.empty()) {
     context.out.write(text);
   } else if (Status written = write_output(options->output, text); !written) {
-    context.err.write(fmt::format("error: {}\n", error_lines(written.error())));
+    Terminal(style_of(*options, context), context.out, context.err).show_error(written.error());
     return 1;
   }
   return worst_verdict(files) == Verdict::clean ? 0 : 1;

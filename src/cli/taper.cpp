@@ -58,6 +58,10 @@ int run_taper(const std::vector<std::string>& arguments, const ProgramContext& c
     return 2;
   }
   const std::string& word = arguments.front();
+  if (word == "help" && arguments.size() > 1) {
+    const auto* about = std::ranges::find(kCommands, arguments[1], &Command::name);
+    return about == std::end(kCommands) ? refuse(arguments[1], context) : about->run({"--help"}, context);
+  }
   if (word == "-h" || word == "--help" || word == "help") {
     context.out.write(kHelp);
     return 0;

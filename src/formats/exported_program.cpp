@@ -66,8 +66,9 @@ Expected<Archive> open_archive(const SharedBytes& bytes) {
     return fail_with_hint("the archive holds a program compiled by AOTInductor, which is machine code",
                           "save the exported program itself: torch.export.save(program, 'model.pt2')");
   if (programs.empty())
-    return fail("a zip archive of {} entries without models/*.json is no exported program",
-                archive.zip.entries().size());
+    return fail_with_hint(fmt::format("a zip archive of {} entries without models/*.json is no exported program",
+                                      archive.zip.entries().size()),
+                          "save it again: torch.export.save(program, 'model.pt2')");
   if (programs.size() > 1)
     return fail_with_hint(fmt::format("the archive holds {} programs ('{}', '{}', ...), expected one", programs.size(),
                                       excerpt(programs[0]), excerpt(programs[1])),

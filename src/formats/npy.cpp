@@ -123,21 +123,16 @@ std::string_view numpy_code(DType dtype) {
   return {};
 }
 
-}  // namespace
+// What a header says, and where the elements begin.
+struct Stored {
+  Element element;
+  std::string_view descr;
+  bool fortran_order;
+  std::vector<std::int64_t> shape;
+  std::size_t begin;
+};
 
-std::optional<DType> dtype_from_numpy(std::string_view code) {
-  struct Row {
-    std::string_view code;
-    DType dtype;
-  };
-  constexpr Row kRows[] = {{"f8", DType::f64}, {"f4", DType::f32}, {"f2", DType::f16}, {"i8", DType::i64},
-                           {"i4", DType::i32}, {"i2", DType::i16}, {"i1", DType::i8},  {"u1", DType::u8},
-                           {"u2", DType::u16}, {"u4", DType::u32}, {"u8", DType::u64}, {"b1", DType::boolean}};
-  const auto* row = std::ranges::find(kRows, code, &Row::code);
-  return row != std::end(kRows) ? std::optional(row->dtype) : std::nullopt;
-}
-
-Expected<Tensor> read_npy(const SharedBytes& bytes) {
+Expected<Stored> read_header(const SharedBytes& bytes) {
   ByteReader reader(bytes.view);
   const auto magic = reader.take(kMagic.size());
   if (!magic || as_text(*magic) != kMagic) return fail("this is not a .npy file: it does not start with \\x93NUMPY");
@@ -157,19 +152,42 @@ Expected<Tensor> read_npy(const SharedBytes& bytes) {
   if (!header.descr || !header.fortran_order || !header.shape)
     return fail("the header of a .npy file lacks descr, fortran_order or shape");
   TAPER_ASSIGN_WITHIN(const Element element, element_of(*header.descr), "in the header of a .npy file");
+  return Stored{element, *header.descr, *header.fortran_order, *std::move(header.shape), reader.offset()};
+}
 
-  const SharedBytes data = bytes.sub(reader.offset(), reader.remaining());
-  TAPER_ASSIGN(const std::int64_t count, checked_element_count(*header.shape));
-  if (static_cast<std::uint64_t>(count) > data.view.size() / size_of(element.dtype))
-    return fail("shape {} of '{}' needs {} elements, the file has bytes for {}", shape_text(*header.shape),
-                *header.descr, count, data.view.size() / size_of(element.dtype));
-  std::vector<std::int64_t> strides = row_major_strides(*header.shape);
-  if (*header.fortran_order) {
-    std::vector<std::int64_t> reversed(header.shape->rbegin(), header.shape->rend());
+}  // namespace
+
+std::optional<DType> dtype_from_numpy(std::string_view code) {
+  struct Row {
+    std::string_view code;
+    DType dtype;
+  };
+  constexpr Row kRows[] = {{"f8", DType::f64}, {"f4", DType::f32}, {"f2", DType::f16}, {"i8", DType::i64},
+                           {"i4", DType::i32}, {"i2", DType::i16}, {"i1", DType::i8},  {"u1", DType::u8},
+                           {"u2", DType::u16}, {"u4", DType::u32}, {"u8", DType::u64}, {"b1", DType::boolean}};
+  const auto* row = std::ranges::find(kRows, code, &Row::code);
+  return row != std::end(kRows) ? std::optional(row->dtype) : std::nullopt;
+}
+
+bool has_npy_header(const SharedBytes& bytes) {
+  return read_header(bytes).has_value();
+}
+
+Expected<Tensor> read_npy(const SharedBytes& bytes) {
+  TAPER_ASSIGN(Stored stored, read_header(bytes));
+  const SharedBytes data = bytes.sub(stored.begin, bytes.view.size() - stored.begin);
+  TAPER_ASSIGN(const std::int64_t count, checked_element_count(stored.shape));
+  if (static_cast<std::uint64_t>(count) > data.view.size() / size_of(stored.element.dtype))
+    return fail("shape {} of '{}' needs {} elements, the file has bytes for {}", shape_text(stored.shape), stored.descr,
+                count, data.view.size() / size_of(stored.element.dtype));
+  std::vector<std::int64_t> strides = row_major_strides(stored.shape);
+  if (stored.fortran_order) {
+    std::vector<std::int64_t> reversed(stored.shape.rbegin(), stored.shape.rend());
     strides = row_major_strides(reversed);
     std::ranges::reverse(strides);
   }
-  return make_view(element.dtype, *std::move(header.shape), std::move(strides), data, 0, element.big_endian);
+  return make_view(stored.element.dtype, std::move(stored.shape), std::move(strides), data, 0,
+                   stored.element.big_endian);
 }
 
 namespace {

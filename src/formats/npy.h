@@ -15,6 +15,8 @@ namespace taper {
 // A view of the file's bytes; Fortran order becomes strides, big-endian data is marked so. Errors: not .npy, truncated,
 // dtypes other than bool, int8-64, uint8-64, float16-64 (object arrays would need a pickle).
 Expected<Tensor> read_npy(const SharedBytes& bytes);
+// Whether a file begins as a .npy array of such a dtype does, however many elements follow.
+bool has_npy_header(const SharedBytes& bytes);
 // The arrays by name, without ".npy", in the order of the archive. Errors name the array.
 Expected<std::vector<std::pair<std::string, Tensor>>> read_npz(const SharedBytes& bytes);
 // The names alone, and one array by its name: the others may be of kinds that taper doesn't read.

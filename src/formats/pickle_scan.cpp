@@ -396,7 +396,8 @@ void scan_npy(Scan& scan, const SharedBytes& bytes, const Place& place) {
   const std::size_t start = 8 + size_bytes;
   std::uint32_t header_size = 0;
   if (text.size() >= start) std::memcpy(&header_size, text.data() + 8, size_bytes);
-  if (text.size() < start || header_size > text.size() - start)
+  // Numbers of which the file doesn't hold all are no array of other kinds.
+  if (has_npy_header(bytes) || text.size() < start || header_size > text.size() - start)
     return add_problem(scan.problems,
                        fmt::format("the .npy array{} is broken: {}", place.text(), array.error().text()));
   const std::string_view header = text.substr(start, header_size);

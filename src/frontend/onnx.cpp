@@ -505,6 +505,8 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
       type.shape.push_back(named_size(dim.dim_param(), plain_sizes_));
     } else {
       type.shape.push_back(symbol_names_.symbol(port_name(input.name()), static_cast<std::size_t>(axis)));
+      if (dim.has_dim_value())
+        program_.symbols[*type.shape.back().as_symbol()].usual = std::max<std::int64_t>(dim.dim_value(), 1);
     }
   }
   TAPER_TRY(check_bounded(type));

@@ -356,6 +356,7 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
     for (const Dim& size : input->type.shape)
       for (const std::string& name : symbols_of(size)) program.symbols[name].least = 1;
   }
+  for (const auto& [name, size] : inputs.freed) program.symbols[name].usual = std::max<std::int64_t>(size, 1);
   region.context.symbols = program.symbols;
 
   Interpreter interpreter(archive, region, budget_for(archive, program.graph));

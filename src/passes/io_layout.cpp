@@ -5,7 +5,7 @@
 namespace taper {
 
 bool holds_image(const Type& type) {
-  return is_floating(type.dtype) && (type.shape.size() == 4 || type.shape.size() == 5);
+  return type.shape.size() == 4 || type.shape.size() == 5;
 }
 
 std::vector<std::int64_t> channels_last_order(std::size_t rank) {

@@ -79,7 +79,9 @@ Expected<Graph> fold_scales(const Graph& graph);
 // Lets an operator apply the activation that follows it.
 Expected<Graph> fuse_activations(const Graph& graph);
 
-// Gives inputs and outputs that hold images (floats of four or five axes, [N, C, ...]) the order [N, ..., C].
+// Gives inputs and outputs that hold images the order [N, ..., C]: all that have four axes ([N, C, H, W]) or five
+// ([N, C, D, H, W]), of whatever dtype. Pictures of bytes, masks and label maps lie as the floats do that they belong
+// to.
 Expected<Graph> put_channels_last(const Graph& graph);
 bool holds_image(const Type& type);
 // The orders of axes for permute: from [N, C, ...] to [N, ..., C], and back.

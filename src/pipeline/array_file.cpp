@@ -6,6 +6,8 @@
 
 #include "base/mapped_file.h"
 #include "formats/npy.h"
+#include "formats/text.h"
+#include "passes/passes.h"
 #include "report/text.h"
 
 namespace taper {
@@ -13,6 +15,12 @@ namespace {
 
 bool is_npy(const SharedBytes& bytes) {
   return as_text(bytes.view).starts_with("\x93NUMPY");
+}
+
+// Whether an array may have these sizes, as far as they are numbers.
+bool may_be(const std::vector<std::int64_t>& sizes, const Shape& shape) {
+  return std::ranges::equal(
+      sizes, shape, [](std::int64_t size, const Dim& expected) { return expected.constant().value_or(size) == size; });
 }
 
 }  // namespace
@@ -51,6 +59,31 @@ Expected<Tensor> array_of_input(const SharedBytes& bytes, const std::string& inp
       "save an array for each input under its name with numpy.savez");
 }
 
+Tensor with_channels_first(Tensor tensor, const Type& type) {
+  const std::size_t rank = type.shape.size();
+  if (!holds_image(type) || tensor.shape.size() != rank || may_be(tensor.shape, type.shape)) return tensor;
+  Tensor first = tensor;
+  const std::vector<std::int64_t> order = channels_first_order(rank);
+  for (std::size_t axis = 0; axis < rank; ++axis) {
+    first.shape[axis] = tensor.shape[static_cast<std::size_t>(order[axis])];
+    first.strides[axis] = tensor.strides[static_cast<std::size_t>(order[axis])];
+  }
+  return may_be(first.shape, type.shape) ? first : tensor;
+}
+
+Error expecting_inputs(Error error, const Graph& graph, const Bindings& sizes) {
+  if (!error.hint.empty()) return error;
+  std::vector<std::string> inputs;
+  for (const Value* input : graph.inputs()) {
+    Shape shape = input->type.shape;
+    for (Dim& size : shape)
+      if (const auto number = size.evaluate(sizes)) size = Dim(*number);
+    inputs.push_back(fmt::format("{} {} {}", printable(input->name), info(input->type.dtype).name, shape_text(shape)));
+  }
+  error.hint = fmt::format("give arrays that the program takes: {}", shortened(inputs, 8));
+  return error;
+}
+
 Expected<Array> checked_array(const Tensor& tensor, const Value& input) {
   if (is_floating(tensor.dtype) != is_floating(input.type.dtype))
     return fail("is {}, expected {}", info(tensor.dtype).name, info(input.type.dtype).name);
@@ -58,8 +91,10 @@ Expected<Array> checked_array(const Tensor& tensor, const Value& input) {
   constexpr double kMask = -std::numeric_limits<double>::infinity();
   if (std::ranges::all_of(array.values, [](double value) { return std::isfinite(value) || value == kMask; }))
     return array;
-  return fail("holds numbers that are not finite in {}, of which only -inf is taken, as masks hold it",
-              info(input.type.dtype).name);
+  return fail_with_hint(
+      fmt::format("holds numbers that are not finite in {}, of which only -inf is taken, as masks hold it",
+                  info(input.type.dtype).name),
+      "fill gaps in recordings, and keep numbers within what the dtype holds");
 }
 
 }  // namespace taper

@@ -18,6 +18,14 @@ Expected<Tensor> array_of_frames(const SharedBytes& bytes);
 // The array for an input: the one of its name, or the only one there is where it is the only input.
 Expected<Tensor> array_of_input(const SharedBytes& bytes, const std::string& input, bool only_input);
 
+// An image whose axes are those of `type` with the channels last, seen in the order of `type`; any other as it is.
+// Where both orders fit, it is taken to be in that of `type`.
+Tensor with_channels_first(Tensor tensor, const Type& type);
+
+// The error with what the program takes as its next step, if it has none: "give arrays of these shapes and dtypes: x
+// float32 [B, 3]". Sizes that are known stand as numbers.
+Error expecting_inputs(Error error, const Graph& graph, const Bindings& sizes = {});
+
 // As the dtype of the input. Errors: integers for floats and the reverse, numbers that are not finite; but -inf is what
 // masks hold.
 Expected<Array> checked_array(const Tensor& tensor, const Value& input);

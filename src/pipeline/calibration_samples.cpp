@@ -25,9 +25,16 @@ Expected<std::vector<fs::path>> files_at(const fs::path& path) {
   std::vector<fs::path> files;
   for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error))
     if (holds_arrays(entry->path()) && files.size() <= kMostFiles) files.push_back(entry->path());
-  if (error) return fail("the folder '{}' can't be read: {}", path_text(path), error.message());
-  if (files.empty()) return fail("the folder '{}' holds no .npz and no .npy files", path_text(path));
-  if (files.size() > kMostFiles) return fail("the folder '{}' holds more than {} files", path_text(path), kMostFiles);
+  if (error)
+    return fail_with_hint(fmt::format("the folder '{}' can't be read: {}", path_text(path), error.message()),
+                          "check who may read it");
+  if (files.empty())
+    return fail_with_hint(fmt::format("the folder '{}' holds no .npz and no .npy files", path_text(path)),
+                          "save samples of the inputs there with numpy.savez, an array under the name of each input; "
+                          "folders in it are not looked into");
+  if (files.size() > kMostFiles)
+    return fail_with_hint(fmt::format("the folder '{}' holds more than {} files", path_text(path), kMostFiles),
+                          "some hundred samples are enough: put them into a folder of their own");
   std::ranges::sort(files);
   return files;
 }

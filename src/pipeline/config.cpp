@@ -129,8 +129,12 @@ Expected<ConfigFile> parse_config(std::string_view text, const std::vector<std::
 Expected<ConfigFile> read_config_file(const std::filesystem::path& path, const std::vector<std::string>& families) {
   const std::string place = fmt::format("in the configuration file '{}'", path_text(path));
   TAPER_ASSIGN_WITHIN(const SharedBytes bytes, map_file(path), place);
-  TAPER_ASSIGN_WITHIN(ConfigFile file, unless_changed(bytes, parse_config(as_text(bytes.view), families)), place);
-  return file;
+  auto file = unless_changed(bytes, parse_config(as_text(bytes.view), families));
+  if (file) return file;
+  Error error = within(std::move(file).error(), place);
+  if (error.hint.empty())
+    error.hint = R"(write JSON such as {"num_heads": 4}, or by model {"transformer": {"num_heads": 4}})";
+  return std::unexpected(std::move(error));
 }
 
 }  // namespace taper

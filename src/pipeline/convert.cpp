@@ -12,6 +12,7 @@
 #include "base/mapped_file.h"
 #include "passes/passes.h"
 #include "passes/qdq.h"
+#include "pipeline/fitting_sizes.h"
 #include "pipeline/judges.h"
 #include "pipeline/layer_costs.h"
 #include "pipeline/mix.h"
@@ -20,6 +21,7 @@
 #include "pipeline/pending_files.h"
 #include "pipeline/precision.h"
 #include "pipeline/quantizer.h"
+#include "pipeline/steps.h"
 #include "pipeline/trials.h"
 #include "report/text.h"
 
@@ -56,6 +58,7 @@ Expected<Graph> legalized(const Job& job, Target target) {
   Expected<Graph> legal = legalize(job.graph, target, options, watcher.observer());
   TAPER_TRY(watcher.status());
   job.expressible[static_cast<std::size_t>(target)] = legal.has_value();
+  if (!legal && job.options.static_shapes) return std::unexpected(wanting_sizes(std::move(legal).error(), job.model));
   return legal;
 }
 
@@ -395,21 +398,43 @@ Expected<std::vector<std::pair<std::string, QuantizationReport>>> plan_quantizat
   return plans;
 }
 
+ModelInfo info_of_files(const Model& model, const ConvertOptions& options) {
+  ModelInfo info = model.info();
+  const auto turn = [](auto& sizes) {
+    const auto source = sizes;
+    const std::vector<std::int64_t> order = channels_last_order(source.size());
+    for (std::size_t axis = 0; axis < source.size(); ++axis)
+      sizes[axis] = source[static_cast<std::size_t>(order[axis])];
+  };
+  const auto describe = [&](TensorInfo& tensor, Type type) {
+    if (!holds_image(type)) return;
+    turn(type.shape);
+    tensor.shape = shape_text(type.shape);
+  };
+  const Graph& graph = model.impl().graph;
+  if (!options.channels_last) return info;
+  for (std::size_t i = 0; i < graph.inputs().size(); ++i) describe(info.inputs[i], graph.inputs()[i]->type);
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i)
+    describe(info.output_types[i], graph.outputs()[i].value->type);
+  if (!graph.inputs().empty() && holds_image(graph.inputs()[0]->type) &&
+      info.input_shape.size() == graph.inputs()[0]->type.shape.size())
+    turn(info.input_shape);
+  return info;
+}
+
 namespace {
 
 // What `--io-layout nhwc` made of the program's inputs and outputs.
-std::string note_on_layout(const Graph& source, const Graph& turned) {
-  if (!holds_images(source))
-    return "no input and no output is an image [N, C, H, W], so that putting channels last changes nothing";
+std::string note_on_layout(const Graph& turned) {
+  if (!holds_images(turned))
+    return "no input and no output has the four axes of images [N, C, H, W] or the five of volumes, so that putting "
+           "channels last changes nothing";
   std::vector<std::string> shapes;
-  const auto add = [&](std::string_view kind, const std::string& name, const Type& was, const Type& is) {
-    if (was.shape != is.shape || was.shape.size() == 4)
-      shapes.push_back(fmt::format("{} '{}' is {}", kind, name, shape_text(is.shape)));
+  const auto add = [&](std::string_view kind, const std::string& name, const Type& is) {
+    if (holds_image(is)) shapes.push_back(fmt::format("{} '{}' is {}", kind, printable(name), shape_text(is.shape)));
   };
-  for (std::size_t i = 0; i < source.inputs().size(); ++i)
-    add("input", source.inputs()[i]->name, source.inputs()[i]->type, turned.inputs()[i]->type);
-  for (std::size_t i = 0; i < source.outputs().size(); ++i)
-    add("output", source.outputs()[i].name, source.outputs()[i].value->type, turned.outputs()[i].value->type);
+  for (const Value* input : turned.inputs()) add("input", input->name, input->type);
+  for (const Output& output : turned.outputs()) add("output", output.name, output.value->type);
   return fmt::format("the files have channels last: {}", fmt::join(shapes, ", "));
 }
 
@@ -435,9 +460,9 @@ Expected<std::vector<Artifact>> convert(const Model& model, const fs::path& fold
   const Job job{model, folder, stem, options, pending, graph, trial ? &*trial : nullptr, expressible};
   TAPER_TRY(check_source_stays(job));
   TAPER_ASSIGN(std::vector<Artifact> artifacts, unless_changed(model.impl().source, write_formats(job)));
+  pending.withdraw(std::string(kResultsName));  // it tells of the files that these replace
   TAPER_TRY(pending.publish());
-  if (options.channels_last && !artifacts.empty())
-    artifacts.front().notes.push_back(note_on_layout(model.impl().graph, graph));
+  if (options.channels_last && !artifacts.empty()) artifacts.front().notes.push_back(note_on_layout(graph));
   return artifacts;
 }
 

@@ -19,6 +19,7 @@ ExportReport export_models(const ExportRequest& request) {
                               .plan = plan_quantization,
                               .layer_costs = [](const Model& model, const ConvertOptions& options,
                                                 Precision precision) { return layer_costs(model, options, precision); },
+                              .info_of_files = info_of_files,
                               .unknown_weights = unknown_weights});
 }
 

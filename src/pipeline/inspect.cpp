@@ -16,6 +16,7 @@
 #include "frontend/weights.h"
 #include "ir/text.h"
 #include "pipeline/model.h"
+#include "pipeline/sources.h"
 #include "report/text.h"
 
 namespace taper {
@@ -196,6 +197,13 @@ std::string tflite_operator(const tflite::OperatorCodeT& code) {
   return name.empty() ? fmt::format("builtin {}", number) : name;
 }
 
+// How many elements a constant has, of types of less than a byte too; 0 where its sizes make no sense.
+std::int64_t elements_of(const std::vector<std::int32_t>& shape) {
+  std::int64_t count = 1;
+  for (const std::int32_t size : shape) count = size < 0 ? 0 : checked_mul(count, std::int64_t{size}).value_or(0);
+  return count;
+}
+
 Expected<Inspection> inspect_tflite(const SharedBytes& bytes, const InspectOptions& options) {
   TAPER_ASSIGN(const TfliteFile file, read_tflite(bytes));
   const tflite::ModelT& model = file.model;
@@ -209,7 +217,7 @@ Expected<Inspection> inspect_tflite(const SharedBytes& bytes, const InspectOptio
       ++found.operators[tflite_operator(*model.operator_codes[op->opcode_index])];
     for (const auto& tensor : subgraph->tensors)
       if (tensor->buffer < file.buffers.size() && !file.buffers[tensor->buffer].view.empty())
-        if (const auto value = tflite_constant(file, *tensor)) parameters += value->element_count();
+        parameters = checked_add(parameters, elements_of(tensor->shape)).value_or(parameters);
   }
   found.parameters = parameters;
   const tflite::SignatureDefT* signature = model.signature_defs.empty() ? nullptr : model.signature_defs[0].get();
@@ -293,14 +301,31 @@ bool is_npz(const SharedBytes& bytes) {
   return kind != nullptr && kind->format == "NumPy .npz";
 }
 
+// What is said of inputs is for programs: other files have them as they are.
+Status refuse_input_flags(const InspectOptions& options) {
+  const std::vector<InputOptions>& inputs = options.load.inputs;
+  if (inputs.empty()) return {};
+  return fail_with_hint(fmt::format("the input '{}' is described, but this is no program whose inputs can be chosen",
+                                    printable(inputs[0].name)),
+                        "leave --input-shape, --input-dtype and --dynamic out");
+}
+
 Expected<Inspection> inspect_bytes(const SharedBytes& bytes, const fs::path& path, const InspectOptions& options) {
   const std::string_view text = as_text(bytes.view);
-  if (text.size() > 8 && text.substr(4).starts_with("TFL3")) return inspect_tflite(bytes, options);
-  if (text.starts_with("\x93NUMPY")) return inspect_arrays(bytes, false);
-  if (looks_like_zip(text) && is_npz(bytes)) return inspect_arrays(bytes, true);
-  if (looks_like_onnx(text) && !options.graph) return inspect_onnx(bytes);
+  const bool is_tflite = text.size() > 8 && text.substr(4).starts_with("TFL3");
+  const bool is_npy = text.starts_with("\x93NUMPY");
+  const bool is_archive = !is_npy && looks_like_zip(text) && is_npz(bytes);
+  if (is_tflite || is_npy || is_archive) TAPER_TRY(refuse_input_flags(options));
+  if (is_tflite || is_npy || is_archive) {
+    auto found = is_tflite ? inspect_tflite(bytes, options) : inspect_arrays(bytes, is_archive);
+    if (!found) return std::unexpected(perhaps_damaged(std::move(found).error()));
+    return found;
+  }
+  if (looks_like_onnx(text) && !options.graph && options.load.inputs.empty()) return inspect_onnx(bytes);
   Expected<Inspection> found = inspect_model(bytes, path, options);
   if (found || options.graph) return found;
+  if (program_kind(bytes) == SourceKind::torchscript && options.load.inputs.empty())
+    if (auto known = inspect_torchscript(bytes, found.error(), options)) return known;
   // A file of weights whose network isn't known still holds weights.
   if (auto weights = inspect_weights(bytes, found.error(), options); weights && !weights->tensors.empty())
     return weights;
@@ -313,9 +338,16 @@ Expected<Inspection> inspect(const fs::path& path, const InspectOptions& options
   std::error_code ignored;
   const std::string place = fmt::format("in '{}'", path_text(path));
   if (fs::is_directory(path, ignored)) {
+    TAPER_TRY(refuse_input_flags(options));
     TAPER_ASSIGN_WITHIN(Inspection found, inspect_saved_model(path, options), place);
     return found;
   }
+  if (path.filename() == kSavedModelFile && fs::is_regular_file(fs::symlink_status(path, ignored)))
+    return fail_with_hint(
+        fmt::format("'{}' is the graph of a SavedModel, whose variables are in other files of its folder",
+                    path_text(path)),
+        fmt::format("name the folder: taper inspect {}",
+                    path_text(path.has_parent_path() ? path.parent_path() : fs::path("."))));
   TAPER_ASSIGN(const SharedBytes bytes, map_file(path));
   auto found = unless_changed(bytes, inspect_bytes(bytes, path, options));
   if (found) found->bytes = bytes.view.size();

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
 #include "taper/taper.h"
 
 namespace taper {
@@ -36,5 +37,9 @@ struct InspectOptions {
 
 // Nothing in the file is executed. Errors: what reading says; a file of no known kind.
 Expected<Inspection> inspect(const std::filesystem::path& path, const InspectOptions& options = {});
+
+// What a TorchScript file tells where its program can't be run as nobody told shapes: the arguments of `forward` and
+// the weights, with the reason as a note. Errors: `reason` where there is no `forward`; what reading the archive says.
+Expected<Inspection> inspect_torchscript(const SharedBytes& bytes, const Error& reason, const InspectOptions& options);
 
 }  // namespace taper

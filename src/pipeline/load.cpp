@@ -15,6 +15,7 @@
 #include "frontend/weights.h"
 #include "ops/evaluate.h"
 #include "ops/grid.h"
+#include "pipeline/fitting_sizes.h"
 #include "pipeline/freed_sizes.h"
 #include "pipeline/model.h"
 #include "pipeline/program_inputs.h"
@@ -56,11 +57,17 @@ Expected<Model::Impl> load_family(const Checkpoint& checkpoint, const LoadOption
   return impl;
 }
 
+// Statistics of norms are no parameters: they are measured in training, not learned.
+bool is_statistic(std::string_view name) {
+  return name.ends_with("running_mean") || name.ends_with("running_var");
+}
+
 // Every weight once, however many constants view it.
 void count_weights(const Graph& graph, std::set<const std::byte*>& seen, std::int64_t& count) {
   for (const Node& node : graph.nodes()) {
     const Tensor* tensor = node.results.empty() ? nullptr : constant_of(node.results[0]);
-    if (tensor != nullptr && is_floating(tensor->dtype) && seen.insert(tensor->storage.view.data()).second)
+    if (tensor != nullptr && is_floating(tensor->dtype) && !is_statistic(node.results[0]->name) &&
+        seen.insert(tensor->storage.view.data()).second)
       count = checked_add(count, tensor->element_count()).value_or(count);
     for (const auto& region : node.regions) count_weights(*region, seen, count);
   }
@@ -76,13 +83,16 @@ void find_not_finite(const Graph& graph, std::set<ConstantKey>& seen, NotFiniteW
   }
 }
 
-Expected<Model::Impl> model_of_program(ImportedProgram program, const ProgramOptions& options, SourceKind kind) {
+// `fits`: whether to look for sizes that the network runs at.
+Expected<Model::Impl> model_of_program(ImportedProgram program, const ProgramOptions& options, SourceKind kind,
+                                       bool fits) {
   TAPER_TRY(apply_shapes(options, program));
   TAPER_TRY(separate_names(program));
   if (program.graph.outputs().empty()) return fail("the program has no outputs");
   Model::Impl impl;
   impl.symbols = complete_symbols(program);
   impl.graph = std::move(program.graph);
+  if (fits) fit_usual_sizes(impl.graph, impl.symbols);
   impl.info.kind = kind;
   impl.info.family = impl.graph.name;
   impl.info.source_format = program_format(kind);
@@ -161,9 +171,11 @@ Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesyste
     TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
     const auto read = [&](const ProgramOptions& reading) { return import_program(*kind, bytes, path, reading); };
     TAPER_ASSIGN(ImportedProgram program, read_with_freed_sizes(read, said, options.proves_sizes));
-    return model_of_program(std::move(program), said, *kind);
+    return model_of_program(std::move(program), said, *kind, options.proves_sizes);
   }
-  TAPER_ASSIGN(Checkpoint checkpoint, read_checkpoint(bytes));
+  auto read = read_checkpoint(bytes);
+  if (!read) return std::unexpected(perhaps_damaged(std::move(read).error()));
+  Checkpoint checkpoint = *std::move(read);
   const FoundModule found = find_module(*checkpoint.root);
   if (found.module == nullptr || recognises_family(checkpoint, options.config)) return load_family(checkpoint, options);
   TAPER_ASSIGN(const ProgramOptions said, program_options(options.inputs));
@@ -176,7 +188,7 @@ Expected<Model::Impl> load_source(const SharedBytes& bytes, const std::filesyste
   if (!found.key.empty())
     program.assumptions.push_back(
         fmt::format("of the file's dict, the module under '{}' is converted", printable(found.key)));
-  return model_of_program(std::move(program), said, SourceKind::module);
+  return model_of_program(std::move(program), said, SourceKind::module, options.proves_sizes);
 }
 
 Expected<Model> load_bytes(const SharedBytes& bytes, const std::filesystem::path& path, const LoadOptions& options) {

@@ -1,5 +1,7 @@
 #include "pipeline/pass_watcher.h"
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 
 #include "ir/text.h"
@@ -51,12 +53,20 @@ void PassWatcher::see(std::string_view pass, const Graph& graph) {
 Status PassWatcher::dump(std::string_view pass, const Graph& graph) {
   std::error_code error;
   std::filesystem::create_directories(*folder_, error);
+  constexpr const char* kHint = "name a folder that can be written to: --dump-ir DIR";
+  if (error)
+    return fail_with_hint(
+        fmt::format("cannot write graphs to the folder '{}': {}", path_text(*folder_), error.message()), kHint);
   const std::filesystem::path path =
       *folder_ / fmt::format("{}.{}.{:02}_{}.ir", stem_, target_name(target_), number_, pass);
+  errno = 0;
   std::ofstream file(path, std::ios::binary);
   file << print(graph);
   file.close();
-  if (!file) return fail("cannot write the graph to '{}'", path_text(path));
+  if (!file)
+    return fail_with_hint(fmt::format("cannot write the graph to '{}': {}", path_text(path),
+                                      std::strerror(errno)),  // NOLINT(concurrency-mt-unsafe)
+                          kHint);
   return {};
 }
 

@@ -99,8 +99,24 @@ class OutputFile {
   std::vector<std::byte> buffer_;
 };
 
-std::unexpected<Error> write_error(const fs::path& name) {
-  return fail("cannot write the file '{}': {}", path_text(name), std::strerror(errno));
+// What to do about an error number of writing.
+std::string writing_hint(int problem) {
+  switch (problem) {
+    case ENOSPC:
+    case EDQUOT:
+      return "make room on the disk, or choose a folder on another one; --to and --quantize with less write less";
+    case EFBIG:
+      return "allow larger files (ulimit -f), or choose a folder on another file system";
+    case ENOENT:
+      return "the folder was removed while it was written to: run again, and leave it in place";
+    default:
+      return "choose a folder that can be written to";
+  }
+}
+
+std::unexpected<Error> write_error(const fs::path& name, int problem = errno) {
+  return fail_with_hint(fmt::format("cannot write the file '{}': {}", path_text(name), std::strerror(problem)),
+                        writing_hint(problem));
 }
 
 Status write_file(OutputFile& file, const fs::path& name, const std::function<Status(const ByteSink&)>& write) {
@@ -185,7 +201,10 @@ Expected<std::uint64_t> PendingFiles::write(const fs::path& name, const std::fun
     const auto lock = staging_lock();
     std::error_code error;
     fs::create_directories(path.parent_path(), error);
-    if (error) return fail("cannot create '{}': {}", path_text(folder_ / name.parent_path()), error.message());
+    if (error)
+      return fail_with_hint(
+          fmt::format("cannot create '{}': {}", path_text(folder_ / name.parent_path()), error.message()),
+          writing_hint(error.value()));
   }
   OutputFile file(path);
   TAPER_TRY(write_file(file, folder_ / name, write));
@@ -224,12 +243,18 @@ Status PendingFiles::give_name(Entry& entry) const {
     take_back(entry);  // somebody's folder, which must not go
     return folder_in_the_way(final(entry));
   }
-  if (problem != 0) return fail("cannot name '{}': {}", path_text(final(entry)), std::strerror(problem));
+  if (problem != 0)
+    return fail_with_hint(fmt::format("cannot name '{}': {}", path_text(final(entry)), std::strerror(problem)),
+                          writing_hint(problem));
   return {};
 }
 
 void PendingFiles::take_back(const Entry& entry) const {
   static_cast<void>(rename_with(final(entry), staged(entry), entry.replaced ? kExchange : kNoReplace));
+}
+
+void PendingFiles::withdraw(const std::string& name) {
+  withdrawn_.push_back(name);
 }
 
 Status PendingFiles::publish() {
@@ -242,6 +267,8 @@ Status PendingFiles::publish() {
         return named;
       }
     }
+    for (const std::string& name : withdrawn_)
+      if (!is_real_folder(folder_ / name)) static_cast<void>(::unlink((folder_ / name).c_str()));
   }
   sync_folder(folder_);
   return {};

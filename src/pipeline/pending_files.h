@@ -25,6 +25,9 @@ class PendingFiles {
   // is published as a whole. Returns the file's size. Errors: what the system or `write` says.
   Expected<std::uint64_t> write(const std::filesystem::path& name, const std::function<Status(const ByteSink&)>& write);
 
+  // A file in the folder, of any run, that publish() removes in the same step, as what it tells is no longer so.
+  void withdraw(const std::string& name);
+
   // Gives everything its name. A file or folder of that name is replaced in one step and stays until then. If one can't
   // be named, those that were named before it are taken back.
   Status publish();
@@ -53,6 +56,7 @@ class PendingFiles {
   std::unique_ptr<StagingFolder> staging_;
   std::vector<Entry> entries_;      // under staging_lock
   std::vector<Unsynced> unsynced_;  // likewise
+  std::vector<std::string> withdrawn_;
 };
 
 }  // namespace taper

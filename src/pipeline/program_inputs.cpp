@@ -20,7 +20,8 @@ Expected<Shape> parse_shape(const std::string& text) {
   while (true) {
     const std::size_t comma = rest.find(',');
     TAPER_ASSIGN(Dim dim, Dim::parse(rest.substr(0, comma)));
-    if (dim.overflowed() || dim.constant().value_or(0) < 0) return fail("a size is '{}'", rest.substr(0, comma));
+    if (dim.overflowed() || dim.constant().value_or(1) < 1)
+      return fail("a size is '{}', expected at least 1", printable(rest.substr(0, comma)));
     shape.push_back(std::move(dim));
     if (comma == std::string_view::npos) return shape;
     rest.remove_prefix(comma + 1);

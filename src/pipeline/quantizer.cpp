@@ -6,11 +6,15 @@
 #include <unordered_set>
 
 #include "base/mapped_file.h"
+#include "base/suggest.h"
+#include "formats/text.h"
 #include "ops/table.h"
 #include "passes/passes.h"
 #include "passes/quantize_weights.h"
 #include "passes/rewrite.h"
+#include "pipeline/array_file.h"
 #include "pipeline/calibration_samples.h"
+#include "pipeline/fitting_sizes.h"
 #include "pipeline/precision.h"
 #include "pipeline/trials.h"
 #include "report/text.h"
@@ -39,8 +43,12 @@ Expected<WeightMethod> weight_method_of(const QuantizeOptions& options) {
 Expected<Recipe> read_recipe(const std::filesystem::path& path) {
   const std::string place = fmt::format("in the recipe '{}'", path_text(path));
   TAPER_ASSIGN_WITHIN(const SharedBytes bytes, map_file(path), place);
-  TAPER_ASSIGN_WITHIN(Recipe recipe, unless_changed(bytes, parse_recipe(as_text(bytes.view))), place);
-  return recipe;
+  auto recipe = unless_changed(bytes, parse_recipe(as_text(bytes.view)));
+  if (recipe) return recipe;
+  Error error = within(std::move(recipe).error(), place);
+  if (error.hint.empty())
+    error.hint = "a recipe is JSON in the form of ai-edge-quantizer; docs/quantisation.md shows one";
+  return std::unexpected(std::move(error));
 }
 
 // Small weights stay as exact as they are while all of them together would save less than a hundredth of the others'
@@ -127,12 +135,15 @@ Expected<SampleSource> samples_of(const Model& model, const ConvertOptions& opti
   if (options.quantize.random_calibration) {
     return SampleSource([model, turned, end, next = std::int64_t{0}]() mutable -> Next {
       if (next == kRandomSamples || (next > 0 && Quantizer::Clock::now() > end)) return std::nullopt;
-      TAPER_ASSIGN(Trial trial, random_trial(model, static_cast<std::uint64_t>(1000 + next++)));
-      return turned(std::move(trial.inputs));
+      Expected<Trial> trial = random_trial(model, static_cast<std::uint64_t>(1000 + next++));
+      if (!trial) return std::unexpected(wanting_sizes(std::move(trial).error(), model));
+      return turned(std::move(trial->inputs));
     });
   }
   if (!options.quantize.calibration) return no_samples(options);
-  TAPER_ASSIGN(CalibrationSamples samples, CalibrationSamples::open(model, *options.quantize.calibration));
+  auto opened = CalibrationSamples::open(model, *options.quantize.calibration);
+  if (!opened) return std::unexpected(expecting_inputs(std::move(opened).error(), model.impl().graph));
+  CalibrationSamples samples = *std::move(opened);
   std::vector<std::int64_t> chosen = split_samples(samples.count()).calibration;
   const auto tell = [progress = options.progress, count = chosen.size()](std::size_t sample) {
     if (progress) progress(fmt::format("calibrating, sample {} of {}", sample, count));
@@ -164,6 +175,24 @@ Status tell_ranges(const Graph& graph, const Recipe& recipe, Ranges& ranges, std
     for (const auto& region : node.regions) TAPER_TRY(tell_ranges(*region, recipe, ranges, told, used));
   }
   return {};
+}
+
+std::unexpected<Error> unknown_tensor(const Graph& graph, const std::string& pattern) {
+  // What --range names is a pattern of the whole name, with what means something there behind backslashes.
+  std::string name;
+  for (const char letter : pattern)
+    if (letter != '\\' && letter != '^' && letter != '$') name += letter;
+  std::vector<std::string> ports, tensors;
+  for (const Value* input : graph.inputs()) ports.push_back(input->name);
+  for (const Output& output : graph.outputs()) ports.push_back(output.name);
+  tensors = ports;
+  for (const Node& node : graph.nodes())
+    for (const Value* result : node.results) tensors.push_back(result->name);
+  const auto meant = nearest(name, tensors);
+  return fail_with_hint(fmt::format("a range is told for '{}', and no tensor is called so", printable(name)),
+                        meant ? fmt::format("did you mean '{}'?", printable(*meant))
+                              : fmt::format("the inputs and outputs are {}; --dump-ir shows all tensors",
+                                            printable(shortened(ports, 8))));
 }
 
 bool some_layer(const Graph& graph, const std::function<bool(const Node&)>& fits) {
@@ -347,8 +376,7 @@ Status Quantizer::know_ranges(Subject& subject, const Model& model, const Conver
     std::set<const FixedRange*> used;
     TAPER_TRY(tell_ranges(*subject.graph, recipe, subject.ranges, subject.told, used));
     for (const FixedRange& told : recipe.ranges)
-      if (!used.contains(&told))
-        return fail("a range is told for '{}', and no tensor is called so", told.tensor.text());
+      if (!used.contains(&told)) return unknown_tensor(*subject.graph, told.tensor.text());
   }
   return {};
 }

@@ -20,8 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kResultsName = "export_results.json";
-
 class Stopwatch {
  public:
   double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
@@ -245,6 +243,7 @@ class ModelJob {
     ConvertOptions options = request_.convert;
     options.progress = [this](const std::string& what) { start(what); };
     TAPER_ASSIGN(report_.artifacts, steps_.convert(model, request_.output_dir, model_.stem, options));
+    if (steps_.info_of_files) report_.info = steps_.info_of_files(model, options);
     for (const Artifact& artifact : report_.artifacts) {
       finish(artifact.key, artifact_text(artifact), artifact.seconds);
       if (artifact.quantization && artifact.quantization->random_calibration)

@@ -67,4 +67,10 @@ std::string_view program_format(SourceKind kind) {
   return "checkpoint";
 }
 
+Error perhaps_damaged(Error error) {
+  if (error.hint.empty())
+    error.hint = "the file may be cut off or damaged: copy or download it again, or save it again";
+  return error;
+}
+
 }  // namespace taper

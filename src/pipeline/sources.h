@@ -18,4 +18,7 @@ Expected<ImportedProgram> import_program(SourceKind kind, const SharedBytes& byt
 // "torch.export program", "TorchScript program", ...
 std::string_view program_format(SourceKind kind);
 
+// The error of a file that can't be read to its end, with a next step if it has none.
+Error perhaps_damaged(Error error);
+
 }  // namespace taper

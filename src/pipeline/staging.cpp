@@ -83,7 +83,9 @@ Expected<std::unique_ptr<StagingFolder>> StagingFolder::make(const fs::path& out
     if (lock_new(descriptor)) return std::unique_ptr<StagingFolder>(new StagingFolder(path, descriptor));
     ::close(descriptor);
   }
-  return fail("cannot write to the folder '{}': {}", path_text(output_folder), std::strerror(errno));
+  return fail_with_hint(
+      fmt::format("cannot write to the folder '{}': {}", path_text(output_folder), std::strerror(errno)),
+      "choose a folder that can be written to, with -o or --output-dir");
 }
 
 std::unique_lock<std::mutex> staging_lock() {

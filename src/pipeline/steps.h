@@ -29,11 +29,18 @@ struct ExportSteps {
       plan = {};
   // Of a file of integers that is beyond its bound.
   std::function<Expected<std::vector<LayerCost>>(const Model&, const ConvertOptions&, Precision)> layer_costs = {};
+  // Of the written files, where they may differ from the model.
+  std::function<ModelInfo(const Model&, const ConvertOptions&)> info_of_files = {};
   // Of a file that can't be loaded.
   std::function<std::optional<WeightTree>(const std::filesystem::path&, const LoadOptions&)> unknown_weights = {};
 };
 
 inline constexpr std::int64_t kLongestSequence = 100'000;
+inline constexpr std::string_view kResultsName = "export_results.json";
+
+// What is known of a model, with inputs and outputs as its files have them: images with channels last, if that was
+// asked for.
+ModelInfo info_of_files(const Model& model, const ConvertOptions& options);
 
 // export_models over `steps`. What a step throws (it shouldn't: memory can run out) is that model's error.
 ExportReport run_export(const ExportRequest& request, const ExportSteps& steps);

@@ -9,8 +9,10 @@
 #include "ops/evaluate.h"
 #include "ops/table.h"
 #include "passes/passes.h"
+#include "pipeline/array_file.h"
 #include "pipeline/calibration_samples.h"
 #include "pipeline/coverage.h"
+#include "pipeline/fitting_sizes.h"
 #include "pipeline/index_bounds.h"
 #include "pipeline/verify_input.h"
 #include "report/text.h"
@@ -238,16 +240,6 @@ Bindings first_sizes(const Graph& graph, const Symbols& symbols) {
   return sizes;
 }
 
-// Whether the size is that of first axes alone, as batches are.
-bool counts_samples(const Graph& graph, const std::string& symbol) {
-  return std::ranges::all_of(graph.inputs(), [&](const Value* input) {
-    const Shape& shape = input->type.shape;
-    for (std::size_t axis = 1; axis < shape.size(); ++axis)
-      if (std::ranges::count(symbols_of(shape[axis]), symbol) > 0) return false;
-    return true;
-  });
-}
-
 // Larger sizes, for networks that refuse the usual ones: a window may be longer than an input whose length nobody said.
 // Batches are larger only where nothing else helps.
 std::vector<Bindings> larger_sizes(const Graph& graph, const Symbols& symbols) {
@@ -264,12 +256,6 @@ std::vector<Bindings> larger_sizes(const Graph& graph, const Symbols& symbols) {
       if (larger) choices.push_back(std::move(sizes));
     }
   return choices;
-}
-
-std::string sizes_text(const Bindings& sizes) {
-  std::string text;
-  for (const auto& [name, size] : sizes) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", name, size);
-  return text;
 }
 
 // Of families: the range of normalised keypoints.
@@ -474,13 +460,17 @@ Expected<Trial> random_trial_at(const Graph& graph, const Bindings& sizes, std::
   return tame_trial(graph, sizes, seed, kDraws);
 }
 
-Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes) {
+Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes, bool channels_last) {
   if (!options.input) return random_trials(model, options.seed, static_shapes);
-  TAPER_ASSIGN(std::vector<InputSet> sets, read_verify_input(model, *options.input, static_shapes));
+  TAPER_ASSIGN(std::vector<InputSet> sets, read_verify_input(model, *options.input, static_shapes, channels_last));
   Trials trials;
   for (InputSet& inputs : sets) {
-    TAPER_ASSIGN(Trial trial, trial_of(model.impl().graph, std::move(inputs)));
-    trials.all.push_back(std::move(trial));
+    Expected<Trial> trial = trial_of(model.impl().graph, std::move(inputs));
+    if (!trial) {
+      Error error = within(std::move(trial).error(), fmt::format("in file '{}'", path_text(*options.input)));
+      return std::unexpected(expecting_inputs(std::move(error), model.impl().graph));
+    }
+    trials.all.push_back(*std::move(trial));
   }
   tell_what_never_ran(Coverage(model.impl().graph), trials);
   return trials;

@@ -31,7 +31,9 @@ struct Trials {
 // trial has other sizes, within the ranges of the symbols; where the network takes them only together, others are
 // tried. Where inputs decide which branches and loops run, further numbers are drawn for those that did not; the note
 // tells what never ran. Errors: what the evaluation of the first trial or reading the inputs says.
-Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes);
+// `channels_last`: images among real inputs may lie as the files take them.
+Expected<Trials> make_trials(const Model& model, const VerifyOptions& options, bool static_shapes,
+                             bool channels_last = false);
 
 // The samples at `path` that are held out of calibration (pipeline/calibration_samples.h).
 Expected<Trials> held_out_trials(const Model& model, const std::filesystem::path& path);

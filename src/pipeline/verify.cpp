@@ -397,7 +397,7 @@ Expected<std::vector<Verification>> verify(const Model& model, const std::vector
   Trials plain, samples;
   const auto by_samples = [&](const Artifact& file) { return file.quantization && options.held_out; };
   if (!std::ranges::all_of(files, by_samples)) {
-    TAPER_ASSIGN(plain, make_trials(model, options, files[0].static_shapes));
+    TAPER_ASSIGN(plain, make_trials(model, options, files[0].static_shapes, files[0].channels_last));
   }
   if (std::ranges::any_of(files, by_samples)) {
     TAPER_ASSIGN(samples, held_out_trials(model, *options.held_out));

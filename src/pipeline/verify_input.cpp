@@ -71,12 +71,13 @@ Status check_sizes(const std::vector<std::int64_t>& sizes, const Shape& shape, c
   return fail("has shape {}, the static files take {}", shape_text(std::span(sizes)), shape_text(std::span(expected)));
 }
 
-Expected<InputSet> read_arrays(const Graph& graph, const SharedBytes& bytes) {
+Expected<InputSet> read_arrays(const Graph& graph, const SharedBytes& bytes, bool channels_last) {
   InputSet set;
   std::vector<std::vector<std::int64_t>> shapes;
   for (const Value* input : graph.inputs()) {
     const std::string place = fmt::format("in the array for the input '{}'", printable(input->name));
-    TAPER_ASSIGN(const Tensor tensor, array_of_input(bytes, input->name, graph.inputs().size() == 1));
+    TAPER_ASSIGN(Tensor tensor, array_of_input(bytes, input->name, graph.inputs().size() == 1));
+    if (channels_last) tensor = with_channels_first(std::move(tensor), input->type);
     TAPER_ASSIGN_WITHIN(Array array, checked_array(tensor, *input), place);
     shapes.push_back(array.shape);
     set.push_back(std::move(array));
@@ -85,28 +86,34 @@ Expected<InputSet> read_arrays(const Graph& graph, const SharedBytes& bytes) {
   return set;
 }
 
-Expected<std::vector<InputSet>> read_program_inputs(const Model& model, const fs::path& path, bool static_shapes) {
+Expected<std::vector<InputSet>> read_program_inputs(const Model& model, const fs::path& path, bool static_shapes,
+                                                    bool channels_last) {
   const Graph& graph = model.impl().graph;
   const std::string place = fmt::format("in file '{}'", path_text(path));
   TAPER_ASSIGN(const SharedBytes bytes, map_array_file(path));
-  TAPER_ASSIGN_WITHIN(InputSet set, read_arrays(graph, bytes), place);
+  Expected<InputSet> read = read_arrays(graph, bytes, channels_last);
+  if (!read) return std::unexpected(expecting_inputs(within(std::move(read).error(), place), graph));
+  InputSet set = *std::move(read);
   TAPER_TRY(check_unchanged(bytes));
   if (static_shapes) {
     const Bindings sizes = usual_sizes(model.impl().symbols);
     for (std::size_t i = 0; i < set.size(); ++i)
       if (Status same = check_sizes(set[i].shape, graph.inputs()[i]->type.shape, sizes); !same)
-        return std::unexpected(within(
-            within(std::move(same).error(), fmt::format("in the array '{}'", printable(graph.inputs()[i]->name))),
-            place));
+        return std::unexpected(expecting_inputs(
+            within(
+                within(std::move(same).error(), fmt::format("in the array '{}'", printable(graph.inputs()[i]->name))),
+                place),
+            graph, sizes));
   }
   return std::vector<InputSet>{std::move(set)};
 }
 
 }  // namespace
 
-Expected<std::vector<InputSet>> read_verify_input(const Model& model, const fs::path& path, bool static_shapes) {
+Expected<std::vector<InputSet>> read_verify_input(const Model& model, const fs::path& path, bool static_shapes,
+                                                  bool channels_last) {
   return model.info().kind == SourceKind::family ? read_windows(model, path, static_shapes)
-                                                 : read_program_inputs(model, path, static_shapes);
+                                                 : read_program_inputs(model, path, static_shapes, channels_last);
 }
 
 }  // namespace taper

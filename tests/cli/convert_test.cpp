@@ -69,6 +69,8 @@ TEST(ConvertOptions, refuse_slips) {
   EXPECT_THAT(refused({"a.pt", "--dynamic", "x"}), HasSubstr("expected NAME:AXIS"));
   EXPECT_THAT(refused({"a.pt", "--dynamic", "x:T"}), HasSubstr("expected NAME:AXIS"));
   EXPECT_THAT(refused({"a.pt", "b.pt", "--name", "net"}), HasSubstr("--name is for one file, 2 are given"));
+  EXPECT_THAT(refused({"a.pt", "--name", "a/b"}), HasSubstr("holds a '/'"));
+  EXPECT_THAT(refused({"a.pt", "--quantize", "w8", "--exclude", "("}), HasSubstr("--exclude is '('"));
   EXPECT_THAT(refused({"a.pt", "--to", "tflight"}), HasSubstr("names 'tflight'"));
   EXPECT_THAT(refused({"a.pt", "--quiet", "-v"}), HasSubstr("contradict"));
 }
@@ -164,6 +166,17 @@ TEST_F(Command, inspects_a_checkpoint_of_a_known_family) {
   EXPECT_EQ(nlohmann::json::parse(out).at("inputs").at(0).at("name"), "input");
   EXPECT_EQ(run({"inspect", "--graph", TAPER_SOURCE_DIR "/examples/GRU.pt"}), 0);
   EXPECT_THAT(out, HasSubstr("= gru("));
+}
+
+TEST_F(Command, inspects_with_flags_for_inputs_only_what_has_such_inputs) {
+  scratch.file("x.npy", std::string("\x93NUMPY\x01\0\x3a\0", 10) +
+                            "{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }\n" + "1");
+  EXPECT_EQ(run({"inspect", "x.npy"}), 0) << err;
+  EXPECT_EQ(run({"inspect", "x.npy", "--input-shape", "x=1"}), 1);
+  EXPECT_THAT(err, HasSubstr("the input 'x' is described"));
+  scratch.file("saved_model.pb", "\x08\x01");
+  EXPECT_EQ(run({"inspect", "saved_model.pb"}), 1);
+  EXPECT_THAT(err, HasSubstr("next: name the folder"));
 }
 
 TEST_F(Command, inspects_nothing_that_is_no_model) {

@@ -108,11 +108,11 @@ TEST_F(Program, prints_json_even_when_nothing_was_found) {
   EXPECT_THAT(nlohmann::json::parse(out)["error"].get<std::string>(), HasSubstr("Transformer.pt"));
 }
 
-TEST_F(Program, fails_with_status_1_for_a_bad_length_and_2_for_a_bad_flag) {
+TEST_F(Program, fails_with_status_2_for_a_bad_length_or_flag) {
   scratch.file("GRU.pt");
   for (const char* length : {"0", "-1", "1000000000"}) {
-    EXPECT_EQ(run({"--sequence-length", length}), 1) << length;
-    EXPECT_THAT(err, HasSubstr("error: the sequence length is " + std::string(length))) << length;
+    EXPECT_EQ(run({"--sequence-length", length}), 2) << length;
+    EXPECT_THAT(err, HasSubstr("error: --sequence-length is " + std::string(length))) << length;
   }
   EXPECT_EQ(run({"--sequence-lenght", "5"}), 2);
   EXPECT_THAT(err, HasSubstr("did you mean '--sequence-length'"));
@@ -143,8 +143,14 @@ TEST_F(Program, refuses_a_configuration_of_models_that_nobody_knows) {
   EXPECT_EQ(run({"--config", "c.json"}), 1);
   EXPECT_THAT(err, HasSubstr("it speaks of a model 'gruu', expected one of: gru, transformer"));
   EXPECT_THAT(err, HasSubstr("in the configuration file 'c.json'"));
-  EXPECT_EQ(run({"--config", "none.json"}), 1);
-  EXPECT_THAT(err, HasSubstr("none.json"));
+}
+
+TEST_F(Program, wants_the_files_that_flags_name) {
+  scratch.file("GRU.pt");
+  for (const char* flag : {"--config", "--verify-input", "--recipe"}) {
+    EXPECT_EQ(run({flag, "none.json"}), 2) << flag;
+    EXPECT_THAT(err, HasSubstr(std::string(flag) + " names 'none.json', and there is no such file"));
+  }
 }
 
 TEST_F(Program, hands_its_options_to_the_job) {

@@ -215,12 +215,11 @@ TEST(Options, refuse_flags_that_no_file_heeds) {
   EXPECT_THAT(refused({"--accept-loss"}), HasSubstr("--accept-loss"));
 }
 
-TEST(Options, leave_the_range_of_the_length_to_the_job_but_want_a_number) {
-  EXPECT_EQ(accepted({"--sequence-length", "0"}).sequence_length, 0);
-  EXPECT_EQ(accepted({"--sequence-length", "-5"}).sequence_length, -5);
-  EXPECT_EQ(accepted({"--sequence-length=-5"}).sequence_length, -5);
-  EXPECT_EQ(accepted({"--sequence-length", "99999999999999999999"}).sequence_length, INT64_MAX);
-  EXPECT_EQ(accepted({"--sequence-length", "-99999999999999999999"}).sequence_length, INT64_MIN);
+TEST(Options, want_a_length_that_is_a_number_of_frames) {
+  EXPECT_EQ(accepted({"--sequence-length", "100000"}).sequence_length, 100'000);
+  for (const char* text : {"0", "-5", "100001", "99999999999999999999", "-99999999999999999999"})
+    EXPECT_THAT(refused({"--sequence-length", text}), HasSubstr("expected 1 to 100000")) << text;
+  EXPECT_THAT(refused({"--sequence-length=-5"}), HasSubstr("is -5, expected"));
   for (const char* text : {"many", "3.5", "300x", "1e3", " 300"}) {
     EXPECT_THAT(refused({"--sequence-length", text}), HasSubstr("expected a number of frames")) << text;
   }

@@ -83,6 +83,28 @@ TEST_F(Taper, refuses_wrong_usage_with_status_2) {
   }
 }
 
+TEST_F(Taper, replaces_no_file_that_it_scans) {
+  file("a.pkl", kClean);
+  fs::create_hard_link("a.pkl", "b.pkl");
+  for (const char* output : {"a.pkl", "./a.pkl", "b.pkl"}) {
+    EXPECT_EQ(run({"scan", "--output", output, "a.pkl"}), 2) << output;
+    EXPECT_THAT(err, HasSubstr("is a file that is scanned"));
+  }
+  EXPECT_EQ(run({"scan", "a.pkl"}), 0);
+  EXPECT_EQ(run({"scan", "--output", "no/folder.txt", "a.pkl"}), 1);
+  EXPECT_THAT(err, HasSubstr("cannot write the file 'no/folder.txt': No such file or directory"));
+  EXPECT_THAT(err, HasSubstr("next: name a file in a folder"));
+}
+
+TEST_F(Taper, helps_with_each_command) {
+  for (const char* command : {"convert", "inspect", "scan", "ops"}) {
+    EXPECT_EQ(run({"help", command}), 0);
+    EXPECT_THAT(out, StartsWith(std::string("taper ") + command));
+  }
+  EXPECT_EQ(run({"help", "covert"}), 2);
+  EXPECT_THAT(err, HasSubstr("did you mean 'convert'?"));
+}
+
 TEST_F(Taper, the_worst_file_decides_the_status) {
   file("clean.pkl", kClean);
   file("unknown.pkl", kUnknown);

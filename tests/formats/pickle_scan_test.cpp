@@ -175,6 +175,14 @@ TEST(PickleScan, formats_that_carry_programs_are_not_clean) {
   EXPECT_EQ(scan("\x89HDF\r\n\x1a\n rest").verdict, Verdict::unknown);
 }
 
+TEST(PickleScan, arrays_without_all_their_numbers_are_unreadable) {
+  for (const char* shape : {"(1000000000000000000,)", "(9223372036854775807, 9)", "(2,)"}) {
+    const std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': {}, }}\n", shape);
+    const FileScan result = scan("\x93NUMPY\x01"s + '\0' + little(header.size(), 2) + header + "1234");
+    EXPECT_EQ(result.verdict, Verdict::unreadable) << shape;
+  }
+}
+
 TEST(PickleScan, formats_of_data_are_clean) {
   const std::string header = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
   const std::pair<std::string, std::string> cases[] = {

@@ -64,6 +64,17 @@ TEST_F(PendingFilesTest, what_was_there_is_replaced_as_a_whole) {
   EXPECT_EQ(files(), (Files{{"a.onnx", "new"}, {"a_tf/model.pb", "new"}}));
 }
 
+TEST_F(PendingFilesTest, what_is_withdrawn_goes_with_the_names_and_not_before) {
+  put("results.json", "of others");
+  PendingFiles pending = pending_files();
+  ASSERT_TRUE(pending.write("a.onnx", text("new")));
+  pending.withdraw("results.json");
+  pending.withdraw("absent.json");
+  EXPECT_TRUE(files().contains("results.json"));
+  ASSERT_TRUE(pending.publish());
+  EXPECT_EQ(files(), (Files{{"a.onnx", "new"}}));
+}
+
 TEST_F(PendingFilesTest, what_was_there_stays_when_writing_fails) {
   put("a_tf/model.pb", "old");
   {

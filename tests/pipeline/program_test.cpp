@@ -8,6 +8,7 @@
 #include "pipeline/inspect.h"
 #include "pipeline/program_inputs.h"
 #include "pipeline/programs.h"
+#include "pipeline/steps.h"
 #include "scratch_folder.h"
 
 namespace taper {
@@ -178,6 +179,52 @@ TEST_F(Program, says_where_nothing_is_an_image_to_put_channels_last) {
   const auto artifacts = convert(lookup_, folder_, "net", {.tflite = {Precision::fp32}, .channels_last = true});
   ASSERT_TRUE(artifacts) << artifacts.error().text();
   EXPECT_THAT(artifacts->front().notes, Contains(HasSubstr("changes nothing")));
+}
+
+constexpr const char* kPictures =
+    R"(graph "" (%picture: u8[1, 3, 4, 6], %volume: bool[1, 3, 3, 3, 3], %row: f32[1, 6]) {
+  %real = cast(%picture) {to = f32} : f32[1, 3, 4, 6]
+  %sum = add(%real, %row) : f32[1, 3, 4, 6]
+  return output = %sum, mask = %volume, line = %row
+})";
+
+TEST_F(Program, turns_what_has_the_axes_of_images_of_any_dtype) {
+  const Model model = program(kPictures);
+  const ConvertOptions options = {.tflite = {Precision::fp32}, .savedmodel = false, .channels_last = true};
+  const auto artifacts = convert(model, folder_, "net", options);
+  ASSERT_TRUE(artifacts) << artifacts.error().text();
+  EXPECT_THAT(artifacts->front().notes,
+              Contains("the files have channels last: input 'picture' is [1, 4, 6, 3], input 'volume' is "
+                       "[1, 3, 3, 3, 3], output 'output' is [1, 4, 6, 3], output 'mask' is [1, 3, 3, 3, 3]"));
+  const auto verified = verify(model, *artifacts);
+  ASSERT_TRUE(verified) << verified.error().text();
+  for (const Verification& file : *verified) EXPECT_TRUE(file.passed) << file.key << ": " << file.verdict;
+  const auto found = inspect(folder_ / "net_fp32.tflite");
+  ASSERT_TRUE(found) << found.error().text();
+  EXPECT_EQ(found->inputs.at(0).shape, "[1, 4, 6, 3]");
+  EXPECT_EQ(found->inputs.at(0).dtype, "uint8");
+}
+
+TEST_F(Program, tells_types_as_the_files_have_them) {
+  auto graph = parse(kPictures);
+  ASSERT_TRUE(graph) << graph.error().text();
+  auto impl = std::make_shared<Model::Impl>();
+  impl->graph = std::move(*graph);
+  impl->info.input_shape = {1, 3, 4, 6};
+  for (const Value* input : impl->graph.inputs()) impl->info.inputs.push_back({input->name, "", "as it was"});
+  for (const Output& output : impl->graph.outputs()) impl->info.output_types.push_back({output.name, "", "as it was"});
+  const ModelInfo info = info_of_files(Model(impl), {.channels_last = true});
+  EXPECT_THAT(info.input_shape, ElementsAre(1, 4, 6, 3));
+  EXPECT_EQ(info.inputs[0].shape, "[1, 4, 6, 3]");
+  EXPECT_EQ(info.inputs[2].shape, "as it was");
+  EXPECT_EQ(info.output_types[0].shape, "[1, 4, 6, 3]");
+  EXPECT_EQ(info_of_files(Model(impl), {}).inputs[0].shape, "as it was");
+}
+
+TEST_F(Program, takes_the_report_on_other_files_away) {
+  scratch_.file("export_results.json", "{}");
+  ASSERT_TRUE(convert(lookup_, folder_, "net", {.tflite = {}, .savedmodel = false}));
+  EXPECT_THAT(names(), ElementsAre("net.onnx"));
 }
 
 TEST_F(Program, gives_constants_in_compiled_models) {

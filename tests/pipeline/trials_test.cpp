@@ -21,6 +21,7 @@ using testing::Each;
 using testing::ElementsAre;
 using testing::Ge;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Lt;
 using testing_support::program;
 
@@ -294,6 +295,31 @@ TEST_F(VerifyInput, is_taken_from_an_array) {
   const Trials trials = trials_of(model, with("x.npy", tensor_f32({2, 2}, std::array{1.f, 2.f, 3.f, 4.f})));
   ASSERT_EQ(trials.all.size(), 1u);
   EXPECT_THAT(trials.all[0].reference[0].values, ElementsAre(2, 4, 6, 8));
+}
+
+TEST_F(VerifyInput, holds_images_in_either_order_where_sizes_tell) {
+  const Model model = program(R"(graph "" (%x: f32[N, 3, 1, 2]) {
+  %y = add(%x, %x) : f32[N, 3, 1, 2]
+  return output = %y
+})",
+                              {{"N", {.usual = 1}}});
+  const auto inputs = [&](const std::vector<std::int64_t>& shape, bool channels_last) {
+    const VerifyOptions options = with("x.npy", tensor_f32(shape, std::array{1.f, 2.f, 3.f, 4.f, 5.f, 6.f}));
+    const auto trials = make_trials(model, options, false, channels_last);
+    return trials ? trials->all[0].inputs[0].values : std::vector<double>();
+  };
+  EXPECT_THAT(inputs({1, 1, 2, 3}, true), ElementsAre(1, 4, 2, 5, 3, 6));
+  EXPECT_THAT(inputs({1, 3, 1, 2}, true), ElementsAre(1, 2, 3, 4, 5, 6));
+  EXPECT_THAT(inputs({1, 1, 2, 3}, false), IsEmpty());
+}
+
+TEST_F(VerifyInput, that_is_refused_says_what_the_program_takes) {
+  const auto error = [&](const Tensor& tensor) {
+    return make_trials(program(kDouble, {{"N", {.usual = 1}}}), with("x.npy", tensor), false).error();
+  };
+  const Error wrong = error(tensor_f32({2}, std::array{1.f, 2.f}));
+  EXPECT_THAT(wrong.text(), HasSubstr("x.npy"));
+  EXPECT_THAT(wrong.hint, HasSubstr("x float32 [N, 2]"));
 }
 
 TEST_F(VerifyInput, has_to_suit_the_program) {
