@@ -125,6 +125,7 @@ Expected<std::vector<Type>> infer_conv_transpose(const InferCall& call) {
   for (std::size_t axis = 0; axis < windows.axes(); ++axis) {
     if (extra[axis] < 0 || extra[axis] >= std::max(windows.stride[axis], windows.dilation[axis]))
       return fail("output_padding [{}] has to be less than stride or dilation", fmt::join(extra, ", "));
+    if (x[axis + 2].is(0)) return fail("axis {} of x {} has no entries", axis + 2, shape_text(x));
     const Dim size = (x[axis + 2] - 1) * windows.stride[axis] + windows.extent(axis) + extra[axis] -
                      windows.before[axis] - windows.after[axis];
     if (size.constant().value_or(1) < 1)

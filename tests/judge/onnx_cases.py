@@ -15,6 +15,7 @@ from program import ROOT
 
 PROGRAM = pathlib.Path(os.environ.get("TAPER_ONNX_CASES", ROOT / "build/release/bin/taper_onnx_cases")).resolve()
 LITERT = pathlib.Path(ai_edge_litert.__path__[0]) / "libLiteRt.so"
+ONNXRUNTIME = pathlib.Path(importlib.util.find_spec("onnxruntime").submodule_search_locations[0]) / "capi"
 TENSORFLOW = importlib.util.find_spec("tensorflow").submodule_search_locations[0]
 
 
@@ -40,7 +41,7 @@ def run_cases(folder, *formats, timeout=600):
     need_program()
     done = subprocess.run(
         [PROGRAM, folder, *(f"--{name}" for name in formats)],
-        env={**os.environ, "TAPER_LITERT": str(LITERT), "TAPER_TENSORFLOW": TENSORFLOW},
+        env={**os.environ, "TAPER_LITERT": str(LITERT), "TAPER_ONNXRUNTIME": str(ONNXRUNTIME), "TAPER_TENSORFLOW": TENSORFLOW},
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -219,7 +219,7 @@ def test_sizes_that_nobody_said_are_large_enough_for_the_network(tmp_path):
     torch.jit.save(torch.jit.trace(model, torch.randn(1, 3, 16, 24)), tmp_path / "net.pt")
     done = run(tmp_path, "convert", "net.pt", "--input-shape", "x=B,3,H,W")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "verified at B = 1, H = 16, W = 16 alone" in done.stdout + done.stderr
+    assert " alone" not in done.stdout + done.stderr  # nor verified at one size
     for shape in ((1, 3, 16, 24), (2, 3, 32, 8)):
         compare(tmp_path, model, (torch.randn(shape),))
 
