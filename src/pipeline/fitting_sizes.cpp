@@ -39,7 +39,7 @@ bool counts_samples(const Graph& graph, const std::string& symbol) {
 
 void fit_usual_sizes(const Graph& graph, Symbols& symbols) {
   using Clock = std::chrono::steady_clock;
-  constexpr std::int64_t kLargest = 256;
+  constexpr std::int64_t kLargest = 16384;
   constexpr std::chrono::seconds kPatience{5};
   const auto start = Clock::now();
   Symbols grown = symbols;

@@ -9,8 +9,8 @@ namespace taper {
 bool counts_samples(const Graph& graph, const std::string& symbol);
 
 // Gives open sizes whose usual one nobody told (the least, 1) one that the network runs at: the smallest power of two,
-// up to 256, at which the shape rules take all operators and no value comes out without elements. Batches stay 1. Where
-// no such size is found, or looking for it takes long, sizes stay as they are.
+// up to 16,384, at which the shape rules take all operators and no value comes out without elements. Batches stay 1.
+// Where no such size is found, or looking for it takes long, sizes stay as they are.
 void fit_usual_sizes(const Graph& graph, Symbols& symbols);
 
 // "B = 1, H = 16".

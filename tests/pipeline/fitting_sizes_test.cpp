@@ -38,6 +38,7 @@ const Symbols kUntold = {{"B", {.least = 1}}, {"H", {.least = 1}}, {"W", {}}};
 TEST(FittingSizes, are_the_smallest_power_of_two_and_one_for_batches) {
   EXPECT_EQ(fitted(pool(5), kUntold), (Bindings{{"B", 1}, {"H", 8}, {"W", 8}}));
   EXPECT_EQ(fitted(pool(1), kUntold), (Bindings{{"B", 1}, {"H", 1}, {"W", 1}}));
+  EXPECT_EQ(fitted(pool(300), kUntold), (Bindings{{"B", 1}, {"H", 512}, {"W", 512}}));
 }
 
 TEST(FittingSizes, leave_what_was_told) {
@@ -59,15 +60,15 @@ TEST(FittingSizes, are_found_beside_operands_that_are_left_out) {
 }
 
 TEST(FittingSizes, stay_where_none_fits) {
-  EXPECT_EQ(fitted(pool(300), kUntold), (Bindings{{"B", 1}, {"H", 1}, {"W", 1}}));
+  EXPECT_EQ(fitted(pool(20000), kUntold), (Bindings{{"B", 1}, {"H", 1}, {"W", 1}}));
 }
 
 TEST(FittingSizes, are_asked_for_where_they_are_missing) {
   auto impl = std::make_shared<Model::Impl>();
-  impl->graph = pool(300);
+  impl->graph = pool(20000);
   impl->symbols = kUntold;
   impl->info.kind = SourceKind::torchscript;
-  const Error asked = wanting_sizes({"a window of size 300", {}, {}}, Model(impl));
+  const Error asked = wanting_sizes({"a window of size 20000", {}, {}}, Model(impl));
   EXPECT_THAT(asked.hint, HasSubstr("B = 1, H = 1, W = 1"));
   EXPECT_THAT(asked.hint, HasSubstr("--input-shape x="));
   EXPECT_EQ(wanting_sizes({"", {}, "another step"}, Model(impl)).hint, "another step");
