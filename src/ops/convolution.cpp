@@ -153,23 +153,20 @@ bool adds_strides(const Node& node) {
   return !std::ranges::equal(node.attrs.integers("output_padding"), node.attrs.integers("stride"), std::less<>());
 }
 
-// What the padding cuts off at the end and what output_padding adds there take each other away. Entries that are left
-// lie behind all of x: they are the bias.
+// All that the windows reach, of which the padding is cut off. Entries that are added lie behind it: they are the bias.
 std::vector<Value*> expand_conv_transpose_onnx(Builder& build, const Node& node, std::span<Value* const> operands) {
-  Attrs attrs = node.attrs;
-  Integers padding = attrs.integers("padding"), added = attrs.integers("output_padding");
+  const Integers& padding = node.attrs.integers("padding");
+  const Integers& added = node.attrs.integers("output_padding");
   const std::size_t axes = added.size();
-  for (std::size_t axis = 0; axis < axes; ++axis) {
-    const std::int64_t both = std::min(added[axis], padding[axes + axis]);
-    added[axis] -= both;
-    padding[axes + axis] -= both;
-  }
-  attrs.set("padding", std::move(padding));
-  attrs.set("output_padding", Integers(axes, 0));
-  if (std::ranges::max(added) == 0) return {build(node.op, {operands.begin(), operands.end()}, std::move(attrs))};
   Integers before(axes + 2, 0), after = before, behind(axes);
-  std::ranges::copy(added, after.begin() + 2);
+  for (std::size_t axis = 0; axis < axes; ++axis) {
+    before[axis + 2] = -padding[axis];
+    after[axis + 2] = added[axis] - padding[axes + axis];
+  }
   std::iota(behind.begin(), behind.end(), 1);
+  Attrs attrs = node.attrs;
+  attrs.set("padding", Integers(2 * axes, 0));
+  attrs.set("output_padding", Integers(axes, 0));
   Value* y = build(node.op, {operands[0], operands[1]}, std::move(attrs));
   y = build("pad", {y}, {{"before", std::move(before)}, {"after", std::move(after)}});
   if (operands.size() < 3 || operands[2] == nullptr) return {y};
