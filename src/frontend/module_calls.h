@@ -72,6 +72,9 @@ std::vector<ModuleRow> attention_modules();
 std::vector<ModuleRow> recurrent_modules();
 std::vector<ModuleRow> loss_modules();
 
+// Whether a list of words holds one.
+bool names_class(std::string_view words, std::string_view name);
+
 // Whether calls of a module run code that its file does not hold.
 bool has_unknown_hooks(const pickle::Value& module);
 // The weight that a hook of torch.nn.utils makes before each call; nothing if there is no such hook.

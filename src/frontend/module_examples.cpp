@@ -33,10 +33,6 @@ constexpr Example kExamples[] = {
 constexpr Example kSuffixes[] = {{"1d", "1,3,100"}, {"3d", "1,3,16,64,64"}};
 constexpr std::string_view kImages = "1,3,224,224";
 
-bool is_one_of(std::string_view words, std::string_view name) {
-  return fmt::format(" {} ", words).contains(fmt::format(" {} ", name));
-}
-
 std::string class_of(const pickle::Value& module) {
   const std::string path = pickle::class_path(module);
   return path.substr(path.rfind('.') + 1);
@@ -56,17 +52,18 @@ std::string numbers_of(const pickle::Value& module, std::string_view attribute) 
   const pickle::Value* value = pickle::attribute(*at, attribute);
   if (!value) return "";
   if (const auto number = value->integer()) return fmt::format("{}", *number);
+  constexpr std::size_t kMostAxes = 8;
   std::vector<std::int64_t> numbers;
   if (value->sequence())
     for (const pickle::Value* item : value->items())
-      if (const auto number = item->integer()) numbers.push_back(*number);
+      if (const auto number = item->integer(); number && numbers.size() < kMostAxes) numbers.push_back(*number);
   return fmt::format("{}", fmt::join(numbers, ","));
 }
 
 std::string example_of(const pickle::Value& module) {
   const std::string name = class_of(module);
   const auto* found =
-      std::ranges::find_if(kExamples, [&](const Example& each) { return is_one_of(each.classes, name); });
+      std::ranges::find_if(kExamples, [&](const Example& each) { return names_class(each.classes, name); });
   if (found == std::end(kExamples)) return "";
   const std::string_view sizes = found->sizes;
   const std::size_t open = sizes.find('{'), close = sizes.find('}');
@@ -75,15 +72,16 @@ std::string example_of(const pickle::Value& module) {
   return numbers.empty() ? "" : fmt::format("{}{}{}", sizes.substr(0, open), numbers, sizes.substr(close + 1));
 }
 
-// The example of the first part, in the order of the file, that has one.
-std::string first_example(const pickle::Value& module, int depth) {
-  constexpr int kMostNesting = 16;
-  if (std::string example = example_of(module); !example.empty() || depth > kMostNesting) return example;
+// The example of the first part, in the order of the file, that has one. `room`: modules that may yet be looked at, as
+// one can stand in many places.
+std::string first_example(const pickle::Value& module, int& room) {
+  if (room-- <= 0) return "";
+  if (std::string example = example_of(module); !example.empty()) return example;
   const pickle::Value* parts = pickle::attribute(module, "_modules");
   if (!parts) return "";
   for (const pickle::Entry& part : parts->entries())
-    if (pickle::attribute(*part.value, "_modules"))
-      if (std::string example = first_example(*part.value, depth + 1); !example.empty()) return example;
+    if (room > 0 && pickle::attribute(*part.value, "_modules"))
+      if (std::string example = first_example(*part.value, room); !example.empty()) return example;
   return "";
 }
 
@@ -91,7 +89,8 @@ std::string first_example(const pickle::Value& module, int depth) {
 
 std::string example_shape(const pickle::Value& root, const pickle::Value& first) {
   const std::string name = class_of(first);
-  if (std::string example = first_example(root, 0); !example.empty()) return example;
+  int room = 1000;
+  if (std::string example = first_example(root, room); !example.empty()) return example;
   for (const auto& [suffix, sizes] : kSuffixes)
     if (name.ends_with(suffix)) return std::string(sizes);
   return std::string(kImages);

@@ -179,7 +179,12 @@ constexpr Refusal kRefusals[] = {
      "it has no weights yet", "call the model once before you save it"},
 };
 
-// Whether a list of words holds one.
+std::string at(const std::string& path) {
+  return path.empty() ? std::string("the whole model") : fmt::format("module '{}'", excerpt(path));
+}
+
+}  // namespace
+
 bool names_class(std::string_view words, std::string_view name) {
   while (!words.empty()) {
     const std::string_view word = words.substr(0, words.find(' '));
@@ -188,12 +193,6 @@ bool names_class(std::string_view words, std::string_view name) {
   }
   return false;
 }
-
-std::string at(const std::string& path) {
-  return path.empty() ? std::string("the whole model") : fmt::format("module '{}'", excerpt(path));
-}
-
-}  // namespace
 
 const ModuleRow* row_of(std::string_view name) {
   static const std::unordered_map<std::string_view, ModuleRow> table = [] {

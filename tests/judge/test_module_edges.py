@@ -113,6 +113,14 @@ def test_advise_a_shape_that_they_take(tmp_path, shape):
     assert done.returncode == 0, done.stderr
 
 
+def test_that_stand_in_many_places_are_looked_at_a_bounded_number_of_times(tmp_path):
+    module = nn.Sequential(nn.ReLU())
+    for _ in range(14):
+        module = nn.Sequential(*[module] * 12)
+    done = save_and_convert(tmp_path, module)
+    assert "--input-shape input=1,3,224,224" in done.stderr
+
+
 class Scaled(nn.Module):
     """Images of sizes that the network computes itself, as detectors resize theirs."""
 
