@@ -315,8 +315,8 @@ Expected<Inspection> inspect_bytes(const SharedBytes& bytes, const fs::path& pat
   const bool is_tflite = text.size() > 8 && text.substr(4).starts_with("TFL3");
   const bool is_npy = text.starts_with("\x93NUMPY");
   const bool is_archive = !is_npy && looks_like_zip(text) && is_npz(bytes);
-  if (is_tflite || is_npy || is_archive) TAPER_TRY(refuse_input_flags(options));
   if (is_tflite || is_npy || is_archive) {
+    TAPER_TRY(refuse_input_flags(options));
     auto found = is_tflite ? inspect_tflite(bytes, options) : inspect_arrays(bytes, is_archive);
     if (!found) return std::unexpected(perhaps_damaged(std::move(found).error()));
     return found;
