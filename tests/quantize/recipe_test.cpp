@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
-
 namespace taper {
 namespace {
 
@@ -253,15 +251,13 @@ TEST(NamePattern, looks_ahead) {
   EXPECT_FALSE(pattern->found_in("head"));
 }
 
-// Matchers in depth need 2^60 steps for this.
-TEST(NamePattern, patterns_that_explode_elsewhere_take_little_time) {
-  const auto start = std::chrono::steady_clock::now();
+// Matchers in depth need 2^60 steps for this and never come to the end.
+TEST(NamePattern, patterns_that_explode_elsewhere_come_to_an_end) {
   for (const std::string text : {"^(a*)*b$", "^(a|aa)+$", "^(([a-z])+.)+[A-Z]([a-z])+$"}) {
     const auto pattern = NamePattern::parse(text);
     ASSERT_TRUE(pattern);
     EXPECT_FALSE(pattern->found_in(std::string(60, 'a') + "!"));
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
 }
 
 }  // namespace
