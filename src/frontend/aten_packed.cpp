@@ -163,7 +163,7 @@ Value* with_steps(Context& context, const PackedSequences& packed, Value* padded
   return longer ? filled : slice(build, filled, 1, 0, length);
 }
 
-Expected<Arg> pad(Call& call) {
+Expected<Arg> pad_packed(Call& call) {
   Builder& build = call.build;
   TAPER_ASSIGN(PackedSequences * packed, packed_by(call.context, call.tensor("batch_sizes")));
   Value* data = call.tensor("data");
@@ -273,7 +273,7 @@ std::vector<Overload> packed_overloads() {
       {"_pack_padded_sequence(Tensor input, Tensor lengths, bool batch_first) -> (Tensor, Tensor)", pack},
       {"_pad_packed_sequence(Tensor data, Tensor batch_sizes, bool batch_first, Scalar padding_value, SymInt "
        "total_length) -> (Tensor, Tensor)",
-       pad},
+       pad_packed},
       {"pad_sequence(Tensor[] sequences, bool batch_first=False, float padding_value=0., str "
        "padding_side='right') -> Tensor",
        pad_sequence},
