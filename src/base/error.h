@@ -19,6 +19,9 @@ std::unexpected<Error> fail(fmt::format_string<Args...> format, Args&&... args) 
 // The same with a next step for the user.
 std::unexpected<Error> fail_with_hint(std::string message, std::string hint);
 
+// Returns `error` with this next step, if it has none.
+Error hinted(Error error, std::string hint);
+
 // Returns `error` with one more enclosing place.
 Error within(Error error, std::string place);
 

@@ -135,7 +135,7 @@ Status check_spelled(const Graph& graph, Target target) {
   for (const Node& node : graph.nodes())
     if (error.hint.empty() && unspelled.ops.contains(call_text(node)) && asked.insert(call_text(node)).second)
       error.hint = advice_on(graph, node, target);
-  if (!unspelled.sizes.empty() && error.hint.empty()) error.hint = "give the sizes as numbers with --input-shape";
+  if (!unspelled.sizes.empty()) error = hinted(std::move(error), "give the sizes as numbers with --input-shape");
   return std::unexpected(std::move(error));
 }
 

@@ -72,7 +72,6 @@ Tensor with_channels_first(Tensor tensor, const Type& type) {
 }
 
 Error expecting_inputs(Error error, const Graph& graph, const Bindings& sizes) {
-  if (!error.hint.empty()) return error;
   std::vector<std::string> inputs;
   for (const Value* input : graph.inputs()) {
     Shape shape = input->type.shape;
@@ -80,8 +79,7 @@ Error expecting_inputs(Error error, const Graph& graph, const Bindings& sizes) {
       if (const auto number = size.evaluate(sizes)) size = Dim(*number);
     inputs.push_back(fmt::format("{} {} {}", printable(input->name), info(input->type.dtype).name, shape_text(shape)));
   }
-  error.hint = fmt::format("give arrays that the program takes: {}", shortened(inputs, 8));
-  return error;
+  return hinted(std::move(error), fmt::format("give arrays that the program takes: {}", shortened(inputs, 8)));
 }
 
 Expected<Array> checked_array(const Tensor& tensor, const Value& input) {

@@ -131,10 +131,9 @@ Expected<ConfigFile> read_config_file(const std::filesystem::path& path, const s
   TAPER_ASSIGN_WITHIN(const SharedBytes bytes, map_file(path), place);
   auto file = unless_changed(bytes, parse_config(as_text(bytes.view), families));
   if (file) return file;
-  Error error = within(std::move(file).error(), place);
-  if (error.hint.empty())
-    error.hint = R"(write JSON such as {"num_heads": 4}, or by model {"transformer": {"num_heads": 4}})";
-  return std::unexpected(std::move(error));
+  return std::unexpected(
+      hinted(within(std::move(file).error(), place),
+             R"(write JSON such as {"num_heads": 4}, or by model {"transformer": {"num_heads": 4}})"));
 }
 
 }  // namespace taper

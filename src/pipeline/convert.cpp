@@ -296,9 +296,8 @@ Error refusal(std::vector<Error> refused, const std::vector<std::string_view>& p
     error.where.clear();
     for (const Error& other : std::span(refused).subspan(1)) error.message += "; " + other.text();
   }
-  if (error.hint.empty() && !possible.empty())
-    error.hint = fmt::format("--to {} writes what can be written", fmt::join(possible, ","));
-  return error;
+  if (possible.empty()) return error;
+  return hinted(std::move(error), fmt::format("--to {} writes what can be written", fmt::join(possible, ",")));
 }
 
 // All formats are tried, so that one error tells what none of them has. Other errors end the run at once.

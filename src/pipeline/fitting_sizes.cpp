@@ -60,11 +60,11 @@ void fit_usual_sizes(const Graph& graph, Symbols& symbols) {
 
 Error wanting_sizes(Error error, const Model& model) {
   const auto& inputs = model.impl().graph.inputs();
-  if (error.hint.empty() && !model.impl().symbols.empty() && model.info().kind != SourceKind::family && !inputs.empty())
-    error.hint =
-        fmt::format("the network does not run at the sizes that were tried ({}): give others as numbers, {}",
-                    sizes_text(usual_sizes(model.impl().symbols)), shape_flag(inputs[0]->name, inputs[0]->type.shape));
-  return error;
+  if (model.impl().symbols.empty() || model.info().kind == SourceKind::family || inputs.empty()) return error;
+  return hinted(std::move(error), fmt::format("the network does not run at the sizes that were tried ({}): give others "
+                                              "as numbers, {}",
+                                              sizes_text(usual_sizes(model.impl().symbols)),
+                                              shape_flag(inputs[0]->name, inputs[0]->type.shape)));
 }
 
 std::string sizes_text(const Bindings& sizes) {

@@ -45,10 +45,8 @@ Expected<Recipe> read_recipe(const std::filesystem::path& path) {
   TAPER_ASSIGN_WITHIN(const SharedBytes bytes, map_file(path), place);
   auto recipe = unless_changed(bytes, parse_recipe(as_text(bytes.view)));
   if (recipe) return recipe;
-  Error error = within(std::move(recipe).error(), place);
-  if (error.hint.empty())
-    error.hint = "a recipe is JSON in the form of ai-edge-quantizer; docs/quantisation.md shows one";
-  return std::unexpected(std::move(error));
+  return std::unexpected(hinted(within(std::move(recipe).error(), place),
+                                "a recipe is JSON in the form of ai-edge-quantizer; docs/quantisation.md shows one"));
 }
 
 // Small weights stay as exact as they are while all of them together would save less than a hundredth of the others'

@@ -68,9 +68,7 @@ std::string_view program_format(SourceKind kind) {
 }
 
 Error perhaps_damaged(Error error) {
-  if (error.hint.empty())
-    error.hint = "the file may be cut off or damaged: copy or download it again, or save it again";
-  return error;
+  return hinted(std::move(error), "the file may be cut off or damaged: copy or download it again, or save it again");
 }
 
 }  // namespace taper
