@@ -105,11 +105,9 @@ class Importer {
     if (!import_.freeing.sizes.empty()) import_.freeing.states = exported::first_states(program_.graph);
     auto status = exported::run_nodes(import_, context_, program_.graph, values_);
     if (status || import_.freeing.sizes.empty()) return status;
-    Error error = std::move(status).error();
-    if (error.hint.empty())
-      error.hint =
-          "export with dynamic_shapes, where PyTorch itself knows what follows from the size, instead of --dynamic";
-    return std::unexpected(std::move(error));
+    return std::unexpected(hinted(
+        std::move(status).error(),
+        "export with dynamic_shapes, where PyTorch itself knows what follows from the size, instead of --dynamic"));
   }
 
   // The input's name, if it is a tensor of the user's.
@@ -154,13 +152,10 @@ class Importer {
     }
     if (const auto free = options_.dynamic.find(name); free != options_.dynamic.end())
       for (const std::int64_t given : free->second) {
-        const std::int64_t axis = given < 0 ? given + static_cast<std::int64_t>(rank) : given;
-        if (axis < 0 || axis >= static_cast<std::int64_t>(rank))
-          return fail_with_hint(fmt::format("input '{}' has no axis {} to set free, it has {} axes", name, given, rank),
-                                axes_hint(static_cast<std::int64_t>(rank)));
-        const Dim& size = sizes[static_cast<std::size_t>(axis)];
+        TAPER_ASSIGN(const std::size_t axis, freed_axis(name, given, rank));
+        const Dim& size = sizes[axis];
         if (size.constant())
-          free_axis(name, static_cast<std::size_t>(axis), size, shared_symbol(name, axis, size));
+          free_axis(name, axis, size, shared_symbol(name, axis, size));
         else
           tell_of_open(name, axis, size);
       }
@@ -168,7 +163,7 @@ class Importer {
   }
 
   // --dynamic of what the export left open.
-  void tell_of_open(const std::string& name, std::int64_t axis, const Dim& size) {
+  void tell_of_open(const std::string& name, std::size_t axis, const Dim& size) {
     std::string range;
     const auto symbol = size.as_symbol();
     if (const auto info = symbol ? program_.symbols.find(*symbol) : program_.symbols.end();
@@ -252,7 +247,7 @@ class Importer {
   }
 
   // Axes of several inputs that had one size are one size: masks go with what they mask. Those of one input are not.
-  Dim shared_symbol(const std::string& name, std::int64_t axis, const Dim& size) {
+  Dim shared_symbol(const std::string& name, std::size_t axis, const Dim& size) {
     for (const auto& [place, symbol] : freed_)
       if (place.first != name && size.is(freed_sizes_[*symbol.as_symbol()])) {
         import_.assume(fmt::format("axis {} of input '{}' is the size '{}', as it had the same length", axis, name,

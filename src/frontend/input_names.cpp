@@ -38,10 +38,13 @@ std::string shape_flag(std::string_view name, const Shape& shape) {
   return fmt::format("--input-shape {}={}", excerpt(name), sizes);
 }
 
-std::string axes_hint(std::int64_t rank) {
-  return rank == 0 ? "leave --dynamic out: the input is a single number"
-                   : fmt::format("axes are counted from 0: --dynamic NAME:0{}",
-                                 rank == 1 ? "" : fmt::format(" to NAME:{}", rank - 1));
+Expected<std::size_t> freed_axis(std::string_view input, std::int64_t axis, std::size_t rank) {
+  const auto count = static_cast<std::int64_t>(rank);
+  if (axis >= -count && axis < count) return static_cast<std::size_t>(axis < 0 ? axis + count : axis);
+  return fail_with_hint(fmt::format("input '{}' has no axis {}: its rank is {}", excerpt(input), axis, rank),
+                        rank == 0 ? "leave --dynamic out: the input is a single number"
+                                  : fmt::format("axes are counted from 0: --dynamic {}:0{}", excerpt(input),
+                                                rank == 1 ? "" : fmt::format(" to {}:{}", excerpt(input), rank - 1)));
 }
 
 }  // namespace taper

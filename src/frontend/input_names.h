@@ -16,7 +16,8 @@ Status check_input_names(const ProgramOptions& options, const std::vector<std::s
 // "--input-shape x=B,3,4*H,4*W".
 std::string shape_flag(std::string_view name, const Shape& shape);
 
-// The next step where --dynamic names an axis that an input of this rank doesn't have.
-std::string axes_hint(std::int64_t rank);
+// The axis of an input of this rank that --dynamic names, counted from 0: it may be given from the end. Error: there is
+// none.
+Expected<std::size_t> freed_axis(std::string_view input, std::int64_t axis, std::size_t rank);
 
 }  // namespace taper

@@ -403,12 +403,8 @@ Status set_free(const ProgramOptions& options, std::string_view input, Shape& sh
   const auto axes = options.dynamic.find(input);
   if (axes == options.dynamic.end()) return {};
   for (const std::int64_t axis : axes->second) {
-    const auto rank = static_cast<std::int64_t>(shape.size());
-    if (axis < -rank || axis >= rank)
-      return fail_with_hint(fmt::format("input '{}' has no axis {}: its rank is {}", input, axis, rank),
-                            axes_hint(rank));
-    const std::int64_t at = axis < 0 ? axis + rank : axis;
-    Dim& size = shape[static_cast<std::size_t>(at)];
+    TAPER_ASSIGN(const std::size_t at, freed_axis(input, axis, shape.size()));
+    Dim& size = shape[at];
     const auto number = size.constant();
     if (!number) continue;  // a symbol is free
     std::string symbol = fmt::format("{}_{}", input, at);

@@ -378,10 +378,10 @@ Status Importer::read_nodes(const Nodes& nodes, Scope& scope) {
       Error error = std::move(status).error();
       error.message = fmt::format("{}: {}", operator_name(domain_of(node.domain()), node.op_type()), error.message);
       const bool shapes = node.op_type() == "Reshape" || node.op_type() == "Expand";
-      if (shapes && error.hint.empty() && !program_.symbols.empty())
-        error.hint =
-            "the file leaves sizes open, and its exporter may have fixed them here: give the input with numbers, "
-            "--input-shape NAME=SIZES";
+      if (shapes && !program_.symbols.empty())
+        error = hinted(std::move(error),
+                       "the file leaves sizes open, and its exporter may have fixed them here: give the input with "
+                       "numbers, --input-shape NAME=SIZES");
       const std::string name = node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name();
       return std::unexpected(within(std::move(error), fmt::format("in node '{}'", clean_name(name))));
     }
@@ -486,31 +486,49 @@ Expected<Type> Importer::input_type(const onnx::ValueInfoProto& input, int& elem
       return fail("input '{}' has {} axes, its given shape {}", clean_name(input.name()), tensor.shape().dim_size(),
                   shape_text(given->second));
     type.shape = given->second;
-    TAPER_TRY(check_bounded(type));
-    return type;
+  } else if (tensor.has_shape()) {
+    TAPER_ASSIGN(type.shape, declared_shape(input));
+  } else {
+    return fail_with_hint(fmt::format("input '{}' has no shape", clean_name(input.name())),
+                          fmt::format("give it: --input-shape {}=...", clean_name(input.name())));
   }
-  if (!tensor.has_shape())
-    return std::unexpected(Error{fmt::format("input '{}' has no shape", clean_name(input.name())),
-                                 {},
-                                 fmt::format("give it: --input-shape {}=...", clean_name(input.name()))});
-  const auto freed = given_for(options.dynamic, input.name());
-  for (int axis = 0; axis < tensor.shape().dim_size(); ++axis) {
-    const auto& dim = tensor.shape().dim(axis);
-    const bool is_free =
-        freed != options.dynamic.end() && std::ranges::find(freed->second, axis) != freed->second.end();
-    if (dim.has_dim_value() && !is_free) {
-      if (dim.dim_value() < 0) return fail("input '{}' has the size {}", clean_name(input.name()), dim.dim_value());
-      type.shape.emplace_back(dim.dim_value());
-    } else if (!dim.dim_param().empty() && !is_free) {
-      type.shape.push_back(named_size(dim.dim_param(), plain_sizes_));
-    } else {
-      type.shape.push_back(symbol_names_.symbol(port_name(input.name()), static_cast<std::size_t>(axis)));
-      if (dim.has_dim_value())
-        program_.symbols[*type.shape.back().as_symbol()].usual = std::max<std::int64_t>(dim.dim_value(), 1);
-    }
-  }
+  TAPER_TRY(free_axes(input, type.shape));
   TAPER_TRY(check_bounded(type));
   return type;
+}
+
+// Sizes that the file neither gives nor names are symbols of the input's own.
+Expected<Shape> Importer::declared_shape(const onnx::ValueInfoProto& input) {
+  Shape shape;
+  for (const auto& dim : input.type().tensor_type().shape().dim()) {
+    if (dim.has_dim_value() && dim.dim_value() < 0)
+      return fail("input '{}' has the size {}", clean_name(input.name()), dim.dim_value());
+    if (dim.has_dim_value())
+      shape.emplace_back(dim.dim_value());
+    else if (!dim.dim_param().empty())
+      shape.push_back(named_size(dim.dim_param(), plain_sizes_));
+    else
+      shape.push_back(symbol_names_.symbol(port_name(input.name()), shape.size()));
+  }
+  return shape;
+}
+
+// Opens the axes that --dynamic names. Those that have a symbol are open.
+Status Importer::free_axes(const onnx::ValueInfoProto& input, Shape& shape) {
+  const auto freed = given_for(options.dynamic, input.name());
+  if (freed == options.dynamic.end()) return {};
+  for (const std::int64_t given : freed->second) {
+    TAPER_ASSIGN(const std::size_t axis, freed_axis(clean_name(input.name()), given, shape.size()));
+    const auto size = shape[axis].constant();
+    if (!size) {
+      assume(fmt::format("axis {} of input '{}' is open already, --dynamic changes nothing: it is the size '{}'", axis,
+                         clean_name(input.name()), shape[axis].text()));
+      continue;
+    }
+    shape[axis] = symbol_names_.symbol(port_name(input.name()), axis);
+    program_.symbols[*shape[axis].as_symbol()].usual = std::max<std::int64_t>(*size, 1);
+  }
+  return {};
 }
 
 Status Importer::read_inputs(Scope& scope) {

@@ -79,6 +79,8 @@ class Importer {
   Status read_initializers(const onnx::GraphProto& graph, Scope& scope, std::span<const SharedBytes> raw = {});
   Status define(Scope& scope, const std::string& name, Slot slot);
   Expected<Type> input_type(const onnx::ValueInfoProto& input, int& element);
+  Expected<Shape> declared_shape(const onnx::ValueInfoProto& input);
+  Status free_axes(const onnx::ValueInfoProto& input, Shape& shape);
   void collect_unsupported(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes,
                            const std::map<std::string, std::int64_t, std::less<>>& opsets, int depth);
   std::int64_t opset(const Scope& scope, const std::string& domain) const;

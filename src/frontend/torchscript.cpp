@@ -190,14 +190,12 @@ class Inputs {
     if (!has_shape) missing.push_back({name});
     if (const auto axes = options_.dynamic.find(name); has_shape && axes != options_.dynamic.end())
       for (const std::int64_t axis : axes->second) {
-        const auto rank = static_cast<std::int64_t>(type.shape.size());
-        if (axis < -rank || axis >= rank)
-          return fail_with_hint(fmt::format("input '{}' has no axis {}: its rank is {}", name, axis, rank),
-                                axes_hint(rank));
-        const std::int64_t at = axis < 0 ? axis + rank : axis;
-        Dim& size = type.shape[static_cast<std::size_t>(at)];
+        TAPER_ASSIGN(const std::size_t at, freed_axis(name, axis, type.shape.size()));
+        Dim& size = type.shape[at];
+        const auto before = size.constant();
+        if (!before) continue;  // a symbol is free
         const std::string symbol = fmt::format("{}_{}", name, at);
-        if (const auto before = size.constant()) freed.emplace(symbol, *before);
+        freed.emplace(symbol, *before);
         size = Dim::symbol(symbol);
       }
     taper::Value* input = add_program_input(region_.graph, region_.build, wanted, options_, assumptions);
@@ -365,13 +363,10 @@ Expected<ImportedProgram> import(const Archive& archive, const ProgramOptions& o
   if (!module) return fail("the archive holds {}, expected a module", describe(root));
   Expected<Value> ran = interpreter.call_method(*module, "forward", std::move(arguments));
   if (!ran) ran = std::unexpected(with_list_items(std::move(ran).error(), inputs.containers));
-  if (!ran && !inputs.freed.empty() && ran.error().hint.empty()) {
-    Error error = std::move(ran).error();
-    error.hint =
-        "sizes of the example inputs may stand in a traced program: save torch.jit.script(model), or leave "
-        "this axis out of --dynamic";
-    return std::unexpected(std::move(error));
-  }
+  if (!ran && !inputs.freed.empty())
+    return std::unexpected(hinted(std::move(ran).error(),
+                                  "sizes of the example inputs may stand in a traced program: save "
+                                  "torch.jit.script(model), or leave this axis out of --dynamic"));
   TAPER_ASSIGN(const Value result, std::move(ran));
   TAPER_TRY(refuse_unrolled(program.graph, inputs.freed));
   if (!interpreter.unsupported.empty()) return std::unexpected(interpreter.unsupported.error());

@@ -94,6 +94,40 @@ TEST(Onnx, casts_inputs_of_given_dtypes_to_those_that_the_file_declares) {
   EXPECT_THAT((*results)[0].values, ElementsAre(40200, 10100));
 }
 
+SharedBytes softmax_of(const std::vector<std::string>& sizes) {
+  return model_of(value("input", "x", sizes) + value("output", "y", sizes) + node("Softmax", {"x"}, {"y"}));
+}
+
+TEST(Onnx, opens_axes_of_the_file_and_of_given_shapes) {
+  ProgramOptions options;
+  options.dynamic["x"] = {0, -2};
+  const auto declared = read(softmax_of({"2", "3", "8"}), options);
+  ASSERT_TRUE(declared) << declared.error().text();
+  EXPECT_EQ(shape_text(declared->graph.inputs()[0]->type.shape), "[x_0, x_1, 8]");
+  EXPECT_EQ(declared->symbols.at("x_0").usual, 2);
+
+  options.input_shapes["x"] = {4, 5, 6};
+  const auto given = read(softmax_of({"2", "3", "8"}), options);
+  ASSERT_TRUE(given) << given.error().text();
+  EXPECT_EQ(shape_text(given->graph.inputs()[0]->type.shape), "[x_0, x_1, 6]");
+  EXPECT_EQ(given->symbols.at("x_0").usual, 4);
+}
+
+TEST(Onnx, tells_of_axes_that_are_open_already_or_not_there) {
+  ProgramOptions options;
+  options.dynamic["x"] = {0};
+  const auto open = read(softmax_of({"B", "8"}), options);
+  ASSERT_TRUE(open) << open.error().text();
+  EXPECT_EQ(shape_text(open->graph.inputs()[0]->type.shape), "[B, 8]");
+  EXPECT_THAT(open->assumptions, ElementsAre(HasSubstr("axis 0 of input 'x' is open already")));
+
+  options.dynamic["x"] = {2};
+  const auto beyond = read(softmax_of({"2", "8"}), options);
+  ASSERT_FALSE(beyond);
+  EXPECT_EQ(beyond.error().text(), "input 'x' has no axis 2: its rank is 2");
+  EXPECT_EQ(beyond.error().hint, "axes are counted from 0: --dynamic x:0 to x:1");
+}
+
 // ------------------------------------------------------------------------------------------------------------- shapes
 
 TEST(Onnx, reads_arithmetic_on_shapes_as_symbolic_sizes) {
