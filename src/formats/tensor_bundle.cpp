@@ -164,10 +164,10 @@ Expected<Handle> take_handle(ByteReader& reader) {
 
 Expected<Handle> block_of_blocks(Bytes table) {
   constexpr std::size_t kFooter = 48;
-  constexpr std::uint64_t kMagic = 0xdb4775248b80fb57;
+  constexpr std::uint64_t kTableMagic = 0xdb4775248b80fb57;
   std::uint64_t magic = 0;
   if (table.size() >= kFooter) std::memcpy(&magic, table.data() + table.size() - sizeof(magic), sizeof(magic));
-  if (magic != kMagic) return fail("not a table: it does not end in leveldb's magic number");
+  if (magic != kTableMagic) return fail("not a table: it does not end in leveldb's magic number");
   ByteReader footer(table.last(kFooter));
   TAPER_ASSIGN([[maybe_unused]] const Handle filters, take_handle(footer));
   return take_handle(footer);

@@ -9,7 +9,7 @@
 namespace taper::aten {
 namespace {
 
-constexpr std::int64_t kMostEntries = 2048;  // of a transform: its matrix has as many rows and columns
+constexpr std::int64_t kLongestTransform = 2048;  // of a transform: its matrix has as many rows and columns
 
 // ------------------------------------------------------------------------------------------------------------ matrices
 
@@ -84,8 +84,8 @@ Waves waves_of(Builder& build, const Dim& rows, const Dim& columns, const Dim& p
 
 // The size of an axis that is transformed, if it is not too large.
 Expected<Dim> checked_size(const Dim& size) {
-  if (const auto known = size.constant(); known && (*known < 1 || *known > kMostEntries))
-    return fail("a Fourier transform of {} entries, expected 1 to {}", *known, kMostEntries);
+  if (const auto known = size.constant(); known && (*known < 1 || *known > kLongestTransform))
+    return fail("a Fourier transform of {} entries, expected 1 to {}", *known, kLongestTransform);
   return size;
 }
 
