@@ -111,7 +111,7 @@ class TestNames:
 
     def test_axes_that_do_not_exist(self, programs, tmp_path):
         done = run(tmp_path, "convert", programs / "net.pt2", "--dynamic", "ids:2")
-        assert "axes are counted from 0: --dynamic NAME:0 to NAME:1" in done.stderr
+        assert "axes are counted from 0: --dynamic ids:0 to ids:1" in done.stderr
 
     def test_shapes_that_cannot_be_read(self, programs, tmp_path):
         done = run(tmp_path, "convert", programs / "net.pt2", "--input-shape", "ids=1,,4")
