@@ -69,6 +69,17 @@ Result with_zero_key(const Call& call, const Arg& keys) {
   return appended(call, keys, zero, 2);
 }
 
+// Attention multiplies by the weight of out_proj that lies there: hooks that make it anew are not run.
+Result project_out(const Call& call, const Arg& x) {
+  const pickle::Value* part = call.child("out_proj");
+  const pickle::Value* made = part != nullptr ? pickle::attribute(*part, "weight") : nullptr;
+  if (made == nullptr || !made->tensor()) return call.run("out_proj", {x});
+  const Call out{call.importer, *part, call.path_of("out_proj"), "Linear", {}};
+  TAPER_ASSIGN(const Arg weight, call.importer.weight(*made, out.path_of("weight")));
+  TAPER_ASSIGN(const Arg bias, out.tensor("bias"));
+  return out.aten("linear", {{"", x}, {"", weight}, {"", bias}});
+}
+
 // Query, key and value -> the output, and the attention's weights if they are asked for.
 Result attend(Call& call, bool weights) {
   const std::int64_t heads = call.integer("num_heads", 1);
@@ -114,7 +125,7 @@ Result attend(Call& call, bool weights) {
   }
   TAPER_ASSIGN(const Arg back, call.aten("transpose", {{"", mixed}, {"", integer(1)}, {"", integer(2)}}));
   TAPER_ASSIGN(const Arg joined, call.aten("flatten", {{"", back}, {"start_dim", integer(2)}}));
-  TAPER_ASSIGN(Arg result, call.run("out_proj", {joined}));
+  TAPER_ASSIGN(Arg result, project_out(call, joined));
   TAPER_ASSIGN(const bool batched, has_batch(call, call.input(0)));
   if (!batched) {
     TAPER_ASSIGN(result, call.aten("squeeze", {{"", result}, {"", integer(0)}}));

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from runtimes import run_lite, run_onnx
 from test_convert import run
@@ -23,6 +24,17 @@ def with_statistics_of_the_input():
 
 def normed(dim):
     return nn.utils.weight_norm(nn.Conv2d(4, 3, 3), dim=dim)
+
+
+def pruned_and_trained_on():
+    """Attention takes the weight that pruning left; what training made of the original since then is not in it."""
+    layer = nn.TransformerDecoderLayer(4, 2, 8, batch_first=True)
+    prune.l1_unstructured(layer.self_attn.out_proj, "weight", 0.5)
+    prune.l1_unstructured(layer.linear1, "weight", 0.5)
+    with torch.no_grad():
+        layer.self_attn.out_proj.weight_orig *= 3
+        layer.linear1.weight_orig *= 3
+    return layer
 
 
 # The module, its --input-shape, and inputs: of each tensor in turn.
@@ -51,6 +63,8 @@ CASES = {
     "reflection_that_crops": (nn.ReflectionPad2d((2, -1, 0, 0)), {"input": "B,4,H,W"}, [(IMAGE,), (SMALL,)]),
     "circle_that_crops": (nn.CircularPad2d((-2, 3, 0, 0)), {"input": "B,4,9,W"}, [(IMAGE,)]),
     "weight_norm_from_the_end": (normed(-2), {"input": "B,4,H,W"}, [(IMAGE,)]),
+    "pruned_and_trained_on": (pruned_and_trained_on(), {"tgt": "B,3,4", "memory": "B,5,4"},
+                              [(torch.randn(2, 3, 4), torch.randn(2, 5, 4))]),
     "weight_norm_of_all": (normed(None), {"input": "B,4,H,W"}, [(IMAGE,)]),
 }
 
@@ -88,6 +102,12 @@ def test_of_torch_fx_are_told_how_to_be_saved(tmp_path):
     done = save_and_convert(tmp_path, torch.fx.symbolic_trace(nn.Sequential(nn.Linear(3, 3), nn.ReLU()).eval()))
     assert done.returncode == 1
     assert "torch.export.save(torch.export.export(model.eval(), (example_input,))" in done.stderr
+
+
+def test_of_exported_programs_are_told_how_to_be_saved(tmp_path):
+    done = save_and_convert(tmp_path, torch.export.export(nn.Linear(3, 3).eval(), (torch.randn(2, 3),)))
+    assert done.returncode == 1
+    assert 'torch.export.save(program, "model.pt2")' in done.stderr
 
 
 def test_in_training_mode_are_told_of_in_parts_too(tmp_path):
