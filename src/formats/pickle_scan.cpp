@@ -569,6 +569,8 @@ std::string_view hint_on_danger(std::string_view module) {
   if (module == "torch.fx.graph_module")
     return "nothing was executed; a module of torch.fx holds its forward as Python's source: save it as a program, "
            "torch.export.save(torch.export.export(model.eval(), (example_input,)), \"model.pt2\")";
+  if (module == "torch.export.exported_program")  // torch.save(program)
+    return "nothing was executed; save exported programs as data: torch.export.save(program, \"model.pt2\")";
   return "nothing was executed; do not load this file with torch.load; 'taper scan FILE' tells more";
 }
 
