@@ -29,13 +29,13 @@ const Table& table() {
   static const Table instance = [] {
     Table table;
     for (auto* family :
-         {pointwise_overloads, special_overloads, activation_overloads, compare_overloads,  reduce_overloads,
-          order_overloads,     unique_overloads,  statistics_overloads, view_overloads,     piece_overloads,
-          join_overloads,      index_overloads,   scatter_overloads,    matrix_overloads,   linalg_overloads,
-          factor_overloads,    norm_overloads,    conv_overloads,       pool_overloads,     image_overloads,
-          recurrent_overloads, packed_overloads,  attention_overloads,  creation_overloads, convert_overloads,
-          composite_overloads, complex_overloads, fourier_overloads,    backward_overloads, loss_overloads,
-          vision_overloads})
+         {pointwise_overloads, special_overloads,  activation_overloads, compare_overloads,  reduce_overloads,
+          order_overloads,     unique_overloads,   statistics_overloads, view_overloads,     piece_overloads,
+          join_overloads,      index_overloads,    scatter_overloads,    matrix_overloads,   linalg_overloads,
+          factor_overloads,    norm_overloads,     conv_overloads,       pool_overloads,     image_overloads,
+          recurrent_overloads, packed_overloads,   attention_overloads,  creation_overloads, convert_overloads,
+          composite_overloads, complex_overloads,  fourier_overloads,    backward_overloads, loss_overloads,
+          vision_overloads,    quantized_overloads})
       for (Overload& overload : family()) {
         auto schema = parse_schema(overload.schema);
         if (!schema) std::abort();  // our own text: any use of the table shows it

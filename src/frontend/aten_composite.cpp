@@ -299,32 +299,6 @@ Expected<Arg> log_space(Call& call) {
   return fresh(cast(build, y, call.dtype("dtype").value_or(DType::f32)));
 }
 
-// x rounded to steps of a scale, within the range of an integer type.
-Expected<Arg> fake_quantize(Call& call) {
-  Builder& build = call.build;
-  Value* x = call.tensor("self");
-  const bool tensors = call.arg("scale").as<TensorPtr>() != nullptr;
-  Value* scale = tensors ? call.tensor("scale") : number(build, call.real("scale"), DType::f32);
-  Value* zero = tensors ? cast(build, call.tensor("zero_point"), DType::f32)
-                        : number(build, static_cast<double>(call.integer("zero_point")), DType::f32);
-  if (tensors && call.given("axis")) {
-    TAPER_ASSIGN(const std::size_t axis, call.axis("axis", x->type.shape.size()));
-    if (x->type.shape.empty()) return fail("an axis of a number");
-    Shape along(x->type.shape.size(), Dim(1));
-    along[axis] = x->type.shape[axis];
-    scale = reshape(build, scale, along);
-    zero = reshape(build, zero, along);
-  } else {
-    scale = reshape(build, scale, {});
-    zero = reshape(build, zero, {});
-  }
-  Value* steps = build("add", {build("round", {build("div", {x, scale})}), zero});
-  steps = build("clamp", {steps},
-                {{"min", static_cast<double>(call.integer("quant_min"))},
-                 {"max", static_cast<double>(call.integer("quant_max"))}});
-  return fresh(build("mul", {build("sub", {steps, zero}), scale}));
-}
-
 }  // namespace
 
 std::vector<Overload> composite_overloads() {
@@ -374,15 +348,6 @@ std::vector<Overload> composite_overloads() {
       {"logspace(Scalar start, Scalar end, SymInt steps, float base=10.0, *, ScalarType? dtype=None, Layout? "
        "layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
        log_space},
-      {"fake_quantize_per_tensor_affine(Tensor self, float scale, int zero_point, int quant_min, int quant_max) -> "
-       "Tensor",
-       fake_quantize},
-      {"fake_quantize_per_tensor_affine.tensor_qparams(Tensor self, Tensor scale, Tensor zero_point, int quant_min, "
-       "int quant_max) -> Tensor",
-       fake_quantize},
-      {"fake_quantize_per_channel_affine(Tensor self, Tensor scale, Tensor zero_point, int axis, int quant_min, int "
-       "quant_max) -> Tensor",
-       fake_quantize},
   };
 }
 

@@ -84,6 +84,7 @@ std::vector<Overload> backward_overloads();
 std::vector<Overload> complex_overloads();
 std::vector<Overload> fourier_overloads();
 std::vector<Overload> vision_overloads();
+std::vector<Overload> quantized_overloads();
 
 // A call whose arguments fit its overload's schema: reading them can't fail. Arguments are named as in the schema.
 class Call {

@@ -1,0 +1,310 @@
+// Operators of quantised programs: integers q on a grid stand for (q - zero point) * scale. Those that PyTorch's
+// quantisation of exported programs (pt2e) writes, and the simulation of them that training uses.
+#include <limits>
+
+#include "frontend/aten_table.h"
+
+namespace taper::aten {
+namespace {
+
+struct Grid {
+  Value *scale, *zero;  // float32, broadcast to what lies on it
+};
+
+// A number, or a tensor that is laid by `lay`, in float32.
+template <class Lay>
+Value* factor(Call& call, std::string_view name, const Lay& lay) {
+  const Arg& given = call.arg(name);
+  if (given.is_none()) return number(call.build, 0, DType::f32);
+  return lay(given.as<TensorPtr>() != nullptr ? cast(call.build, call.tensor(name), DType::f32)
+                                              : number(call.build, given, DType::f32));
+}
+
+// A grid for all of a tensor.
+Grid grid_of_all(Call& call) {
+  const auto lay = [&](Value* x) { return reshape(call.build, x, {}); };
+  return {factor(call, "scale", lay), factor(call, "zero_point", lay)};
+}
+
+// A grid for each entry of an axis of x.
+Expected<Grid> grid_of_axis(Call& call, const Value* x, std::string_view scale, std::string_view zero) {
+  const Shape& shape = shape_of(x);
+  TAPER_ASSIGN(const std::size_t axis, call.axis("axis", shape.size()));
+  if (shape.empty()) return fail("an axis of a number");
+  Shape along(shape.size(), Dim(1));
+  along[axis] = shape[axis];
+  const auto lay = [&](Value* y) { return shape_of(y).empty() ? y : reshape(call.build, y, along); };
+  return Grid{factor(call, scale, lay), factor(call, zero, lay)};
+}
+
+// A grid for each row of the last axis, as its scales are laid already.
+Grid grid_of_rows(Call& call) {
+  const auto lay = [](Value* x) { return x; };
+  return {factor(call, "scales", lay), factor(call, "zero_points", lay)};
+}
+
+// A grid for each group of entries in the rows of a matrix, which is given as one row for each group.
+Grid grid_of_groups(Call& call) {
+  const auto lay = [&](Value* x) {
+    const Dim count = element_count(shape_of(x));
+    return shape_of(x).empty() ? x : reshape(call.build, x, {count, Dim(1)});
+  };
+  return {factor(call, "scales", lay), factor(call, "zero_points", lay)};
+}
+
+// PyTorch multiplies by 1 / scale.
+Value* over_scale(Builder& build, Value* x, const Grid& grid) {
+  return build("mul", {x, build("div", {number(build, 1, DType::f32), grid.scale})});
+}
+
+Value* within_range(Call& call, Value* steps) {
+  Builder& build = call.build;
+  if (call.arg("quant_min").as<TensorPtr>() == nullptr)
+    return build("clamp", {steps},
+                 {{"min", static_cast<double>(call.integer("quant_min"))},
+                  {"max", static_cast<double>(call.integer("quant_max"))}});
+  const auto lay = [&](Value* x) { return reshape(build, x, {}); };
+  return build("minimum", {build("maximum", {steps, factor(call, "quant_min", lay)}), factor(call, "quant_max", lay)});
+}
+
+// clamp(round(x / scale) + zero point), whole numbers in float32
+Value* steps_of(Call& call, Value* x, const Grid& grid) {
+  Builder& build = call.build;
+  return within_range(call, build("add", {build("round", {over_scale(build, x, grid)}), grid.zero}));
+}
+
+// clamp(round(x / scale + zero point))
+Value* joint_steps_of(Call& call, Value* x, const Grid& grid) {
+  Builder& build = call.build;
+  return within_range(call, build("round", {build("add", {over_scale(build, x, grid), grid.zero})}));
+}
+
+Value* real_of(Builder& build, Value* steps, const Grid& grid) {
+  return build("mul", {build("sub", {cast(build, steps, DType::f32), grid.zero}), grid.scale});
+}
+
+Value* real_input(Call& call) {
+  return cast(call.build, call.tensor("input"), DType::f32);
+}
+
+void tell_of_integers(Call& call) {
+  warn_once(call,
+            "the program is quantised: the files compute its steps in float32, with weights as real numbers; for files "
+            "of integers convert the program from before its quantisation with --quantize int8");
+}
+
+Arg as_integers(Call& call, Value* steps) {
+  tell_of_integers(call);
+  return fresh(cast(call.build, steps, call.dtype("dtype").value_or(DType::i8)));
+}
+
+Arg as_real(Call& call, Value* real, std::string_view dtype) {
+  tell_of_integers(call);
+  return fresh(cast(call.build, real, call.dtype(dtype).value_or(DType::f32)));
+}
+
+Expected<Arg> quantize(Call& call) {
+  return as_integers(call, steps_of(call, real_input(call), grid_of_all(call)));
+}
+
+Expected<Arg> dequantize(Call& call) {
+  return as_real(call, real_of(call.build, call.tensor("input"), grid_of_all(call)), "out_dtype");
+}
+
+Expected<Arg> quantize_channels(Call& call) {
+  Value* x = real_input(call);
+  TAPER_ASSIGN(const Grid grid, grid_of_axis(call, x, "scales", "zero_points"));
+  return as_integers(call, steps_of(call, x, grid));
+}
+
+Expected<Arg> dequantize_channels(Call& call) {
+  Value* steps = call.tensor("input");
+  TAPER_ASSIGN(const Grid grid, grid_of_axis(call, steps, "scales", "zero_points"));
+  return as_real(call, real_of(call.build, steps, grid), "out_dtype");
+}
+
+Expected<Arg> quantize_rows(Call& call) {
+  return as_integers(call, joint_steps_of(call, real_input(call), grid_of_rows(call)));
+}
+
+Expected<Arg> dequantize_rows(Call& call) {
+  return as_real(call, real_of(call.build, call.tensor("input"), grid_of_rows(call)), "output_dtype");
+}
+
+// The rows of a matrix as one row for each group.
+Expected<Value*> groups_of(Call& call, Value* matrix) {
+  const Shape& shape = shape_of(matrix);
+  if (shape.size() != 2) return fail("groups of {}, expected a matrix", shape_text(shape));
+  std::int64_t size = call.integer("group_size");
+  const std::int64_t columns = shape[1].constant().value_or(0);
+  const bool one_group =
+      call.given("scales") && shape_of(call.tensor("scales")).size() == 2 && shape_of(call.tensor("scales"))[1].is(1);
+  if (size > columns && one_group) size = columns;
+  if (size < 1 || columns % size != 0) return fail("rows of {} in groups of {}", shape[1].text(), size);
+  return reshape(call.build, matrix, {shape[0] * Dim(columns / size), Dim(size)});
+}
+
+Expected<Arg> quantize_groups(Call& call) {
+  Value* x = real_input(call);
+  TAPER_ASSIGN(Value * groups, groups_of(call, x));
+  Value* steps = joint_steps_of(call, groups, grid_of_groups(call));
+  return as_integers(call, reshape(call.build, steps, shape_of(x)));
+}
+
+Expected<Arg> dequantize_groups(Call& call) {
+  Value* steps = call.tensor("input");
+  TAPER_ASSIGN(Value * groups, groups_of(call, steps));
+  Value* real = real_of(call.build, groups, grid_of_groups(call));
+  return as_real(call, reshape(call.build, real, shape_of(steps)), "output_dtype");
+}
+
+// What dynamic quantisation takes as the bounds of x: 0 lies between them.
+struct Bounds {
+  Value *least, *most;
+};
+
+Bounds bounds_of(Call& call, Value* x, const Integers& dims, bool keepdim) {
+  Builder& build = call.build;
+  Value* zero = number(build, 0, DType::f32);
+  return {build("minimum", {reduce(build, "amin", x, dims, keepdim), zero}),
+          build("maximum", {reduce(build, "amax", x, dims, keepdim), zero})};
+}
+
+// The scale [1] and the zero point [1], int64, of a whole tensor.
+template <bool symmetric>
+Expected<Arg> choose_grid(Call& call) {
+  Builder& build = call.build;
+  Value* x = real_input(call);
+  const Bounds bounds = bounds_of(call, x, all_axes(shape_of(x).size()), false);
+  const auto least = static_cast<double>(call.integer("quant_min"));
+  const auto most = static_cast<double>(call.integer("quant_max"));
+  if (least >= most) return fail("a range from {} to {}", least, most);
+  const auto real = [&](double value) { return number(build, value, DType::f32); };
+  Value* width = symmetric ? build("maximum", {build("neg", {bounds.least}), bounds.most})
+                           : build("sub", {bounds.most, bounds.least});
+  Value* scale = build(
+      "maximum", {build("div", {width, real(symmetric ? (most - least) / 2 : most - least)}), real(call.real("eps"))});
+  Value* zero = real(call.dtype("dtype") == DType::u8 ? 128 : 0);
+  if (!symmetric)
+    zero = build("clamp", {build("sub", {real(least), build("round", {build("div", {bounds.least, scale})})})},
+                 {{"min", least}, {"max", most}});
+  return fresh_list({reshape(build, scale, {Dim(1)}), reshape(build, cast(build, zero, DType::i64), {Dim(1)})});
+}
+
+// The scale and zero point of each row, [..., 1], for int8.
+Expected<Arg> choose_grid_of_rows(Call& call) {
+  Builder& build = call.build;
+  Value* x = real_input(call);
+  if (shape_of(x).empty()) return fail("rows of a number");
+  Value* largest = reduce(build, "amax", build("abs", {x}), {static_cast<std::int64_t>(shape_of(x).size()) - 1}, true);
+  Value* scale =
+      build("div", {build("maximum", {largest, number(build, 1e-5, DType::f32)}), number(build, 127, DType::f32)});
+  return fresh_list({scale, full(build, shape_of(scale), Arg(Dim(0)), DType::i64)});
+}
+
+// The same with zero points, int64: of the two that map a bound exactly, the one with the smaller error.
+Expected<Arg> choose_shifted_grid_of_rows(Call& call) {
+  Builder& build = call.build;
+  Value* x = real_input(call);
+  if (shape_of(x).empty()) return fail("rows of a number");
+  const Bounds bounds = bounds_of(call, x, {static_cast<std::int64_t>(shape_of(x).size()) - 1}, true);
+  const auto real = [&](double value) { return number(build, value, DType::f32); };
+  Value* scale = build("maximum", {build("div", {build("sub", {bounds.most, bounds.least}), real(255)}),
+                                   real(std::numeric_limits<float>::epsilon())});
+  Value* least = build("div", {bounds.least, scale});
+  Value* most = build("div", {bounds.most, scale});
+  Value* error = build("add", {build("add", {real(-128), least}), build("add", {real(127), most})});
+  Value* zero = build("where", {build("greater", {error, real(0)}), build("sub", {real(-128), least}),
+                                build("sub", {real(127), most})});
+  zero = build("round", {build("clamp", {zero}, {{"min", -128.0}, {"max", 127.0}})});
+  return fresh_list({scale, cast(build, zero, DType::i64)});
+}
+
+// x moved to the steps of a grid.
+Expected<Arg> fake_quantize(Call& call) {
+  Value* x = call.tensor("self");
+  const Grid grid = grid_of_all(call);
+  return fresh(real_of(call.build, steps_of(call, x, grid), grid));
+}
+
+Expected<Arg> fake_quantize_channels(Call& call) {
+  const bool simulated = call.schema.parameters.front().name == "self";
+  Value* x = call.tensor(simulated ? "self" : "input");
+  TAPER_ASSIGN(const Grid grid, simulated ? grid_of_axis(call, x, "scale", "zero_point")
+                                          : grid_of_axis(call, x, "scales", "zero_points"));
+  return fresh(real_of(call.build, steps_of(call, x, grid), grid));
+}
+
+}  // namespace
+
+std::vector<Overload> quantized_overloads() {
+  return {
+      {"fake_quantize_per_tensor_affine(Tensor self, float scale, int zero_point, int quant_min, int quant_max) -> "
+       "Tensor",
+       fake_quantize},
+      {"fake_quantize_per_tensor_affine.tensor_qparams(Tensor self, Tensor scale, Tensor zero_point, int quant_min, "
+       "int quant_max) -> Tensor",
+       fake_quantize},
+      {"fake_quantize_per_channel_affine(Tensor self, Tensor scale, Tensor zero_point, int axis, int quant_min, int "
+       "quant_max) -> Tensor",
+       fake_quantize_channels},
+      {"quantized_decomposed::fake_quant_per_channel(Tensor input, Tensor scales, Tensor zero_points, int axis, int "
+       "quant_min, int quant_max) -> Tensor",
+       fake_quantize_channels},
+      {"quantized_decomposed::quantize_per_tensor(Tensor input, float scale, int zero_point, int quant_min, int "
+       "quant_max, ScalarType dtype) -> Tensor",
+       quantize},
+      {"quantized_decomposed::quantize_per_tensor.tensor(Tensor input, Tensor scale, Tensor zero_point, int quant_min, "
+       "int quant_max, ScalarType dtype) -> Tensor",
+       quantize},
+      {"quantized_decomposed::quantize_per_tensor.tensor2(Tensor input, Tensor scale, Tensor zero_point, Tensor "
+       "quant_min, Tensor quant_max, ScalarType dtype) -> Tensor",
+       quantize},
+      {"quantized_decomposed::dequantize_per_tensor(Tensor input, float scale, int zero_point, int quant_min, int "
+       "quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor",
+       dequantize},
+      {"quantized_decomposed::dequantize_per_tensor.tensor(Tensor input, Tensor scale, Tensor zero_point, int "
+       "quant_min, int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor",
+       dequantize},
+      {"quantized_decomposed::dequantize_per_tensor.tensor2(Tensor input, Tensor scale, Tensor zero_point, Tensor "
+       "quant_min, Tensor quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor",
+       dequantize},
+      {"quantized_decomposed::quantize_per_channel(Tensor input, Tensor scales, Tensor zero_points, int axis, int "
+       "quant_min, int quant_max, ScalarType dtype) -> Tensor",
+       quantize_channels},
+      {"quantized_decomposed::dequantize_per_channel(Tensor input, Tensor scales, Tensor? zero_points, int axis, int "
+       "quant_min, int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor",
+       dequantize_channels},
+      {"quantized_decomposed::quantize_per_token(Tensor input, Tensor scales, Tensor zero_points, int quant_min, int "
+       "quant_max, ScalarType dtype) -> Tensor",
+       quantize_rows},
+      {"quantized_decomposed::dequantize_per_token(Tensor input, Tensor scales, Tensor zero_points, int quant_min, int "
+       "quant_max, ScalarType dtype, ScalarType output_dtype) -> Tensor",
+       dequantize_rows},
+      {"quantized_decomposed::quantize_per_channel_group(Tensor input, Tensor scales, Tensor zero_points, int "
+       "quant_min, int quant_max, ScalarType dtype, int group_size) -> Tensor",
+       quantize_groups},
+      {"quantized_decomposed::dequantize_per_channel_group(Tensor input, Tensor scales, Tensor? zero_points, int "
+       "quant_min, int quant_max, ScalarType dtype, int group_size, ScalarType output_dtype) -> Tensor",
+       dequantize_groups},
+      {"quantized_decomposed::choose_qparams.tensor(Tensor input, int quant_min, int quant_max, float eps, ScalarType "
+       "dtype) -> (Tensor, Tensor)",
+       choose_grid<false>},
+      {"quantized_decomposed::choose_qparams_symmetric.tensor(Tensor input, int quant_min, int quant_max, float eps, "
+       "ScalarType dtype) -> (Tensor, Tensor)",
+       choose_grid<true>},
+      {"quantized_decomposed::choose_qparams_per_token(Tensor input, ScalarType dtype) -> (Tensor, Tensor)",
+       choose_grid_of_rows},
+      {"quantized_decomposed::choose_qparams_per_token_asymmetric(Tensor input, ScalarType dtype) -> (Tensor, Tensor)",
+       choose_shifted_grid_of_rows},
+      {"quantized_decomposed::_choose_qparams_per_token_asymmetric_impl(Tensor input, ScalarType dtype) -> (Tensor, "
+       "Tensor)",
+       choose_shifted_grid_of_rows},
+      {"quantized_decomposed::convert_element_type.no_fuse(Tensor input, ScalarType dtype) -> Tensor",
+       [](Call& call) -> Expected<Arg> {
+         return fresh(cast(call.build, call.tensor("input"), call.dtype("dtype").value_or(DType::f32)));
+       }},
+  };
+}
+
+}  // namespace taper::aten
