@@ -9,7 +9,12 @@ namespace {
 
 struct Grid {
   Value *scale, *zero;  // float32, broadcast to what lies on it
+  Value* inverse;       // 1 / scale, which PyTorch multiplies by
 };
+
+Grid grid_with(Builder& build, Value* scale, Value* zero) {
+  return {scale, zero, build("div", {number(build, 1, DType::f32), scale})};
+}
 
 // A number, or a tensor that is laid by `lay`, in float32.
 template <class Lay>
@@ -20,10 +25,12 @@ Value* factor(Call& call, std::string_view name, const Lay& lay) {
                                               : number(call.build, given, DType::f32));
 }
 
-// A grid for all of a tensor.
+// A grid for all of a tensor. PyTorch inverts numbers in float64.
 Grid grid_of_all(Call& call) {
   const auto lay = [&](Value* x) { return reshape(call.build, x, {}); };
-  return {factor(call, "scale", lay), factor(call, "zero_point", lay)};
+  Grid grid = grid_with(call.build, factor(call, "scale", lay), factor(call, "zero_point", lay));
+  if (const double* scale = call.arg("scale").as<double>()) grid.inverse = number(call.build, 1 / *scale, DType::f32);
+  return grid;
 }
 
 // A grid for each entry of an axis of x.
@@ -34,13 +41,13 @@ Expected<Grid> grid_of_axis(Call& call, const Value* x, std::string_view scale, 
   Shape along(shape.size(), Dim(1));
   along[axis] = shape[axis];
   const auto lay = [&](Value* y) { return shape_of(y).empty() ? y : reshape(call.build, y, along); };
-  return Grid{factor(call, scale, lay), factor(call, zero, lay)};
+  return grid_with(call.build, factor(call, scale, lay), factor(call, zero, lay));
 }
 
 // A grid for each row of the last axis, as its scales are laid already.
 Grid grid_of_rows(Call& call) {
   const auto lay = [](Value* x) { return x; };
-  return {factor(call, "scales", lay), factor(call, "zero_points", lay)};
+  return grid_with(call.build, factor(call, "scales", lay), factor(call, "zero_points", lay));
 }
 
 // A grid for each group of entries in the rows of a matrix, which is given as one row for each group.
@@ -49,12 +56,7 @@ Grid grid_of_groups(Call& call) {
     const Dim count = element_count(shape_of(x));
     return shape_of(x).empty() ? x : reshape(call.build, x, {count, Dim(1)});
   };
-  return {factor(call, "scales", lay), factor(call, "zero_points", lay)};
-}
-
-// PyTorch multiplies by 1 / scale.
-Value* over_scale(Builder& build, Value* x, const Grid& grid) {
-  return build("mul", {x, build("div", {number(build, 1, DType::f32), grid.scale})});
+  return grid_with(call.build, factor(call, "scales", lay), factor(call, "zero_points", lay));
 }
 
 Value* within_range(Call& call, Value* steps) {
@@ -70,13 +72,13 @@ Value* within_range(Call& call, Value* steps) {
 // clamp(round(x / scale) + zero point), whole numbers in float32
 Value* steps_of(Call& call, Value* x, const Grid& grid) {
   Builder& build = call.build;
-  return within_range(call, build("add", {build("round", {over_scale(build, x, grid)}), grid.zero}));
+  return within_range(call, build("add", {build("round", {build("mul", {x, grid.inverse})}), grid.zero}));
 }
 
 // clamp(round(x / scale + zero point))
 Value* joint_steps_of(Call& call, Value* x, const Grid& grid) {
   Builder& build = call.build;
-  return within_range(call, build("round", {build("add", {over_scale(build, x, grid), grid.zero})}));
+  return within_range(call, build("round", {build("add", {build("mul", {x, grid.inverse}), grid.zero})}));
 }
 
 Value* real_of(Builder& build, Value* steps, const Grid& grid) {

@@ -694,6 +694,24 @@ TEST(AtenTest, writes_into_out_what_has_its_shape) {
   EXPECT_EQ(sketch.tensor("add", {x, x}, {{"out", out}}), out);
 }
 
+TEST(AtenTest, refuses_grids_that_do_not_fit) {
+  Sketch s;
+  const auto op = [](const char* name) { return std::string("quantized_decomposed::") + name; };
+  const TensorPtr x = s.floats({2, 3}, {1, 2, 3, 4, 5, 6}), pair = s.floats({2}, {1, 1});
+  const TensorPtr one = s.floats({}, {1});
+  const Arg least(Dim(-128)), most(Dim(127)), dtype(DType::i8);
+  EXPECT_FALSE(s(op("quantize_per_channel"), {x, pair, pair, Arg(Dim(1)), least, most, dtype}));
+  EXPECT_FALSE(s(op("quantize_per_channel"), {x, pair, pair, Arg(Dim(2)), least, most, dtype}));
+  EXPECT_FALSE(s(op("quantize_per_channel"), {one, one, one, Arg(Dim(0)), least, most, dtype}));
+  EXPECT_FALSE(s(op("quantize_per_tensor.tensor"), {x, pair, pair, least, most, dtype}));
+  for (const int group : {-1, 0, 2, 4})
+    EXPECT_FALSE(s(op("quantize_per_channel_group"), {x, pair, pair, least, most, dtype, Arg(Dim(group))})) << group;
+  EXPECT_FALSE(s(op("quantize_per_channel_group"), {pair, pair, pair, least, most, dtype, Arg(Dim(1))}));
+  EXPECT_FALSE(s(op("choose_qparams.tensor"), {x, most, least, Arg(0.1), dtype}));
+  EXPECT_FALSE(s(op("choose_qparams_per_token"), {one, dtype}));
+  EXPECT_FALSE(s(op("choose_qparams_per_token_asymmetric"), {one, dtype}));
+}
+
 TEST(AtenTest, says_what_does_not_fit) {
   Sketch s;
   const TensorPtr x = s.floats({2}, {1, 2});
