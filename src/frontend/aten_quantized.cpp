@@ -1,6 +1,7 @@
 // Operators of quantised programs: integers q on a grid stand for (q - zero point) * scale. Those that PyTorch's
 // quantisation of exported programs (pt2e) writes, and the simulation of them that training uses.
 #include <limits>
+#include <span>
 
 #include "frontend/aten_table.h"
 
@@ -85,14 +86,45 @@ Value* real_of(Builder& build, Value* steps, const Grid& grid) {
   return build("mul", {build("sub", {cast(build, steps, DType::f32), grid.zero}), grid.scale});
 }
 
+// The elements of a number or of a tensor of the file's.
+std::optional<std::vector<float>> known_factor(const Call& call, std::string_view name) {
+  const Arg& given = call.arg(name);
+  if (given.is_none()) return std::vector{0.0F};
+  if (given.as<TensorPtr>() == nullptr) return std::vector{static_cast<float>(call.real(name))};
+  const taper::Tensor* stored = constant_of(call.tensor(name));
+  if (stored == nullptr) return std::nullopt;
+  const std::vector<double> values = to_double(*stored);
+  return std::vector<float>(values.begin(), values.end());
+}
+
+// The real numbers of weights that a file stores as integers, computed here: folding would hold them in float64. There
+// are so many scales, and each is that of so many neighbours. Null where weights or grid are not the file's.
+Value* stored_reals(Call& call, const Value* steps, std::string_view scale, std::string_view zero, std::size_t scales,
+                    std::size_t neighbours) {
+  const taper::Tensor* stored = constant_of(steps);
+  const auto factors = known_factor(call, scale), starts = known_factor(call, zero);
+  if (stored == nullptr || !factors || !starts) return nullptr;
+  const auto count = static_cast<std::size_t>(stored->element_count());
+  if (count == 0 || scales * neighbours == 0 || count % (scales * neighbours) != 0) return nullptr;
+  if (factors->size() != scales || (starts->size() != 1 && starts->size() != scales)) return nullptr;
+  std::vector<float> reals(count);
+  convert_elements(*stored, DType::f32, std::as_writable_bytes(std::span(reals)));
+  for (std::size_t run = 0; run < count / neighbours; ++run) {
+    const float factor = (*factors)[run % scales], start = (*starts)[run % starts->size()];
+    for (float& real : std::span(reals).subspan(run * neighbours, neighbours)) real = (real - start) * factor;
+  }
+  return call.build.constant(tensor_f32(stored->shape, reals));
+}
+
 Value* real_input(Call& call) {
   return cast(call.build, call.tensor("input"), DType::f32);
 }
 
 void tell_of_integers(Call& call) {
   warn_once(call,
-            "the program is quantised: the files compute its steps in float32, with weights as real numbers; for files "
-            "of integers convert the program from before its quantisation with --quantize int8");
+            "the program is quantised: the files compute its steps in float32, with weights as real numbers "
+            "(--quantize w8 writes integers again); for kernels of integers convert the program from before its "
+            "quantisation with --quantize int8");
 }
 
 Arg as_integers(Call& call, Value* steps) {
@@ -110,7 +142,11 @@ Expected<Arg> quantize(Call& call) {
 }
 
 Expected<Arg> dequantize(Call& call) {
-  return as_real(call, real_of(call.build, call.tensor("input"), grid_of_all(call)), "out_dtype");
+  Value* steps = call.tensor("input");
+  Value* real = nullptr;
+  if (const auto count = element_count(shape_of(steps)).constant())
+    real = stored_reals(call, steps, "scale", "zero_point", 1, static_cast<std::size_t>(*count));
+  return as_real(call, real != nullptr ? real : real_of(call.build, steps, grid_of_all(call)), "out_dtype");
 }
 
 Expected<Arg> quantize_channels(Call& call) {
@@ -122,7 +158,14 @@ Expected<Arg> quantize_channels(Call& call) {
 Expected<Arg> dequantize_channels(Call& call) {
   Value* steps = call.tensor("input");
   TAPER_ASSIGN(const Grid grid, grid_of_axis(call, steps, "scales", "zero_points"));
-  return as_real(call, real_of(call.build, steps, grid), "out_dtype");
+  Value* real = nullptr;
+  if (const auto sizes = constant_sizes(shape_of(steps))) {
+    TAPER_ASSIGN(const std::size_t axis, call.axis("axis", sizes->size()));
+    std::size_t behind = 1;
+    for (const std::int64_t size : std::span(*sizes).subspan(axis + 1)) behind *= static_cast<std::size_t>(size);
+    real = stored_reals(call, steps, "scales", "zero_points", static_cast<std::size_t>((*sizes)[axis]), behind);
+  }
+  return as_real(call, real != nullptr ? real : real_of(call.build, steps, grid), "out_dtype");
 }
 
 Expected<Arg> quantize_rows(Call& call) {
@@ -156,8 +199,12 @@ Expected<Arg> quantize_groups(Call& call) {
 Expected<Arg> dequantize_groups(Call& call) {
   Value* steps = call.tensor("input");
   TAPER_ASSIGN(Value * groups, groups_of(call, steps));
-  Value* real = real_of(call.build, groups, grid_of_groups(call));
-  return as_real(call, reshape(call.build, real, shape_of(steps)), "output_dtype");
+  Value* real = nullptr;
+  if (const auto sizes = constant_sizes(shape_of(groups)))
+    real = stored_reals(call, steps, "scales", "zero_points", static_cast<std::size_t>(sizes->front()),
+                        static_cast<std::size_t>(sizes->back()));
+  if (real == nullptr) real = reshape(call.build, real_of(call.build, groups, grid_of_groups(call)), shape_of(steps));
+  return as_real(call, real, "output_dtype");
 }
 
 // What dynamic quantisation takes as the bounds of x: 0 lies between them.
