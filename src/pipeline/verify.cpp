@@ -156,28 +156,37 @@ void tell_of_nothing(Verification& verification, const Nothing& nothing) {
   }
 }
 
+const Node* made_by(const Value* value, std::string_view op) {
+  return value->producer != nullptr && value->producer->op == op ? value->producer : nullptr;
+}
+
+// Whether the node keeps rounded values within a range.
+bool clamps_steps(const Node& node) {
+  if (node.op != "clamp") return false;
+  const Node* sum = made_by(node.operands[0], "add");
+  return made_by(sum == nullptr ? node.operands[0] : sum->operands[0], "round") != nullptr;
+}
+
 // Whether the node rounds values to steps of small integers, as networks that were quantised do: where kernels compute
 // a last digit otherwise, a value is a whole step away.
 bool rounds_to_steps(const Node& node) {
-  const auto made_by = [](const Value* value, std::string_view op) -> const Node* {
-    return value->producer != nullptr && value->producer->op == op ? value->producer : nullptr;
-  };
-  if (node.op != "cast" || size_of(node.results[0]->type.dtype) > 2 || is_floating(node.results[0]->type.dtype))
-    return false;
+  const DType dtype = node.results[0]->type.dtype;
+  if (node.op != "cast" || size_of(dtype) > 2 || is_floating(dtype)) return false;
   const Node* clamp = made_by(node.operands[0], "clamp");
-  if (clamp == nullptr) return false;
-  const Node* sum = made_by(clamp->operands[0], "add");
-  return made_by(sum == nullptr ? clamp->operands[0] : sum->operands[0], "round") != nullptr;
+  return clamp != nullptr && clamps_steps(*clamp);
 }
 
-// For each output, whether it is computed from values that the network rounds to steps. An output that is rounded at
-// the end makes no other value lie on steps.
+// For each output, whether it is computed from values that the network rounds to steps, or simulates to. An output that
+// is rounded at the end makes no other value lie on steps.
 std::vector<bool> outputs_behind_steps(const Graph& graph) {
-  std::set<const Value*> behind;
+  std::set<const Value*> behind, used_as_reals;
+  for (const Node& node : graph.nodes())
+    if (node.op != "cast") used_as_reals.insert(node.operands.begin(), node.operands.end());
   const auto is_behind = [&](const Value* value) { return behind.contains(value); };
   for (const Node& node : graph.nodes()) {
     const bool leaves = std::ranges::find(graph.outputs(), node.results[0], &Output::value) != graph.outputs().end();
-    if ((rounds_to_steps(node) && !leaves) || std::ranges::any_of(node.operands, is_behind))
+    if ((rounds_to_steps(node) && !leaves) || (clamps_steps(node) && used_as_reals.contains(node.results[0])) ||
+        std::ranges::any_of(node.operands, is_behind))
       behind.insert(node.results.begin(), node.results.end());
   }
   std::vector<bool> outputs;
@@ -196,7 +205,7 @@ Bounds bounds_of(const Artifact& artifact, SourceKind kind, const VerifyOptions&
 
 // Whether steps of the network's own are to be allowed for: in files that are otherwise exact.
 bool allows_for_steps(const Artifact& artifact, SourceKind kind) {
-  return kind == SourceKind::onnx && row_of_key(artifact.key).precision == Precision::fp32 && !artifact.quantization;
+  return kind != SourceKind::family && row_of_key(artifact.key).precision == Precision::fp32 && !artifact.quantization;
 }
 
 Question question_on(const Artifact& artifact, const Model& model, const Trials& trials, const VerifyOptions& options) {

@@ -20,21 +20,22 @@ def integers(*shape, least=-127, most=127):
 
 
 class Static(nn.Module):
-    """A network of images after convert_pt2e: activations on one grid, weights on one for each channel."""
+    """A network of images after convert_pt2e: activations on one grid, weights on one for each channel. Its sums are
+    exact in float32, so that no kernel's order of adding moves a value to another step."""
 
     def __init__(self):
         super().__init__()
         self.register_buffer("filter", integers(6, 3, 3, 3))
-        self.register_buffer("filter_scale", torch.rand(6) * 0.01 + 0.002)
+        self.register_buffer("filter_scale", 2.0 ** torch.randint(-9, -6, (6,)))
         self.register_buffer("filter_zero", torch.zeros(6, dtype=torch.int64))
         self.register_buffer("weight", integers(4, 6))
-        self.bias = nn.Parameter(torch.randn(6))
+        self.bias = nn.Parameter(torch.randint(-64, 65, (6,)) / 256)
 
     def forward(self, x):
-        x = Q.dequantize_per_tensor(Q.quantize_per_tensor(x, 0.031, -5, *INT8), 0.031, -5, *INT8)
+        x = Q.dequantize_per_tensor(Q.quantize_per_tensor(x, 1 / 32, -5, *INT8), 1 / 32, -5, *INT8)
         filters = Q.dequantize_per_channel(self.filter, self.filter_scale, self.filter_zero, 0, -127, 127, torch.int8)
         y = nn.functional.conv2d(x, filters, self.bias, padding=1).relu()
-        y = Q.dequantize_per_tensor(Q.quantize_per_tensor(y, 0.013, 3, *UINT8), 0.013, 3, *UINT8)
+        y = Q.dequantize_per_tensor(Q.quantize_per_tensor(y, 1 / 64, 3, *UINT8), 1 / 64, 3, *UINT8)
         y = nn.functional.adaptive_avg_pool2d(y, 1).flatten(1)
         return nn.functional.linear(y, Q.dequantize_per_tensor(self.weight, 0.02, 0, -127, 127, torch.int8))
 
@@ -121,3 +122,47 @@ def test_agree_with_pytorch(tmp_path, name):
         for found in (run_lite(tmp_path / "out/net_fp32.tflite", x=x.numpy()), run_onnx(tmp_path / "out/net.onnx", x=x.numpy())):
             for result, wanted in zip(found.values(), expected, strict=True):
                 np.testing.assert_allclose(result, wanted.detach().numpy(), atol=1e-5, rtol=1e-5)
+
+
+class Block(nn.Module):
+    def __init__(self, channels, size, scale):
+        super().__init__()
+        weight = torch.randn(size, channels, 3, 3) / (channels * 9) ** 0.5 * 1.4
+        scales = weight.abs().amax((1, 2, 3)) / 127
+        self.register_buffer("weight", (weight / scales.view(-1, 1, 1, 1)).round().to(torch.int8))
+        self.register_buffer("scales", scales)
+        self.register_buffer("zeros", torch.zeros(size, dtype=torch.int64))
+        self.scale = scale
+
+    def forward(self, x):
+        weight = Q.dequantize_per_channel(self.weight, self.scales, self.zeros, 0, -127, 127, torch.int8)
+        y = nn.functional.conv2d(x, weight, padding=1).relu()
+        return Q.dequantize_per_tensor(Q.quantize_per_tensor(y, self.scale, -128, *INT8), self.scale, -128, *INT8)
+
+
+class Ended(nn.Module):
+    def forward(self, x):
+        return Q.dequantize_per_tensor(Q.quantize_per_tensor(x, 0.011, 3, *INT8), 0.011, 3, *INT8)
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_are_verified_up_to_steps_of_their_own(tmp_path, simulated):
+    """Of the many values of deep networks some lie so near to an edge that a kernel's last digit decides their step."""
+    torch.manual_seed(2)
+    deep = nn.Sequential(Block(3, 32, 0.02), *[Block(32, 32, 0.02 + 0.001 * i) for i in range(11)],
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1000)).eval()
+    if simulated:
+        deep.append(torch.ao.quantization.FakeQuantize(observer=torch.ao.quantization.MinMaxObserver))
+        deep[-1].scale[0], deep[-1].zero_point[0] = 0.011, 128
+        deep[-1].disable_observer()
+    else:
+        deep.append(Ended())
+    x = torch.randn(2, 3, 48, 48)
+    with torch.no_grad():
+        deep(x)
+        if simulated:
+            torch.jit.trace(deep, x).save(tmp_path / "net.pt")
+        else:
+            torch.export.save(torch.export.export(deep, (x,)), tmp_path / "net.pt2")
+    done = run(tmp_path, "convert", "net.pt" if simulated else "net.pt2", "-o", "out", "--quantize", "fp32")
+    assert done.returncode == 0, done.stderr
