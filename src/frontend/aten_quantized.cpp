@@ -9,29 +9,44 @@ namespace taper::aten {
 namespace {
 
 struct Grid {
-  Value *scale, *zero;  // float32, broadcast to what lies on it
-  Value* inverse;       // 1 / scale, which PyTorch multiplies by
+  Value *scale, *zero;                              // float32, broadcast to what lies on it
+  Value* inverse;                                   // 1 / scale, which PyTorch multiplies by
+  std::optional<std::vector<float>> scales, zeros;  // where they are numbers or the file's
 };
 
-Grid grid_with(Builder& build, Value* scale, Value* zero) {
-  return {scale, zero, build("div", {number(build, 1, DType::f32), scale})};
-}
-
-// A number, or a tensor that is laid by `lay`, in float32.
-template <class Lay>
-Value* factor(Call& call, std::string_view name, const Lay& lay) {
+// A number, or a tensor that is laid out in a shape, in float32.
+Value* factor(Call& call, std::string_view name, const std::optional<Shape>& laid) {
   const Arg& given = call.arg(name);
   if (given.is_none()) return number(call.build, 0, DType::f32);
-  return lay(given.as<TensorPtr>() != nullptr ? cast(call.build, call.tensor(name), DType::f32)
-                                              : number(call.build, given, DType::f32));
+  if (given.as<TensorPtr>() == nullptr) return number(call.build, given, DType::f32);
+  Value* x = cast(call.build, call.tensor(name), DType::f32);
+  return laid && !shape_of(x).empty() ? reshape(call.build, x, *laid) : x;
 }
 
-// A grid for all of a tensor. PyTorch inverts numbers in float64.
+// The elements of a number or of a tensor of the file's.
+std::optional<std::vector<float>> known_factor(const Call& call, std::string_view name) {
+  const Arg& given = call.arg(name);
+  if (given.is_none()) return std::vector{0.0F};
+  if (given.as<TensorPtr>() == nullptr) return std::vector{static_cast<float>(call.real(name))};
+  const taper::Tensor* stored = constant_of(call.tensor(name));
+  if (stored == nullptr) return std::nullopt;
+  const std::vector<double> values = to_double(*stored);
+  return std::vector<float>(values.begin(), values.end());
+}
+
+// PyTorch inverts numbers in float64.
+Grid grid_of(Call& call, std::string_view scale, std::string_view zero, const std::optional<Shape>& laid) {
+  Builder& build = call.build;
+  Value* step = factor(call, scale, laid);
+  const double* told = call.arg(scale).as<double>();
+  Value* inverse =
+      told != nullptr ? number(build, 1 / *told, DType::f32) : build("div", {number(build, 1, DType::f32), step});
+  return {step, factor(call, zero, laid), inverse, known_factor(call, scale), known_factor(call, zero)};
+}
+
+// A grid for all of a tensor.
 Grid grid_of_all(Call& call) {
-  const auto lay = [&](Value* x) { return reshape(call.build, x, {}); };
-  Grid grid = grid_with(call.build, factor(call, "scale", lay), factor(call, "zero_point", lay));
-  if (const double* scale = call.arg("scale").as<double>()) grid.inverse = number(call.build, 1 / *scale, DType::f32);
-  return grid;
+  return grid_of(call, "scale", "zero_point", Shape{});
 }
 
 // A grid for each entry of an axis of x.
@@ -41,23 +56,17 @@ Expected<Grid> grid_of_axis(Call& call, const Value* x, std::string_view scale, 
   if (shape.empty()) return fail("an axis of a number");
   Shape along(shape.size(), Dim(1));
   along[axis] = shape[axis];
-  const auto lay = [&](Value* y) { return shape_of(y).empty() ? y : reshape(call.build, y, along); };
-  return grid_with(call.build, factor(call, scale, lay), factor(call, zero, lay));
+  return grid_of(call, scale, zero, along);
 }
 
 // A grid for each row of the last axis, as its scales are laid already.
 Grid grid_of_rows(Call& call) {
-  const auto lay = [](Value* x) { return x; };
-  return grid_with(call.build, factor(call, "scales", lay), factor(call, "zero_points", lay));
+  return grid_of(call, "scales", "zero_points", std::nullopt);
 }
 
 // A grid for each group of entries in the rows of a matrix, which is given as one row for each group.
-Grid grid_of_groups(Call& call) {
-  const auto lay = [&](Value* x) {
-    const Dim count = element_count(shape_of(x));
-    return shape_of(x).empty() ? x : reshape(call.build, x, {count, Dim(1)});
-  };
-  return grid_with(call.build, factor(call, "scales", lay), factor(call, "zero_points", lay));
+Grid grid_of_groups(Call& call, const Value* groups) {
+  return grid_of(call, "scales", "zero_points", Shape{shape_of(groups)[0], Dim(1)});
 }
 
 Value* within_range(Call& call, Value* steps) {
@@ -66,8 +75,8 @@ Value* within_range(Call& call, Value* steps) {
     return build("clamp", {steps},
                  {{"min", static_cast<double>(call.integer("quant_min"))},
                   {"max", static_cast<double>(call.integer("quant_max"))}});
-  const auto lay = [&](Value* x) { return reshape(build, x, {}); };
-  return build("minimum", {build("maximum", {steps, factor(call, "quant_min", lay)}), factor(call, "quant_max", lay)});
+  return build("minimum",
+               {build("maximum", {steps, factor(call, "quant_min", Shape{})}), factor(call, "quant_max", Shape{})});
 }
 
 // clamp(round(x / scale) + zero point), whole numbers in float32
@@ -86,34 +95,38 @@ Value* real_of(Builder& build, Value* steps, const Grid& grid) {
   return build("mul", {build("sub", {cast(build, steps, DType::f32), grid.zero}), grid.scale});
 }
 
-// The elements of a number or of a tensor of the file's.
-std::optional<std::vector<float>> known_factor(const Call& call, std::string_view name) {
-  const Arg& given = call.arg(name);
-  if (given.is_none()) return std::vector{0.0F};
-  if (given.as<TensorPtr>() == nullptr) return std::vector{static_cast<float>(call.real(name))};
-  const taper::Tensor* stored = constant_of(call.tensor(name));
-  if (stored == nullptr) return std::nullopt;
-  const std::vector<double> values = to_double(*stored);
-  return std::vector<float>(values.begin(), values.end());
-}
-
-// The real numbers of weights that a file stores as integers, computed here: folding would hold them in float64. There
-// are so many scales, and each is that of so many neighbours. Null where weights or grid are not the file's.
-Value* stored_reals(Call& call, const Value* steps, std::string_view scale, std::string_view zero, std::size_t scales,
-                    std::size_t neighbours) {
+// The real numbers of weights that a file stores as integers, computed here: folding would hold them in float64.
+// `shape` is that in which the grid lies on them. Null where weights or grid are not the file's, or one row has several
+// grids.
+Value* stored_reals(Call& call, const Value* steps, const Shape& shape, const Grid& grid) {
   const taper::Tensor* stored = constant_of(steps);
-  const auto factors = known_factor(call, scale), starts = known_factor(call, zero);
-  if (stored == nullptr || !factors || !starts) return nullptr;
-  const auto count = static_cast<std::size_t>(stored->element_count());
-  if (count == 0 || scales * neighbours == 0 || count % (scales * neighbours) != 0) return nullptr;
-  if (factors->size() != scales || (starts->size() != 1 && starts->size() != scales)) return nullptr;
+  const auto sizes = constant_sizes(shape), laid = constant_sizes(shape_of(grid.scale));
+  if (stored == nullptr || !sizes || !laid || !grid.scales || !grid.zeros) return nullptr;
+  const std::size_t count = static_cast<std::size_t>(stored->element_count()), scales = grid.scales->size();
+  std::size_t neighbours = count;  // that have one scale
+  if (scales != 1) {
+    if (laid->size() != sizes->size()) return nullptr;
+    std::size_t axis = 0;
+    while (axis < laid->size() && (*laid)[axis] == 1) ++axis;
+    if (axis == laid->size() || (*laid)[axis] != (*sizes)[axis] || scales != static_cast<std::size_t>((*laid)[axis]))
+      return nullptr;
+    neighbours = 1;
+    while (++axis < sizes->size()) neighbours *= static_cast<std::size_t>((*sizes)[axis]);
+  }
+  if (count == 0 || (grid.zeros->size() != 1 && grid.zeros->size() != scales)) return nullptr;
   std::vector<float> reals(count);
   convert_elements(*stored, DType::f32, std::as_writable_bytes(std::span(reals)));
   for (std::size_t run = 0; run < count / neighbours; ++run) {
-    const float factor = (*factors)[run % scales], start = (*starts)[run % starts->size()];
+    const float factor = (*grid.scales)[run % scales], start = (*grid.zeros)[run % grid.zeros->size()];
     for (float& real : std::span(reals).subspan(run * neighbours, neighbours)) real = (real - start) * factor;
   }
   return call.build.constant(tensor_f32(stored->shape, reals));
+}
+
+// The real numbers of all of them, at once where they can be.
+Value* reals_of(Call& call, Value* steps, const Grid& grid) {
+  Value* stored = stored_reals(call, steps, shape_of(steps), grid);
+  return stored != nullptr ? stored : real_of(call.build, steps, grid);
 }
 
 Value* real_input(Call& call) {
@@ -142,11 +155,7 @@ Expected<Arg> quantize(Call& call) {
 }
 
 Expected<Arg> dequantize(Call& call) {
-  Value* steps = call.tensor("input");
-  Value* real = nullptr;
-  if (const auto count = element_count(shape_of(steps)).constant())
-    real = stored_reals(call, steps, "scale", "zero_point", 1, static_cast<std::size_t>(*count));
-  return as_real(call, real != nullptr ? real : real_of(call.build, steps, grid_of_all(call)), "out_dtype");
+  return as_real(call, reals_of(call, call.tensor("input"), grid_of_all(call)), "out_dtype");
 }
 
 Expected<Arg> quantize_channels(Call& call) {
@@ -158,14 +167,7 @@ Expected<Arg> quantize_channels(Call& call) {
 Expected<Arg> dequantize_channels(Call& call) {
   Value* steps = call.tensor("input");
   TAPER_ASSIGN(const Grid grid, grid_of_axis(call, steps, "scales", "zero_points"));
-  Value* real = nullptr;
-  if (const auto sizes = constant_sizes(shape_of(steps))) {
-    TAPER_ASSIGN(const std::size_t axis, call.axis("axis", sizes->size()));
-    std::size_t behind = 1;
-    for (const std::int64_t size : std::span(*sizes).subspan(axis + 1)) behind *= static_cast<std::size_t>(size);
-    real = stored_reals(call, steps, "scales", "zero_points", static_cast<std::size_t>((*sizes)[axis]), behind);
-  }
-  return as_real(call, real != nullptr ? real : real_of(call.build, steps, grid), "out_dtype");
+  return as_real(call, reals_of(call, steps, grid), "out_dtype");
 }
 
 Expected<Arg> quantize_rows(Call& call) {
@@ -186,24 +188,24 @@ Expected<Value*> groups_of(Call& call, Value* matrix) {
       call.given("scales") && shape_of(call.tensor("scales")).size() == 2 && shape_of(call.tensor("scales"))[1].is(1);
   if (size > columns && one_group) size = columns;
   if (size < 1 || columns % size != 0) return fail("rows of {} in groups of {}", shape[1].text(), size);
-  return reshape(call.build, matrix, {shape[0] * Dim(columns / size), Dim(size)});
+  Value* groups = reshape(call.build, matrix, {shape[0] * Dim(columns / size), Dim(size)});
+  TAPER_TRY(call.build.status());
+  return groups;
 }
 
 Expected<Arg> quantize_groups(Call& call) {
   Value* x = real_input(call);
   TAPER_ASSIGN(Value * groups, groups_of(call, x));
-  Value* steps = joint_steps_of(call, groups, grid_of_groups(call));
+  Value* steps = joint_steps_of(call, groups, grid_of_groups(call, groups));
   return as_integers(call, reshape(call.build, steps, shape_of(x)));
 }
 
 Expected<Arg> dequantize_groups(Call& call) {
   Value* steps = call.tensor("input");
   TAPER_ASSIGN(Value * groups, groups_of(call, steps));
-  Value* real = nullptr;
-  if (const auto sizes = constant_sizes(shape_of(groups)))
-    real = stored_reals(call, steps, "scales", "zero_points", static_cast<std::size_t>(sizes->front()),
-                        static_cast<std::size_t>(sizes->back()));
-  if (real == nullptr) real = reshape(call.build, real_of(call.build, groups, grid_of_groups(call)), shape_of(steps));
+  const Grid grid = grid_of_groups(call, groups);
+  Value* real = stored_reals(call, steps, shape_of(groups), grid);
+  if (real == nullptr) real = reshape(call.build, real_of(call.build, groups, grid), shape_of(steps));
   return as_real(call, real, "output_dtype");
 }
 
